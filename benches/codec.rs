@@ -1,0 +1,53 @@
+//! Rows a second of each method's encode and decode, one thread: `cargo bench`.
+
+use blockquant::rng::SeedStream;
+use blockquant::threads;
+use blockquant::{Dense, Isa, Quantizer, RotationKind, Spec};
+use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+
+const ROWS: usize = 64;
+
+fn codec(criterion: &mut Criterion) {
+    threads::set_num_threads(1).expect("one thread");
+    let isa = Isa::current().expect("BLOCKQUANT_ISA names an instruction set of this machine");
+    for (method, bits) in [
+        ("blockquant", 1.0),
+        ("blockquant", 2.0),
+        ("blockquant", 4.0),
+        ("eden", 2.0),
+        ("turboquant/mse", 2.0),
+        ("rabitq", 2.0),
+        ("rabitq", 4.0),
+    ] {
+        for dim in [128, 384, 1536, 1000] {
+            let quantizer = Quantizer::new(Spec {
+                method: method.into(),
+                dim,
+                bits,
+                scale: None,
+                block: None,
+                rotation: RotationKind::Hadamard,
+                seed: 0,
+                store_norm: false,
+            })
+            .expect("a valid quantizer");
+            let mut stream = SeedStream::new(0, 0);
+            let x: Vec<f32> = (0..ROWS * dim).map(|_| stream.gaussian() as f32).collect();
+            let rows = Dense::new(&x, dim).expect("whole rows");
+            let codes = quantizer.encode(isa, &rows).expect("finite rows");
+            let mut back = vec![0f32; x.len()];
+            let mut group = criterion.benchmark_group(format!("{method}-{bits}bit-{}", isa.name()));
+            group.throughput(Throughput::Elements(ROWS as u64));
+            group.bench_function(BenchmarkId::new("encode", dim), |b| {
+                b.iter(|| threads::run(|| quantizer.encode(isa, &rows)));
+            });
+            group.bench_function(BenchmarkId::new("decode", dim), |b| {
+                b.iter(|| threads::run(|| quantizer.decode(isa, &codes, &mut back)));
+            });
+            group.finish();
+        }
+    }
+}
+
+criterion_group!(benches, codec);
+criterion_main!(benches);

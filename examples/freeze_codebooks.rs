@@ -1,0 +1,42 @@
+//! Makes `rust/codebook/gaussian.bin`, the frozen Gaussian codebooks: `cargo run --release --example freeze_codebooks OUT`.
+//!
+//! Deterministic; some minutes. The file in the repository is frozen: it is made again only for a new major version.
+
+use std::error::Error;
+
+use blockquant::codebook::block::{FROZEN_UNIT, frozen_shapes};
+use blockquant::codebook::kmeans::{Samples, anneal};
+use blockquant::rng::SeedStream;
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let out = std::env::args()
+        .nth(1)
+        .ok_or("expected the path of the file to write")?;
+    let mut bytes = Vec::new();
+    for (block, width) in frozen_shapes() {
+        let tries = if width <= 8 { 3 } else { 1 };
+        let effort = if width <= 8 { 256 } else { 64 };
+        let mut stream = SeedStream::new(block as u64 * 64 + u64::from(width), 6);
+        let judge = Samples::draw(None, block, 1 << 19, &mut stream);
+        let mut best: Option<(f64, Vec<f32>)> = None;
+        for _ in 0..tries {
+            let words: Vec<f32> = anneal(block, width, effort, &mut stream)
+                .iter()
+                .map(|c| (c / FROZEN_UNIT).round().clamp(-32768.0, 32767.0) * FROZEN_UNIT)
+                .collect();
+            let nmse = judge.distortion(&words);
+            if best.as_ref().is_none_or(|(least, _)| nmse < *least) {
+                best = Some((nmse, words));
+            }
+        }
+        let (nmse, words) = best.ok_or("no try")?;
+        println!("p={block} w={width} nmse={nmse:.5}");
+        bytes.extend(
+            words
+                .iter()
+                .flat_map(|c| ((c / FROZEN_UNIT) as i16).to_le_bytes()),
+        );
+    }
+    std::fs::write(out, bytes)?;
+    Ok(())
+}

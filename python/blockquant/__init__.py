@@ -1,0 +1,54 @@
+"""Rotation-based vector quantization: BlockQuant, EDEN, RaBitQ and TurboQuant behind one pipeline.
+
+>>> import numpy as np
+>>> import blockquant as bq
+>>> x, queries = bq.sample()
+>>> q = bq.BlockQuant(dim=384, bits=2)
+>>> codes = q.encode(x)
+>>> codes.packed.shape, codes.packed.dtype
+((2000, 96), dtype('uint8'))
+>>> q.decode(codes).shape
+(2000, 384)
+>>> q.inner_product(codes, queries).shape
+(200, 2000)
+"""
+
+from blockquant import theory
+from blockquant._arrays import sample
+from blockquant._core import available_isa, isa, num_threads, set_num_threads
+from blockquant.distortion import Comparison, Distortion, compare, measure
+from blockquant.quantizer import (
+    BlockQuant,
+    Codes,
+    Eden,
+    Quantizer,
+    RaBitQ,
+    TurboQuant,
+    concatenate,
+)
+from blockquant.registry import available, create, register
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "BlockQuant",
+    "Codes",
+    "Comparison",
+    "Distortion",
+    "Eden",
+    "Quantizer",
+    "RaBitQ",
+    "TurboQuant",
+    "available",
+    "available_isa",
+    "compare",
+    "concatenate",
+    "create",
+    "isa",
+    "measure",
+    "num_threads",
+    "register",
+    "sample",
+    "set_num_threads",
+    "theory",
+]

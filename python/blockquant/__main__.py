@@ -1,0 +1,5 @@
+"""``python -m blockquant``."""
+
+from blockquant.cli import main
+
+main()

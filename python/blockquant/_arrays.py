@@ -1,0 +1,139 @@
+"""Any real floating array becomes rows that the core takes, or a clear error."""
+
+from __future__ import annotations
+
+import sys
+from importlib.resources import as_file, files
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[Any]
+
+_FLOATS = ("float16", "float32", "float64")
+
+
+def _bfloat16_bits_of_torch(x: Any) -> Array | None:
+    """The bits of a bfloat16 torch tensor, which NumPy cannot take; None for everything else."""
+    if type(x).__module__.partition(".")[0] != "torch" or str(x.dtype) != "torch.bfloat16":
+        return None
+    torch: Any = sys.modules["torch"]
+    bits: Array = np.from_dlpack(x.detach().view(torch.int16))
+    return bits.view(np.uint16)
+
+
+def _to_numpy(x: Any, what: str) -> Array:
+    if isinstance(x, np.ndarray):
+        return x
+    if hasattr(x, "detach") and callable(x.detach):  # a tensor that may record gradients
+        x = x.detach()
+    if hasattr(x, "__dlpack__"):
+        try:
+            return np.from_dlpack(x)
+        except (BufferError, RuntimeError, TypeError, ValueError, AttributeError) as error:
+            if not hasattr(x, "__array__"):
+                raise TypeError(f"{what}: cannot take {type(x).__name__}: {error}") from error
+    if hasattr(x, "__array__") or isinstance(x, (list, tuple)):
+        try:
+            return np.asarray(x)
+        except ValueError as error:
+            raise ValueError(f"{what}: rows of unequal length: {error}") from error
+    raise TypeError(
+        f"{what} is {type(x).__name__}, expected an array of float16, bfloat16, float32 or float64"
+    )
+
+
+def as_rows(x: Any, dim: int | None, what: str = "x") -> tuple[Array, bool]:
+    """Rows of a real floating array-like.
+
+    Parameters
+    ----------
+    x
+        (n, dim) or (dim,) of float16, bfloat16, float32 or float64; NumPy, torch CPU, or anything with
+        DLPack or ``__array__``.
+    dim
+        Columns expected; None takes any.
+    what
+        What errors call it.
+
+    Returns
+    -------
+    rows, is_bfloat16
+        Two-dimensional array with any strides, bfloat16 as its uint16 bits.
+
+    Raises
+    ------
+    TypeError
+        If the elements are no real floating numbers.
+    ValueError
+        If the shape is wrong.
+
+    Examples
+    --------
+    >>> rows, _ = as_rows([1.0, 2.0], 2)
+    >>> rows.shape
+    (1, 2)
+    """
+    bits = _bfloat16_bits_of_torch(x)
+    array = _to_numpy(x, what) if bits is None else bits
+    is_bfloat16 = bits is not None
+    if array.dtype.name == "bfloat16":
+        array, is_bfloat16 = array.view(np.uint16), True
+    elif bits is None and array.dtype.name not in _FLOATS:
+        raise TypeError(
+            f"{what} has dtype {array.dtype}, expected float16, bfloat16, float32 or float64"
+        )
+    if array.ndim == 1:
+        array = array[np.newaxis]
+    if array.ndim != 2:
+        raise ValueError(f"{what} has {array.ndim} dimensions, expected rows (n, dim) or one row")
+    if dim is not None and array.shape[1] != dim:
+        raise ValueError(f"{what} has {array.shape[1]} columns, expected dim={dim}")
+    if not (array.dtype.isnative and array.flags.aligned):
+        array = array.astype(array.dtype.newbyteorder("="), order="C")
+    return array, is_bfloat16
+
+
+def as_float32(x: Any, dim: int | None, what: str = "x") -> NDArray[np.float32]:
+    """Rows as a C-contiguous float32 copy or view; non-finite values are errors.
+
+    Examples
+    --------
+    >>> as_float32(np.ones((2, 3), np.float64), 3).dtype
+    dtype('float32')
+    """
+    rows, is_bfloat16 = as_rows(x, dim, what)
+    if is_bfloat16:
+        wide = rows.astype(np.uint32) << np.uint32(16)
+        rows = wide.view(np.float32)
+    with np.errstate(over="ignore"):
+        out = np.ascontiguousarray(rows, dtype=np.float32)
+    finite = np.isfinite(out)
+    if not finite.all():
+        row, column = np.argwhere(~finite)[0]
+        raise ValueError(
+            f"{what}: row {row}, column {column} is {rows[row, column]}, "
+            "expected a finite float32 value"
+        )
+    return out
+
+
+def sample() -> tuple[NDArray[np.float16], NDArray[np.float16]]:
+    """Real sentence embeddings that ship with the package.
+
+    Returns
+    -------
+    rows, queries
+        (2000, 384) and (200, 384) float16 of unit norm: WordNet 3.0 glosses through all-MiniLM-L6-v2
+        (licences in ``blockquant/data/README.md``).
+
+    Examples
+    --------
+    >>> rows, queries = sample()
+    >>> rows.shape, queries.shape
+    ((2000, 384), (200, 384))
+    """
+    folder = files("blockquant") / "data"
+    with as_file(folder / "rows.npy") as rows, as_file(folder / "queries.npy") as queries:
+        return np.load(rows), np.load(queries)

@@ -1,0 +1,354 @@
+//! Lloyd–Max levels for one coordinate (Max 1960; Lloyd 1982).
+//!
+//! A coordinate t of u has density f ∝ (1 − t²/d)^((d−3)/2) on [−√d, √d], for d → ∞ that of N(0, 1). The levels x₁ < … < x_K are a
+//! stationary point of the mean squared error: each is the mean of its cell, whose ends are the midpoints to the neighbours. The law is
+//! symmetric and its logarithm concave for d ≥ 3, so the solution is unique and odd: only the positive half is solved, by Newton's method on
+//! xᵢ − mean(cell i) = 0 (tridiagonal), started from the quantiles of f^(1/3) (Panter and Dite) after some Lloyd steps.
+//!
+//! With t = √d sin φ the first moment of a cell is closed, √d·C/(d−1)·(cos^(d−1) φ₁ − cos^(d−1) φ₂), and its mass is C∫cos^(d−2) φ dφ, by
+//! composite 8-point Gauss–Legendre sums. Only `libm` and fixed orders of summation: the levels are the same bits everywhere. For d = 1 the
+//! law has two points; the levels are equally spaced from −1 to 1.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, OnceLock};
+
+use crate::error::{Error, Result};
+
+/// The law of a coordinate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Law {
+    /// N(0, 1).
+    Gaussian,
+    /// √d times a coordinate of a uniform point of the sphere in d = `dim` dimensions.
+    Sphere {
+        /// d.
+        dim: usize,
+    },
+}
+
+/// Beyond this the Gaussian law has no mass that float64 could see.
+const GAUSSIAN_END: f64 = 12.0;
+const SQRT_TAU: f64 = 2.506_628_274_631_000_7;
+
+/// Nodes and weights of the 8-point Gauss–Legendre rule on [−1, 1], positive half.
+const NODES: [(f64, f64); 4] = [
+    (0.183_434_642_495_649_8, 0.362_683_783_378_362),
+    (0.525_532_409_916_329, 0.313_706_645_877_887_3),
+    (0.796_666_477_413_626_7, 0.222_381_034_453_374_47),
+    (0.960_289_856_497_536_3, 0.101_228_536_290_376_26),
+];
+
+impl Law {
+    /// The end of the support, as the solver sees it.
+    fn end(self) -> f64 {
+        match self {
+            Self::Gaussian => GAUSSIAN_END,
+            Self::Sphere { dim } => (dim as f64).sqrt(),
+        }
+    }
+
+    fn angle(self, t: f64) -> f64 {
+        libm::asin((t / self.end()).clamp(-1.0, 1.0))
+    }
+
+    /// The density without its constant, to the power `power`, times dt/dφ: a function of φ for the sphere, of t for the Gaussian.
+    fn weight(self, x: f64, power: f64) -> f64 {
+        match self {
+            Self::Gaussian => libm::exp(-0.5 * power * x * x),
+            Self::Sphere { dim } => {
+                let exponent = power * (dim as f64 - 3.0) + 1.0;
+                if exponent == 0.0 {
+                    1.0
+                } else {
+                    libm::pow(libm::cos(x).max(0.0), exponent)
+                }
+            }
+        }
+    }
+
+    /// ∫ weight between two values of its own variable.
+    fn integral(self, from: f64, to: f64) -> f64 {
+        let width = match self {
+            Self::Gaussian => 0.5,
+            Self::Sphere { dim } => 0.5 / (dim as f64).sqrt(),
+        };
+        let panels = ((to - from) / width).ceil().max(1.0);
+        let half = 0.5 * (to - from) / panels;
+        let mut sum = 0.0;
+        for panel in 0..panels as usize {
+            let middle = from + (2 * panel + 1) as f64 * half;
+            for (node, weight) in NODES {
+                let pair =
+                    self.weight(middle - half * node, 1.0) + self.weight(middle + half * node, 1.0);
+                sum += weight * pair;
+            }
+        }
+        sum * half
+    }
+}
+
+/// Mass, first moment and density of cells on t ≥ 0.
+struct Cells {
+    law: Law,
+    constant: f64,
+}
+
+impl Cells {
+    fn new(law: Law) -> Self {
+        let constant = match law {
+            Law::Gaussian => 1.0 / SQRT_TAU,
+            Law::Sphere { .. } => 0.5 / law.integral(0.0, std::f64::consts::FRAC_PI_2),
+        };
+        Self { law, constant }
+    }
+
+    fn mass(&self, from: f64, to: f64) -> f64 {
+        match self.law {
+            Law::Gaussian => {
+                let upper = |t: f64| 0.5 * libm::erfc(t * std::f64::consts::FRAC_1_SQRT_2);
+                upper(from) - upper(to)
+            }
+            law => self.constant * law.integral(law.angle(from), law.angle(to)),
+        }
+    }
+
+    /// ∫ t f(t) dt from t to the end.
+    fn upper_moment(&self, t: f64) -> f64 {
+        match self.law {
+            Law::Gaussian => self.constant * libm::exp(-0.5 * t * t),
+            Law::Sphere { dim } => {
+                let d = dim as f64;
+                let cosine = (1.0 - t * t / d).max(0.0).sqrt();
+                d.sqrt() * self.constant / (d - 1.0) * libm::pow(cosine, d - 1.0)
+            }
+        }
+    }
+
+    fn density(&self, t: f64) -> f64 {
+        match self.law {
+            Law::Gaussian => self.constant * libm::exp(-0.5 * t * t),
+            Law::Sphere { dim } => {
+                let d = dim as f64;
+                let cosine = (1.0 - t * t / d).max(1e-300).sqrt();
+                self.constant / d.sqrt() * libm::pow(cosine, d - 3.0)
+            }
+        }
+    }
+
+    /// The end, mass and mean of each cell of these positive levels.
+    fn of(&self, levels: &[f64]) -> Vec<(f64, f64, f64)> {
+        let mut from = 0.0;
+        let mut out = Vec::with_capacity(levels.len());
+        for (i, &level) in levels.iter().enumerate() {
+            let to = levels
+                .get(i + 1)
+                .map_or(self.law.end(), |next| 0.5 * (level + next));
+            let mass = self.mass(from, to);
+            let last = i + 1 == levels.len();
+            let moment = self.upper_moment(from) - if last { 0.0 } else { self.upper_moment(to) };
+            let mean = if mass > 0.0 {
+                (moment / mass).clamp(from, to)
+            } else {
+                0.5 * (from + to)
+            };
+            out.push((to, mass, mean));
+            from = to;
+        }
+        out
+    }
+
+    /// Quantiles of f^(1/3) on the positive half.
+    fn start(&self, count: usize) -> Vec<f64> {
+        const STEPS: usize = 4096;
+        let top = match self.law {
+            Law::Gaussian => GAUSSIAN_END,
+            Law::Sphere { .. } => std::f64::consts::FRAC_PI_2,
+        };
+        let step = top / STEPS as f64;
+        let mut total = vec![0.0];
+        for i in 0..STEPS {
+            let x = (i as f64 + 0.5) * step;
+            total.push(total[i] + self.law.weight(x, 1.0 / 3.0));
+        }
+        let mut at = 0;
+        (0..count)
+            .map(|i| {
+                let target = (i as f64 + 0.5) / count as f64 * total[STEPS];
+                while total[at + 1] < target {
+                    at += 1;
+                }
+                let x = (at as f64 + (target - total[at]) / (total[at + 1] - total[at])) * step;
+                match self.law {
+                    Law::Gaussian => x,
+                    Law::Sphere { dim } => (dim as f64).sqrt() * libm::sin(x),
+                }
+            })
+            .collect()
+    }
+
+    /// One Newton step, or none where it would leave the order of the levels.
+    fn newton(&self, levels: &[f64], cells: &[(f64, f64, f64)]) -> Option<Vec<f64>> {
+        let n = levels.len();
+        let mut upper = vec![0.0; n];
+        let mut right = vec![0.0; n];
+        for i in 0..n {
+            let (to, mass, mean) = cells[i];
+            if mass <= 0.0 {
+                return None;
+            }
+            let by_end = if i + 1 < n {
+                0.5 * self.density(to) * (to - mean) / mass
+            } else {
+                0.0
+            };
+            let by_start = if i > 0 {
+                let from = cells[i - 1].0;
+                0.5 * self.density(from) * (mean - from) / mass
+            } else {
+                0.0
+            };
+            let mut diagonal = 1.0 - by_end - by_start;
+            let mut value = mean - levels[i];
+            if i > 0 {
+                diagonal += by_start * upper[i - 1];
+                value += by_start * right[i - 1];
+            }
+            upper[i] = -by_end / diagonal;
+            right[i] = value / diagonal;
+        }
+        for i in (0..n - 1).rev() {
+            right[i] -= upper[i] * right[i + 1];
+        }
+        let moved: Vec<f64> = levels
+            .iter()
+            .zip(&right)
+            .map(|(x, step)| x + step)
+            .collect();
+        let ordered = moved.windows(2).all(|pair| pair[0] < pair[1]);
+        (ordered && moved[0] > 0.0 && moved[n - 1] < self.law.end()).then_some(moved)
+    }
+}
+
+fn solve(law: Law, bits: u32) -> Vec<f32> {
+    let half = 1usize << (bits - 1);
+    if law == (Law::Sphere { dim: 1 }) {
+        let most = (2 * half - 1) as f32;
+        return (0..2 * half).map(|i| (2 * i) as f32 / most - 1.0).collect();
+    }
+    let cells = Cells::new(law);
+    let mut levels = cells.start(half);
+    for round in 0..200 {
+        let now = cells.of(&levels);
+        let moved = if round < 10 {
+            None
+        } else {
+            cells.newton(&levels, &now)
+        };
+        let moved = moved.unwrap_or_else(|| now.iter().map(|cell| cell.2).collect());
+        let change = levels
+            .iter()
+            .zip(&moved)
+            .map(|(a, b)| (a - b).abs())
+            .fold(0.0, f64::max);
+        levels = moved;
+        if change < 1e-13 {
+            break;
+        }
+    }
+    let negative = levels.iter().rev().map(|&x| -x as f32);
+    negative.chain(levels.iter().map(|&x| x as f32)).collect()
+}
+
+/// The Lloyd–Max levels of `law` at `bits` bits: 2^bits ascending odd-symmetric float32, in units of u. Solved once in a process.
+///
+/// # Errors
+/// If `bits` is not 1 to 8, or the sphere has no dimension.
+pub fn lloyd_max(law: Law, bits: u32) -> Result<Arc<Vec<f32>>> {
+    type Cache = Mutex<HashMap<(Law, u32), Arc<Vec<f32>>>>;
+    static CACHE: OnceLock<Cache> = OnceLock::new();
+    if !(1..=8).contains(&bits) {
+        return Err(Error::invalid(format!(
+            "{bits} bits a level, expected 1 to 8"
+        )));
+    }
+    if law == (Law::Sphere { dim: 0 }) {
+        return Err(Error::invalid("dim is 0, expected at least 1"));
+    }
+    let cache = CACHE.get_or_init(Cache::default);
+    let mut cache = cache
+        .lock()
+        .unwrap_or_else(|poisoned| poisoned.into_inner());
+    Ok(cache
+        .entry((law, bits))
+        .or_insert_with(|| Arc::new(solve(law, bits)))
+        .clone())
+}
+
+/// E(t − nearest level)² for ascending odd-symmetric levels.
+pub fn distortion(law: Law, levels: &[f32]) -> f64 {
+    let positive: Vec<f64> = levels[levels.len() / 2..]
+        .iter()
+        .map(|&x| f64::from(x))
+        .collect();
+    if law == (Law::Sphere { dim: 1 }) {
+        let off = |x: &f64| (x - 1.0) * (x - 1.0);
+        return positive.iter().map(off).fold(f64::INFINITY, f64::min);
+    }
+    let cells = Cells::new(law);
+    let gain = |(&x, (_, mass, mean)): (&f64, (f64, f64, f64))| mass * x * (2.0 * mean - x);
+    1.0 - 2.0
+        * positive
+            .iter()
+            .zip(cells.of(&positive))
+            .map(gain)
+            .sum::<f64>()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn levels_of_max_1960() {
+        for (bits, nmse, last) in [
+            (1, 0.3634, 0.7979),
+            (2, 0.1175, 1.510),
+            (3, 0.03455, 2.152),
+            (4, 0.009_50, 2.733),
+        ] {
+            let levels = lloyd_max(Law::Gaussian, bits).unwrap();
+            assert!(
+                (distortion(Law::Gaussian, &levels) / nmse - 1.0).abs() < 1e-3,
+                "{bits}"
+            );
+            assert!(
+                (levels[levels.len() - 1] - last).abs() < 1e-3,
+                "{bits}: {levels:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn levels_are_stationary_for_every_law() {
+        for dim in [2, 3, 4, 5, 8, 31, 384, 1536, 100_000] {
+            for bits in 1..=8 {
+                let law = Law::Sphere { dim };
+                let levels = lloyd_max(law, bits).unwrap();
+                let positive: Vec<f64> = levels[levels.len() / 2..]
+                    .iter()
+                    .map(|&x| f64::from(x))
+                    .collect();
+                for (x, cell) in positive.iter().zip(Cells::new(law).of(&positive)) {
+                    assert!(
+                        (x - cell.2).abs() < 2e-6 * (1.0 + x),
+                        "{dim} {bits}: {x} {cell:?}"
+                    );
+                }
+            }
+        }
+        // d = 3 is uniform on [−√3, √3].
+        let levels = lloyd_max(Law::Sphere { dim: 3 }, 2).unwrap();
+        assert!((levels[3] - 0.75 * 3f32.sqrt()).abs() < 1e-6, "{levels:?}");
+        assert!(lloyd_max(Law::Gaussian, 9).is_err());
+    }
+}

@@ -1,0 +1,189 @@
+//! Codes: packed bytes and the scalars of each row.
+//!
+//! | part of a row | bytes | present |
+//! |---|---|---|
+//! | `packed`: the method's fields one after the other, bit k of a row in bit k mod 8 of byte k div 8, zero bits to the byte's end | ⌈bits/8⌉ | always |
+//! | `scale`: s = ‖x‖·S, float32 | 4 | always |
+//! | `norm`: ‖x‖, float32 | 4 | with `store_norm` |
+//! | `residual_norm`: γ = ‖r‖ in units of u, float32 | 4 | TurboQuant `prod` |
+//!
+//! | method | fields of `packed` (count × width) |
+//! |---|---|
+//! | BlockQuant, block p of w bits | ⌊d/p⌋ × w, and for a tail of t = d mod p > 0 coordinates 1 × ⌈t·w/p + ¼⌉ |
+//! | EDEN, TurboQuant `mse`, RaBitQ, b bits | d × b |
+//! | TurboQuant `prod`, b bits | d × (b − 1), then d × 1 signs (1 is ≥ 0) |
+//!
+//! FROZEN: this layout never changes; `tests/golden` pins it.
+
+use crate::error::{Error, Result};
+use crate::isa::Isa;
+use crate::kernels::pack;
+
+/// `count` indexes of `width` bits each.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Field {
+    /// Number of indexes.
+    pub count: usize,
+    /// Bits of each, 1 to 16.
+    pub width: u32,
+}
+
+/// The fields of one row of packed bits, in order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Layout {
+    fields: Vec<Field>,
+}
+
+impl Layout {
+    /// The layout of these fields; fields of no bits are left out.
+    pub fn new(fields: impl IntoIterator<Item = Field>) -> Self {
+        let fields = fields
+            .into_iter()
+            .filter(|f| f.count > 0 && f.width > 0)
+            .collect();
+        Self { fields }
+    }
+
+    /// The fields in order.
+    pub fn fields(&self) -> &[Field] {
+        &self.fields
+    }
+
+    /// Indexes of a row.
+    pub fn indices(&self) -> usize {
+        self.fields.iter().map(|field| field.count).sum()
+    }
+
+    /// Bytes of a row.
+    pub fn row_bytes(&self) -> usize {
+        let bits: usize = self.fields.iter().map(|f| f.count * f.width as usize).sum();
+        bits.div_ceil(8)
+    }
+
+    /// Packs the indexes of a row into `row`, every byte of which is written.
+    pub fn pack(&self, isa: Isa, indices: &[u16], row: &mut [u8]) {
+        row.fill(0);
+        let (mut at, mut bit) = (0, 0);
+        for field in &self.fields {
+            pack::pack(isa, &indices[at..at + field.count], field.width, bit, row);
+            at += field.count;
+            bit += field.count * field.width as usize;
+        }
+    }
+
+    /// The indexes of a row.
+    pub fn unpack(&self, isa: Isa, row: &[u8], indices: &mut [u16]) {
+        let (mut at, mut bit) = (0, 0);
+        for field in &self.fields {
+            let out = &mut indices[at..at + field.count];
+            pack::unpack(isa, row, field.width, bit, out);
+            at += field.count;
+            bit += field.count * field.width as usize;
+        }
+    }
+}
+
+/// The codes of a batch: parallel arrays, one entry (of `packed`: `row_bytes` entries) a row.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Codes {
+    /// Bytes of a row in `packed`.
+    pub row_bytes: usize,
+    /// Packed indexes.
+    pub packed: Vec<u8>,
+    /// s = ‖x‖·S.
+    pub scale: Vec<f32>,
+    /// ‖x‖, where asked for.
+    pub norm: Option<Vec<f32>>,
+    /// γ, for methods that store it.
+    pub residual_norm: Option<Vec<f32>>,
+}
+
+impl Codes {
+    /// Number of rows.
+    pub fn len(&self) -> usize {
+        self.scale.len()
+    }
+
+    /// Whether there is no row.
+    pub fn is_empty(&self) -> bool {
+        self.scale.is_empty()
+    }
+
+    /// Every stored byte.
+    pub fn bytes(&self) -> usize {
+        let floats = self.scale.len()
+            + self.norm.as_ref().map_or(0, Vec::len)
+            + self.residual_norm.as_ref().map_or(0, Vec::len);
+        self.packed.len() + 4 * floats
+    }
+
+    /// Every stored bit over n·d.
+    pub fn bits_per_dimension(&self, dim: usize) -> f64 {
+        8.0 * self.bytes() as f64 / (self.len() * dim) as f64
+    }
+
+    /// The rows at these positions, in this order.
+    pub fn select(&self, rows: &[usize]) -> Result<Self> {
+        if let Some(row) = rows.iter().find(|&&row| row >= self.len()) {
+            return Err(Error::invalid(format!(
+                "row {row} of codes of {} rows",
+                self.len()
+            )));
+        }
+        let pick = |values: &Vec<f32>| rows.iter().map(|&row| values[row]).collect();
+        let bytes = |&row: &usize| &self.packed[row * self.row_bytes..][..self.row_bytes];
+        Ok(Self {
+            row_bytes: self.row_bytes,
+            packed: rows.iter().flat_map(bytes).copied().collect(),
+            scale: pick(&self.scale),
+            norm: self.norm.as_ref().map(pick),
+            residual_norm: self.residual_norm.as_ref().map(pick),
+        })
+    }
+
+    /// Appends the rows of another batch of the same quantizer.
+    pub fn extend(&mut self, other: &Self) -> Result<()> {
+        let same = self.row_bytes == other.row_bytes
+            && self.norm.is_some() == other.norm.is_some()
+            && self.residual_norm.is_some() == other.residual_norm.is_some();
+        if !same {
+            return Err(Error::invalid(
+                "codes of different layouts cannot be joined",
+            ));
+        }
+        self.packed.extend_from_slice(&other.packed);
+        self.scale.extend_from_slice(&other.scale);
+        for (mine, theirs) in [
+            (&mut self.norm, &other.norm),
+            (&mut self.residual_norm, &other.residual_norm),
+        ] {
+            if let (Some(mine), Some(theirs)) = (mine, theirs) {
+                mine.extend_from_slice(theirs);
+            }
+        }
+        Ok(())
+    }
+
+    /// Checks that these arrays are codes of `layout`.
+    pub fn check(&self, layout: &Layout, residual: bool) -> Result<()> {
+        let rows = self.len();
+        let expected = layout.row_bytes();
+        if self.row_bytes != expected || self.packed.len() != rows * expected {
+            return Err(Error::invalid(format!(
+                "packed codes have {} bytes in rows of {}, expected {rows} rows of {expected}",
+                self.packed.len(),
+                self.row_bytes,
+            )));
+        }
+        match (&self.residual_norm, residual) {
+            (Some(values), true) if values.len() == rows => Ok(()),
+            (None, false) => Ok(()),
+            (Some(values), true) => Err(Error::invalid(format!(
+                "{} residual norms for {rows} rows",
+                values.len()
+            ))),
+            (None, true) => Err(Error::invalid("residual norms are missing")),
+            (Some(_), false) => Err(Error::invalid("residual norms for a method that has none")),
+        }
+    }
+}

@@ -1,0 +1,18 @@
+//! Sums over a row: inner product in single precision, squared norm in double.
+//!
+//! One fused multiply-add a coordinate in [`LANES`](super::LANES) independent lanes. The squared norm of float32 values in float64
+//! can neither overflow nor underflow, so no row needs scaling before squaring.
+
+pub(crate) mod scalar;
+
+use super::kernel;
+
+kernel! {
+    /// Σ aᵢ bᵢ.
+    pub fn dot(a: &[f32], b: &[f32]) -> f32
+}
+
+kernel! {
+    /// Σ xᵢ² in double precision.
+    pub fn squared_norm(x: &[f32]) -> f64
+}

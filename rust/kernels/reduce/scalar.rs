@@ -1,0 +1,50 @@
+//! The definition.
+
+use crate::kernels::LANES;
+
+#[inline(always)]
+pub fn dot(a: &[f32], b: &[f32]) -> f32 {
+    assert_eq!(a.len(), b.len(), "lengths of a dot product");
+    let mut sum = [0f32; LANES];
+    let (a_body, a_tail) = a.as_chunks::<LANES>();
+    let (b_body, b_tail) = b.as_chunks::<LANES>();
+    for (x, y) in a_body.iter().zip(b_body) {
+        for l in 0..LANES {
+            sum[l] = x[l].mul_add(y[l], sum[l]);
+        }
+    }
+    for ((lane, x), y) in sum.iter_mut().zip(a_tail).zip(b_tail) {
+        *lane = x.mul_add(*y, *lane);
+    }
+    let mut width = LANES / 2;
+    while width > 0 {
+        for l in 0..width {
+            sum[l] += sum[l + width];
+        }
+        width /= 2;
+    }
+    sum[0]
+}
+
+#[inline(always)]
+pub fn squared_norm(x: &[f32]) -> f64 {
+    let mut sum = [0f64; LANES];
+    let (body, tail) = x.as_chunks::<LANES>();
+    for chunk in body {
+        for l in 0..LANES {
+            let value = f64::from(chunk[l]);
+            sum[l] = value.mul_add(value, sum[l]);
+        }
+    }
+    for (lane, &value) in sum.iter_mut().zip(tail) {
+        *lane = f64::from(value).mul_add(f64::from(value), *lane);
+    }
+    let mut width = LANES / 2;
+    while width > 0 {
+        for l in 0..width {
+            sum[l] += sum[l + width];
+        }
+        width /= 2;
+    }
+    sum[0]
+}

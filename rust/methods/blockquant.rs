@@ -1,0 +1,181 @@
+//! BlockQuant: the nearest codeword of a block of p coordinates (Block-Sphere Vector Quantization, arXiv 2605.19972).
+//!
+//! With m = ⌊d/p⌋ blocks, coordinate j of block i is u\[i + j·m\] (after the rotation all coordinates are exchangeable, so the choice is free,
+//! and this one makes the blocks of a register neighbours in memory). The codebook has K = 2^w codewords, w = round(b·p).
+//!
+//! **The tail.** The t = d mod p last coordinates get one index of ⌈t·w/p + ¼⌉ bits and the codebook of (d, t): a smaller block is a worse
+//! quantizer at the same rate, and the added quarter of a bit, with the rounding up, makes its error per coordinate no more than the body's.
+//! It costs at most one bit and a quarter a row, and for the rates in use no byte.
+
+use std::sync::Arc;
+
+use super::{Method, ScaleRule, Workspace};
+use crate::codebook::{BlockCodebook, block_codebook, kmeans::half_norms};
+use crate::codes::{Field, Layout};
+use crate::error::{Error, Result};
+use crate::isa::Isa;
+use crate::kernels::nearest;
+
+/// Largest index of a block, in bits.
+const MOST_WIDTH: f64 = 16.0;
+
+/// BlockQuant with blocks of any size.
+#[derive(Debug)]
+pub struct BlockQuant {
+    block: usize,
+    blocks: usize,
+    body: Part,
+    tail: Option<Part>,
+    layout: Layout,
+}
+
+/// A codebook and what the search needs with it.
+#[derive(Debug)]
+struct Part {
+    codebook: Arc<BlockCodebook>,
+    half_norms: Vec<f32>,
+}
+
+impl Part {
+    fn new(dim: usize, block: usize, width: u32) -> Result<Self> {
+        let codebook = block_codebook(dim, block, width)?;
+        let half_norms = half_norms(&codebook.words, block);
+        Ok(Self {
+            codebook,
+            half_norms,
+        })
+    }
+
+    fn assign(&self, isa: Isa, u: &[f32], index: &mut [u16]) {
+        let codebook = &self.codebook;
+        nearest::block(
+            isa,
+            u,
+            codebook.block,
+            &codebook.words,
+            &self.half_norms,
+            index,
+        );
+    }
+
+    fn gather(&self, isa: Isa, index: &[u16], c: &mut [f32]) {
+        nearest::gather(isa, index, self.codebook.block, &self.codebook.words, c);
+    }
+}
+
+/// The block size used where the caller names none: of the sizes with 1 ≤ round(b·p) ≤ 8 the one whose rate is closest to b, the
+/// largest of equals; at 3 bits p = 4 with 4096 codewords.
+pub fn default_block(dim: usize, bits: f64) -> usize {
+    if bits == 3.0 && dim >= 4 {
+        return 4;
+    }
+    let off = |p: usize| {
+        let width = (bits * p as f64).round();
+        if (1.0..=8.0).contains(&width) {
+            (width / p as f64 - bits).abs()
+        } else {
+            f64::INFINITY
+        }
+    };
+    let mut best = 1;
+    for p in 2..=dim.min(16) {
+        if off(p) <= off(best) && off(p).is_finite() {
+            best = p;
+        }
+    }
+    best
+}
+
+impl BlockQuant {
+    /// BlockQuant for `dim` coordinates at `bits` bits each, in blocks of `block` (or [`default_block`]) coordinates.
+    pub fn new(dim: usize, bits: f64, block: Option<usize>) -> Result<Self> {
+        if !(bits.is_finite() && bits > 0.0) {
+            return Err(Error::invalid(format!(
+                "bits={bits}, expected a positive number"
+            )));
+        }
+        let block = match block {
+            Some(p) if p == 0 || p > dim => {
+                return Err(Error::invalid(format!(
+                    "block={p}, expected 1 to dim={dim}"
+                )));
+            }
+            Some(p) => p,
+            None => default_block(dim, bits),
+        };
+        let width = (bits * block as f64).round();
+        if !(1.0..=MOST_WIDTH).contains(&width) {
+            return Err(Error::invalid(format!(
+                "bits={bits} with block={block} needs indexes of {width} bits, expected 1 to 16"
+            )));
+        }
+        let width = width as u32;
+        let (blocks, rest) = (dim / block, dim % block);
+        let body = Part::new(dim, block, width)?;
+        let mut fields = vec![Field {
+            count: blocks,
+            width,
+        }];
+        let mut tail = None;
+        if rest > 0 {
+            let bits = (rest as f64 * f64::from(width) / block as f64 + 0.25).ceil();
+            let width = bits.min(MOST_WIDTH) as u32;
+            fields.push(Field { count: 1, width });
+            tail = Some(Part::new(dim, rest, width)?);
+        }
+        Ok(Self {
+            block,
+            blocks,
+            body,
+            tail,
+            layout: Layout::new(fields),
+        })
+    }
+
+    /// p.
+    pub fn block(&self) -> usize {
+        self.block
+    }
+}
+
+impl Method for BlockQuant {
+    fn name(&self) -> &'static str {
+        "blockquant"
+    }
+
+    fn layout(&self) -> &Layout {
+        &self.layout
+    }
+
+    fn scales(&self) -> &'static [ScaleRule] {
+        &[ScaleRule::Unbiased, ScaleRule::Mse, ScaleRule::None]
+    }
+
+    fn assign(&self, isa: Isa, u: &[f32], _work: &mut Workspace, index: &mut [u16]) -> f32 {
+        let (body, rest) = u.split_at(self.blocks * self.block);
+        let (body_index, tail_index) = index.split_at_mut(self.blocks);
+        self.body.assign(isa, body, body_index);
+        if let Some(tail) = &self.tail {
+            tail.assign(isa, rest, tail_index);
+        }
+        0.0
+    }
+
+    fn codewords(&self, isa: Isa, index: &[u16], c: &mut [f32]) {
+        let (body, rest) = c.split_at_mut(self.blocks * self.block);
+        let (body_index, tail_index) = index.split_at(self.blocks);
+        self.body.gather(isa, body_index, body);
+        if let Some(tail) = &self.tail {
+            tail.gather(isa, tail_index, rest);
+        }
+    }
+
+    fn codebook(&self) -> (Vec<f32>, usize) {
+        (self.body.codebook.words.clone(), self.block)
+    }
+
+    fn tail_codebook(&self) -> Option<(Vec<f32>, usize)> {
+        let part = &self.tail.as_ref()?.codebook;
+        Some((part.words.clone(), part.block))
+    }
+}

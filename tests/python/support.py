@@ -1,0 +1,75 @@
+"""Helpers of the tests: the sample, the contract's layout rules, access to the core of a
+quantizer."""
+
+import math
+from pathlib import Path
+
+import numpy as np
+
+import blockquant as bq
+
+
+def load_sample():
+    folder = Path(bq.__file__).parent / "data"
+    arrays = {}
+    for path in folder.iterdir():
+        if path.suffix == ".npy":
+            arrays[path.stem] = np.load(path)
+        elif path.suffix == ".npz":
+            arrays.update(np.load(path))
+    base = next(a for name, a in arrays.items() if len(a) >= 1000)
+    query = next(a for name, a in arrays.items() if len(a) < 1000)
+    return unit(base), unit(query)
+
+
+def unit(x):
+    x = np.asarray(x, np.float32)
+    return x / np.linalg.norm(x, axis=1, keepdims=True)
+
+
+def rotate(q, x):
+    """R x for float32 rows, not normalised."""
+    x = np.ascontiguousarray(x, np.float32)
+    return np.asarray(q.rotate(x) if hasattr(q, "rotate") else q._core.rotate(x))
+
+
+def cosines(x, x_hat):
+    """cos of the angle between each row and its reconstruction, in float64."""
+    x, x_hat = np.asarray(x, np.float64), np.asarray(x_hat, np.float64)
+    return np.sum(x * x_hat, axis=1) / np.linalg.norm(x, axis=1) / np.linalg.norm(x_hat, axis=1)
+
+
+def default_block(dim, bits):
+    """The contract's default p and w."""
+    if bits == 3 and dim >= 4:
+        return 4, 12
+    best = None
+    for p in range(1, min(dim, 16) + 1):
+        w = math.floor(bits * p + 0.5)
+        if 1 <= w <= 8 and (best is None or abs(w / p - bits) <= abs(best[1] / best[0] - bits)):
+            best = p, w
+    return best
+
+
+def tail_width(tail, block, width):
+    return min(16, math.ceil(tail * width / block + 0.25)) if tail else 0
+
+
+def row_bits(dim, block, width):
+    m = dim // block
+    return m * width + tail_width(dim - m * block, block, width)
+
+
+def pack_bits(index, width):
+    """LSB-first packing by definition: bit k of index i is bit i*width + k of the row."""
+    index = np.asarray(index)
+    bits = (index[:, :, None] >> np.arange(width)) & 1
+    bits = bits.reshape(len(index), index.shape[1] * width).astype(np.uint8)
+    return np.packbits(bits, axis=1, bitorder="little")
+
+
+def supports(name, bits, dim=64):
+    try:
+        return bq.create(name, dim=dim, bits=bits)
+    except ValueError:
+        return None

@@ -1,0 +1,127 @@
+"""Foreign arrays: DLPack only, `__array__` only, torch-like and real torch."""
+
+import ml_dtypes
+import numpy as np
+import pytest
+
+import blockquant as bq
+
+X = np.random.default_rng(1).standard_normal((6, 20)).astype(ml_dtypes.bfloat16).astype(np.float32)
+Q = bq.create("blockquant", dim=20, bits=2)
+WANT = Q.encode(X)
+
+
+def check(x):
+    codes = Q.encode(x)
+    np.testing.assert_array_equal(codes.packed, WANT.packed)
+    np.testing.assert_array_equal(codes.scale, WANT.scale)
+
+
+class DLPackOnly:
+    def __init__(self, array):
+        self._array = array
+
+    def __dlpack__(self, **options):
+        return self._array.__dlpack__(**options)
+
+    def __dlpack_device__(self):
+        return self._array.__dlpack_device__()
+
+
+class ArrayOnly:
+    def __init__(self, array):
+        self._array = array
+
+    def __array__(self, dtype=None, copy=None):
+        return self._array if dtype is None else self._array.astype(dtype)
+
+
+class FakeTensor:
+    """What torch's Tensor does: `__array__` and DLPack refuse while it requires a gradient;
+    `numpy()` too."""
+
+    def __init__(self, array, requires_grad=False):
+        self._array, self.requires_grad, self.shape, self.ndim = (
+            array,
+            requires_grad,
+            array.shape,
+            array.ndim,
+        )
+        self.dtype, self.is_cuda = "torch.float32", False
+
+    def detach(self):
+        return FakeTensor(self._array)
+
+    def cpu(self):
+        return self
+
+    def numpy(self):
+        if self.requires_grad:
+            raise RuntimeError("Can't call numpy() on Tensor that requires grad; use detach().")
+        return self._array
+
+    def __array__(self, dtype=None, copy=None):
+        array = self.numpy()
+        return array if dtype is None else array.astype(dtype)
+
+    def __dlpack__(self, **options):
+        if self.requires_grad:
+            raise BufferError("Can't export tensors that require gradient, use tensor.detach()")
+        return self._array.__dlpack__(**options)
+
+    def __dlpack_device__(self):
+        return self._array.__dlpack_device__()
+
+
+FakeTensor.__module__, FakeTensor.__name__ = "torch", "Tensor"
+
+
+@pytest.mark.parametrize("kind", [DLPackOnly, ArrayOnly, FakeTensor])
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+def test_foreign_arrays(kind, dtype):
+    exact = X.astype(dtype)
+    if dtype == np.float16:
+        check_values(kind(exact), exact)
+    else:
+        check(kind(exact))
+        check(kind(np.asfortranarray(exact)))
+
+
+def check_values(x, values):
+    codes, want = Q.encode(x), Q.encode(values.astype(np.float32))
+    np.testing.assert_array_equal(codes.packed, want.packed)
+    np.testing.assert_array_equal(codes.scale, want.scale)
+
+
+def test_array_only_bfloat16():
+    check(ArrayOnly(X.astype(ml_dtypes.bfloat16)))
+
+
+@pytest.mark.parametrize("kind", [DLPackOnly, ArrayOnly, FakeTensor])
+def test_foreign_integers(kind):
+    with pytest.raises((TypeError, ValueError), match="int64"):
+        Q.encode(kind(np.ones((2, 20), np.int64)))
+
+
+def test_fake_tensor_with_gradient():
+    check(FakeTensor(X, requires_grad=True))
+
+
+@pytest.mark.parametrize("thing", [None, "text", {}, object(), 3.0])
+def test_no_array_at_all(thing):
+    with pytest.raises((TypeError, ValueError)):
+        Q.encode(thing)
+
+
+def test_torch():
+    torch = pytest.importorskip("torch")
+    tensor = torch.from_numpy(X.copy())
+    check(tensor)
+    check(tensor.t().contiguous().t())
+    check(tensor.double())
+    check(tensor.to(torch.bfloat16))
+    check(tensor.to(torch.bfloat16).t().contiguous().t())
+    check(tensor.clone().requires_grad_())
+    check_values(tensor.half(), tensor.half().numpy())
+    with pytest.raises((TypeError, ValueError)):
+        Q.encode(tensor.int())

@@ -1,0 +1,102 @@
+//! Golden bytes: what these quantizers wrote once they write for ever.
+//!
+//! `tests/golden/codes.json` is read by this file and by `tests/python/test_golden.py`. A new method's cases are added to
+//! [`cases`] and written by `BLOCKQUANT_WRITE_GOLDEN=1 cargo test --test golden`; cases that exist must not change.
+
+use blockquant::rng::SeedStream;
+use blockquant::{Dense, Isa, Quantizer, RotationKind, Spec};
+use serde_json::{Value, json};
+
+const PATH: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/codes.json");
+const ROWS: usize = 3;
+
+fn hex(bytes: impl IntoIterator<Item = u8>) -> String {
+    bytes
+        .into_iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect()
+}
+
+fn floats(values: &[f32]) -> String {
+    hex(values.iter().flat_map(|value| value.to_le_bytes()))
+}
+
+fn cases() -> Vec<Spec> {
+    let mut cases = Vec::new();
+    for (method, scales, rates) in [
+        (
+            "blockquant",
+            vec!["none", "mse", "unbiased"],
+            vec![1.0, 1.5, 2.0, 2.5, 3.0, 4.0],
+        ),
+        ("eden", vec!["mse", "unbiased"], vec![1.0, 2.0, 3.0, 8.0]),
+        ("turboquant/mse", vec![], vec![1.0, 2.0, 4.0]),
+        ("turboquant/prod", vec![], vec![1.0, 2.0, 3.0]),
+        ("rabitq", vec!["mse", "unbiased"], vec![1.0, 2.0, 4.0, 8.0]),
+    ] {
+        for (i, &bits) in rates.iter().enumerate() {
+            for (dim, rotation) in [(13, RotationKind::Haar), (200, RotationKind::Hadamard)] {
+                let scale = scales.get(i % scales.len().max(1)).map(|s| s.to_string());
+                let method = method.to_string();
+                let seed = 7 + i as u64;
+                cases.push(Spec {
+                    method,
+                    dim,
+                    bits,
+                    scale,
+                    block: None,
+                    rotation,
+                    seed,
+                    store_norm: true,
+                });
+            }
+        }
+    }
+    cases
+}
+
+fn record(spec: &Spec, isa: Isa) -> Value {
+    let quantizer = Quantizer::new(spec.clone()).unwrap();
+    let mut stream = SeedStream::new(spec.seed, 1000 + spec.dim as u64);
+    let x: Vec<f32> = (0..ROWS * spec.dim)
+        .map(|_| stream.gaussian() as f32)
+        .collect();
+    let codes = quantizer
+        .encode(isa, &Dense::new(&x, spec.dim).unwrap())
+        .unwrap();
+    json!({
+        "method": spec.method,
+        "scale": spec.scale,
+        "dim": spec.dim,
+        "bits": spec.bits,
+        "rotation": spec.rotation.name(),
+        "seed": spec.seed,
+        "rows": ROWS,
+        "input_hex": floats(&x),
+        "packed_hex": hex(codes.packed.iter().copied()),
+        "scale_hex": floats(&codes.scale),
+        "norm_hex": floats(codes.norm.as_deref().unwrap()),
+        "residual_hex": codes.residual_norm.as_deref().map(floats),
+    })
+}
+
+#[test]
+fn golden_bytes() {
+    if std::env::var_os("BLOCKQUANT_WRITE_GOLDEN").is_some() {
+        let records: Vec<_> = cases()
+            .iter()
+            .map(|spec| record(spec, Isa::Scalar))
+            .collect();
+        let lines: Vec<_> = records.iter().map(Value::to_string).collect();
+        std::fs::write(PATH, format!("[\n{}\n]\n", lines.join(",\n"))).unwrap();
+    }
+    let text = std::fs::read_to_string(PATH).unwrap();
+    let golden: Vec<Value> = serde_json::from_str(&text).unwrap();
+    let cases = cases();
+    assert_eq!(golden.len(), cases.len(), "number of golden cases");
+    for (spec, expected) in cases.iter().zip(&golden) {
+        for isa in Isa::available() {
+            assert_eq!(&record(spec, isa), expected, "{spec:?} on {isa:?}");
+        }
+    }
+}

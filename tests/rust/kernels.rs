@@ -1,0 +1,232 @@
+//! Every kernel, on every instruction set of this machine, against a definition written here: bit for bit, over awkward sizes.
+
+use blockquant::Isa;
+use blockquant::kernels::{dense, fwht, nearest, pack, reduce, rescale};
+use proptest::prelude::*;
+
+/// Sizes around lanes, registers and nothing at all.
+fn length() -> impl Strategy<Value = usize> {
+    prop_oneof![
+        0usize..40,
+        Just(63),
+        Just(64),
+        Just(65),
+        Just(127),
+        Just(200)
+    ]
+}
+
+fn values(n: usize) -> impl Strategy<Value = Vec<f32>> {
+    prop::collection::vec(
+        prop_oneof![8 => -4f32..4.0, 1 => Just(0.0f32), 1 => Just(-0.0f32), 1 => -1e-30f32..1e-30],
+        n,
+    )
+}
+
+fn bits(x: &[f32]) -> Vec<u32> {
+    x.iter().map(|v| v.to_bits()).collect()
+}
+
+/// The sum of the contract: lane i mod 16, then halving.
+fn lane_sum(n: usize, mut step: impl FnMut(usize, f64) -> f64) -> f64 {
+    let mut lanes = [0f64; 16];
+    for i in 0..n {
+        lanes[i % 16] = step(i, lanes[i % 16]);
+    }
+    let mut width = 8;
+    while width > 0 {
+        for l in 0..width {
+            lanes[l] += lanes[l + width];
+        }
+        width /= 2;
+    }
+    lanes[0]
+}
+
+#[test]
+fn this_machine_runs_its_vector_kernels() {
+    let names: Vec<_> = Isa::available().into_iter().map(Isa::name).collect();
+    let expected = if cfg!(target_arch = "aarch64") {
+        "neon"
+    } else {
+        "avx2"
+    };
+    assert!(
+        names.contains(&expected),
+        "{names:?}: the vector kernels would go untested"
+    );
+    assert!(Isa::from_name("sse9").is_err());
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(200))]
+
+    #[test]
+    fn reduce_equals_the_contract(a in length().prop_flat_map(|n| (values(n), values(n)))) {
+        let (a, b) = a;
+        let mut lanes = [0f32; 16];
+        for i in 0..a.len() {
+            lanes[i % 16] = a[i].mul_add(b[i], lanes[i % 16]);
+        }
+        let mut width = 8;
+        while width > 0 {
+            for l in 0..width {
+                lanes[l] += lanes[l + width];
+            }
+            width /= 2;
+        }
+        let norm = lane_sum(a.len(), |i, s| f64::from(a[i]).mul_add(f64::from(a[i]), s));
+        for isa in Isa::available() {
+            prop_assert_eq!(reduce::dot(isa, &a, &b).to_bits(), lanes[0].to_bits(), "{:?}", isa);
+            prop_assert_eq!(reduce::squared_norm(isa, &a).to_bits(), norm.to_bits(), "{:?}", isa);
+        }
+    }
+
+    #[test]
+    fn fwht_equals_the_butterflies(x in (0u32..9).prop_flat_map(|k| values(1 << k)), scale in 0.01f32..2.0) {
+        let n = x.len();
+        let mut expected = x.clone();
+        let mut stride = 1;
+        while stride < n {
+            for i in (0..n).filter(|i| i & stride == 0) {
+                let (a, b) = (expected[i], expected[i + stride]);
+                expected[i] = a + b;
+                expected[i + stride] = a - b;
+            }
+            stride *= 2;
+        }
+        expected.iter_mut().for_each(|v| *v *= scale);
+        for isa in Isa::available() {
+            let mut got = x.clone();
+            fwht::fwht(isa, &mut got, scale);
+            prop_assert_eq!(bits(&got), bits(&expected), "{:?}", isa);
+        }
+    }
+
+    #[test]
+    fn dense_products_equal_their_sums((rows, matrix, x, y) in (1usize..20, 1usize..40).prop_flat_map(|(r, c)| {
+        (Just(r), values(r * c), values(c), values(r))
+    })) {
+        let columns = x.len();
+        let line = |i: usize| &matrix[i * columns..(i + 1) * columns];
+        let forward: Vec<f32> = (0..rows).map(|i| reduce::dot(Isa::Scalar, line(i), &x)).collect();
+        let backward: Vec<f32> = (0..columns)
+            .map(|j| (0..rows).fold(0f32, |sum, i| y[i].mul_add(line(i)[j], sum)))
+            .collect();
+        for isa in Isa::available() {
+            let (mut out, mut back) = (vec![9.0; rows], vec![9.0; columns]);
+            dense::product(isa, &matrix, &x, &mut out);
+            dense::transposed_product(isa, &matrix, &y, &mut back);
+            prop_assert_eq!(bits(&out), bits(&forward), "{:?}", isa);
+            prop_assert_eq!(bits(&back), bits(&backward), "{:?}", isa);
+        }
+    }
+
+    #[test]
+    fn pack_equals_bits_one_by_one(width in 1u32..=16, first in 0usize..20, raw in prop::collection::vec(any::<u16>(), 0..70)) {
+        let index: Vec<u16> = raw.iter().map(|v| (u32::from(*v) & ((1 << width) - 1)) as u16).collect();
+        let total = first + index.len() * width as usize;
+        let mut expected = vec![0u8; total.div_ceil(8)];
+        for (i, &k) in index.iter().enumerate() {
+            for b in 0..width as usize {
+                let bit = first + i * width as usize + b;
+                expected[bit / 8] |= ((k >> b & 1) as u8) << (bit % 8);
+            }
+        }
+        for isa in Isa::available() {
+            let mut row = vec![0u8; expected.len()];
+            pack::pack(isa, &index, width, first, &mut row);
+            prop_assert_eq!(&row, &expected, "{:?}", isa);
+            let mut back = vec![0u16; index.len()];
+            pack::unpack(isa, &row, width, first, &mut back);
+            prop_assert_eq!(&back, &index, "{:?}", isa);
+        }
+    }
+
+    #[test]
+    fn nearest_block_equals_brute_force((block, words, u) in (1usize..12, 1usize..40, 0usize..40).prop_flat_map(|(p, k, m)| {
+        (Just(p), prop::collection::vec(-2i8..3, p * k), prop::collection::vec(-8i8..9, p * m))
+    })) {
+        // Small whole numbers make many exact ties.
+        let words: Vec<f32> = words.iter().map(|&v| f32::from(v)).collect();
+        let u: Vec<f32> = u.iter().map(|&v| f32::from(v) * 0.25).collect();
+        let half: Vec<f32> = words.chunks(block).map(|c| 0.5 * c.iter().map(|v| v * v).sum::<f32>()).collect();
+        let m = u.len() / block;
+        let expected: Vec<u16> = (0..m).map(|i| {
+            let mut best = (f32::NEG_INFINITY, 0);
+            for (k, word) in words.chunks(block).enumerate() {
+                let score = word.iter().enumerate().fold(-half[k], |s, (j, &c)| u[i + j * m].mul_add(c, s));
+                if score > best.0 {
+                    best = (score, k as u16);
+                }
+            }
+            best.1
+        }).collect();
+        for isa in Isa::available() {
+            let mut got = vec![7u16; m];
+            nearest::block(isa, &u, block, &words, &half, &mut got);
+            prop_assert_eq!(&got, &expected, "{:?}", isa);
+            let mut c = vec![0f32; u.len()];
+            nearest::gather(isa, &got, block, &words, &mut c);
+            for (i, &k) in got.iter().enumerate() {
+                for j in 0..block {
+                    prop_assert_eq!(c[i + j * m], words[usize::from(k) * block + j]);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn nearest_level_counts_boundaries_below(u in length().prop_flat_map(values), mut cuts in prop::collection::vec(-3f32..3.0, 0..255)) {
+        cuts.sort_by(f32::total_cmp);
+        let u: Vec<f32> = u.iter().copied().chain(cuts.first().copied()).collect();
+        let expected: Vec<u16> = u.iter().map(|v| cuts.iter().filter(|c| v > c).count() as u16).collect();
+        for isa in Isa::available() {
+            let mut got = vec![7u16; u.len()];
+            nearest::level(isa, &u, &cuts, &mut got);
+            prop_assert_eq!(&got, &expected, "{:?}", isa);
+        }
+    }
+
+    #[test]
+    fn rescaling_search_equals_the_full_sweep(
+        u in (1usize..80).prop_flat_map(values), coarse in any::<bool>(), most in prop_oneof![Just(0u16), Just(1), Just(3), Just(7), Just(15), Just(127)],
+    ) {
+        // Coarse values have many equal critical values.
+        let u: Vec<f32> = u.iter().map(|v| if coarse { (v * 2.0).round() / 2.0 } else { *v }).collect();
+        let v: Vec<f64> = u.iter().map(|x| (f64::from(x.abs()) * 16_777_216.0).round() / 16_777_216.0).collect();
+        let mut critical: Vec<f64> = v.iter().filter(|x| **x > 0.0)
+            .flat_map(|x| (1..=most).map(move |k| f64::from(k) / x)).collect();
+        critical.push(0.0);
+        critical.sort_by(f64::total_cmp);
+        critical.dedup();
+        let grid = |t: f64| -> Vec<u16> {
+            v.iter().map(|x| (1..=most).take_while(|k| *x > 0.0 && f64::from(*k) / x <= t).count() as u16).collect()
+        };
+        let score = |g: &[u16]| {
+            let a: f64 = v.iter().zip(g).map(|(x, k)| x * (f64::from(*k) + 0.5)).sum();
+            let n: f64 = g.iter().map(|k| (f64::from(*k) + 0.5).powi(2)).sum();
+            a * a / n
+        };
+        let step = (critical.len() / 400).max(1); // the whole sweep for most cases, a comb of it for the largest
+        let mut best = (f64::NEG_INFINITY, vec![]);
+        for t in critical.iter().step_by(step) {
+            let g = grid(*t);
+            let s = score(&g);
+            if s > best.0 {
+                best = (s, g);
+            }
+        }
+        let mut work = rescale::Workspace::default();
+        let mut first = None;
+        for isa in Isa::available() {
+            let mut got = vec![9u16; u.len()];
+            rescale::search(isa, &u, most, &mut work, &mut got);
+            if step == 1 {
+                prop_assert_eq!(&got, &best.1, "{:?}", isa);
+            }
+            prop_assert!(score(&got) >= best.0, "{:?}: {} < {}", isa, score(&got), best.0);
+            prop_assert_eq!(first.get_or_insert(got.clone()), &got, "{:?}", isa);
+        }
+    }
+}
