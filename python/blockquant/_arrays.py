@@ -50,7 +50,8 @@ def as_rows(x: Any, dim: int | None, what: str = "x") -> tuple[Array, bool]:
     Parameters
     ----------
     x
-        (n, dim) or (dim,) of float16, bfloat16, float32 or float64; NumPy, torch CPU, or anything with
+        (n, dim) or (dim,) of float16, bfloat16, float32 or float64; NumPy, torch CPU, or anything
+        with
         DLPack or ``__array__``.
     dim
         Columns expected; None takes any.
@@ -125,7 +126,8 @@ def sample() -> tuple[NDArray[np.float16], NDArray[np.float16]]:
     Returns
     -------
     rows, queries
-        (2000, 384) and (200, 384) float16 of unit norm: WordNet 3.0 glosses through all-MiniLM-L6-v2
+        (2000, 384) and (200, 384) float16 of unit norm: WordNet 3.0 glosses through all-
+        MiniLM-L6-v2
         (licences in ``blockquant/data/README.md``).
 
     Examples

@@ -1,4 +1,5 @@
-"""The three criteria, measured beside their theory: reconstruction, expected and high-probability inner-product error."""
+"""The three criteria, measured beside their theory: reconstruction, expected and high-probability
+inner-product error."""
 
 from __future__ import annotations
 
@@ -32,7 +33,8 @@ METHODS = (
 class Distortion:
     """What one quantizer does to one set of rows.
 
-    Inner products are between unit rows and unit queries. ``*_theory`` is the expectation under a Haar rotation
+    Inner products are between unit rows and unit queries. ``*_theory`` is the expectation under a
+    Haar rotation
     (:mod:`blockquant.theory`), None where there is none.
     """
 
@@ -79,7 +81,7 @@ def _unit(rows: _Float, what: str) -> _Float:
     norm = np.sqrt(np.einsum("ij,ij->i", wide, wide))
     if not norm.all():
         raise ValueError(f"{what}: row {int(np.argmin(norm != 0))} is zero, it has no direction")
-    return (wide / norm[:, None]).astype(np.float32)
+    return np.asarray(wide / norm[:, None], dtype=np.float32)
 
 
 def _top(scores: _Float) -> NDArray[np.intp]:
@@ -102,7 +104,8 @@ def measure(q: Any, x: Any, y: Any = None) -> Distortion:
     x
         Rows (n, d), as for :meth:`Quantizer.encode`; scaled to unit norm.
     y
-        Queries (m, d); by default the last tenth of the rows, at most 200, which are then left out of x.
+        Queries (m, d); by default the last tenth of the rows, at most 200, which are then left out
+        of x.
 
     Returns
     -------
@@ -216,7 +219,8 @@ class Verdict:
         if self.runner_up is None:
             return text + ", the only family"
         word = "beyond" if self.significant else "within"
-        return f"{text}, {self.margin:.2f} % below {self.runner_up} ({word} the noise, ±{self.noise:.2f} %)"
+        margin = f"{self.margin:.2f} % below {self.runner_up}"
+        return f"{text}, {margin} ({word} the noise, ±{self.noise:.2f} %)"
 
 
 class Comparison:
@@ -230,7 +234,8 @@ class Comparison:
         self.shape = shape
 
     def rows(self) -> list[dict[str, Any]]:
-        """One dict a method and bit width: each figure's mean and, as ``*_se``, its standard error over seeds."""
+        """One dict a method and bit width: each figure's mean and, as ``*_se``, its standard error
+        over seeds."""
         out = []
         for (bits, name), runs in self.runs.items():
             row: dict[str, Any] = {"bits": bits, "method": name, "seeds": len(runs)}
@@ -286,7 +291,7 @@ class Comparison:
         return report.markdown(self)
 
     def save(self, folder: str | Path) -> list[Path]:
-        """Writes ``results.csv`` and ``comparison.png`` (which needs the extra ``plot``) into a folder.
+        """Write ``results.csv`` and (extra ``plot``) ``comparison.png`` into a folder.
 
         Returns
         -------
@@ -314,7 +319,8 @@ def compare(
     x, y
         Rows and queries as for :func:`measure`; by default the shipped sample.
     methods
-        Names as for :func:`blockquant.create`; by default all built-in methods in their usual scale rules.
+        Names as for :func:`blockquant.create`; by default all built-in methods in their usual scale
+        rules.
     bits
         Bits a coordinate.
     seeds

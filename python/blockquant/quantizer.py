@@ -84,9 +84,7 @@ class Codes:
         if not isinstance(other, Codes):
             return NotImplemented
         return self.made_by == other.made_by and all(
-            np.array_equal(a, b)
-            if a is not None and b is not None
-            else (a is None) == (b is None)
+            np.array_equal(a, b) if a is not None and b is not None else (a is None) == (b is None)
             for a, b in zip(self._arrays(), other._arrays(), strict=True)
         )
 
@@ -145,7 +143,8 @@ def concatenate(codes: Sequence[Codes]) -> Codes:
 class Quantizer:
     """Base of the four methods: encode, decode and inner products on the codes.
 
-    Not made directly: see :class:`BlockQuant`, :class:`Eden`, :class:`TurboQuant`, :class:`RaBitQ`, or
+    Not made directly: see :class:`BlockQuant`, :class:`Eden`, :class:`TurboQuant`, :class:`RaBitQ`,
+    or
     :func:`blockquant.create`.
     """
 
@@ -165,7 +164,8 @@ class Quantizer:
 
     @property
     def scale(self) -> str:
-        """Scale rule: ``none``, ``mse``, ``unbiased``; ``prod`` for TurboQuant's second algorithm."""
+        """Scale rule: ``none``, ``mse``, ``unbiased``; ``prod`` for TurboQuant's second
+        algorithm."""
         return self._core.scale
 
     @property
@@ -213,13 +213,15 @@ class Quantizer:
         Parameters
         ----------
         x
-            (n, dim), or (dim,) for one row; float16, bfloat16, float32 or float64; any strides; NumPy, torch
+            (n, dim), or (dim,) for one row; float16, bfloat16, float32 or float64; any strides;
+            NumPy, torch
             CPU tensors, or anything with DLPack or ``__array__``.
 
         Returns
         -------
         Codes
-            One code a row; the same bytes for any number of threads, any strides, and for a row alone or in
+            One code a row; the same bytes for any number of threads, any strides, and for a row
+            alone or in
             a batch.
 
         Raises
@@ -227,7 +229,8 @@ class Quantizer:
         TypeError
             If the elements are no real floating numbers.
         ValueError
-            If the shape is wrong, or a value is NaN, infinite or beyond float32; names row and column.
+            If the shape is wrong, or a value is NaN, infinite or beyond float32; names row and
+            column.
 
         Examples
         --------
@@ -275,7 +278,8 @@ class Quantizer:
         Returns
         -------
         ndarray
-            float32 (m, n): ⟨x̂, y⟩, unbiased over rotations where the scale rule is ``unbiased`` or the variant
+            float32 (m, n): ⟨x̂, y⟩, unbiased over rotations where the scale rule is ``unbiased`` or
+            the variant
             ``prod``.
         """
         self._check(codes)
@@ -307,7 +311,7 @@ class Quantizer:
 
 
 class BlockQuant(Quantizer):
-    """Block-Sphere Vector Quantization (arXiv 2605.19972): the nearest codeword of each block of coordinates.
+    """Block-Sphere Vector Quantization (arXiv 2605.19972): the nearest codeword of each block.
 
     Parameters
     ----------
@@ -316,7 +320,8 @@ class BlockQuant(Quantizer):
     bits
         Bits a coordinate, fractions included (2.5 is blocks of 2 with 32 codewords).
     block
-        Coordinates of a block; by default the largest with at most 256 codewords (at 3 bits 4, with 4096).
+        Coordinates of a block; by default the largest with at most 256 codewords (at 3 bits 4, with
+        4096).
     scale
         ``unbiased`` (inner products), ``mse`` (reconstruction) or ``none``.
     rotation
@@ -359,9 +364,10 @@ class BlockQuant(Quantizer):
 
 
 class Eden(Quantizer):
-    """EDEN (DRIVE arXiv 2105.08339; EDEN, ICML 2022): the nearest Gaussian Lloyd–Max level of each coordinate.
+    """EDEN (arXiv 2105.08339; ICML 2022): the nearest Gaussian Lloyd–Max level of each coordinate.
 
-    Parameters are those of :class:`BlockQuant` without ``block``; ``bits`` 1 to 8, ``scale`` ``unbiased`` or ``mse``.
+    Parameters are those of :class:`BlockQuant` without ``block``; ``bits`` 1 to 8, ``scale``
+    ``unbiased`` or ``mse``.
 
     Examples
     --------
@@ -385,7 +391,7 @@ class Eden(Quantizer):
 
 
 class RaBitQ(Quantizer):
-    """RaBitQ (arXiv 2405.12497, extended arXiv 2409.09913): the grid point with the largest cosine, exactly.
+    """RaBitQ (arXiv 2405.12497, 2409.09913): the grid point with the largest cosine, exactly.
 
     Parameters are those of :class:`Eden`.
 
@@ -411,9 +417,10 @@ class RaBitQ(Quantizer):
 
 
 class TurboQuant(Quantizer):
-    """TurboQuant (arXiv 2504.19874): ``mse`` (Algorithm 1) or ``prod`` (Algorithm 2, one bit of it for QJL).
+    """TurboQuant (arXiv 2504.19874): ``mse`` (Algorithm 1) or ``prod`` (Algorithm 2, with QJL).
 
-    ``mse`` is EDEN with S = 1 and the exact law of a coordinate. Other parameters are those of :class:`Eden`.
+    ``mse`` is EDEN with S = 1 and the exact law of a coordinate. Other parameters are those of
+    :class:`Eden`.
 
     Examples
     --------

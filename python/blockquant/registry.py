@@ -47,7 +47,8 @@ def register(name: str, factory: Factory) -> None:
     name
         A new name.
     factory
-        Called with ``dim=``, ``bits=`` and ``seed=``; returns an object with ``encode(x)`` and ``decode(codes)``, and if it
+        Called with ``dim=``, ``bits=`` and ``seed=``; returns an object with ``encode(x)`` and
+        ``decode(codes)``, and if it
         likes ``inner_product(codes, y)``. Its codes may have ``nbytes``.
 
     Raises

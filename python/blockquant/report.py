@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from blockquant.distortion import Comparison
 
-_HEADER = ("bits", "method", "bytes", "nmse", "theory", "d·E[e²]", "theory", "bias", "|e|99.9%")
-_HEADER += ("R@10", "enc µs", "dec")
+_HEADER = (
+    *("bits", "method", "bytes", "nmse", "theory", "d·E[e²]", "theory"),
+    *("bias", "|e|99.9%", "R@10", "enc µs", "dec"),
+)
 _WIDTH = (4, 20, 5, 8, 7, 8, 7, 6, 8, 5, 6, 4)
 
 
@@ -92,7 +94,9 @@ def markdown(comparison: Comparison) -> str:
     """The table in Markdown."""
     out = ["| " + " | ".join(h.replace("|", "\\|") for h in _HEADER) + " |"]
     out.append("|" + "---|" * len(_HEADER))
-    out += ["| " + " | ".join(cell.strip() for cell in cells) + " |" for cells in _table(comparison)]
+    out += [
+        "| " + " | ".join(cell.strip() for cell in cells) + " |" for cells in _table(comparison)
+    ]
     return "\n".join(out)
 
 

@@ -1,14 +1,18 @@
 r"""What each method must measure on rows rotated by a Haar matrix.
 
-Notation: ρ = ⟨u, c⟩/d and Q = ‖c‖²/d are means over coordinates of a = u·c and q = c². sin²θ = 1 − ρ²/Q, tan²θ = Q/ρ² − 1. Their
-expectations come from the law of a coordinate (numerical integration) or block (samples and the codebook's own distortion), with the
-O(1/d) term of the delta method: the covariance of (ρ, Q) given ‖u‖² = d. Good to O(1/d²); poor below d ≈ 16.
+Notation: ρ = ⟨u, c⟩/d and Q = ‖c‖²/d are means over coordinates of a = u·c and q = c². sin²θ = 1 −
+ρ²/Q, tan²θ = Q/ρ² − 1. Their
+expectations come from the law of a coordinate (numerical integration) or block (samples and the
+codebook's own distortion), with the
+O(1/d) term of the delta method: the covariance of (ρ, Q) given ‖u‖² = d. Good to O(1/d²); poor
+below d ≈ 16.
 """
 
 from __future__ import annotations
 
 from functools import lru_cache
 from math import floor, log2, pi, sqrt
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,7 +47,8 @@ def _law(dim: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
 def _moments(
     u: NDArray[np.float64], c: NDArray[np.float64], mass: NDArray[np.float64], count: float
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Mean of (a, q) and covariance of their means over `count` parts given the sum of squares; u, c (n, p)."""
+    """Mean of (a, q) and covariance of their means over `count` parts given the sum of squares; u,
+    c (n, p)."""
     values = np.stack([(u * c).mean(1), (c * c).mean(1), (u * u).mean(1)])
     mean = values @ mass
     off = values - mean[:, None]
@@ -61,8 +66,8 @@ def _scalar_moments(
     return _moments(u[:, None], c[:, None], mass, dim)
 
 
-def _midpoints(levels: NDArray[np.float64]) -> NDArray[np.float64]:
-    return (levels[1:] + levels[:-1]) / 2
+def _midpoints(levels: NDArray[Any]) -> NDArray[np.float64]:
+    return np.asarray((levels[1:] + levels[:-1]) / 2, dtype=np.float64)
 
 
 @lru_cache(maxsize=256)
@@ -131,9 +136,7 @@ def _angles(method: str, bits: float, dim: int, block: int | None) -> tuple[floa
         law = "gaussian" if method == "eden" else "sphere"
         levels = _core.lloyd_max(law, dim, int(bits))
         # The core's own boundaries: midpoints in float32.
-        mean, cov = _scalar_moments(
-            levels.astype(np.float64), _midpoints(levels).astype(np.float64), dim
-        )
+        mean, cov = _scalar_moments(levels.astype(np.float64), _midpoints(levels), dim)
     else:
         raise ValueError(f"no theory for {method!r}")
     rho, q = float(mean[0]), float(mean[1])
@@ -146,8 +149,10 @@ def _angles(method: str, bits: float, dim: int, block: int | None) -> tuple[floa
 def nmse(name: str, bits: float, dim: int, block: int | None = None) -> float:
     """Expected normalised MSE, E‖x − x̂‖²/‖x‖².
 
-    Scale ``none``: the codebook's distortion D; ``mse``: E sin²θ; ``unbiased``: E tan²θ (arXiv 2605.19972, unified comparison);
-    TurboQuant ``prod``: D of b − 1 bits times π/2 − 1/d (arXiv 2504.19874 with the exact second moment of QJL). Extended RaBitQ is
+    Scale ``none``: the codebook's distortion D; ``mse``: E sin²θ; ``unbiased``: E tan²θ (arXiv
+    2605.19972, unified comparison);
+    TurboQuant ``prod``: D of b − 1 bits times π/2 − 1/d (arXiv 2504.19874 with the exact second
+    moment of QJL). Extended RaBitQ is
     approximated by the best common rescaling.
 
     Parameters
@@ -178,7 +183,9 @@ def nmse(name: str, bits: float, dim: int, block: int | None = None) -> float:
 
 
 def inner_product_bias(name: str, bits: float, dim: int, block: int | None = None) -> float:
-    """Slope of E⟨x̂, y⟩ − ⟨x, y⟩ against ⟨x, y⟩: 0 for ``unbiased`` and ``prod``, −E sin²θ for ``mse``, −D for ``none``.
+    """Slope of E⟨x̂, y⟩ − ⟨x, y⟩ against ⟨x, y⟩.
+
+    0 for ``unbiased`` and ``prod``, −E sin²θ for ``mse``, −D for ``none`` (arXiv 2605.19972).
 
     Examples
     --------
@@ -194,7 +201,8 @@ def inner_product_error(
 ) -> float:
     """d·E(⟨x̂, y⟩ − ⟨x, y⟩)² for unit x and y with ⟨x, y⟩² = `square`.
 
-    The error is the bias plus a part of variance E[tan²θ]·(1 − ⟨x,y⟩²)/(d−1) (``unbiased``) or E[sin²θ cos²θ]·(1 − ⟨x,y⟩²)/(d−1)
+    The error is the bias plus a part of variance E[tan²θ]·(1 − ⟨x,y⟩²)/(d−1) (``unbiased``) or
+    E[sin²θ cos²θ]·(1 − ⟨x,y⟩²)/(d−1)
     (``mse`` and, to O(1/d), ``none``); (π/2 − 1/d)·D_{b−1}/d for ``prod``.
 
     Examples
@@ -218,7 +226,8 @@ def error_quantile(
 ) -> float | None:
     """Quantile of |⟨x̂, y⟩ − ⟨x, y⟩| for unit x and y; None where the law is not known or biased.
 
-    For ``unbiased`` the error is tanθ·‖y⊥‖·t, t a coordinate of a uniform vector of S^(d−2) (arXiv 2405.12497, exact); tanθ enters by its root mean
+    For ``unbiased`` the error is tanθ·‖y⊥‖·t, t a coordinate of a uniform vector of S^(d−2) (arXiv
+    2405.12497, exact); tanθ enters by its root mean
     square.
 
     Examples

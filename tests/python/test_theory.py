@@ -139,49 +139,25 @@ def test_exact_interval_law(rotation, method, dim, bits):
         "eden/mse",
         "eden/unbiased",
         "turboquant/mse",
+        "turboquant/prod",
         "rabitq/unbiased",
     ],
 )
 def test_theory_nmse(rng, name, bits):
-    """The closed forms against Gaussian rows: within 2 % and four standard errors."""
+    """The closed forms against Gaussian rows: within 2 % and four standard errors.
+
+    Extended RaBitQ has no closed form: its theory is the best common rescaling, which the best
+    rescaling of each row can only improve on.
+    """
     dim = 256
     expected = bq.theory.nmse(name, bits=bits, dim=dim)
-    if expected is None or not np.isfinite(expected):
-        pytest.skip("no closed form for this method")
     x = rng.standard_normal((300, dim)).astype(np.float32)
     q = bq.create(name, dim=dim, bits=bits)
     measured = loss(x, q.decode(q.encode(x)))
     noise = measured.std() / math.sqrt(len(measured))
-    assert abs(measured.mean() - expected) < 0.02 * expected + 4 * noise, (
-        measured.mean(),
-        expected,
-    )
+    slack = 0.10 if name.startswith("rabitq") and bits > 1 else 0.02
+    assert expected * (1 - slack) - 4 * noise < measured.mean() < expected * 1.02 + 4 * noise
     assert expected > 4.0**-bits
-
-
-def families(dim, rng):
-    """The eight row families of METHODS.md section 2; a fresh draw where the family has a random
-    part."""
-    j = np.arange(dim)
-    one_hot, two_hot, sparse = np.zeros((3, dim))
-    one_hot[rng.integers(dim)] = 1
-    two_hot[rng.choice(dim, 2, replace=False)] = 1, -1
-    sparse[rng.choice(dim, max(1, dim // 32), replace=False)] = rng.standard_normal(
-        max(1, dim // 32)
-    )
-    frequency, phase = rng.uniform(0.5, dim / 2), rng.uniform(0, 2 * math.pi)
-    return np.stack(
-        [
-            one_hot,
-            two_hot,
-            np.ones(dim),
-            sparse,
-            1 / (j + 1),
-            np.sin(2 * math.pi * frequency * (j + 0.5) / dim + phase),
-            (j < max(1, dim // 8)).astype(float),
-            rng.standard_normal(dim),
-        ]
-    ).astype(np.float32)
 
 
 @pytest.mark.parametrize("dim", [8, 50, 64, 96, 100, 128, 384, 768, 1000, 1536, 1537])
