@@ -85,12 +85,12 @@ def block_samples(dim, block, count, rng):
 
 
 @functools.cache
-def block_codebook(dim, block, width, count=60_000, rounds=30, seed=7):
+def block_codebook(dim, block, width, count=40_000, rounds=25, seed=7):
     """Plain Lloyd iteration on samples of the block law; empty cells restart at a random sample."""
     rng = np.random.default_rng(seed)
-    samples = block_samples(dim, block, count, rng)
+    samples = block_samples(dim, block, count, rng).astype(np.float32)
     # the best point density is f^(p/(p+2)): for a near-Gaussian f, wider by sqrt((p+2)/p)
-    words = samples[rng.choice(count, 2**width, replace=False)] * math.sqrt(1 + 2 / block)
+    words = samples[rng.choice(count, 2**width, replace=False)] * np.float32(math.sqrt(1 + 2 / block))
     for _ in range(rounds):
         index = nearest(samples, words)
         size = np.bincount(index, minlength=len(words))

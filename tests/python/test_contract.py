@@ -276,7 +276,7 @@ def test_recoding_does_not_shrink(name, bits):
 @pytest.mark.parametrize("name", ["blockquant/none", "turboquant/mse"])
 @pytest.mark.parametrize("bits", [1, 2, 4])
 def test_recoding_with_unit_scale(name, bits):
-    """S = 1 multiplies the norm by |c|/sqrt(d) in every cycle, by its definition, and by nothing else.
+    """S = 1 multiplies the norm by |c|/sqrt(d) in every cycle, by its definition.
 
     So no cycle loses more than the codebook's sqrt(1 - nmse), and no scale rule is hidden in it.
     """
