@@ -16,16 +16,9 @@
 from blockquant import theory
 from blockquant._arrays import sample
 from blockquant._core import available_isa, isa, num_threads, set_num_threads
+from blockquant.codes import Codes, concatenate
 from blockquant.distortion import Comparison, Distortion, compare, measure
-from blockquant.quantizer import (
-    BlockQuant,
-    Codes,
-    Eden,
-    Quantizer,
-    RaBitQ,
-    TurboQuant,
-    concatenate,
-)
+from blockquant.quantizer import BlockQuant, Eden, Quantizer, RaBitQ, TurboQuant
 from blockquant.registry import available, create, register
 
 __version__ = "0.1.0"

@@ -24,6 +24,8 @@ def _bfloat16_bits_of_torch(x: Any) -> Array | None:
 
 
 def _to_numpy(x: Any, what: str) -> Array:
+    if isinstance(x, np.ma.MaskedArray):
+        raise TypeError(f"{what} is a masked array; fill it or drop the masked rows first")
     if isinstance(x, np.ndarray):
         return x
     if hasattr(x, "detach") and callable(x.detach):  # a tensor that may record gradients
@@ -49,19 +51,19 @@ def as_rows(x: Any, dim: int | None, what: str = "x") -> tuple[Array, bool]:
 
     Parameters
     ----------
-    x
-        (n, dim) or (dim,) of float16, bfloat16, float32 or float64; NumPy, torch CPU, or anything
-        with
-        DLPack or ``__array__``.
-    dim
+    x : array_like, (n, dim) or (dim,)
+        float16, bfloat16, float32 or float64: NumPy, torch CPU, a list, or anything with DLPack or
+        ``__array__``.
+    dim : int or None
         Columns expected; None takes any.
-    what
+    what : str
         What errors call it.
 
     Returns
     -------
-    rows, is_bfloat16
-        Two-dimensional array with any strides, bfloat16 as its uint16 bits.
+    rows : ndarray, (n, dim)
+        Any strides; bfloat16 as its uint16 bits.
+    is_bfloat16 : bool
 
     Raises
     ------
@@ -126,9 +128,8 @@ def sample() -> tuple[NDArray[np.float16], NDArray[np.float16]]:
     Returns
     -------
     rows, queries
-        (2000, 384) and (200, 384) float16 of unit norm: WordNet 3.0 glosses through all-
-        MiniLM-L6-v2
-        (licences in ``blockquant/data/README.md``).
+        (2000, 384) and (200, 384) float16 of unit norm: WordNet 3.0 glosses through
+        all-MiniLM-L6-v2 (licences in ``blockquant/data/README.md``).
 
     Examples
     --------

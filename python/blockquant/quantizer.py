@@ -1,8 +1,8 @@
-"""Quantizers and codes: thin faces of the core's."""
+"""Quantizers: thin faces of the core's."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -10,142 +10,16 @@ from numpy.typing import NDArray
 
 from blockquant import _core
 from blockquant._arrays import as_float32, as_rows
+from blockquant.codes import Codes
 
 _Float = NDArray[np.float32]
-
-
-class Codes:
-    """The codes of a batch of rows.
-
-    Parameters
-    ----------
-    packed
-        uint8 (n, bytes): the indexes, least significant bit first, rows aligned to bytes.
-    scale
-        float32 (n,): s = ‖x‖·S.
-    norm
-        float32 (n,): ‖x‖, where the quantizer stores it.
-    residual_norm
-        float32 (n,): γ of TurboQuant ``prod``.
-    dim
-        Coordinates of a row.
-    made_by
-        What the codes belong to; decoding with another quantizer is an error.
-
-    Examples
-    --------
-    >>> import blockquant as bq
-    >>> codes = bq.Eden(dim=384, bits=1).encode(bq.sample()[0])
-    >>> len(codes), codes.nbytes, round(codes.bits_per_dimension, 3)
-    (2000, 104000, 1.083)
-    >>> len(codes[10:20]), len(codes[codes.scale > 0])
-    (10, 2000)
-    """
-
-    __slots__ = ("dim", "made_by", "norm", "packed", "residual_norm", "scale")
-
-    def __init__(
-        self,
-        packed: NDArray[np.uint8],
-        scale: _Float,
-        norm: _Float | None,
-        residual_norm: _Float | None,
-        dim: int,
-        made_by: str,
-    ) -> None:
-        self.packed = packed
-        self.scale = scale
-        self.norm = norm
-        self.residual_norm = residual_norm
-        self.dim = dim
-        self.made_by = made_by
-
-    def __len__(self) -> int:
-        return len(self.scale)
-
-    def __getitem__(self, rows: Any) -> Codes:
-        """The rows of a slice, a boolean mask, positions, or one position, as Codes."""
-        if isinstance(rows, (int, np.integer)):
-            rows = [rows]
-
-        def pick(values: _Float | None) -> _Float | None:
-            return None if values is None else values[rows]
-
-        return Codes(
-            self.packed[rows],
-            self.scale[rows],
-            pick(self.norm),
-            pick(self.residual_norm),
-            self.dim,
-            self.made_by,
-        )
-
-    def __eq__(self, other: object) -> bool:
-        if not isinstance(other, Codes):
-            return NotImplemented
-        return self.made_by == other.made_by and all(
-            np.array_equal(a, b) if a is not None and b is not None else (a is None) == (b is None)
-            for a, b in zip(self._arrays(), other._arrays(), strict=True)
-        )
-
-    __hash__ = None  # type: ignore[assignment]
-
-    def _arrays(self) -> tuple[NDArray[Any] | None, ...]:
-        return self.packed, self.scale, self.norm, self.residual_norm
-
-    @property
-    def nbytes(self) -> int:
-        """Every stored byte."""
-        return sum(array.nbytes for array in self._arrays() if array is not None)
-
-    @property
-    def bits_per_dimension(self) -> float:
-        """Every stored bit over n·dim; nan for no rows."""
-        return 8 * self.nbytes / (len(self) * self.dim) if len(self) else float("nan")
-
-    def __repr__(self) -> str:
-        return f"<Codes of {len(self)} rows, {self.nbytes} bytes, by {self.made_by}>"
-
-
-def concatenate(codes: Sequence[Codes]) -> Codes:
-    """Joins codes of the same quantizer.
-
-    Raises
-    ------
-    ValueError
-        If there are none, or they come from different quantizers.
-
-    Examples
-    --------
-    >>> import blockquant as bq
-    >>> codes = bq.Eden(dim=384, bits=1).encode(bq.sample()[0])
-    >>> bq.concatenate([codes[:5], codes[5:]]) == codes
-    True
-    """
-    if not codes:
-        raise ValueError("no codes to concatenate")
-    first = codes[0]
-    for place, other in enumerate(codes):
-        if other.made_by != first.made_by:
-            raise ValueError(
-                f"codes {place} were made by {other.made_by}, the first by {first.made_by}"
-            )
-
-    def join(name: str) -> Any:
-        arrays = [getattr(part, name) for part in codes]
-        return None if arrays[0] is None else np.concatenate(arrays)
-
-    return Codes(
-        join("packed"), join("scale"), join("norm"), join("residual_norm"), first.dim, first.made_by
-    )
 
 
 class Quantizer:
     """Base of the four methods: encode, decode and inner products on the codes.
 
-    Not made directly: see :class:`BlockQuant`, :class:`Eden`, :class:`TurboQuant`, :class:`RaBitQ`,
-    or
-    :func:`blockquant.create`.
+    Not made directly: see :class:`BlockQuant`, :class:`Eden`, :class:`TurboQuant`,
+    :class:`RaBitQ`, or :func:`blockquant.create`.
     """
 
     _core: _core.Quantizer
@@ -154,6 +28,10 @@ class Quantizer:
         for name, value in (("dim", dim), ("seed", options["seed"])):
             if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 0:
                 raise ValueError(f"{name}={value!r}, expected a non-negative whole number")
+        if options["seed"] >= 2**64:
+            raise ValueError(f"seed={options['seed']}, expected less than 2**64")
+        if isinstance(bits, bool) or not isinstance(bits, Real):
+            raise TypeError(f"bits={bits!r}, expected a number")
         self._core = _core.Quantizer(method, int(dim), float(bits), **options)
 
     @property
@@ -164,8 +42,7 @@ class Quantizer:
 
     @property
     def scale(self) -> str:
-        """Scale rule: ``none``, ``mse``, ``unbiased``; ``prod`` for TurboQuant's second
-        algorithm."""
+        """Scale rule: ``none``, ``mse``, ``unbiased``; ``prod`` for TurboQuant's Algorithm 2."""
         return self._core.scale
 
     @property
@@ -201,7 +78,8 @@ class Quantizer:
     def __repr__(self) -> str:
         core = self._core
         given = [f"{core.method!r}" if core.method.startswith("turboquant") else f"{self.name!r}"]
-        given += [f"dim={core.dim}", f"bits={core.bits:g}"]
+        bits = int(core.bits) if core.bits.is_integer() else core.bits
+        given += [f"dim={core.dim}", f"bits={bits!r}"]
         given += [f"block={core.block}"] if core.block is not None else []
         given += [f"rotation={core.rotation!r}", f"seed={core.seed}"]
         given += ["store_norm=True"] if core.store_norm else []
@@ -212,25 +90,23 @@ class Quantizer:
 
         Parameters
         ----------
-        x
-            (n, dim), or (dim,) for one row; float16, bfloat16, float32 or float64; any strides;
-            NumPy, torch
-            CPU tensors, or anything with DLPack or ``__array__``.
+        x : array_like, (n, dim) or (dim,)
+            Rows of float16, bfloat16, float32 or float64 with any strides: NumPy, torch CPU
+            tensors, or anything with DLPack or ``__array__``.
 
         Returns
         -------
         Codes
             One code a row; the same bytes for any number of threads, any strides, and for a row
-            alone or in
-            a batch.
+            alone or in a batch.
 
         Raises
         ------
         TypeError
             If the elements are no real floating numbers.
         ValueError
-            If the shape is wrong, or a value is NaN, infinite or beyond float32; names row and
-            column.
+            If the shape is wrong, or a value is NaN, infinite or beyond float32 (row and column
+            named).
 
         Examples
         --------
@@ -249,18 +125,24 @@ class Quantizer:
 
         Parameters
         ----------
-        codes
+        codes : Codes
             Codes that this quantizer, or one with the same parameters, made.
 
         Returns
         -------
-        ndarray
-            float32 (n, dim).
+        ndarray of float32, (n, dim)
 
         Raises
         ------
         ValueError
             If the codes come from another quantizer.
+
+        Examples
+        --------
+        >>> import blockquant as bq
+        >>> q = bq.Eden(dim=2, bits=8)
+        >>> q.decode(q.encode([3.0, -4.0])).round().tolist()
+        [[3.0, -4.0]]
         """
         self._check(codes)
         return self._core.decode(codes.packed, codes.scale, codes.residual_norm)
@@ -270,17 +152,31 @@ class Quantizer:
 
         Parameters
         ----------
-        codes
+        codes : Codes
             n codes.
-        y
-            (m, dim) or (dim,), as for :meth:`encode`.
+        y : array_like, (m, dim) or (dim,)
+            Queries, as for :meth:`encode`.
 
         Returns
         -------
-        ndarray
-            float32 (m, n): ⟨x̂, y⟩, unbiased over rotations where the scale rule is ``unbiased`` or
-            the variant
-            ``prod``.
+        ndarray of float32, (m, n)
+            ⟨x̂, y⟩, unbiased over rotations where the scale rule is ``unbiased`` (arXiv 2605.19972)
+            or the variant ``prod`` (arXiv 2504.19874).
+
+        Raises
+        ------
+        TypeError
+            If the queries are no real floating numbers.
+        ValueError
+            If the codes come from another quantizer, or the queries have a wrong shape or a value
+            that is not finite in float32 (row and column named).
+
+        Examples
+        --------
+        >>> import blockquant as bq
+        >>> q = bq.Eden(dim=2, bits=8)
+        >>> q.inner_product(q.encode([[3.0, -4.0]]), [1.0, 1.0]).shape
+        (1, 1)
         """
         self._check(codes)
         queries = as_float32(y, self.dim, "y")
@@ -315,21 +211,26 @@ class BlockQuant(Quantizer):
 
     Parameters
     ----------
-    dim
+    dim : int
         Coordinates of a row, any number from 1 on.
-    bits
+    bits : float
         Bits a coordinate, fractions included (2.5 is blocks of 2 with 32 codewords).
-    block
-        Coordinates of a block; by default the largest with at most 256 codewords (at 3 bits 4, with
-        4096).
-    scale
+    block : int, optional
+        Coordinates of a block; by default the largest with at most 256 codewords (at 3 bits: 4,
+        with 4096).
+    scale : str
         ``unbiased`` (inner products), ``mse`` (reconstruction) or ``none``.
-    rotation
+    rotation : str
         ``hadamard`` (fast) or ``haar`` (the dense reference).
-    seed
+    seed : int
         Fixes the rotation, for ever.
-    store_norm
+    store_norm : bool
         Whether codes keep ‖x‖ besides the scale.
+
+    Raises
+    ------
+    ValueError
+        If a parameter is out of range, or the codebook would exceed 2^16 words.
 
     Examples
     --------

@@ -11,6 +11,7 @@ import numpy as np
 from scipy import optimize, special
 
 
+@functools.cache
 def haar(dim, seed):
     """A Haar orthogonal matrix: QR of a Gaussian matrix, columns signed so that diag(R) > 0."""
     q, r = np.linalg.qr(np.random.default_rng(seed).standard_normal((dim, dim)))
@@ -90,7 +91,9 @@ def block_codebook(dim, block, width, count=40_000, rounds=25, seed=7):
     rng = np.random.default_rng(seed)
     samples = block_samples(dim, block, count, rng).astype(np.float32)
     # the best point density is f^(p/(p+2)): for a near-Gaussian f, wider by sqrt((p+2)/p)
-    words = samples[rng.choice(count, 2**width, replace=False)] * np.float32(math.sqrt(1 + 2 / block))
+    words = samples[rng.choice(count, 2**width, replace=False)] * np.float32(
+        math.sqrt(1 + 2 / block)
+    )
     for _ in range(rounds):
         index = nearest(samples, words)
         size = np.bincount(index, minlength=len(words))
@@ -99,7 +102,7 @@ def block_codebook(dim, block, width, count=40_000, rounds=25, seed=7):
         )
         words = np.where(
             size[:, None] > 0, sums / np.maximum(size, 1)[:, None], samples[: len(words)]
-        )
+        ).astype(np.float32)
     return words
 
 
