@@ -1,83 +1,16 @@
-//! The PyO3 module `blockquant._core`: conversions only.
-//!
-//! Arrays are borrowed for the length of a call and the GIL is released while rows are worked on. Every failure of the core is a `ValueError`.
+//! The class `Quantizer`.
 
-use half::{bf16, f16};
-use numpy::ndarray::{ArrayView2, Axis};
+use half::f16;
 use numpy::{
     Element, IntoPyArray, PyArray1, PyArray2, PyArrayMethods, PyReadonlyArray1, PyReadonlyArray2,
 };
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
 
-use crate::codebook::{Law, block_codebook, lloyd_max as solve_lloyd_max};
-use crate::codes::{Codes, Field, Layout};
-use crate::error::Error;
+use super::rows::Strided;
+use crate::codes::Codes;
 use crate::rows::{Real, Rows};
 use crate::{Isa, RotationKind, Spec, threads};
-
-impl From<Error> for PyErr {
-    fn from(error: Error) -> Self {
-        PyValueError::new_err(error.to_string())
-    }
-}
-
-/// Rows of a NumPy array with any strides.
-struct Strided<'a, T>(ArrayView2<'a, T>);
-
-impl<T: Real> Rows for Strided<'_, T> {
-    fn rows(&self) -> usize {
-        self.0.nrows()
-    }
-
-    fn dim(&self) -> usize {
-        self.0.ncols()
-    }
-
-    fn read(&self, row: usize, out: &mut [f32]) {
-        for (value, x) in out.iter_mut().zip(self.0.index_axis(Axis(0), row)) {
-            *value = x.to_f32();
-        }
-    }
-
-    fn text(&self, row: usize, column: usize) -> String {
-        self.0[(row, column)].text()
-    }
-}
-
-/// The bits of bfloat16 values that came as uint16.
-#[derive(Clone, Copy)]
-struct BrainBits(u16);
-
-impl Real for BrainBits {
-    fn to_f32(self) -> f32 {
-        bf16::from_bits(self.0).to_f32()
-    }
-
-    fn text(self) -> String {
-        bf16::from_bits(self.0).to_string()
-    }
-}
-
-impl Rows for Strided<'_, u16> {
-    fn rows(&self) -> usize {
-        self.0.nrows()
-    }
-
-    fn dim(&self) -> usize {
-        self.0.ncols()
-    }
-
-    fn read(&self, row: usize, out: &mut [f32]) {
-        for (value, &bits) in out.iter_mut().zip(self.0.index_axis(Axis(0), row)) {
-            *value = BrainBits(bits).to_f32();
-        }
-    }
-
-    fn text(&self, row: usize, column: usize) -> String {
-        BrainBits(self.0[(row, column)]).text()
-    }
-}
 
 /// Packed codes, scales, norms and residual norms as arrays.
 type CodeArrays<'py> = (
@@ -87,8 +20,9 @@ type CodeArrays<'py> = (
     Option<Bound<'py, PyArray1<f32>>>,
 );
 
+/// `blockquant._core.Quantizer`.
 #[pyclass(frozen, module = "blockquant._core")]
-struct Quantizer(crate::Quantizer);
+pub struct Quantizer(crate::Quantizer);
 
 #[pymethods]
 impl Quantizer {
@@ -373,121 +307,4 @@ fn book<'py>(
 ) -> PyResult<Bound<'py, PyArray2<f32>>> {
     let count = words.len() / width;
     words.into_pyarray(py).reshape([count, width])
-}
-
-fn check_width(width: u32) -> PyResult<()> {
-    if (1..=16).contains(&width) {
-        Ok(())
-    } else {
-        Err(PyValueError::new_err(format!(
-            "width={width}, expected 1 to 16"
-        )))
-    }
-}
-
-/// The extension module.
-#[pymodule]
-mod _core {
-    use super::*;
-
-    #[pymodule_export]
-    use super::Quantizer;
-
-    #[pyfunction]
-    fn isa() -> PyResult<&'static str> {
-        Ok(Isa::current()?.name())
-    }
-
-    #[pyfunction]
-    fn available_isa() -> Vec<&'static str> {
-        Isa::available().into_iter().map(Isa::name).collect()
-    }
-
-    #[pyfunction]
-    fn set_num_threads(n: usize) -> PyResult<()> {
-        Ok(threads::set_num_threads(n)?)
-    }
-
-    #[pyfunction]
-    fn num_threads() -> usize {
-        threads::num_threads()
-    }
-
-    #[pyfunction]
-    fn lloyd_max<'py>(
-        py: Python<'py>,
-        law: &str,
-        dim: usize,
-        bits: u32,
-    ) -> PyResult<Bound<'py, PyArray1<f32>>> {
-        let law = match law {
-            "gaussian" => Law::Gaussian,
-            "sphere" => Law::Sphere { dim },
-            _ => {
-                return Err(PyValueError::new_err(format!(
-                    "unknown law {law:?}, expected \"gaussian\" or \"sphere\""
-                )));
-            }
-        };
-        Ok(solve_lloyd_max(law, bits)?.to_vec().into_pyarray(py))
-    }
-
-    #[pyfunction]
-    fn block_distortion(py: Python<'_>, dim: usize, block: usize, width: u32) -> PyResult<f64> {
-        py.detach(|| Ok(block_codebook(dim, block, width)?.nmse()))
-    }
-
-    #[pyfunction]
-    fn pack<'py>(
-        py: Python<'py>,
-        indices: PyReadonlyArray2<'py, u16>,
-        width: u32,
-    ) -> PyResult<Bound<'py, PyArray2<u8>>> {
-        check_width(width)?;
-        let indices = indices.as_array();
-        if let Some(((row, column), index)) = indices
-            .indexed_iter()
-            .find(|(_, index)| u32::from(**index) >> width != 0)
-        {
-            return Err(PyValueError::new_err(format!(
-                "index {index} in row {row}, column {column} does not fit {width} bits"
-            )));
-        }
-        let layout = Layout::new([Field {
-            count: indices.ncols(),
-            width,
-        }]);
-        let bytes = layout.row_bytes();
-        let mut out = vec![0u8; indices.nrows() * bytes];
-        let isa = Isa::current()?;
-        for (row, code) in indices.rows().into_iter().zip(out.chunks_mut(bytes.max(1))) {
-            layout.pack(isa, &row.to_vec(), code);
-        }
-        out.into_pyarray(py).reshape([indices.nrows(), bytes])
-    }
-
-    #[pyfunction]
-    fn unpack<'py>(
-        py: Python<'py>,
-        packed: PyReadonlyArray2<'py, u8>,
-        count: usize,
-        width: u32,
-    ) -> PyResult<Bound<'py, PyArray2<u16>>> {
-        check_width(width)?;
-        let layout = Layout::new([Field { count, width }]);
-        let packed = packed.as_array();
-        if packed.ncols() != layout.row_bytes() {
-            return Err(PyValueError::new_err(format!(
-                "packed codes have {} bytes a row, expected {} for {count} indexes of {width} bits",
-                packed.ncols(),
-                layout.row_bytes()
-            )));
-        }
-        let mut out = vec![0u16; packed.nrows() * count];
-        let isa = Isa::current()?;
-        for (row, index) in packed.rows().into_iter().zip(out.chunks_mut(count.max(1))) {
-            layout.unpack(isa, &row.to_vec(), index);
-        }
-        out.into_pyarray(py).reshape([packed.nrows(), count])
-    }
 }

@@ -1,0 +1,63 @@
+//! Rows of NumPy arrays.
+
+use half::bf16;
+use numpy::ndarray::{ArrayView2, Axis};
+
+use crate::rows::{Real, Rows};
+
+/// Rows of a NumPy array with any strides.
+pub struct Strided<'a, T>(pub ArrayView2<'a, T>);
+
+impl<T: Real> Rows for Strided<'_, T> {
+    fn rows(&self) -> usize {
+        self.0.nrows()
+    }
+
+    fn dim(&self) -> usize {
+        self.0.ncols()
+    }
+
+    fn read(&self, row: usize, out: &mut [f32]) {
+        for (value, x) in out.iter_mut().zip(self.0.index_axis(Axis(0), row)) {
+            *value = x.to_f32();
+        }
+    }
+
+    fn text(&self, row: usize, column: usize) -> String {
+        self.0[(row, column)].text()
+    }
+}
+
+/// The bits of bfloat16 values that came as uint16.
+#[derive(Clone, Copy)]
+struct BrainBits(u16);
+
+impl Real for BrainBits {
+    fn to_f32(self) -> f32 {
+        bf16::from_bits(self.0).to_f32()
+    }
+
+    fn text(self) -> String {
+        bf16::from_bits(self.0).to_string()
+    }
+}
+
+impl Rows for Strided<'_, u16> {
+    fn rows(&self) -> usize {
+        self.0.nrows()
+    }
+
+    fn dim(&self) -> usize {
+        self.0.ncols()
+    }
+
+    fn read(&self, row: usize, out: &mut [f32]) {
+        for (value, &bits) in out.iter_mut().zip(self.0.index_axis(Axis(0), row)) {
+            *value = BrainBits(bits).to_f32();
+        }
+    }
+
+    fn text(&self, row: usize, column: usize) -> String {
+        BrainBits(self.0[(row, column)]).text()
+    }
+}
