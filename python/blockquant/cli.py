@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +16,17 @@ from blockquant.distortion import METHODS
 from blockquant.distortion import compare as run_comparison
 
 
+class _Failure(click.ClickException):
+    """One line, exit code 2."""
+
+    exit_code = 2
+
+
 def _numbers(_context: Any, _parameter: Any, value: str) -> list[float]:
     try:
         return [float(part) for part in value.split(",")]
     except ValueError:
-        raise click.BadParameter(f"{value!r} is no list of numbers like 1,2,4") from None
+        raise _Failure(f"--bits: {value!r} is no list of numbers like 1,2,4") from None
 
 
 def _names(_context: Any, _parameter: Any, value: str | None) -> list[str]:
@@ -29,8 +36,8 @@ def _names(_context: Any, _parameter: Any, value: str | None) -> list[str]:
 def _load(path: str) -> Any:
     try:
         return np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError) as error:
-        raise click.ClickException(f"{path}: {error}") from None
+    except (OSError, EOFError, ValueError) as error:
+        raise _Failure(f"{path}: {error}") from None
 
 
 def _machine() -> str:
@@ -63,40 +70,49 @@ def compare(
     rotation: str,
     out: str | None,
 ) -> None:
-    """Compares the methods on FILE (.npy, rows of floats), by default on the shipped embeddings."""
-    unknown = [name for name in methods if name not in registry.available()]
-    if unknown:
-        known = ", ".join(registry.available())
-        raise click.UsageError(f"unknown method {unknown[0]!r}, expected some of {known}")
+    """Compares the methods on FILE (.npy, rows of floats), by default on the shipped embeddings.
+
+    Without --queries the last tenth of the rows, at most 200, are the queries.
+    """
     if queries is not None and file is None:
-        raise click.UsageError("--queries needs a FILE of rows")
+        raise _Failure("--queries needs a FILE of rows")
     x = None if file is None else _load(file)
     y = None if queries is None else _load(queries)
-    total = len(bits) * len(methods) * seeds
-    hidden = not sys.stderr.isatty()
     try:
-        with click.progressbar(
-            length=total, file=sys.stderr, hidden=hidden, show_pos=True, item_show_func=_item
-        ) as bar:
+        with _progress(len(set(bits)) * len(set(methods)) * seeds) as bar:
             result = run_comparison(
-                x, y, methods, bits, seeds, rotation, lambda line: bar.update(1, line)
+                x,
+                y,
+                methods,
+                bits,
+                seeds,
+                rotation,
+                None if bar is None else lambda line: bar.update(1, line),
             )
     except (ValueError, TypeError) as error:
-        raise click.ClickException(str(error)) from None
+        raise _Failure(str(error)) from None
     rows, count, dim = result.shape
     source = file or "the shipped sample of sentence embeddings"
     click.echo(f"{rows} rows, {count} queries, d = {dim}: {source}; rotation {rotation}")
     click.echo(_machine() + "\n")
     click.echo(result.to_text())
     if out is not None:
-        written = result.save(Path(out))
+        try:
+            written = result.save(Path(out))
+        except OSError as error:
+            raise _Failure(f"--out {out}: {error}") from None
         click.echo("\nwritten: " + ", ".join(str(path) for path in written))
         if len(written) == 1:
             click.echo("no plot: it needs matplotlib, pip install 'blockquant[plot]'", err=True)
 
 
-def _item(line: str | None) -> str:
-    return line or ""
+def _progress(total: int) -> Any:
+    """A bar on a terminal, None elsewhere."""
+    if not sys.stderr.isatty():
+        return nullcontext()
+    return click.progressbar(
+        length=total, file=sys.stderr, show_pos=True, item_show_func=lambda line: line or ""
+    )
 
 
 @main.command()

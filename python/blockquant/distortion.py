@@ -34,8 +34,7 @@ class Distortion:
     """What one quantizer does to one set of rows.
 
     Inner products are between unit rows and unit queries. ``*_theory`` is the expectation under a
-    Haar rotation
-    (:mod:`blockquant.theory`), None where there is none.
+    Haar rotation (:mod:`blockquant.theory`), None where there is none.
     """
 
     #: E‖x − x̂‖²/‖x‖².
@@ -99,13 +98,13 @@ def measure(q: Any, x: Any, y: Any = None) -> Distortion:
 
     Parameters
     ----------
-    q
-        Any object with ``encode`` and ``decode``; ``inner_product`` is used where it has one.
-    x
-        Rows (n, d), as for :meth:`Quantizer.encode`; scaled to unit norm.
-    y
-        Queries (m, d); by default the last tenth of the rows, at most 200, which are then left out
-        of x.
+    q : Quantizer
+        Or any object with ``encode`` and ``decode``; ``inner_product`` is used where it has one.
+    x : array_like, (n, d)
+        Rows, as for :meth:`Quantizer.encode`; scaled to unit norm.
+    y : array_like, (m, d), optional
+        Queries, scaled to unit norm; by default the last tenth of the rows, at most 200, which are
+        then left out of x.
 
     Returns
     -------
@@ -151,36 +150,46 @@ def _measure(q: Any, truth: _Truth, name: str | None, bits: float | None) -> Dis
     )
     off = (x - back).ravel()
     error = (estimate - truth.product).ravel()
-    slope = float(np.dot(error, truth.product.ravel()) / (truth.square * error.size))
+    along = float(np.dot(error, truth.product.ravel()))
+    slope = along / (truth.square * error.size) if truth.square > 0 else 0.0
     second = float(np.mean(np.square(error, dtype=np.float64)))
     about = second - slope**2 * truth.square
     size = np.abs(error)
     quantiles = np.quantile(size, [0.5, 0.99, 0.999])
     known = name is not None and bits is not None and theory.supported(name, bits)
     block = getattr(q, "block", None)
+    t = _theory(name, bits, d, block, truth.square) if known and name and bits else _NO_THEORY
     nbytes = getattr(codes, "nbytes", None)
     return Distortion(
         nmse=float(np.dot(off, off)) / n,
-        nmse_theory=theory.nmse(name, bits, d, block) if known and name and bits else None,
+        nmse_theory=t[0],
         bias=slope,
-        bias_theory=theory.inner_product_bias(name, bits, d, block)
-        if known and name and bits
-        else None,
+        bias_theory=t[1],
         ip_error=d * second,
-        ip_error_theory=theory.inner_product_error(name, bits, d, block, truth.square)
-        if known and name and bits
-        else None,
+        ip_error_theory=t[2],
         variance=d * about,
         q50=float(quantiles[0]),
         q99=float(quantiles[1]),
         q999=float(quantiles[2]),
-        q999_theory=theory.error_quantile(name, 0.999, bits, d, truth.square)
-        if known and name and bits
-        else None,
+        q999_theory=t[3],
         recall10=_recall(truth.top, _top(estimate)),
         bytes_per_vector=None if nbytes is None else nbytes / n,
         encode_us=(encoded - start) / n * 1e6,
         decode_us=(decoded - encoded) / n * 1e6,
+    )
+
+
+_Theory = tuple[float | None, float | None, float | None, float | None]
+_NO_THEORY: _Theory = (None, None, None, None)
+
+
+def _theory(name: str, bits: float, d: int, block: int | None, square: float) -> _Theory:
+    """Normalised MSE, bias, inner-product error and the 99.9 % quantile of its size."""
+    return (
+        theory.nmse(name, bits, d, block),
+        theory.inner_product_bias(name, bits, d, block),
+        theory.inner_product_error(name, bits, d, block, square),
+        theory.error_quantile(name, 0.999, bits, d, square, block),
     )
 
 
@@ -215,7 +224,8 @@ class Verdict:
         return self.runner_up is not None and self.margin > self.noise
 
     def __str__(self) -> str:
-        text = f"{self.bits:g} bits, {self.criterion}: {self.best}"
+        unit = "bit" if self.bits == 1 else "bits"
+        text = f"{self.bits:g} {unit}, {self.criterion}: {self.best}"
         if self.runner_up is None:
             return text + ", the only family"
         word = "beyond" if self.significant else "within"
@@ -234,8 +244,7 @@ class Comparison:
         self.shape = shape
 
     def rows(self) -> list[dict[str, Any]]:
-        """One dict a method and bit width: each figure's mean and, as ``*_se``, its standard error
-        over seeds."""
+        """One dict a method and bit width: means over seeds, and standard errors as ``*_se``."""
         out = []
         for (bits, name), runs in self.runs.items():
             row: dict[str, Any] = {"bits": bits, "method": name, "seeds": len(runs)}
@@ -269,7 +278,8 @@ class Comparison:
                     out.append(Verdict(bits, criterion, field, best, None, 0.0, 0.0))
                     continue
                 second = others[0]
-                gain = 100 * (found[second] - found[best]) / found[second].mean()
+                # A mean of 0 is shared with the best: both are without loss, and the margin is 0.
+                gain = 100 * (found[second] - found[best]) / (found[second].mean() or 1.0)
                 n = len(gain)
                 student = _STUDENT[n - 1] if n <= len(_STUDENT) else 1.96
                 noise = student * gain.std(ddof=1) / np.sqrt(n) if n > 1 else np.inf
@@ -316,24 +326,29 @@ def compare(
 
     Parameters
     ----------
-    x, y
+    x, y : array_like, (n, d) and (m, d), optional
         Rows and queries as for :func:`measure`; by default the shipped sample.
-    methods
-        Names as for :func:`blockquant.create`; by default all built-in methods in their usual scale
-        rules.
-    bits
-        Bits a coordinate.
-    seeds
+    methods : sequence of str, optional
+        Names as for :func:`blockquant.create`, each measured once; by default all built-in methods
+        in their usual scale rules.
+    bits : sequence of float
+        Bits a coordinate, each measured once.
+    seeds : int
         Number of rotation seeds, 0, 1, ….
-    rotation
+    rotation : str
         ``hadamard`` or ``haar``, for the built-in methods.
-    progress
+    progress : callable, optional
         Called with a line before each run.
+
+    Returns
+    -------
+    Comparison
 
     Raises
     ------
     ValueError
-        If a method is unknown or cannot have such bits.
+        If a method is unknown or cannot have such bits, if there are no methods, bits or seeds, or
+        as for :func:`measure`.
 
     Examples
     --------
@@ -344,14 +359,20 @@ def compare(
     """
     if seeds < 1:
         raise ValueError(f"seeds={seeds}, expected at least 1")
+    names = list(dict.fromkeys(map(registry.full_name, METHODS if methods is None else methods)))
+    rates = list(dict.fromkeys(bits))
+    if not names or not rates:
+        raise ValueError(f"{len(names)} methods at {len(rates)} bit widths, expected at least one")
     if x is None:
+        if y is not None:
+            raise ValueError("queries y without rows x")
         x, y = sample()
     truth = _Truth(*_hold_out(x, y))
     dim = truth.x.shape[1]
     runs: dict[tuple[float, str], list[Distortion]] = {}
-    for rate in bits:
-        for name in methods if methods is not None else METHODS:
-            options = {"rotation": rotation} if rotation != "hadamard" else {}
+    for rate in rates:
+        for name in names:
+            options = {"rotation": rotation} if registry.is_built_in(name) else {}
             for seed in range(seeds):
                 if progress is not None:
                     progress(f"{name}, {rate:g} bits, seed {seed}")

@@ -28,8 +28,11 @@ _DEFAULTS = {
 }
 
 
+_BUILT_IN = frozenset(_FACTORIES)
+
+
 def available() -> list[str]:
-    """The names that :func:`create` takes, in order of registration.
+    """The full names that :func:`create` takes, in order of registration.
 
     Examples
     --------
@@ -39,22 +42,66 @@ def available() -> list[str]:
     return list(_FACTORIES)
 
 
+def full_name(name: str) -> str:
+    """The name with its scale rule: ``eden`` is ``eden/unbiased``.
+
+    Raises
+    ------
+    ValueError
+        If there is no such method.
+
+    Examples
+    --------
+    >>> full_name("turboquant")
+    'turboquant/mse'
+    """
+    full = _DEFAULTS.get(name, name)
+    if full not in _FACTORIES:
+        raise ValueError(f"unknown method {name!r}, expected one of {', '.join(_FACTORIES)}")
+    return full
+
+
+def is_built_in(name: str) -> bool:
+    """Whether the method is this package's own and so takes all its options.
+
+    Examples
+    --------
+    >>> is_built_in("eden/mse")
+    True
+    """
+    return name in _BUILT_IN
+
+
 def register(name: str, factory: Factory) -> None:
     """Adds a method, so that it takes part in everything that measures.
 
     Parameters
     ----------
-    name
+    name : str
         A new name.
-    factory
-        Called with ``dim=``, ``bits=`` and ``seed=``; returns an object with ``encode(x)`` and
-        ``decode(codes)``, and if it
-        likes ``inner_product(codes, y)``. Its codes may have ``nbytes``.
+    factory : callable
+        Called with ``dim=``, ``bits=`` and ``seed=``; returns an object with ``encode(x)`` for
+        float32 rows (n, dim) and ``decode(codes)`` back to (n, dim), and if it likes
+        ``inner_product(codes, y)``, (m, n). Its codes may be anything; ``nbytes`` is reported.
 
     Raises
     ------
+    TypeError
+        If the factory cannot be called.
     ValueError
         If the name is taken.
+
+    Examples
+    --------
+    >>> class Half:
+    ...     def __init__(self, dim, bits, seed): ...
+    ...     def encode(self, x):
+    ...         return x.astype("float16")
+    ...     def decode(self, codes):
+    ...         return codes.astype("float32")
+    >>> register("example/half", Half)
+    >>> "example/half" in available()
+    True
     """
     if name in _FACTORIES or name in _DEFAULTS:
         raise ValueError(f"method {name!r} is registered already")
@@ -68,10 +115,16 @@ def create(name: str, *, dim: int, bits: float, seed: int = 0, **options: Any) -
 
     Parameters
     ----------
-    name
-        One of :func:`available`, or a method without its scale rule for the default.
+    name : str
+        One of :func:`available`, or a method without its scale rule for the default: ``unbiased``,
+        and ``mse`` for ``turboquant``.
     dim, bits, seed, **options
         Given to the method.
+
+    Returns
+    -------
+    Quantizer
+        Or whatever the registered factory returns.
 
     Raises
     ------
@@ -83,7 +136,4 @@ def create(name: str, *, dim: int, bits: float, seed: int = 0, **options: Any) -
     >>> create("eden/mse", dim=384, bits=2)
     create('eden/mse', dim=384, bits=2, rotation='hadamard', seed=0)
     """
-    factory = _FACTORIES.get(_DEFAULTS.get(name, name))
-    if factory is None:
-        raise ValueError(f"unknown method {name!r}, expected one of {', '.join(_FACTORIES)}")
-    return factory(dim=dim, bits=bits, seed=seed, **options)
+    return _FACTORIES[full_name(name)](dim=dim, bits=bits, seed=seed, **options)

@@ -17,16 +17,19 @@ _HEADER = (
 _WIDTH = (4, 20, 5, 8, 7, 8, 7, 6, 8, 5, 6, 4)
 
 
-def _figure(value: float | None, digits: int = 4) -> str:
+def _figure(value: float | None) -> str:
+    """At most seven characters: four decimals, five below 0.1 and an exponent below 0.001."""
     if value is None:
         return "–"
-    return f"{value:.{digits}g}" if value >= 10 else f"{value:.{digits}f}"
+    if 0 < value < 0.001:
+        return f"{value:.1e}"
+    return f"{value:.4g}" if value >= 10 else f"{value:.{4 if value >= 0.1 else 5}f}"
 
 
 def _cells(row: dict[str, Any], best: dict[tuple[float, str], float]) -> list[str]:
     def star(field: str) -> str:
         mark = "*" if row[field] == best[row["bits"], field] else " "
-        return _figure(row[field], 5 if field == "nmse" and row[field] < 0.1 else 4) + mark
+        return _figure(row[field]) + mark
 
     size = row["bytes_per_vector"]
     return [
@@ -59,7 +62,10 @@ def _noise(comparison: Comparison) -> str:
     rows = comparison.rows()
     if rows[0]["seeds"] < 2:
         return "one seed: no standard errors"
-    worst = {f: max(100 * row[f + "_se"] / row[f] for row in rows) for f in ("nmse", "ip_error")}
+    worst = {
+        f: max(100 * row[f + "_se"] / row[f] if row[f] else 0.0 for row in rows)
+        for f in ("nmse", "ip_error")
+    }
     return (
         f"means over {rows[0]['seeds']} rotation seeds; standard errors at most "
         f"{worst['nmse']:.2f} % (nmse), {worst['ip_error']:.2f} % (d·E[e²])"

@@ -1,17 +1,16 @@
 r"""What each method must measure on rows rotated by a Haar matrix.
 
-Notation: ρ = ⟨u, c⟩/d and Q = ‖c‖²/d are means over coordinates of a = u·c and q = c². sin²θ = 1 −
-ρ²/Q, tan²θ = Q/ρ² − 1. Their
-expectations come from the law of a coordinate (numerical integration) or block (samples and the
-codebook's own distortion), with the
-O(1/d) term of the delta method: the covariance of (ρ, Q) given ‖u‖² = d. Good to O(1/d²); poor
-below d ≈ 16.
+Notation: ρ = ⟨u, c⟩/d and Q = ‖c‖²/d are means over coordinates of a = u·c and q = c²;
+sin²θ = 1 − ρ²/Q, tan²θ = Q/ρ² − 1. Their expectations come from the law of a coordinate (numerical
+integration) or block (samples and the codebook's own distortion), with the O(1/d) term of the delta
+method: the covariance of (ρ, Q) given ‖u‖² = d. Good to O(1/d²); poor below d ≈ 16. Extended RaBitQ
+chooses its rescaling per row; what that gains over the best common one is averaged over samples.
 """
 
 from __future__ import annotations
 
 from functools import lru_cache
-from math import floor, log2, pi, sqrt
+from math import log2, pi, sqrt
 from typing import Any
 
 import numpy as np
@@ -47,8 +46,10 @@ def _law(dim: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
 def _moments(
     u: NDArray[np.float64], c: NDArray[np.float64], mass: NDArray[np.float64], count: float
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Mean of (a, q) and covariance of their means over `count` parts given the sum of squares; u,
-    c (n, p)."""
+    """Mean of (a, q) and covariance of their means over `count` parts given the sum of squares.
+
+    u and c are (n, p).
+    """
     values = np.stack([(u * c).mean(1), (c * c).mean(1), (u * u).mean(1)])
     mean = values @ mass
     off = values - mean[:, None]
@@ -99,17 +100,18 @@ def _block_moments(
     return np.array([1 - distortion, 1 - distortion]), cov
 
 
-@lru_cache(maxsize=256)
-def _rabitq_moments(bits: int, dim: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """The clipped grid at the rescaling t that is best in the Gaussian limit; exact at one bit."""
-    u, mass = _law(dim)
+def _grid_point(u: NDArray[np.float64], t: float, bits: int) -> NDArray[np.float64]:
     most = 2 ** (bits - 1) - 1
+    return np.asarray(np.copysign(np.minimum(np.floor(t * np.abs(u)), most) + 0.5, u))
 
-    def grid(t: float) -> NDArray[np.float64]:
-        return np.asarray(np.sign(u) * (np.minimum(np.floor(t * np.abs(u)), most) + 0.5))
+
+@lru_cache(maxsize=256)
+def _rabitq_rescaling(bits: int, dim: int) -> float:
+    """The common rescaling t with the largest cosine in the limit of large d."""
+    u, mass = _law(dim)
 
     def cosine(t: float) -> float:
-        c = grid(t)
+        c = _grid_point(u, t, bits)
         return float((mass @ (u * c)) ** 2 / (mass @ (c * c)))
 
     low, high = 0.05, 2.0 ** (bits + 1)
@@ -117,7 +119,35 @@ def _rabitq_moments(bits: int, dim: int) -> tuple[NDArray[np.float64], NDArray[n
         ts = np.linspace(low, high, 25)
         best = int(np.argmax([cosine(float(t)) for t in ts]))
         low, high = float(ts[max(best - 1, 0)]), float(ts[min(best + 1, 24)])
-    return _moments(u[:, None], grid((low + high) / 2)[:, None], mass, dim)
+    return (low + high) / 2
+
+
+@lru_cache(maxsize=256)
+def _rabitq_gain(bits: int, dim: int) -> tuple[float, float]:
+    """Mean fall of sin²θ and tan²θ from the common rescaling to the best one of each row.
+
+    Rows are uniform on the sphere. Raising t moves |u_i| from level k − ½ to k + ½ at t = k/|u_i|,
+    which adds |u_i| to ⟨u, c⟩ and 2k to ‖c‖².
+    """
+    most = 2 ** (bits - 1) - 1
+    if most == 0:
+        return 0.0, 0.0
+    common = _rabitq_rescaling(bits, dim)
+    rng = np.random.default_rng(0)
+    step = np.arange(1, most + 1)
+    gains = []
+    for _ in range(min(256, max(16, (1 << 20) // (dim * most)))):
+        u = np.abs(rng.standard_normal(dim))
+        order = np.argsort((step / u[:, None]).ravel())
+        rho = u.sum() / 2 + np.append(0.0, np.cumsum(np.repeat(u, most)[order]))
+        q = dim / 4 + np.append(0.0, np.cumsum(2.0 * np.tile(step, dim)[order]))
+        whole = u @ u
+        c = _grid_point(u * sqrt(dim / whole), common, bits)
+        best = float((rho**2 / q).max() / whole)
+        own = float((u @ c) ** 2 / (c @ c) / whole)
+        gains.append((best - own, 1 / own - 1 / best))
+    sin2, tan2 = np.mean(gains, axis=0)
+    return float(sin2), float(tan2)
 
 
 def _split(name: str) -> tuple[str, str]:
@@ -126,46 +156,51 @@ def _split(name: str) -> tuple[str, str]:
 
 
 @lru_cache(maxsize=1024)
-def _angles(method: str, bits: float, dim: int, block: int | None) -> tuple[float, float, float]:
-    """E|u−c|²/d with S = 1, E sin²θ, E tan²θ."""
+def _angles(
+    method: str, bits: float, dim: int, block: int | None
+) -> tuple[float, float, float, float]:
+    """E|u−c|²/d with S = 1, E sin²θ, E tan²θ, and the variance of ρ."""
     if method == "blockquant":
         mean, cov = _block_moments(bits, dim, block)
     elif method == "rabitq":
-        mean, cov = _rabitq_moments(int(bits), dim)
-    elif method in ("eden", "turboquant"):
+        u, mass = _law(dim)
+        c = _grid_point(u, _rabitq_rescaling(int(bits), dim), int(bits))
+        mean, cov = _moments(u[:, None], c[:, None], mass, dim)
+    else:
         law = "gaussian" if method == "eden" else "sphere"
         levels = _core.lloyd_max(law, dim, int(bits))
         # The core's own boundaries: midpoints in float32.
         mean, cov = _scalar_moments(levels.astype(np.float64), _midpoints(levels), dim)
-    else:
-        raise ValueError(f"no theory for {method!r}")
     rho, q = float(mean[0]), float(mean[1])
     v_rho, both, v_q = float(cov[0, 0]), float(cov[0, 1]), float(cov[1, 1])
     cos2 = rho**2 / q + v_rho / q - 2 * rho / q**2 * both + rho**2 / q**3 * v_q
     sec2 = q / rho**2 + 3 * q / rho**4 * v_rho - 2 / rho**3 * both
-    return 1 - 2 * rho + q, max(0.0, 1 - cos2), max(0.0, sec2 - 1)
+    sin2, tan2 = _rabitq_gain(int(bits), dim) if method == "rabitq" else (0.0, 0.0)
+    return 1 - 2 * rho + q, max(0.0, 1 - cos2 - sin2), max(0.0, sec2 - 1 - tan2), v_rho
 
 
 def nmse(name: str, bits: float, dim: int, block: int | None = None) -> float:
     """Expected normalised MSE, E‖x − x̂‖²/‖x‖².
 
-    Scale ``none``: the codebook's distortion D; ``mse``: E sin²θ; ``unbiased``: E tan²θ (arXiv
-    2605.19972, unified comparison);
-    TurboQuant ``prod``: D of b − 1 bits times π/2 − 1/d (arXiv 2504.19874 with the exact second
-    moment of QJL). Extended RaBitQ is
-    approximated by the best common rescaling.
+    Scale ``none`` and TurboQuant ``mse``: the codebook's distortion D; ``mse``: E sin²θ;
+    ``unbiased``: E tan²θ (arXiv 2605.19972, unified comparison); TurboQuant ``prod``: D of b − 1
+    bits times π/2 − 1/d (arXiv 2504.19874 with the exact second moment of QJL).
 
     Parameters
     ----------
-    name
+    name : str
         As for :func:`blockquant.create`.
-    bits, dim, block
-        As for the method.
+    bits : float
+        Bits a coordinate.
+    dim : int
+        Coordinates of a row.
+    block : int, optional
+        Coordinates of a block, for BlockQuant.
 
     Raises
     ------
     ValueError
-        If the method has no theory.
+        If there is no theory for the method at this rate.
 
     Examples
     --------
@@ -173,10 +208,12 @@ def nmse(name: str, bits: float, dim: int, block: int | None = None) -> float:
     0.1174
     """
     method, scale = _split(name)
+    if not supported(name, bits):
+        raise ValueError(f"no theory for {name!r} at {bits:g} bits")
     if scale == "prod":
         first = 1.0 if bits == 1 else _angles("turboquant", bits - 1, dim, None)[0]
         return first * (pi / 2 - 1 / dim)
-    none, sin2, tan2 = _angles(method, bits, dim, block)
+    none, sin2, tan2, _ = _angles(method, bits, dim, block)
     if method == "turboquant" or scale == "none":
         return none
     return sin2 if scale == "mse" else tan2
@@ -186,14 +223,15 @@ def inner_product_bias(name: str, bits: float, dim: int, block: int | None = Non
     """Slope of E⟨x̂, y⟩ − ⟨x, y⟩ against ⟨x, y⟩.
 
     0 for ``unbiased`` and ``prod``, −E sin²θ for ``mse``, −D for ``none`` (arXiv 2605.19972).
+    Parameters and errors are those of :func:`nmse`.
 
     Examples
     --------
     >>> inner_product_bias("eden/unbiased", 2, 384)
     0.0
     """
-    _, scale = _split(name)
-    return 0.0 if scale in ("unbiased", "prod") else -nmse(name, bits, dim, block)
+    error = nmse(name, bits, dim, block)
+    return 0.0 if _split(name)[1] in ("unbiased", "prod") else -error
 
 
 def inner_product_error(
@@ -202,8 +240,11 @@ def inner_product_error(
     """d·E(⟨x̂, y⟩ − ⟨x, y⟩)² for unit x and y with ⟨x, y⟩² = `square`.
 
     The error is the bias plus a part of variance E[tan²θ]·(1 − ⟨x,y⟩²)/(d−1) (``unbiased``) or
-    E[sin²θ cos²θ]·(1 − ⟨x,y⟩²)/(d−1)
-    (``mse`` and, to O(1/d), ``none``); (π/2 − 1/d)·D_{b−1}/d for ``prod``.
+    E[sin²θ cos²θ]·(1 − ⟨x,y⟩²)/(d−1) (``mse``; arXiv 2605.19972); with S = 1 the component along x
+    errs by ρ − 1 and the rest, of square Q − ρ², is uniform: E[(1−ρ)²]·⟨x,y⟩² +
+    E[Q−ρ²]·(1 − ⟨x,y⟩²)/(d−1); (π/2 − 1/d)·D_{b−1}/d for ``prod`` (arXiv 2504.19874).
+
+    Other parameters and errors are those of :func:`nmse`.
 
     Examples
     --------
@@ -211,24 +252,34 @@ def inner_product_error(
     0.57
     """
     error = nmse(name, bits, dim, block)
-    _, scale = _split(name)
+    method, scale = _split(name)
     if scale == "prod":
         return error
     if dim == 1:
         return error * square
     if scale == "unbiased":
         return dim / (dim - 1) * error * (1 - square)
-    return dim * (error * (1 - error) * (1 - square) / (dim - 1) + error**2 * square)
+    # Codewords are the means of their cells: with S = 1, E[ρ] = E[Q] = 1 − D. With `mse` the spread
+    # of sin²θ adds O(1/d²), left out.
+    one = scale == "none" or method == "turboquant"
+    spread = _angles(method, bits, dim, block)[3] if one else 0.0
+    across = (error * (1 - error) - spread) * (1 - square) / (dim - 1)
+    return dim * (across + (error**2 + spread) * square)
 
 
 def error_quantile(
-    name: str, level: float, bits: float, dim: int, square: float = 0.0
+    name: str,
+    level: float,
+    bits: float,
+    dim: int,
+    square: float = 0.0,
+    block: int | None = None,
 ) -> float | None:
     """Quantile of |⟨x̂, y⟩ − ⟨x, y⟩| for unit x and y; None where the law is not known or biased.
 
     For ``unbiased`` the error is tanθ·‖y⊥‖·t, t a coordinate of a uniform vector of S^(d−2) (arXiv
-    2405.12497, exact); tanθ enters by its root mean
-    square.
+    2405.12497, exact); tanθ enters by its root mean square. `level` is that of the quantile, in
+    (0, 1); `square` is ⟨x, y⟩²; other parameters and errors are those of :func:`nmse`.
 
     Examples
     --------
@@ -242,7 +293,7 @@ def error_quantile(
     cdf = np.cumsum(mass[half]) / mass[half].sum()
     place = min(int(np.searchsorted(cdf, level)), len(cdf) - 1)
     coordinate = float(t[half][place]) / sqrt(dim - 1)
-    return sqrt(nmse(name, bits, dim) * (1 - square)) * coordinate
+    return sqrt(nmse(name, bits, dim, block) * (1 - square)) * coordinate
 
 
 def supported(name: str, bits: float) -> bool:
@@ -260,4 +311,4 @@ def supported(name: str, bits: float) -> bool:
         "rabitq": ("mse", "unbiased"),
         "turboquant": ("mse", "prod"),
     }
-    return scale in scales.get(method, ()) and (method == "blockquant" or bits == floor(bits))
+    return scale in scales.get(method, ()) and (method == "blockquant" or bits in range(1, 9))
