@@ -1,10 +1,10 @@
 //! Makes `rust/codebook/gaussian.bin`, the frozen Gaussian codebooks: `cargo run --release --example freeze_codebooks OUT`.
 //!
-//! Deterministic; some minutes. The file in the repository is frozen: it is made again only for a new major version.
+//! Deterministic; a quarter of an hour on two cores. The file in the repository is frozen: it is made again only for a new major version.
 
 use std::error::Error;
 
-use blockquant::codebook::block::{FROZEN_UNIT, frozen_shapes};
+use blockquant::codebook::frozen::{FROZEN_UNIT, frozen_shapes};
 use blockquant::codebook::kmeans::{Samples, anneal};
 use blockquant::rng::SeedStream;
 
@@ -14,13 +14,17 @@ fn main() -> Result<(), Box<dyn Error>> {
         .ok_or("expected the path of the file to write")?;
     let mut bytes = Vec::new();
     for (block, width) in frozen_shapes() {
-        let tries = if width <= 8 { 3 } else { 1 };
-        let effort = if width <= 8 { 256 } else { 64 };
+        let (tries, effort, noisy) = match width {
+            ..=6 => (24, 256, 600),
+            ..=8 => (4, 256, 600),
+            ..=10 => (2, 256, 600),
+            _ => (1, 128, 300),
+        };
         let mut stream = SeedStream::new(block as u64 * 64 + u64::from(width), 6);
-        let judge = Samples::draw(None, block, 1 << 19, &mut stream);
+        let judge = Samples::draw(None, block, 1 << 20, &mut stream);
         let mut best: Option<(f64, Vec<f32>)> = None;
         for _ in 0..tries {
-            let words: Vec<f32> = anneal(block, width, effort, &mut stream)
+            let words: Vec<f32> = anneal(block, width, effort, noisy, &mut stream)
                 .iter()
                 .map(|c| (c / FROZEN_UNIT).round().clamp(-32768.0, 32767.0) * FROZEN_UNIT)
                 .collect();

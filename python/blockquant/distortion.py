@@ -156,9 +156,7 @@ def _measure(q: Any, truth: _Truth, name: str | None, bits: float | None) -> Dis
     about = second - slope**2 * truth.square
     size = np.abs(error)
     quantiles = np.quantile(size, [0.5, 0.99, 0.999])
-    known = name is not None and bits is not None and theory.supported(name, bits)
-    block = getattr(q, "block", None)
-    t = _theory(name, bits, d, block, truth.square) if known and name and bits else _NO_THEORY
+    t = _theory(name, bits, d, getattr(q, "block", None), truth.square)
     nbytes = getattr(codes, "nbytes", None)
     return Distortion(
         nmse=float(np.dot(off, off)) / n,
@@ -180,11 +178,14 @@ def _measure(q: Any, truth: _Truth, name: str | None, bits: float | None) -> Dis
 
 
 _Theory = tuple[float | None, float | None, float | None, float | None]
-_NO_THEORY: _Theory = (None, None, None, None)
 
 
-def _theory(name: str, bits: float, d: int, block: int | None, square: float) -> _Theory:
+def _theory(
+    name: str | None, bits: float | None, d: int, block: int | None, square: float
+) -> _Theory:
     """Normalised MSE, bias, inner-product error and the 99.9 % quantile of its size."""
+    if name is None or bits is None or not theory.supported(name, bits):
+        return (None, None, None, None)
     return (
         theory.nmse(name, bits, d, block),
         theory.inner_product_bias(name, bits, d, block),

@@ -1,70 +1,30 @@
 //! The codebook of a block: k-means for the exact law of p coordinates of a uniform point of the sphere (arXiv 2605.19972).
 //!
-//! A block u of p coordinates has density ∝ (1 − ‖u‖²/d)^((d−p−2)/2) on the ball of radius √d (at p = d it is the sphere itself); as d grows
+//! A block u of p coordinates has density f ∝ (1 − ‖u‖²/d)^((d−p−2)/2) on the ball of radius √d (at p = d it is the sphere itself); as d grows
 //! it tends to N(0, I). The codebook of K = 2^w words minimises E‖u − c(u)‖² and depends on (d, p, K) only.
 //!
 //! **How it is made.**
-//! 1. *Frozen tables.* For the shapes in use (`SHAPES`) the crate carries the codebook for N(0, I), made once by `examples/freeze_codebooks.rs`
-//!    with far more samples than a construction could afford; fixed point of 2⁻¹², 16 bits a coordinate. Other shapes start from points of the best density
-//!    f^(p/(p+2)).
-//! 2. *To the exact law.* The law differs from the limit by O(p/d), and the error of a codebook near its optimum grows with the square of its
-//!    displacement, so from d = 48 on (and above p²) a frozen table is used as it stands: what refining it could win is below what a sample of affordable size would lose
-//!    (a codebook fitted to n samples a word is worse by 1/n).
-//! 3. *Else Lloyd steps* on samples of the exact law of d (deterministic, both signs), from the start scaled to fit, the better of
-//!    before and after on other samples.
+//! 1. *A codebook for N(0, I)*: for the shapes in use a frozen table ([`frozen`](super::frozen)); for the others the product of the codebooks of
+//!    half the block, down to a table or to one coordinate (Lloyd–Max to 8 bits, then quantiles of f^(1/3)).
+//! 2. *To the exact law* along the rays ([`transport`](super::transport)). Of a frozen table this makes a codebook for d ≥ max(3p, 16) that no
+//!    affordable sample could better: words fitted to n samples each lose 1/n.
+//! 3. *Else Lloyd steps* on samples of the exact law, as many as a fixed number of multiplications allows, each going part of the way that its
+//!    samples a word warrant; the best of the start, the middle and the end on other samples.
 //!
-//! p = 1 is the Lloyd–Max solution ([`scalar`](super::scalar)) up to 8 bits.
+//! Closed forms: p = 1 is the Lloyd–Max solution up to 8 bits, and p = d = 2 has its words at equal angles of the circle.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, OnceLock};
 
-use super::kmeans::{self, Samples};
+use super::frozen::frozen;
+use super::kmeans::{Samples, relax};
 use super::scalar::{Law, distortion, lloyd_max};
+use super::transport::{gaussian_quantiles, transport};
 use crate::error::{Error, Result};
 use crate::rng::SeedStream;
 
 const LABEL_CODEBOOK: u64 = 4;
 const LABEL_DISTORTION: u64 = 5;
-
-/// (p, w) of the frozen tables beyond p in 2…8 with w in 1…8, in the order of the file.
-const LARGE: [(usize, u32); 9] = [
-    (2, 10),
-    (3, 9),
-    (3, 10),
-    (3, 12),
-    (4, 10),
-    (4, 12),
-    (5, 10),
-    (6, 12),
-    (12, 12),
-];
-
-/// Fixed point of the frozen tables: 2⁻¹².
-pub const FROZEN_UNIT: f32 = 1.0 / 4096.0;
-
-static FROZEN: &[u8] = include_bytes!("gaussian.bin");
-
-/// The (p, w) of the frozen tables, in the order of the file.
-pub fn frozen_shapes() -> impl Iterator<Item = (usize, u32)> {
-    (2..=8)
-        .flat_map(|p| (1..=8).map(move |w| (p, w)))
-        .chain(LARGE)
-}
-
-/// The frozen table of p and w, where there is one.
-fn frozen(block: usize, width: u32) -> Option<Vec<f32>> {
-    let mut from = 0;
-    for (p, w) in frozen_shapes() {
-        let bytes = (2 * p) << w;
-        if (p, w) == (block, width) {
-            let (pairs, _) = FROZEN.get(from..from + bytes)?.as_chunks::<2>();
-            let value = |pair: &[u8; 2]| f32::from(i16::from_le_bytes(*pair)) * FROZEN_UNIT;
-            return Some(pairs.iter().map(value).collect());
-        }
-        from += bytes;
-    }
-    None
-}
 
 /// The codebook of (d, p, w).
 #[derive(Debug)]
@@ -104,47 +64,94 @@ fn shape_seed(block: usize, width: u32) -> u64 {
     block as u64 * 64 + u64::from(width)
 }
 
-fn build(dim: usize, block: usize, width: u32) -> Vec<f32> {
-    let mut stream = SeedStream::new(shape_seed(block, width), LABEL_CODEBOOK);
-    let count = 1usize << width;
-    let (mut words, known) = match frozen(block, width) {
-        Some(words) => (words, true),
-        None => (kmeans::start(block, count, &mut stream), false),
-    };
-    if known && dim >= 48.max(block * block) {
-        return words;
+/// A codebook for N(0, I), and whether it is a finished one.
+fn gaussian(block: usize, width: u32) -> Result<(Vec<f32>, bool)> {
+    if let Some(words) = frozen(block, width) {
+        return Ok((words, true));
     }
-    let (samples, rounds) = match (width, known) {
-        (..=8, true) => ((192 * count).clamp(1 << 13, 1 << 15), 6),
-        (..=8, false) => ((192 * count).clamp(1 << 14, 1 << 15), 16),
-        (..=12, true) => (1 << 17, 4),
-        (..=12, false) => ((64 * count).clamp(1 << 15, 1 << 18), 8),
-        _ => (16 * count, 2),
-    };
-    let fit = Samples::draw(Some(dim), block, samples, &mut stream);
-    shrink_to_support(&mut words, dim, block);
-    let before = words.clone();
-    for _ in 0..rounds {
-        fit.lloyd(&mut words, 1.0);
+    if block == 1 {
+        let words = match width {
+            0 => vec![0.0],
+            1..=8 => lloyd_max(Law::Gaussian, width)?.to_vec(),
+            _ => gaussian_quantiles(1 << width),
+        };
+        return Ok((words, true));
     }
-    if known {
-        let other = Samples::draw(Some(dim), block, samples, &mut stream);
-        if other.distortion(&before) < other.distortion(&words) {
-            return before;
+    let (half, rest) = (block / 2, block - block / 2);
+    let share = (width as usize * half / block) as u32;
+    let (few, _) = gaussian(half, share)?;
+    let (many, _) = gaussian(rest, width - share)?;
+    // Many words have the best density for their block, fewer are close to the means of their cells whatever the block.
+    let dense = width as usize >= 2 * block;
+    let narrower = |part| if dense { narrower(part, block) } else { 1.0 };
+    let mut words = Vec::with_capacity(block << width);
+    for left in few.chunks_exact(half) {
+        for right in many.chunks_exact(rest) {
+            words.extend(left.iter().map(|c| c * narrower(half)));
+            words.extend(right.iter().map(|c| c * narrower(rest)));
         }
     }
-    words
+    Ok((words, false))
 }
 
-/// Words far outside the ball of radius √d would never be chosen: their radius r is bent to r/√(1 + r²/(d·(1 + 2/p))), the map between a
-/// Gaussian and the sphere's projection.
-fn shrink_to_support(words: &mut [f32], dim: usize, block: usize) {
-    let reach = dim as f32 * (1.0 + 2.0 / block as f32);
-    for word in words.chunks_exact_mut(block) {
-        let squared: f32 = word.iter().map(|c| c * c).sum();
-        let factor = 1.0 / (1.0 + squared / reach).sqrt();
-        word.iter_mut().for_each(|c| *c *= factor);
+/// From the spread (p+2)/p of the best density of words for blocks of `part` coordinates to that for blocks of `block`.
+fn narrower(part: usize, block: usize) -> f32 {
+    let spread = |p: usize| (p + 2) as f32 / p as f32;
+    (spread(block) / spread(part)).sqrt()
+}
+
+/// Equal angles on the circle of radius √2: each word is the mean of its arc.
+fn circle(count: usize) -> Vec<f32> {
+    let half_arc = std::f64::consts::PI / count as f64;
+    let radius = std::f64::consts::SQRT_2 * libm::sin(half_arc) / half_arc;
+    (0..count)
+        .map(|k| half_arc * (2 * k + 1) as f64)
+        .flat_map(|angle| [radius * libm::cos(angle), radius * libm::sin(angle)])
+        .map(|c| c as f32)
+        .collect()
+}
+
+fn build(dim: usize, block: usize, width: u32) -> Result<Vec<f32>> {
+    if (dim, block) == (2, 2) {
+        return Ok(circle(1 << width));
     }
+    let (mut words, finished) = gaussian(block, width)?;
+    transport(dim, block, &mut words);
+    if !(finished && (block == 1 || dim >= (3 * block).max(16))) {
+        refine(dim, block, width, finished, &mut words);
+    }
+    Ok(words)
+}
+
+/// Lloyd steps from `words` on samples of the exact law, the first half noisy if the start is not a `finished` codebook for N(0, I) and the
+/// steps are enough to settle again.
+/// Keeps the best of the start, the middle and the end.
+fn refine(dim: usize, block: usize, width: u32, finished: bool, words: &mut Vec<f32>) {
+    let count = 1usize << width;
+    // Multiplications to spend, fewest samples a word, and most steps.
+    let (budget, fewest, most) = match width {
+        ..=8 => (8.0e8, 64, if finished { 12 } else { 48 }),
+        ..=12 => (2.0e10, 32, if finished { 12 } else { 48 }),
+        _ => (1.0e11, 8, 4),
+    };
+    let pass = (count * count * block) as f64;
+    let share = ((budget / pass) as usize / most).clamp(fewest, 192);
+    let samples = (share * count).max(1 << 14);
+    let rounds = ((budget / (pass * share as f64)) as usize).clamp(2, most);
+    let mut stream = SeedStream::new(shape_seed(block, width), LABEL_CODEBOOK);
+    let other = Samples::draw(Some(dim), block, samples, &mut stream);
+    let mut best = (other.distortion(words), words.clone());
+    let (first, last) = (rounds / 2, rounds - rounds / 2);
+    let noisy = if finished || first < 8 { 0 } else { first };
+    for (part, noisy) in [(first, noisy), (last, 0)] {
+        let fit = Samples::draw(Some(dim), block, samples, &mut stream);
+        relax(&fit, words, part, noisy, &mut stream);
+        let nmse = other.distortion(words);
+        if nmse < best.0 {
+            best = (nmse, words.clone());
+        }
+    }
+    *words = best.1;
 }
 
 /// The codebook for blocks of `block` of `dim` coordinates with indexes of `width` bits. Built once in a process.
@@ -177,7 +184,7 @@ pub fn block_codebook(dim: usize, block: usize, width: u32) -> Result<Arc<BlockC
     let words = if block == 1 && width <= 8 {
         lloyd_max(Law::Sphere { dim }, width)?.to_vec()
     } else {
-        build(dim, block, width)
+        build(dim, block, width)?
     };
     let made = Arc::new(BlockCodebook {
         dim,
@@ -212,18 +219,42 @@ mod tests {
             (8, 8, 0.3238),
             (12, 12, 0.3126),
         ] {
-            let words = &block_codebook(1536, block, width).unwrap().words;
-            let count = if width <= 8 { 1 << 22 } else { 1 << 20 };
-            let mut stream = SeedStream::new(1, 99);
-            let nmse = Samples::draw(Some(1536), block, count, &mut stream).distortion(words);
+            let nmse = measured(1536, block, width);
             println!("p={block} w={width}: {nmse:.5}, table {best}");
-            // The table's rounding, its half per cent, and three standard errors of this estimate.
-            let most = (best + 5e-5) * 1.005 * 1.003;
             assert!(
-                nmse < most && nmse > 0.93 * best,
+                nmse < 1.005 * best && nmse > 0.92 * best,
                 "p={block} w={width}: {nmse} against {best}"
             );
         }
+    }
+
+    /// Shapes that are made here: the sphere itself, small d, and sizes without a frozen table. The bounds are what long annealing on
+    /// the exact law reached, and 1 %; products of half blocks, which start some of them, are worse by 3 to 15 %.
+    #[test]
+    fn quality_beyond_the_tables() {
+        for (dim, block, width, best) in [
+            (2, 2, 5, 0.00321),
+            (4, 4, 8, 0.0441),
+            (8, 8, 8, 0.2832),
+            (8, 4, 8, 0.0787),
+            (16, 4, 8, 0.0891),
+            (1536, 4, 9, 0.0706),
+            (1536, 9, 8, 0.3735),
+        ] {
+            let nmse = measured(dim, block, width);
+            println!("d={dim} p={block} w={width}: {nmse:.5}, best {best}");
+            assert!(
+                nmse < 1.01 * best,
+                "d={dim} p={block} w={width}: {nmse} against {best}"
+            );
+        }
+    }
+
+    fn measured(dim: usize, block: usize, width: u32) -> f64 {
+        let words = &block_codebook(dim, block, width).unwrap().words;
+        let count = if width <= 8 { 1 << 22 } else { 1 << 20 };
+        let mut stream = SeedStream::new(1, 99);
+        Samples::draw(Some(dim), block, count, &mut stream).distortion(words)
     }
 
     #[test]

@@ -121,49 +121,72 @@ pub fn half_norms(words: &[f32], block: usize) -> Vec<f32> {
         .collect()
 }
 
-/// A χ² variable of `degrees` degrees of freedom: exact by its definition for few, by Wilson and Hilferty's cube (relative error
-/// below 10⁻³ of a spread) beyond.
+/// A χ² variable of `degrees` degrees of freedom: by its definition for one, by the exact rejection of Marsaglia and Tsang (2000) from two on.
 fn chi_square(degrees: usize, stream: &mut SeedStream) -> f64 {
-    if degrees <= 24 {
+    if degrees < 2 {
         return (0..degrees).map(|_| stream.gaussian()).map(|g| g * g).sum();
     }
-    let n = degrees as f64;
-    let root = 1.0 - 2.0 / (9.0 * n) + stream.gaussian() * (2.0 / (9.0 * n)).sqrt();
-    n * root * root * root
+    let shift = 0.5 * degrees as f64 - 1.0 / 3.0;
+    let slope = 1.0 / (9.0 * shift).sqrt();
+    loop {
+        let g = stream.gaussian();
+        let root = 1.0 + slope * g;
+        let cube = root * root * root;
+        let log = libm::log(1.0 - stream.uniform());
+        if root > 0.0 && log < 0.5 * g * g + shift * (1.0 - cube + libm::log(cube)) {
+            return 2.0 * shift * cube;
+        }
+    }
 }
 
 /// K points with the density that is best for many codewords, f^(p/(p+2)): for N(0, I) the law with (p+2)/p times the variance.
-pub fn start(block: usize, count: usize, stream: &mut SeedStream) -> Vec<f32> {
+fn start(block: usize, count: usize, stream: &mut SeedStream) -> Vec<f32> {
     let spread = ((block + 2) as f64 / block as f64).sqrt();
     (0..block * count)
         .map(|_| (spread * stream.gaussian()) as f32)
         .collect()
 }
 
-/// A codebook for N(0, I) from nothing: noisy Lloyd steps whose noise dies away (stochastic relaxation, Zeger, Vaisey and Gersho 1992),
-/// then plain ones, then averaging ones on fresh samples each.
-///
-/// `effort` is the number of samples a codeword in the first two phases.
-pub fn anneal(block: usize, width: u32, effort: usize, stream: &mut SeedStream) -> Vec<f32> {
-    const NOISY: usize = 48;
-    const PLAIN: usize = 12;
-    const FRESH: usize = 8;
-    let count = 1usize << width;
-    let mut words = start(block, count, stream);
-    let few = Samples::draw(None, block, (effort * count).max(1 << 14), stream);
-    let cell = libm::pow(2.0, -f64::from(width) / block as f64);
-    for round in 0..NOISY + PLAIN {
-        few.lloyd(&mut words, 1.0);
-        let left = 1.0 - round as f64 / NOISY as f64;
-        if left > 0.0 {
-            let spread = 0.35 * cell * left * left * left;
+/// Lloyd steps under a noise that dies away over the first `noisy` of `rounds` (stochastic relaxation, Zeger, Vaisey and Gersho 1992).
+pub fn relax(
+    fit: &Samples,
+    words: &mut [f32],
+    rounds: usize,
+    noisy: usize,
+    stream: &mut SeedStream,
+) {
+    let count = (words.len() / fit.block) as f64;
+    let cell = libm::pow(count, -1.0 / fit.block as f64);
+    for round in 0..rounds {
+        fit.lloyd(words, 1.0);
+        if round < noisy {
+            let left = 1.0 - round as f64 / noisy as f64;
+            let spread = 0.5 * cell * left * left;
             words
                 .iter_mut()
                 .for_each(|c| *c += (spread * stream.gaussian()) as f32);
         }
     }
+}
+
+/// A codebook for N(0, I) from nothing: [`relax`] with `effort` samples a codeword and `noisy` noisy steps, then averaging steps on four times
+/// as many fresh samples each.
+pub fn anneal(
+    block: usize,
+    width: u32,
+    effort: usize,
+    noisy: usize,
+    stream: &mut SeedStream,
+) -> Vec<f32> {
+    const PLAIN: usize = 16;
+    const FRESH: usize = 8;
+    let count = 1usize << width;
+    let mut words = start(block, count, stream);
+    let few = Samples::draw(None, block, (effort * count).max(1 << 15), stream);
+    relax(&few, &mut words, noisy + PLAIN, noisy, stream);
+    drop(few);
     for round in 0..FRESH {
-        let fresh = Samples::draw(None, block, (4 * effort * count).max(1 << 17), stream);
+        let fresh = Samples::draw(None, block, (4 * effort * count).max(1 << 18), stream);
         fresh.lloyd(&mut words, 1.0 / (1.0 + round as f64));
     }
     words

@@ -3,8 +3,10 @@
 //! Deterministic to the bit on every platform: `libm`, the seed stream, kernels that are bit-exact, and sums in a fixed order.
 
 pub mod block;
+pub mod frozen;
 pub mod kmeans;
 pub mod scalar;
+mod transport;
 
 pub use block::{BlockCodebook, block_codebook};
 pub use scalar::{Law, lloyd_max};

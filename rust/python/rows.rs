@@ -28,36 +28,13 @@ impl<T: Real> Rows for Strided<'_, T> {
     }
 }
 
-/// The bits of bfloat16 values that came as uint16.
-#[derive(Clone, Copy)]
-struct BrainBits(u16);
-
-impl Real for BrainBits {
+/// NumPy has no bfloat16: its bits come as uint16, and no other uint16 comes this way.
+impl Real for u16 {
     fn to_f32(self) -> f32 {
-        bf16::from_bits(self.0).to_f32()
+        bf16::from_bits(self).to_f32()
     }
 
     fn text(self) -> String {
-        bf16::from_bits(self.0).to_string()
-    }
-}
-
-impl Rows for Strided<'_, u16> {
-    fn rows(&self) -> usize {
-        self.0.nrows()
-    }
-
-    fn dim(&self) -> usize {
-        self.0.ncols()
-    }
-
-    fn read(&self, row: usize, out: &mut [f32]) {
-        for (value, &bits) in out.iter_mut().zip(self.0.index_axis(Axis(0), row)) {
-            *value = BrainBits(bits).to_f32();
-        }
-    }
-
-    fn text(&self, row: usize, column: usize) -> String {
-        BrainBits(self.0[(row, column)]).text()
+        bf16::from_bits(self).to_string()
     }
 }
