@@ -89,7 +89,7 @@ def main():
         "--data", type=Path, default=default, help="folder of wordnet-minilm-{base,query}.npy"
     )
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--queries", choices=QUERIES, default="first", help="which 200 queries")
+    parser.add_argument("--queries", choices=QUERIES, default="spread", help="which 200 queries")
     parser.add_argument("--rotations", default="haar,hadamard")
     options = parser.parse_args()
     x = unit(np.load(options.data / "wordnet-minilm-base.npy", mmap_mode="r")[:4000])

@@ -15,9 +15,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut bytes = Vec::new();
     for (block, width) in frozen_shapes() {
         let (tries, effort, noisy) = match width {
-            ..=6 => (24, 256, 600),
-            ..=8 => (4, 256, 600),
-            ..=10 => (2, 256, 600),
+            0..=6 => (24, 256, 600),
+            7..=8 => (4, 256, 600),
+            9..=10 => (2, 256, 600),
             _ => (1, 128, 300),
         };
         let mut stream = SeedStream::new(block as u64 * 64 + u64::from(width), 6);

@@ -6,7 +6,7 @@
 //! **How it is made.**
 //! 1. *A codebook for N(0, I)*: for the shapes in use a frozen table ([`frozen`](super::frozen)); for the others the product of the codebooks of
 //!    half the block, down to a table or to one coordinate (Lloyd–Max to 8 bits, then quantiles of f^(1/3)).
-//! 2. *To the exact law* along the rays ([`transport`](super::transport)). Of a frozen table this makes a codebook for d ≥ max(3p, 16) that no
+//! 2. *To the exact law* along the rays (module `transport`). Of a frozen table this makes a codebook for d ≥ max(3p, 16) that no
 //!    affordable sample could better: words fitted to n samples each lose 1/n.
 //! 3. *Else Lloyd steps* on samples of the exact law, as many as a fixed number of multiplications allows, each going part of the way that its
 //!    samples a word warrant; the best of the start, the middle and the end on other samples.
@@ -130,8 +130,8 @@ fn refine(dim: usize, block: usize, width: u32, finished: bool, words: &mut Vec<
     let count = 1usize << width;
     // Multiplications to spend, fewest samples a word, and most steps.
     let (budget, fewest, most) = match width {
-        ..=8 => (8.0e8, 64, if finished { 12 } else { 48 }),
-        ..=12 => (2.0e10, 32, if finished { 12 } else { 48 }),
+        0..=8 => (8.0e8, 64, if finished { 12 } else { 48 }),
+        9..=12 => (2.0e10, 32, if finished { 12 } else { 48 }),
         _ => (1.0e11, 8, 4),
     };
     let pass = (count * count * block) as f64;

@@ -42,10 +42,8 @@ def figures(x, y, x_hat):
 
 @pytest.mark.parametrize(("method", "scale", "bits", "block"), CELLS)
 def test_statistics_agree(sample, method, scale, bits, block):
-    """Means over independent rotations within four combined standard errors, plus 1 % (2.5 % for a
-    k-means codebook
-    found by plain Lloyd iteration, whose local optimum may be worse than the library's by that
-    much)."""
+    """Means over independent rotations within four combined standard errors and 1 %; with blocks the
+    library may be better by 5.5 %: the reference's plain Lloyd iteration ends in a local optimum."""
     x, y = sample[0][:250].astype(np.float64), sample[1].astype(np.float64)
     seeds = 6
     theirs = np.array(
@@ -65,10 +63,9 @@ def test_statistics_agree(sample, method, scale, bits, block):
         ours.append(figures(x, y, q.decode(q.encode(x.astype(np.float32)))))
     ours = np.array(ours)
     error = np.sqrt((ours.var(axis=0, ddof=1) + theirs.var(axis=0, ddof=1)) / seeds)
-    slack = 0.025 if block else 0.01
-    np.testing.assert_array_less(
-        abs(ours.mean(axis=0) - theirs.mean(axis=0)), 4 * error + slack * theirs.mean(axis=0)
-    )
+    ours, theirs = ours.mean(axis=0), theirs.mean(axis=0)
+    np.testing.assert_array_less(ours, 1.01 * theirs + 4 * error)
+    np.testing.assert_array_less((0.945 if block else 0.99) * theirs - 4 * error, ours)
 
 
 def layout_width(q, dim, block, width):
