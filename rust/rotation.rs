@@ -8,7 +8,7 @@
 //!
 //! 1. a fixed shuffle of the coordinates in runs of 8 (from the second round on): run i ← run i·s mod r, where r = ⌊d/8⌋ and s is the first
 //!    number from 0.618·r on that is coprime to r; it spreads the runs of every window evenly over all windows;
-//! 2. for each window of n = 2^k coordinates in turn: seeded signs, the Walsh–Hadamard transform, 1/√n.
+//! 2. for each window of n = 2^k coordinates in turn: seeded signs over √n, the Walsh–Hadamard transform ([`fwht`]).
 //!
 //! The windows start at 0, n, 2n, …, the last at d − n, so they cover every d with no padding; where two overlap the later one
 //! has fresh signs. n is the largest power of two ≤ d, or its half where that makes the windows cover less in all (1536 is 3 × 512).
@@ -24,13 +24,13 @@ use rayon::prelude::*;
 
 use crate::error::{Error, Result};
 use crate::isa::Isa;
-use crate::kernels::{dense, fwht};
+use crate::kernels::dense;
+use crate::kernels::fwht::{self, RUN, Runs};
 use crate::rng::SeedStream;
 
 const LABEL_HAAR: u64 = 1;
 const LABEL_SIGNS: u64 = 2;
 const ROUNDS: usize = 3;
-const RUN: usize = 8;
 const SMALLEST_WINDOW: usize = 128;
 
 /// Which family of random rotations.
@@ -81,10 +81,11 @@ enum Body {
 struct Windows {
     size: usize,
     starts: Vec<usize>,
-    /// One sign a coordinate of a window, for each window of each round.
-    signs: Vec<f32>,
-    /// Multiplier of the shuffle of runs.
-    stride: usize,
+    /// ±1/√n for each coordinate of each window of each round.
+    factors: Vec<f32>,
+    /// Run `order[i]` goes to run i in the shuffle, and back by `inverse`; empty with one window, where there is none.
+    order: Vec<u32>,
+    inverse: Vec<u32>,
 }
 
 impl Rotation {
@@ -97,14 +98,7 @@ impl Rotation {
         let body = if kind == RotationKind::Haar || size < SMALLEST_WINDOW {
             Body::Dense(haar(dim, seed))
         } else {
-            let count = ROUNDS * starts.len() * size;
-            let signs = SeedStream::new(seed, LABEL_SIGNS).signs(count);
-            Body::Windows(Windows {
-                size,
-                starts,
-                signs,
-                stride: coprime_stride(dim / RUN),
-            })
+            Body::Windows(Windows::new(dim, size, starts, seed))
         };
         Ok(Self { dim, kind, body })
     }
@@ -147,60 +141,90 @@ impl Rotation {
 }
 
 impl Windows {
-    fn scale(&self) -> f32 {
-        (1.0 / (self.size as f64).sqrt()) as f32
+    fn new(dim: usize, size: usize, starts: Vec<usize>, seed: u64) -> Self {
+        let scale = (1.0 / (size as f64).sqrt()) as f32;
+        let signs = SeedStream::new(seed, LABEL_SIGNS).signs(ROUNDS * starts.len() * size);
+        let runs = if starts.len() > 1 { dim / RUN } else { 0 };
+        let stride = coprime_stride(dim / RUN);
+        let order: Vec<u32> = (0..runs).map(|i| (i * stride % runs) as u32).collect();
+        let mut inverse = vec![0; runs];
+        for (i, &from) in (0..).zip(&order) {
+            inverse[from as usize] = i;
+        }
+        Self {
+            size,
+            starts,
+            factors: signs.iter().map(|sign| sign * scale).collect(),
+            order,
+            inverse,
+        }
     }
 
-    /// The start and the signs of each window of a round.
+    /// The start and the factors of each window of a round.
     fn round(&self, round: usize) -> impl DoubleEndedIterator<Item = (usize, &[f32])> {
-        let from = round * self.starts.len() * self.size;
-        let signs = &self.signs[from..from + self.starts.len() * self.size];
+        let length = self.starts.len() * self.size;
+        let factors = &self.factors[round * length..][..length];
         self.starts
             .iter()
             .copied()
-            .zip(signs.chunks_exact(self.size))
+            .zip(factors.chunks_exact(self.size))
+    }
+
+    /// Whether windows are whole runs side by side, so that a shuffle can be left to the transform that reads its result.
+    fn tiles(&self, dim: usize) -> bool {
+        self.starts.len() * self.size == dim && !self.order.is_empty()
+    }
+
+    /// The runs that `order` brings to the window at `start`.
+    fn runs<'a>(&self, values: &'a [f32], order: &'a [u32], start: usize) -> Runs<'a> {
+        let order = &order[start / RUN..][..self.size / RUN];
+        Runs { values, order }
     }
 
     fn forward(&self, isa: Isa, x: &mut [f32], scratch: &mut [f32]) {
+        let tiles = self.tiles(x.len());
+        let (mut x, mut other) = (x, scratch);
         for round in 0..ROUNDS {
-            if round > 0 && self.starts.len() > 1 {
-                scratch.copy_from_slice(x);
-                let runs = x.len() / RUN;
-                for (i, run) in x.chunks_exact_mut(RUN).enumerate() {
-                    let from = i * self.stride % runs * RUN;
-                    run.copy_from_slice(&scratch[from..from + RUN]);
-                }
+            let fused = round > 0 && tiles;
+            if fused {
+                std::mem::swap(&mut x, &mut other);
+            } else if round > 0 {
+                shuffle(&self.order, x, other);
             }
-            for (start, signs) in self.round(round) {
-                let window = &mut x[start..start + self.size];
-                flip(window, signs);
-                fwht::fwht(isa, window, self.scale());
+            for (start, factors) in self.round(round) {
+                let runs = fused.then(|| self.runs(other, &self.order, start));
+                fwht::forward(isa, runs, factors, &mut x[start..start + self.size]);
             }
         }
     }
 
     fn backward(&self, isa: Isa, x: &mut [f32], scratch: &mut [f32]) {
+        let tiles = self.tiles(x.len());
+        let (mut x, mut other) = (x, scratch);
         for round in (0..ROUNDS).rev() {
-            for (start, signs) in self.round(round).rev() {
-                let window = &mut x[start..start + self.size];
-                fwht::fwht(isa, window, self.scale());
-                flip(window, signs);
+            let fused = round + 1 < ROUNDS && tiles;
+            if fused {
+                std::mem::swap(&mut x, &mut other);
             }
-            if round > 0 && self.starts.len() > 1 {
-                scratch.copy_from_slice(x);
-                let runs = x.len() / RUN;
-                for (i, run) in scratch.chunks_exact(RUN).enumerate() {
-                    let to = i * self.stride % runs * RUN;
-                    x[to..to + RUN].copy_from_slice(run);
-                }
+            for (start, factors) in self.round(round).rev() {
+                let runs = fused.then(|| self.runs(other, &self.inverse, start));
+                fwht::backward(isa, runs, factors, &mut x[start..start + self.size]);
+            }
+            if round > 0 && !tiles {
+                shuffle(&self.inverse, x, other);
             }
         }
     }
 }
 
-fn flip(x: &mut [f32], signs: &[f32]) {
-    for (value, sign) in x.iter_mut().zip(signs) {
-        *value *= sign;
+/// Run i of `x` ← run `order[i]`; a rest of less than a run stays.
+fn shuffle(order: &[u32], x: &mut [f32], scratch: &mut [f32]) {
+    if order.is_empty() {
+        return;
+    }
+    scratch.copy_from_slice(x);
+    for (run, &from) in x.chunks_exact_mut(RUN).zip(order) {
+        run.copy_from_slice(&scratch[from as usize * RUN..][..RUN]);
     }
 }
 

@@ -6,7 +6,7 @@
 use rayon::prelude::*;
 
 use crate::isa::Isa;
-use crate::kernels::nearest;
+use crate::kernels::nearest::{self, Words};
 use crate::rng::SeedStream;
 
 /// Samples that a thread takes at a time.
@@ -54,13 +54,13 @@ impl Samples {
 
     /// The index of the nearest word of each sample, chunk by chunk.
     fn assign(&self, words: &[f32]) -> Vec<Vec<u16>> {
-        let half_norms = half_norms(words, self.block);
+        let words = Words::new(words, self.block);
         let isa = Isa::detect();
         self.chunks
             .par_iter()
             .map(|chunk| {
                 let mut index = vec![0u16; CHUNK];
-                nearest::block(isa, chunk, self.block, words, &half_norms, &mut index);
+                nearest::block(isa, chunk, &words, &mut index);
                 index
             })
             .collect()
@@ -111,14 +111,6 @@ impl Samples {
             }
         }
     }
-}
-
-/// ‖c_k‖²/2 of each word.
-pub fn half_norms(words: &[f32], block: usize) -> Vec<f32> {
-    words
-        .chunks_exact(block)
-        .map(|word| 0.5 * word.iter().map(|c| c * c).sum::<f32>())
-        .collect()
 }
 
 /// A χ² variable of `degrees` degrees of freedom: by its definition for one, by the exact rejection of Marsaglia and Tsang (2000) from two on.

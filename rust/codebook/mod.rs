@@ -5,6 +5,7 @@
 pub mod block;
 pub mod frozen;
 pub mod kmeans;
+pub mod pruning;
 pub mod scalar;
 mod transport;
 

@@ -6,21 +6,22 @@
 //!   combined by halving (l + l + 8, then + 4, + 2, + 1).
 //! * Ties go to the lowest index.
 //!
-//! **The shape.** `mod.rs` of a folder has the contract and the safe public functions, which take the [`Isa`](crate::Isa) token
-//! first; `scalar.rs` has the definition, written over fixed arrays of lanes. The `kernel!` macro compiles that definition twice:
-//! for the target's baseline, and with AVX2 and FMA enabled, chosen by the token. (On AArch64 NEON is the baseline,
-//! so the definition is NEON code already.) A hand-written body goes to `avx2.rs` or `neon.rs` beside it and replaces an arm of
-//! the dispatch; nothing else changes.
+//! **The shape.** `mod.rs` of a folder has the mathematics, the contract and the safe public functions, which take the [`Isa`](crate::Isa) token
+//! first; `scalar.rs` has the definition. Where the compiler's own vectorisation of the definition is near what the machine can do, that is
+//! all, compiled for each instruction set (`kernel!`). Elsewhere `vector.rs` has a body of its own, written once over the eight lanes of
+//! [`simd`] and compiled for AVX2 and for NEON (`vector_kernel!`); `simd/avx2.rs` and `simd/neon.rs` are the only files with intrinsics.
 //!
-//! This module is the only home of `unsafe` in the crate, and the dispatch call is its only use.
+//! This module is the only home of `unsafe` in the crate: the dispatch calls and the two blocks in `simd` are all its uses.
 #![allow(unsafe_code)]
 
 pub mod dense;
 pub mod fwht;
+pub mod level;
 pub mod nearest;
 pub mod pack;
 pub mod reduce;
 pub mod rescale;
+pub mod simd;
 
 /// Lanes of every fixed-order sum.
 pub const LANES: usize = 16;
@@ -39,9 +40,33 @@ macro_rules! kernel {
                 #[cfg(target_arch = "x86_64")]
                 // SAFETY: an `Isa::Avx2` is made only after the CPU was seen to have AVX2 and FMA.
                 $crate::Isa::Avx2(_) => unsafe { avx2($($arg),*) },
+                // NEON is in the baseline of AArch64.
                 _ => scalar::$name($($arg),*),
             }
         }
     };
 }
 pub(crate) use kernel;
+
+/// A public kernel with the definition in `scalar` and a body over [`simd::Simd`] in `vector`.
+macro_rules! vector_kernel {
+    ($(#[$doc:meta])* pub fn $name:ident($($arg:ident: $ty:ty),* $(,)?) $(-> $ret:ty)?) => {
+        $(#[$doc])*
+        pub fn $name(isa: $crate::Isa, $($arg: $ty),*) $(-> $ret)? {
+            #[cfg(target_arch = "x86_64")]
+            #[target_feature(enable = "avx2,fma")]
+            fn avx2(token: $crate::isa::Avx2, $($arg: $ty),*) $(-> $ret)? {
+                vector::$name(token, $($arg),*)
+            }
+            match isa {
+                #[cfg(target_arch = "x86_64")]
+                // SAFETY: an `Isa::Avx2` is made only after the CPU was seen to have AVX2 and FMA.
+                $crate::Isa::Avx2(token) => unsafe { avx2(token, $($arg),*) },
+                #[cfg(target_arch = "aarch64")]
+                $crate::Isa::Neon(token) => vector::$name(token, $($arg),*),
+                _ => scalar::$name($($arg),*),
+            }
+        }
+    };
+}
+pub(crate) use vector_kernel;

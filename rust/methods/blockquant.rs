@@ -10,7 +10,7 @@
 use std::sync::Arc;
 
 use super::{Method, ScaleRule, Workspace};
-use crate::codebook::{BlockCodebook, block_codebook, kmeans::half_norms};
+use crate::codebook::{BlockCodebook, block_codebook};
 use crate::codes::{Field, Layout};
 use crate::error::{Error, Result};
 use crate::isa::Isa;
@@ -29,37 +29,21 @@ pub struct BlockQuant {
     layout: Layout,
 }
 
-/// A codebook and what the search needs with it.
+/// The blocks of one size.
 #[derive(Debug)]
-struct Part {
-    codebook: Arc<BlockCodebook>,
-    half_norms: Vec<f32>,
-}
+struct Part(Arc<BlockCodebook>);
 
 impl Part {
     fn new(dim: usize, block: usize, width: u32) -> Result<Self> {
-        let codebook = block_codebook(dim, block, width)?;
-        let half_norms = half_norms(&codebook.words, block);
-        Ok(Self {
-            codebook,
-            half_norms,
-        })
+        Ok(Self(block_codebook(dim, block, width)?))
     }
 
     fn assign(&self, isa: Isa, u: &[f32], index: &mut [u16]) {
-        let codebook = &self.codebook;
-        nearest::block(
-            isa,
-            u,
-            codebook.block,
-            &codebook.words,
-            &self.half_norms,
-            index,
-        );
+        nearest::pruned(isa, u, self.0.plan(), index);
     }
 
     fn gather(&self, isa: Isa, index: &[u16], c: &mut [f32]) {
-        nearest::gather(isa, index, self.codebook.block, &self.codebook.words, c);
+        nearest::gather(isa, index, self.0.plan().words(), c);
     }
 }
 
@@ -171,11 +155,11 @@ impl Method for BlockQuant {
     }
 
     fn codebook(&self) -> (Vec<f32>, usize) {
-        (self.body.codebook.words.clone(), self.block)
+        (self.body.0.words.clone(), self.block)
     }
 
     fn tail_codebook(&self) -> Option<(Vec<f32>, usize)> {
-        let part = &self.tail.as_ref()?.codebook;
+        let part = &self.tail.as_ref()?.0;
         Some((part.words.clone(), part.block))
     }
 }

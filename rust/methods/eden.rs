@@ -1,19 +1,16 @@
 //! EDEN: the nearest Lloyd–Max level of N(0, 1), one coordinate at a time (DRIVE, arXiv 2105.08339; EDEN, ICML 2022; arXiv 2604.18555).
 
-use std::sync::Arc;
-
-use super::{Method, ScaleRule, Workspace, boundaries, look_up, whole_bits};
+use super::{Method, ScaleRule, Workspace, whole_bits};
 use crate::codebook::{Law, lloyd_max};
 use crate::codes::{Field, Layout};
 use crate::error::Result;
 use crate::isa::Isa;
-use crate::kernels::nearest;
+use crate::kernels::level::{self, Levels};
 
 /// EDEN at 1 to 8 bits a coordinate.
 #[derive(Debug)]
 pub struct Eden {
-    levels: Arc<Vec<f32>>,
-    boundaries: Vec<f32>,
+    levels: Levels,
     layout: Layout,
 }
 
@@ -21,11 +18,8 @@ impl Eden {
     /// EDEN for `dim` coordinates of `bits` bits.
     pub fn new(dim: usize, bits: f64) -> Result<Self> {
         let width = whole_bits("eden", bits, 8)?;
-        let levels = lloyd_max(Law::Gaussian, width)?;
-        let boundaries = boundaries(&levels);
         Ok(Self {
-            levels,
-            boundaries,
+            levels: Levels::new(&lloyd_max(Law::Gaussian, width)?),
             layout: Layout::new([Field { count: dim, width }]),
         })
     }
@@ -45,15 +39,15 @@ impl Method for Eden {
     }
 
     fn assign(&self, isa: Isa, u: &[f32], _work: &mut Workspace, index: &mut [u16]) -> f32 {
-        nearest::level(isa, u, &self.boundaries, index);
+        level::nearest(isa, u, &self.levels, index);
         0.0
     }
 
-    fn codewords(&self, _isa: Isa, index: &[u16], c: &mut [f32]) {
-        look_up(&self.levels, index, c);
+    fn codewords(&self, isa: Isa, index: &[u16], c: &mut [f32]) {
+        level::look_up(isa, index, &self.levels, c);
     }
 
     fn codebook(&self) -> (Vec<f32>, usize) {
-        (self.levels.to_vec(), 1)
+        (self.levels.levels().to_vec(), 1)
     }
 }

@@ -118,18 +118,3 @@ fn whole_bits(method: &str, bits: f64, most: u32) -> Result<u32> {
         )))
     }
 }
-
-/// The midpoints of neighbouring levels.
-fn boundaries(levels: &[f32]) -> Vec<f32> {
-    levels
-        .windows(2)
-        .map(|pair| 0.5 * (pair[0] + pair[1]))
-        .collect()
-}
-
-/// The level of each index.
-fn look_up(levels: &[f32], index: &[u16], c: &mut [f32]) {
-    for (value, &k) in c.iter_mut().zip(index) {
-        *value = levels[usize::from(k)];
-    }
-}

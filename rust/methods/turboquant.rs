@@ -7,36 +7,23 @@
 //! d × d Gaussian matrix and q = sign(G r), û = c + √(π/2)/d · γ · Gᵀ q. Stores γ as a second scalar. An inner product needs no Gᵀq:
 //! ⟨Gᵀq, y⟩ = ⟨q, G y⟩, so a query is multiplied by G once.
 
-use std::sync::Arc;
-
-use super::{Method, ScaleRule, Workspace, boundaries, look_up, whole_bits};
+use super::{Method, ScaleRule, Workspace, whole_bits};
 use crate::codebook::{Law, lloyd_max};
 use crate::codes::{Field, Layout};
 use crate::error::Result;
 use crate::isa::Isa;
-use crate::kernels::{dense, nearest, reduce};
+use crate::kernels::level::{self, Levels};
+use crate::kernels::{dense, reduce};
 use crate::rng::SeedStream;
 
 const LABEL_QJL: u64 = 3;
 
 /// The levels of Algorithm 1; with no bits, c = 0.
-#[derive(Debug)]
-struct Levels {
-    levels: Arc<Vec<f32>>,
-    boundaries: Vec<f32>,
-}
-
-impl Levels {
-    fn new(dim: usize, bits: u32) -> Result<Self> {
-        let levels = match bits {
-            0 => Arc::new(vec![0.0]),
-            _ => lloyd_max(Law::Sphere { dim }, bits)?,
-        };
-        Ok(Self {
-            boundaries: boundaries(&levels),
-            levels,
-        })
-    }
+fn levels(dim: usize, bits: u32) -> Result<Levels> {
+    Ok(match bits {
+        0 => Levels::new(&[0.0]),
+        _ => Levels::new(&lloyd_max(Law::Sphere { dim }, bits)?),
+    })
 }
 
 /// Algorithm 1, 1 to 8 bits a coordinate.
@@ -51,7 +38,7 @@ impl TurboMse {
     pub fn new(dim: usize, bits: f64) -> Result<Self> {
         let width = whole_bits("turboquant/mse", bits, 8)?;
         Ok(Self {
-            levels: Levels::new(dim, width)?,
+            levels: levels(dim, width)?,
             layout: Layout::new([Field { count: dim, width }]),
         })
     }
@@ -71,16 +58,16 @@ impl Method for TurboMse {
     }
 
     fn assign(&self, isa: Isa, u: &[f32], _work: &mut Workspace, index: &mut [u16]) -> f32 {
-        nearest::level(isa, u, &self.levels.boundaries, index);
+        level::nearest(isa, u, &self.levels, index);
         0.0
     }
 
-    fn codewords(&self, _isa: Isa, index: &[u16], c: &mut [f32]) {
-        look_up(&self.levels.levels, index, c);
+    fn codewords(&self, isa: Isa, index: &[u16], c: &mut [f32]) {
+        level::look_up(isa, index, &self.levels, c);
     }
 
     fn codebook(&self) -> (Vec<f32>, usize) {
-        (self.levels.levels.to_vec(), 1)
+        (self.levels.levels().to_vec(), 1)
     }
 }
 
@@ -100,7 +87,7 @@ impl TurboProd {
         let mut stream = SeedStream::new(seed, LABEL_QJL);
         Ok(Self {
             bits,
-            levels: Levels::new(dim, bits - 1)?,
+            levels: levels(dim, bits - 1)?,
             layout: Layout::new([
                 Field {
                     count: dim,
@@ -151,9 +138,11 @@ impl Method for TurboProd {
         let (body, signs) = index.split_at_mut(if self.bits > 1 { dim } else { 0 });
         let mut residual = u.to_vec();
         if self.bits > 1 {
-            nearest::level(isa, u, &self.levels.boundaries, body);
-            for (r, &k) in residual.iter_mut().zip(&*body) {
-                *r -= self.levels.levels[usize::from(k)];
+            level::nearest(isa, u, &self.levels, body);
+            work.vector.resize(dim, 0.0);
+            level::look_up(isa, body, &self.levels, &mut work.vector);
+            for (r, c) in residual.iter_mut().zip(&work.vector) {
+                *r -= c;
             }
         }
         work.vector.resize(dim, 0.0);
@@ -164,10 +153,13 @@ impl Method for TurboProd {
         reduce::squared_norm(isa, &residual).sqrt() as f32
     }
 
-    fn codewords(&self, _isa: Isa, index: &[u16], c: &mut [f32]) {
+    fn codewords(&self, isa: Isa, index: &[u16], c: &mut [f32]) {
         let (body, _) = self.split(c.len(), index);
-        c.fill(0.0);
-        look_up(&self.levels.levels, body, c);
+        if self.bits > 1 {
+            level::look_up(isa, body, &self.levels, c);
+        } else {
+            c.fill(0.0);
+        }
     }
 
     fn add_residual(&self, isa: Isa, index: &[u16], gamma: f32, c: &mut [f32]) {
@@ -204,6 +196,6 @@ impl Method for TurboProd {
     }
 
     fn codebook(&self) -> (Vec<f32>, usize) {
-        (self.levels.levels.to_vec(), 1)
+        (self.levels.levels().to_vec(), 1)
     }
 }

@@ -42,8 +42,11 @@ def figures(x, y, x_hat):
 
 @pytest.mark.parametrize(("method", "scale", "bits", "block"), CELLS)
 def test_statistics_agree(sample, method, scale, bits, block):
-    """Means over independent rotations within four combined standard errors and 1 %; with blocks the
-    library may be better by 5.5 %: the reference's plain Lloyd iteration ends in a local optimum."""
+    """Means over independent rotations within four combined standard errors and 1 %.
+
+    With blocks the library may be better by 5.5 %: the reference's plain Lloyd iteration ends in a
+    local optimum.
+    """
     x, y = sample[0][:250].astype(np.float64), sample[1].astype(np.float64)
     seeds = 6
     theirs = np.array(

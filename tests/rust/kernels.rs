@@ -1,8 +1,13 @@
 //! Every kernel, on every instruction set of this machine, against a definition written here: bit for bit, over awkward sizes.
 
 use blockquant::Isa;
-use blockquant::kernels::{dense, fwht, nearest, pack, reduce, rescale};
+use blockquant::codebook::{block_codebook, pruning};
+use blockquant::kernels::level::{self, Levels};
+use blockquant::kernels::nearest::{self, Plan, Words};
+use blockquant::kernels::{dense, fwht, pack, reduce, rescale};
+use blockquant::rng::SeedStream;
 use proptest::prelude::*;
+use proptest::test_runner::TestCaseError;
 
 /// Sizes around lanes, registers and nothing at all.
 fn length() -> impl Strategy<Value = usize> {
@@ -58,6 +63,58 @@ fn this_machine_runs_its_vector_kernels() {
     assert!(Isa::from_name("sse9").is_err());
 }
 
+/// The search by grid, the search of all, and the gathering of what they find.
+fn check_nearest(words: &[f32], block: usize, u: &[f32]) -> Result<(), TestCaseError> {
+    let half: Vec<f32> = words
+        .chunks(block)
+        .map(|c| 0.5 * c.iter().map(|v| v * v).sum::<f32>())
+        .collect();
+    let m = u.len() / block;
+    let expected: Vec<u16> = (0..m)
+        .map(|i| {
+            let mut best = (f32::NEG_INFINITY, 0);
+            for (k, word) in words.chunks(block).enumerate() {
+                let score = word
+                    .iter()
+                    .enumerate()
+                    .fold(-half[k], |s, (j, &c)| u[i + j * m].mul_add(c, s));
+                if score > best.0 {
+                    best = (score, k as u16);
+                }
+            }
+            best.1
+        })
+        .collect();
+    let plans = [
+        pruning::plan(words, block),
+        Plan::new(Words::new(words, block), None),
+    ];
+    for isa in Isa::available() {
+        let mut got = vec![7u16; m];
+        nearest::block(isa, u, plans[0].words(), &mut got);
+        prop_assert_eq!(&got, &expected, "{:?}", isa);
+        for plan in &plans {
+            let mut got = vec![7u16; m];
+            nearest::pruned(isa, u, plan, &mut got);
+            prop_assert_eq!(
+                &got,
+                &expected,
+                "{:?} {:?}",
+                isa,
+                plan.grid().map(|g| g.bins)
+            );
+        }
+        let mut c = vec![0f32; u.len()];
+        nearest::gather(isa, &got, plans[0].words(), &mut c);
+        for (i, &k) in got.iter().enumerate() {
+            for j in 0..block {
+                prop_assert_eq!(c[i + j * m], words[usize::from(k) * block + j]);
+            }
+        }
+    }
+    Ok(())
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(200))]
 
@@ -83,23 +140,36 @@ proptest! {
     }
 
     #[test]
-    fn fwht_equals_the_butterflies(x in (0u32..9).prop_flat_map(|k| values(1 << k)), scale in 0.01f32..2.0) {
+    fn fwht_equals_the_butterflies((x, factors, elsewhere, order) in (0u32..12).prop_flat_map(|k| {
+        let n = 1usize << k;
+        (values(n), values(n), values(n + 11), prop::collection::vec(0u32..(n as u32 / 8 + 1), n / 8))
+    }), moved in any::<bool>()) {
         let n = x.len();
-        let mut expected = x.clone();
-        let mut stride = 1;
-        while stride < n {
-            for i in (0..n).filter(|i| i & stride == 0) {
-                let (a, b) = (expected[i], expected[i + stride]);
-                expected[i] = a + b;
-                expected[i + stride] = a - b;
+        let moved = moved && n >= 8;
+        let runs = moved.then_some(fwht::Runs { values: &elsewhere, order: &order });
+        let read: Vec<f32> = (0..n)
+            .map(|i| if moved { elsewhere[order[i / 8] as usize * 8 + i % 8] } else { x[i] })
+            .collect();
+        let transform = |mut v: Vec<f32>| {
+            let mut stride = 1;
+            while stride < n {
+                for i in (0..n).filter(|i| i & stride == 0) {
+                    (v[i], v[i + stride]) = (v[i] + v[i + stride], v[i] - v[i + stride]);
+                }
+                stride *= 2;
             }
-            stride *= 2;
-        }
-        expected.iter_mut().for_each(|v| *v *= scale);
+            v
+        };
+        let times = |v: &[f32]| -> Vec<f32> { v.iter().zip(&factors).map(|(a, f)| a * f).collect() };
+        let forward = transform(times(&read));
+        let backward = times(&transform(read));
         for isa in Isa::available() {
             let mut got = x.clone();
-            fwht::fwht(isa, &mut got, scale);
-            prop_assert_eq!(bits(&got), bits(&expected), "{:?}", isa);
+            fwht::forward(isa, runs, &factors, &mut got);
+            prop_assert_eq!(bits(&got), bits(&forward), "{:?}", isa);
+            let mut got = x.clone();
+            fwht::backward(isa, runs, &factors, &mut got);
+            prop_assert_eq!(bits(&got), bits(&backward), "{:?}", isa);
         }
     }
 
@@ -144,47 +214,43 @@ proptest! {
     }
 
     #[test]
-    fn nearest_block_equals_brute_force((block, words, u) in (1usize..12, 1usize..40, 0usize..40).prop_flat_map(|(p, k, m)| {
-        (Just(p), prop::collection::vec(-2i8..3, p * k), prop::collection::vec(-8i8..9, p * m))
-    })) {
-        // Small whole numbers make many exact ties.
+    fn nearest_block_equals_brute_force((block, words, u) in (1usize..12, 1usize..300, 0usize..150).prop_flat_map(|(p, k, m)| {
+        (Just(p), prop::collection::vec(-2i8..3, p * k), prop::collection::vec(-10i8..11, p * m))
+    }), far in prop_oneof![9 => Just(1f32), 1 => Just(1e10f32)]) {
+        // Small whole numbers make many exact ties; a few rows lie far outside of every grid.
         let words: Vec<f32> = words.iter().map(|&v| f32::from(v)).collect();
-        let u: Vec<f32> = u.iter().map(|&v| f32::from(v) * 0.25).collect();
-        let half: Vec<f32> = words.chunks(block).map(|c| 0.5 * c.iter().map(|v| v * v).sum::<f32>()).collect();
-        let m = u.len() / block;
-        let expected: Vec<u16> = (0..m).map(|i| {
-            let mut best = (f32::NEG_INFINITY, 0);
-            for (k, word) in words.chunks(block).enumerate() {
-                let score = word.iter().enumerate().fold(-half[k], |s, (j, &c)| u[i + j * m].mul_add(c, s));
-                if score > best.0 {
-                    best = (score, k as u16);
-                }
-            }
-            best.1
-        }).collect();
-        for isa in Isa::available() {
-            let mut got = vec![7u16; m];
-            nearest::block(isa, &u, block, &words, &half, &mut got);
-            prop_assert_eq!(&got, &expected, "{:?}", isa);
-            let mut c = vec![0f32; u.len()];
-            nearest::gather(isa, &got, block, &words, &mut c);
-            for (i, &k) in got.iter().enumerate() {
-                for j in 0..block {
-                    prop_assert_eq!(c[i + j * m], words[usize::from(k) * block + j]);
-                }
-            }
-        }
+        let u: Vec<f32> = u.iter().enumerate().map(|(i, &v)| f32::from(v) * 0.25 * if i == 40 { far } else { 1.0 }).collect();
+        check_nearest(&words, block, &u)?;
     }
 
     #[test]
-    fn nearest_level_counts_boundaries_below(u in length().prop_flat_map(values), mut cuts in prop::collection::vec(-3f32..3.0, 0..255)) {
-        cuts.sort_by(f32::total_cmp);
-        let u: Vec<f32> = u.iter().copied().chain(cuts.first().copied()).collect();
+    fn nearest_block_equals_brute_force_on_real_codebooks(
+        shape in prop_oneof![Just((1, 6)), Just((1, 10)), Just((2, 5)), Just((2, 8)), Just((2, 11)), Just((3, 6)), Just((3, 9)), Just((4, 7)),
+            Just((4, 8)), Just((4, 9)), Just((5, 8)), Just((8, 8))],
+        blocks in 1usize..200, seed in any::<u64>(), spread in 0.01f64..3.0,
+    ) {
+        let (block, width) = shape;
+        let codebook = block_codebook(384, block, width).unwrap();
+        let mut stream = SeedStream::new(seed, 0);
+        let u: Vec<f32> = (0..block * blocks).map(|_| (stream.gaussian() * spread) as f32).collect();
+        check_nearest(&codebook.words, block, &u)?;
+    }
+
+    #[test]
+    fn nearest_level_counts_boundaries_below(u in length().prop_flat_map(values), mut levels in prop::collection::vec(-3f32..3.0, 1..300)) {
+        levels.sort_by(f32::total_cmp);
+        let cuts: Vec<f32> = levels.windows(2).map(|pair| 0.5 * (pair[0] + pair[1])).collect();
+        let u: Vec<f32> = u.iter().copied().chain(cuts.iter().copied().take(20)).collect();
         let expected: Vec<u16> = u.iter().map(|v| cuts.iter().filter(|c| v > c).count() as u16).collect();
+        let values: Vec<f32> = expected.iter().map(|&k| levels[usize::from(k)]).collect();
+        let levels = Levels::new(&levels);
         for isa in Isa::available() {
             let mut got = vec![7u16; u.len()];
-            nearest::level(isa, &u, &cuts, &mut got);
+            level::nearest(isa, &u, &levels, &mut got);
             prop_assert_eq!(&got, &expected, "{:?}", isa);
+            let mut c = vec![9f32; u.len()];
+            level::look_up(isa, &got, &levels, &mut c);
+            prop_assert_eq!(bits(&c), bits(&values), "{:?}", isa);
         }
     }
 
@@ -195,20 +261,22 @@ proptest! {
         // Coarse values have many equal critical values.
         let u: Vec<f32> = u.iter().map(|v| if coarse { (v * 2.0).round() / 2.0 } else { *v }).collect();
         let v: Vec<f64> = u.iter().map(|x| (f64::from(x.abs()) * 16_777_216.0).round() / 16_777_216.0).collect();
+        // The quotient and its neighbours: one of them is the least t with t·x ≥ k.
         let mut critical: Vec<f64> = v.iter().filter(|x| **x > 0.0)
-            .flat_map(|x| (1..=most).map(move |k| f64::from(k) / x)).collect();
+            .flat_map(|x| (1..=most).map(move |k| f64::from(k) / x))
+            .flat_map(|t| [t.next_down(), t, t.next_up()]).collect();
         critical.push(0.0);
         critical.sort_by(f64::total_cmp);
         critical.dedup();
         let grid = |t: f64| -> Vec<u16> {
-            v.iter().map(|x| (1..=most).take_while(|k| *x > 0.0 && f64::from(*k) / x <= t).count() as u16).collect()
+            v.iter().map(|x| (t * x).floor().min(f64::from(most)) as u16).collect()
         };
         let score = |g: &[u16]| {
             let a: f64 = v.iter().zip(g).map(|(x, k)| x * (f64::from(*k) + 0.5)).sum();
             let n: f64 = g.iter().map(|k| (f64::from(*k) + 0.5).powi(2)).sum();
             a * a / n
         };
-        let step = (critical.len() / 400).max(1); // the whole sweep for most cases, a comb of it for the largest
+        let step = (critical.len() / 1200).max(1); // the whole sweep for most cases, a comb of it for the largest
         let mut best = (f64::NEG_INFINITY, vec![]);
         for t in critical.iter().step_by(step) {
             let g = grid(*t);

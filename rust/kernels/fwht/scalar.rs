@@ -1,28 +1,44 @@
 //! The definition.
 
-#[inline(always)]
-pub fn fwht(x: &mut [f32], scale: f32) {
-    let n = x.len();
-    assert!(
-        n.is_power_of_two(),
-        "fwht of {n} values, expected a power of two"
-    );
-    let mut stride = 1;
-    while stride < n {
-        for piece in x.chunks_exact_mut(2 * stride) {
-            butterflies(piece, stride);
+use super::{RUN, Runs, check};
+
+pub fn forward(runs: Option<Runs<'_>>, factors: &[f32], x: &mut [f32]) {
+    check(runs, factors, x);
+    read(runs, x);
+    multiply(x, factors);
+    transform(x);
+}
+
+pub fn backward(runs: Option<Runs<'_>>, factors: &[f32], x: &mut [f32]) {
+    check(runs, factors, x);
+    read(runs, x);
+    transform(x);
+    multiply(x, factors);
+}
+
+fn read(runs: Option<Runs<'_>>, x: &mut [f32]) {
+    if let Some(Runs { values, order }) = runs {
+        for (run, &from) in x.chunks_exact_mut(RUN).zip(order) {
+            run.copy_from_slice(&values[from as usize * RUN..][..RUN]);
         }
-        stride *= 2;
-    }
-    for value in x {
-        *value *= scale;
     }
 }
 
-#[inline(always)]
-fn butterflies(piece: &mut [f32], stride: usize) {
-    let (low, high) = piece.split_at_mut(stride);
-    for (a, b) in low.iter_mut().zip(high) {
-        (*a, *b) = (*a + *b, *a - *b);
+fn multiply(x: &mut [f32], factors: &[f32]) {
+    for (value, factor) in x.iter_mut().zip(factors) {
+        *value *= factor;
+    }
+}
+
+fn transform(x: &mut [f32]) {
+    let mut stride = 1;
+    while stride < x.len() {
+        for piece in x.chunks_exact_mut(2 * stride) {
+            let (low, high) = piece.split_at_mut(stride);
+            for (a, b) in low.iter_mut().zip(high) {
+                (*a, *b) = (*a + *b, *a - *b);
+            }
+        }
+        stride *= 2;
     }
 }

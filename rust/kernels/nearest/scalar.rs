@@ -1,15 +1,16 @@
 //! The definition.
 
+use super::{Plan, Words};
 use crate::kernels::LANES;
 
 #[inline(always)]
-pub fn block(u: &[f32], block: usize, words: &[f32], half_norms: &[f32], index: &mut [u16]) {
+pub fn block(u: &[f32], words: &Words, index: &mut [u16]) {
+    let Words {
+        block,
+        words,
+        half_norms,
+    } = words;
     assert_eq!(u.len(), block * index.len(), "coordinates of the blocks");
-    assert_eq!(
-        words.len(),
-        block * half_norms.len(),
-        "entries of the codebook"
-    );
     match block {
         1 => fixed::<1>(u, words, half_norms, index),
         2 => fixed::<2>(u, words, half_norms, index),
@@ -19,8 +20,12 @@ pub fn block(u: &[f32], block: usize, words: &[f32], half_norms: &[f32], index: 
         6 => fixed::<6>(u, words, half_norms, index),
         7 => fixed::<7>(u, words, half_norms, index),
         8 => fixed::<8>(u, words, half_norms, index),
-        _ => any(u, block, words, half_norms, index),
+        _ => any(u, *block, words, half_norms, index),
     }
+}
+
+pub fn pruned(u: &[f32], plan: &Plan, index: &mut [u16]) {
+    block(u, &plan.words, index);
 }
 
 /// A block size known when compiling: the coordinates of 16 blocks stay in registers.
@@ -90,31 +95,21 @@ fn any(u: &[f32], block: usize, words: &[f32], half_norms: &[f32], index: &mut [
     }
 }
 
-#[inline(always)]
-pub fn gather(index: &[u16], block: usize, words: &[f32], out: &mut [f32]) {
+pub fn gather(index: &[u16], words: &Words, out: &mut [f32]) {
+    let Words { block, words, .. } = words;
     assert_eq!(out.len(), block * index.len(), "coordinates of the blocks");
-    for (i, &k) in index.iter().enumerate() {
-        let word = &words[usize::from(k) * block..][..block];
-        for (j, &c) in word.iter().enumerate() {
-            out[i + j * index.len()] = c;
-        }
-    }
+    gather_from(0, index, words, out);
 }
 
+/// [`gather`] of the blocks from `first` on.
 #[inline(always)]
-pub fn level(u: &[f32], boundaries: &[f32], index: &mut [u16]) {
-    assert_eq!(u.len(), index.len(), "one index a coordinate");
-    for (values, out) in u.chunks(LANES).zip(index.chunks_mut(LANES)) {
-        let mut x = [0f32; LANES];
-        x[..values.len()].copy_from_slice(values);
-        let mut count = [0u32; LANES];
-        for &boundary in boundaries {
-            for l in 0..LANES {
-                count[l] += u32::from(x[l] > boundary);
-            }
-        }
-        for (slot, &rank) in out.iter_mut().zip(&count) {
-            *slot = rank as u16;
+pub fn gather_from(first: usize, index: &[u16], words: &[f32], out: &mut [f32]) {
+    let blocks = index.len();
+    let block = out.len() / blocks.max(1);
+    for (i, &k) in index.iter().enumerate().skip(first) {
+        let word = &words[usize::from(k) * block..][..block];
+        for (j, &c) in word.iter().enumerate() {
+            out[i + j * blocks] = c;
         }
     }
 }

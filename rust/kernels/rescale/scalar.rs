@@ -1,23 +1,40 @@
 //! The definition.
 
-use super::Workspace;
+use super::{Point, Workspace};
 
-const UNIT: f64 = 16_777_216.0; // 2²⁴: the resolution of |u| that makes all sums exact.
+/// 2²⁴: the resolution of |u| that makes all sums exact.
+const UNIT: f64 = 16_777_216.0;
+/// Coordinates that are summed side by side.
+const LANES: usize = 8;
+/// Few enough critical values to sort.
+const FEW: f64 = 64.0;
+/// What an interval's bound must stay below the best by, relatively: far more than rounding, far less than a step changes.
+const MARGIN: f64 = 1e-9;
+/// Best common rescaling of Gaussian rows of unit variance for M + 1 = 2, 4, …, 128 levels a side (Max 1960).
+const GAUSSIAN: [f64; 7] = [1.004, 1.706, 2.983, 5.316, 9.606, 17.57, 32.5];
 
-/// a = Σ v(g + ½) and n = Σ (g + ½)².
-#[derive(Clone, Copy)]
-struct Sums {
-    a: f64,
-    n: f64,
-}
-
-impl Sums {
+impl Point {
     fn score(self) -> f64 {
         if self.n > 0.0 {
             self.a * self.a / self.n
         } else {
             0.0
         }
+    }
+
+    /// n/a − t: positive where steps still gain.
+    fn slope(self) -> f64 {
+        self.n / self.a - self.t
+    }
+
+    /// At least the score of every grid point strictly between two.
+    fn bound(self, end: Self) -> f64 {
+        let (low, high) = (2.0 * self.t, 2.0 * end.t);
+        // Where n₁ + 2t₁(a − a₁) = n₂ − 2t₂(a₂ − a), as an offset from a₁.
+        let off = (self.n - end.n + high * (end.a - self.a)) / (high - low);
+        let off = off.clamp(0.0, end.a - self.a);
+        let a = self.a + off;
+        a * a / (self.n + low * off)
     }
 }
 
@@ -26,126 +43,223 @@ pub fn search(u: &[f32], most: u16, work: &mut Workspace, steps: &mut [u16]) {
     assert_eq!(u.len(), steps.len(), "one step count a coordinate");
     let Workspace {
         magnitude: v,
-        low,
-        high,
         critical,
         intervals,
+        cuts,
     } = work;
     v.clear();
-    v.extend(
-        u.iter()
-            .map(|&x| (f64::from(x.abs()) * UNIT).round() / UNIT),
-    );
-    low.resize(u.len(), 0);
-    high.resize(u.len(), 0);
-    let largest = v.iter().fold(0.0, |a: f64, &b| a.max(b));
+    v.extend(u.iter().map(|&x| magnitude(x)));
+    let (largest, square) = spread(v);
     if most == 0 || largest == 0.0 {
         steps.fill(0);
         return;
     }
-    let mut best = (counts(v, 0.0, most, low).score(), 0.0);
+    let most = f64::from(most);
+    let mut best = Best { score: 0.0, t: 0.0 };
+    // Nothing steps below 1/largest; beyond UNIT·(M + 1) nothing does either.
+    let bottom = evaluate(v, 0.5 / largest, most, &mut best);
+    let top = evaluate(v, UNIT * (most + 1.0), most, &mut best);
+    let centre = guess(most) / (square / v.len() as f64).sqrt();
+    cut(v, most, centre, (bottom.t, top.t), &mut best, cuts);
     intervals.clear();
-    let mut from = 0.0;
-    for factor in [0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 2.0, 3.0, 5.0] {
-        let to = factor * f64::from(most) / largest;
-        consider(&mut best, counts(v, to, most, low).score(), to);
+    let mut from = bottom;
+    for &t in &*cuts {
+        let to = evaluate(v, t, most, &mut best);
         intervals.push((from, to));
         from = to;
     }
-    intervals.push((from, f64::INFINITY));
-    let few = 32.max(u.len() as u64 / 8);
-    while let Some((t1, t2)) = intervals.pop() {
-        let start = counts(v, t1, most, low);
-        let end = counts(v, t2, most, high);
-        let bound = end.a * end.a / (start.n + 2.0 * t1 * (end.a - start.a));
-        if bound.max(start.score()) * (1.0 + 1e-12) < best.0 {
+    intervals.push((from, top));
+    while let Some((start, end)) = intervals.pop() {
+        let inside = end.steps - start.steps;
+        if inside == 0.0 || start.bound(end) * (1.0 + MARGIN) < best.score {
             continue;
         }
-        let inside: u64 = low
-            .iter()
-            .zip(&*high)
-            .map(|(&a, &b)| u64::from(b - a))
-            .sum();
-        let middle = if t2.is_finite() {
-            0.5 * (t1 + t2)
+        let middle = 0.5 * (start.t + end.t);
+        if inside > FEW && middle > start.t && middle < end.t {
+            let middle = evaluate(v, middle, most, &mut best);
+            intervals.push((start, middle));
+            intervals.push((middle, end));
         } else {
-            2.0 * t1
-        };
-        if inside > few && middle > t1 && middle < t2 {
-            consider(&mut best, counts(v, middle, most, low).score(), middle);
-            intervals.push((t1, middle));
-            intervals.push((middle, t2));
-        } else {
-            sweep(v, low, high, start, critical, &mut best);
+            sweep(v, start, end.t, most, critical, &mut best);
         }
     }
-    counts(v, best.1, most, steps);
-}
-
-fn consider(best: &mut (f64, f64), score: f64, t: f64) {
-    if score > best.0 || (score == best.0 && t < best.1) {
-        *best = (score, t);
+    for (slot, &value) in steps.iter_mut().zip(&*v) {
+        *slot = count(value, best.t, most) as u16;
     }
 }
 
-/// Walks the critical values between two step counts in order; evaluates after each distinct one.
+/// g: ⌊t·v⌋, at most `most`.
+#[inline(always)]
+fn count(v: f64, t: f64, most: f64) -> f64 {
+    let g = (t * v).floor();
+    if g < most { g } else { most }
+}
+
+/// The largest value, and the sum of squares.
+#[inline(always)]
+fn spread(v: &[f64]) -> (f64, f64) {
+    let mut largest = [0f64; LANES];
+    let mut square = [0f64; LANES];
+    let (body, tail) = v.as_chunks::<LANES>();
+    for values in body.iter().map(|body| &body[..]).chain([tail]) {
+        for (l, &value) in values.iter().enumerate() {
+            largest[l] = if value > largest[l] {
+                value
+            } else {
+                largest[l]
+            };
+            square[l] = value.mul_add(value, square[l]);
+        }
+    }
+    (
+        largest.iter().fold(0.0, |a, &b| a.max(b)),
+        square.iter().sum(),
+    )
+}
+
+/// The best common rescaling for Gaussian values of unit variance.
+fn guess(most: f64) -> f64 {
+    GAUSSIAN[(most + 1.0).log2().clamp(1.0, 7.0) as usize - 1]
+}
+
+/// |x| to the nearest multiple of 1/UNIT.
+#[inline(always)]
+fn magnitude(x: f32) -> f64 {
+    (f64::from(x.abs()) * UNIT).round_ties_even() / UNIT
+}
+
+/// The best score so far, at the least t.
+struct Best {
+    score: f64,
+    t: f64,
+}
+
+impl Best {
+    fn consider(&mut self, score: f64, t: f64) {
+        if score > self.score || (score == self.score && t < self.t) {
+            *self = Self { score, t };
+        }
+    }
+}
+
+/// The grid point of t, which is also considered.
+#[inline(always)]
+fn evaluate(v: &[f64], t: f64, most: f64, best: &mut Best) -> Point {
+    let mut a = [0f64; LANES];
+    let mut n = [0f64; LANES];
+    let mut steps = [0f64; LANES];
+    let (body, tail) = v.as_chunks::<LANES>();
+    for values in body {
+        for l in 0..LANES {
+            let g = count(values[l], t, most);
+            let level = g + 0.5;
+            steps[l] += g;
+            a[l] = values[l].mul_add(level, a[l]);
+            n[l] = level.mul_add(level, n[l]);
+        }
+    }
+    for (l, value) in tail.iter().enumerate() {
+        let g = count(*value, t, most);
+        let level = g + 0.5;
+        steps[l] += g;
+        a[l] += value * level;
+        n[l] += level * level;
+    }
+    // All of these are exact, in any order.
+    let point = Point {
+        t,
+        a: a.iter().sum(),
+        n: n.iter().sum(),
+        steps: steps.iter().sum(),
+    };
+    best.consider(point.score(), t);
+    point
+}
+
+/// Where to cut (bottom, top), ascending: closely around the presumable optimum, then ever more widely.
+#[inline(always)]
+fn cut(
+    v: &[f64],
+    most: f64,
+    guess: f64,
+    (bottom, top): (f64, f64),
+    best: &mut Best,
+    cuts: &mut Vec<f64>,
+) {
+    cuts.clear();
+    let mut previous = evaluate(v, guess, most, best);
+    let mut now = evaluate(v, guess * 1.02, most, best);
+    let density = ((now.steps - previous.steps) / (now.t - previous.t)).max(1.0);
+    for _ in 0..2 {
+        let root = now.t - now.slope() * (now.t - previous.t) / (now.slope() - previous.slope());
+        if !(root > 0.8 * guess && root < 1.25 * guess) || root == now.t {
+            break;
+        }
+        previous = now;
+        now = evaluate(v, root, most, best);
+    }
+    let centre = now.t;
+    let mut off = 0.5 * FEW / density;
+    while off < 8.0 * centre {
+        cuts.extend(
+            [centre - off, centre + off]
+                .iter()
+                .filter(|&&t| t > bottom && t < top),
+        );
+        off *= 2.5;
+    }
+    cuts.sort_unstable_by(f64::total_cmp);
+}
+
+/// Walks the critical values beyond `start` up to `end` in order; considers the grid point after each distinct one.
+#[inline(always)]
 fn sweep(
     v: &[f64],
-    low: &[u16],
-    high: &[u16],
-    start: Sums,
-    critical: &mut Vec<(f64, u32)>,
-    best: &mut (f64, f64),
+    start: Point,
+    end: f64,
+    most: f64,
+    critical: &mut Vec<(f64, f64)>,
+    best: &mut Best,
 ) {
     critical.clear();
-    for (i, (&a, &b)) in low.iter().zip(high).enumerate() {
-        critical.extend((a + 1..=b).map(|k| (f64::from(k) / v[i], i as u32)));
+    for values in v.chunks(LANES) {
+        // Most of them step nowhere between the two.
+        let mut still = true;
+        for &value in values {
+            still &= count(value, start.t, most) == count(value, end, most);
+        }
+        if still {
+            continue;
+        }
+        for &value in values {
+            let mut k = count(value, start.t, most);
+            let last = count(value, end, most);
+            while k < last {
+                k += 1.0;
+                critical.push((first_reaching(k, value), value));
+            }
+        }
     }
-    critical.sort_unstable_by(|x, y| x.0.total_cmp(&y.0));
+    critical.sort_unstable_by(|x, y| x.0.total_cmp(&y.0).then(x.1.total_cmp(&y.1)));
     let mut now = start;
-    for (place, &(t, i)) in critical.iter().enumerate() {
-        let value = v[i as usize];
+    for (place, &(t, value)) in critical.iter().enumerate() {
         now.a += value;
         // The step from k − ½ to k + ½ adds 2k to n, and k = t·v to the nearest whole number.
         now.n += 2.0 * (t * value).round();
         if critical.get(place + 1).is_none_or(|next| next.0 > t) {
-            consider(best, now.score(), t);
+            best.consider(now.score(), t);
         }
     }
 }
 
-/// g(t) into `out`, and its sums.
-#[inline(always)]
-fn counts(v: &[f64], t: f64, most: u16, out: &mut [u16]) -> Sums {
-    let mut sums = Sums { a: 0.0, n: 0.0 };
-    for (&value, slot) in v.iter().zip(out) {
-        let g = count(value, t, most);
-        *slot = g;
-        let level = f64::from(g) + 0.5;
-        sums.a += value * level;
-        sums.n += level * level;
+/// The least t with ⌊t·v⌋ ≥ k: the quotient or a neighbour of it.
+fn first_reaching(k: f64, v: f64) -> f64 {
+    let mut t = k / v;
+    while t * v < k {
+        t = t.next_up();
     }
-    sums
-}
-
-/// min(most, the number of k ≥ 1 with k/value ≤ t), with k/value as float64 rounds it.
-#[inline(always)]
-fn count(value: f64, t: f64, most: u16) -> u16 {
-    if value == 0.0 {
-        return 0;
+    while t.next_down() * v >= k {
+        t = t.next_down();
     }
-    let product = t * value;
-    if product >= f64::from(most) + 0.5 {
-        return most;
-    }
-    let near = (product + 0.5) as u16;
-    if near == 0 {
-        return 0;
-    }
-    // Only the whole number nearest to the product can be in doubt, and the quotient decides it.
-    if f64::from(near) / value <= t {
-        near.min(most)
-    } else {
-        near - 1
-    }
+    t
 }

@@ -1,0 +1,92 @@
+//! Binary search in registers.
+
+use super::Levels;
+use crate::kernels::simd::{Simd, WIDTH};
+
+/// `$to` ← `$value` of each eight of `$from`, read as `$x`; the last ones from a copy. A macro, for a closure may stay a call.
+macro_rules! each {
+    ($from:expr, $to:expr, $s:ident.$load:ident => $x:ident, $value:expr => $store:ident) => {
+        assert_eq!($from.len(), $to.len(), "one index a coordinate");
+        let (from, from_rest) = $from.as_chunks::<WIDTH>();
+        let (to, to_rest) = $to.as_chunks_mut::<WIDTH>();
+        for (from, to) in from.iter().zip(to) {
+            let $x = $s.$load(from);
+            $s.$store($value, to);
+        }
+        if !from_rest.is_empty() {
+            let (mut from, mut to) = ([Default::default(); WIDTH], [Default::default(); WIDTH]);
+            from[..from_rest.len()].copy_from_slice(from_rest);
+            let $x = $s.$load(&from);
+            $s.$store($value, &mut to);
+            to_rest.copy_from_slice(&to[..to_rest.len()]);
+        }
+    };
+}
+
+#[inline(always)]
+pub fn nearest<S: Simd>(s: S, u: &[f32], levels: &Levels, index: &mut [u16]) {
+    match levels.steps.len() {
+        0 => index.fill(0),
+        1 => in_registers::<S, 1>(s, u, levels, index),
+        2 => in_registers::<S, 2>(s, u, levels, index),
+        3 => in_registers::<S, 3>(s, u, levels, index),
+        4 => in_registers::<S, 4>(s, u, levels, index),
+        _ => {
+            each!(u, index, s.load => x, in_memory(s, x, levels) => store_index);
+        }
+    }
+}
+
+/// 2^B levels, B ≤ 4: every table is a register.
+#[inline(always)]
+fn in_registers<S: Simd, const B: usize>(s: S, u: &[f32], levels: &Levels, index: &mut [u16]) {
+    let mut tables = [s.splat(0.0); B];
+    for (table, cuts) in tables.iter_mut().zip(&levels.steps) {
+        *table = s.load(register(cuts, 0));
+    }
+    each!(u, index, s.load => x, {
+        let mut j = s.splat_int(0);
+        for table in tables {
+            j = step(s, j, x, s.look_up(table, j));
+        }
+        j
+    } => store_index);
+}
+
+#[inline(always)]
+fn in_memory<S: Simd>(s: S, x: S::F, levels: &Levels) -> S::I {
+    let mut j = s.splat_int(0);
+    for table in &levels.steps {
+        j = step(s, j, x, s.gather(table, j));
+    }
+    j
+}
+
+/// 2j + \[x > cut\].
+#[inline(always)]
+fn step<S: Simd>(s: S, j: S::I, x: S::F, cut: S::F) -> S::I {
+    s.sub_int(s.add_int(j, j), s.above(x, cut))
+}
+
+#[inline(always)]
+pub fn look_up<S: Simd>(s: S, index: &[u16], levels: &Levels, c: &mut [f32]) {
+    let table = &levels.table;
+    let first = s.load(register(table, 0));
+    match table.len() {
+        8 => {
+            each!(index, c, s.load_index => k, s.look_up(first, k) => store);
+        }
+        16 => {
+            let second = s.load(register(table, 1));
+            each!(index, c, s.load_index => k, s.look_up_pair(first, second, k) => store);
+        }
+        _ => {
+            each!(index, c, s.load_index => k, s.gather(table, k) => store);
+        }
+    }
+}
+
+#[inline(always)]
+fn register(table: &[f32], place: usize) -> &[f32; WIDTH] {
+    &table.as_chunks::<WIDTH>().0[place]
+}

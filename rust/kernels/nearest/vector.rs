@@ -1,0 +1,253 @@
+//! The grid search, eight blocks' cells at a time, then block by block.
+
+use super::{EVERY, Grid, Groups, Line, Lists, Plan, Words, scalar};
+use crate::kernels::simd::{Simd, WIDTH};
+
+#[inline(always)]
+pub fn pruned<S: Simd>(s: S, u: &[f32], plan: &Plan, index: &mut [u16]) {
+    let grid = plan.grid.as_ref();
+    match plan.words.block {
+        1 => fixed::<S, 1>(s, u, plan, grid, index),
+        2 => fixed::<S, 2>(s, u, plan, grid, index),
+        3 => fixed::<S, 3>(s, u, plan, grid, index),
+        4 => fixed::<S, 4>(s, u, plan, grid, index),
+        5 => fixed::<S, 5>(s, u, plan, grid, index),
+        6 => fixed::<S, 6>(s, u, plan, grid, index),
+        7 => fixed::<S, 7>(s, u, plan, grid, index),
+        8 => fixed::<S, 8>(s, u, plan, grid, index),
+        _ => scalar::block(u, &plan.words, index),
+    }
+}
+
+/// Blocks whose cells are found before their groups are searched, so that what the cells name can be on its way from the second-level cache.
+const TILE: usize = 64;
+/// How far ahead.
+const AHEAD: usize = 8;
+
+#[inline(always)]
+fn fixed<S: Simd, const P: usize>(
+    s: S,
+    u: &[f32],
+    plan: &Plan,
+    grid: Option<&Grid>,
+    index: &mut [u16],
+) {
+    let blocks = index.len();
+    assert_eq!(u.len(), P * blocks, "coordinates of the blocks");
+    let search = Search::<S, P> { s, all: &plan.all };
+    let mut x = [[0f32; TILE]; P];
+    let mut values = [EVERY; TILE + AHEAD];
+    for (place, out) in index.chunks_mut(TILE).enumerate() {
+        for (j, lanes) in x.iter_mut().enumerate() {
+            // Lanes beyond the last block hold what stands there: they are not looked at.
+            let rest = &u[j * blocks + place * TILE..];
+            match rest.first_chunk() {
+                Some(full) => *lanes = *full,
+                None => lanes[..rest.len()].copy_from_slice(rest),
+            }
+        }
+        let Some(grid) = grid.filter(|grid| search.values(&x, grid, &mut values)) else {
+            // No grid, or some block lies beyond what it was proved for.
+            for (i, slot) in out.iter_mut().enumerate() {
+                *slot = search.list(&search.broadcast(&x, i), &plan.every);
+            }
+            continue;
+        };
+        match &grid.lists {
+            Lists::One(groups) => {
+                for (i, slot) in out.iter_mut().enumerate() {
+                    let block = search.broadcast(&x, i);
+                    search.fetch(groups, values[i + AHEAD]);
+                    *slot = match values[i] {
+                        EVERY => search.list(&block, &plan.every),
+                        group => search.one(&block, groups, usize::from(group)),
+                    };
+                }
+            }
+            Lists::Many { ends, groups } => {
+                for (i, slot) in out.iter_mut().enumerate() {
+                    let list = usize::from(values[i]);
+                    let from = if list == 0 {
+                        0
+                    } else {
+                        ends[list - 1] as usize
+                    };
+                    let groups = &groups[from..ends[list] as usize];
+                    *slot = search.list(&search.broadcast(&x, i), groups);
+                }
+            }
+        }
+    }
+}
+
+/// The search among groups of words of P coordinates.
+struct Search<'a, S, const P: usize> {
+    s: S,
+    all: &'a Groups,
+}
+
+impl<S: Simd, const P: usize> Search<'_, S, P> {
+    /// The values of the cells of a tile; false if a coordinate is beyond the grid's limit, or no number.
+    #[inline(always)]
+    fn values(&self, x: &[[f32; TILE]; P], grid: &Grid, values: &mut [u16; TILE + AHEAD]) -> bool {
+        let s = self.s;
+        let (per_unit, offset) = grid.to_bins();
+        let (per_unit, offset) = (s.splat(per_unit), s.splat(offset));
+        let (zero, last) = (s.splat(0.0), s.splat((grid.bins - 1) as f32));
+        let (bins, limit) = (s.splat(grid.bins as f32), s.splat(grid.limit));
+        let mut inside = s.splat_int(-1);
+        let mut cells = [0i32; WIDTH];
+        for eight in 0..TILE / WIDTH {
+            let mut cell = zero;
+            for lanes in x {
+                let value = s.load(&lanes.as_chunks::<WIDTH>().0[eight]);
+                inside = s.and(inside, s.above(limit, s.abs(value)));
+                let bin = s.floor(s.fma(value, per_unit, offset));
+                // A NaN ends as the last bin.
+                let bin = s.max(s.min(bin, last), zero);
+                cell = s.fma(cell, bins, bin);
+            }
+            s.store_int(s.to_int(cell), &mut cells);
+            for (i, &cell) in cells.iter().enumerate() {
+                values[eight * WIDTH + i] = grid.cells[cell as usize];
+            }
+        }
+        s.all(inside)
+    }
+
+    /// Sends for a group that is searched soon.
+    #[inline(always)]
+    fn fetch(&self, groups: &Groups, group: u16) {
+        let stride = const { (P + 2).div_ceil(2) };
+        let from = usize::from(group) * stride;
+        if let Some(lines) = groups.lines.get(from..from + stride) {
+            for line in lines {
+                self.s.prefetch(&line.0[0]);
+            }
+        }
+    }
+
+    /// Block i, each coordinate in all lanes.
+    #[inline(always)]
+    fn broadcast(&self, x: &[[f32; TILE]; P], i: usize) -> [S::F; P] {
+        let mut block = [self.s.splat(0.0); P];
+        for (value, lanes) in block.iter_mut().zip(x) {
+            *value = self.s.splat(lanes[i]);
+        }
+        block
+    }
+
+    /// The lines of a group, and the scores of its words.
+    #[inline(always)]
+    fn scores<'g>(
+        &self,
+        block: &[S::F; P],
+        groups: &'g Groups,
+        group: usize,
+    ) -> (&'g [Line], S::F) {
+        let stride = const { (P + 2).div_ceil(2) };
+        let lines = &groups.lines[group * stride..][..stride];
+        let mut score = self.s.load(&lines[0].0[0]);
+        for (register, x) in (1..).zip(block) {
+            let c = self.s.load(&lines[register / 2].0[register % 2]);
+            score = self.s.fma(*x, c, score);
+        }
+        (lines, score)
+    }
+
+    /// The winner of one group.
+    #[inline(always)]
+    fn one(&self, block: &[S::F; P], groups: &Groups, group: usize) -> u16 {
+        let (lines, score) = self.scores(block, groups, group);
+        let lane = self.s.first_equal(score, self.s.maximum(score));
+        let register = const { P + 1 };
+        lines[register / 2].0[register % 2][lane % WIDTH] as u16
+    }
+
+    /// The greatest scores so far and their groups, after one more group.
+    #[inline(always)]
+    fn better(&self, block: &[S::F; P], group: u16, best: S::F, winner: S::I) -> (S::F, S::I) {
+        let s = self.s;
+        let (_, score) = self.scores(block, self.all, usize::from(group));
+        let here = s.splat_int(i32::from(group));
+        let better = s.above(score, best);
+        (s.max(score, best), s.select_int(better, here, winner))
+    }
+
+    /// The winner of a list of groups of all words.
+    #[inline(always)]
+    fn list(&self, block: &[S::F; P], list: &[u16]) -> u16 {
+        let s = self.s;
+        let mut best = s.splat(f32::NEG_INFINITY);
+        let mut winner = s.splat_int(0);
+        let (pairs, rest) = list.as_chunks::<2>();
+        for pair in pairs {
+            for &group in pair {
+                (best, winner) = self.better(block, group, best, winner);
+            }
+        }
+        for &group in rest {
+            (best, winner) = self.better(block, group, best, winner);
+        }
+        let lanes = s.load_index(&[0, 1, 2, 3, 4, 5, 6, 7]);
+        let eight = s.add_int(winner, winner);
+        let eight = s.add_int(eight, eight);
+        let index = s.add_int(s.add_int(eight, eight), lanes);
+        s.least_where_equal(best, s.maximum(best), index) as u16
+    }
+}
+
+/// The rows of a table that eight indexes name, or part `$part` of `$parts` of each.
+macro_rules! rows {
+    ($table:ident, $k:ident) => {
+        rows!($table, $k, 1, 0)
+    };
+    ($table:ident, $k:ident, $parts:literal, $part:literal) => {
+        $k.map(|k| &$table[usize::from(k) * $parts + $part])
+    };
+}
+
+/// Writes the columns of each whole eight of blocks, and is the number of blocks done.
+macro_rules! eights {
+    ($index:ident, $out:ident, $k:ident => $columns:expr, $s:ident) => {{
+        let (eights, _) = $index.as_chunks::<WIDTH>();
+        for (place, &$k) in eights.iter().enumerate() {
+            let columns = $columns;
+            for (j, column) in columns.into_iter().enumerate() {
+                let from = place * WIDTH + j * $index.len();
+                if let Some(to) = $out[from..].first_chunk_mut() {
+                    $s.store(column, to);
+                }
+            }
+        }
+        eights.len() * WIDTH
+    }};
+}
+
+#[inline(always)]
+pub fn gather<S: Simd>(s: S, index: &[u16], words: &Words, out: &mut [f32]) {
+    let Words { block, words, .. } = words;
+    assert_eq!(out.len(), block * index.len(), "coordinates of the blocks");
+    match block {
+        2 => {
+            let (table, _) = words.as_chunks::<2>();
+            let done = eights!(index, out, k => s.column_pair(rows!(table, k)), s);
+            scalar::gather_from(done, index, words, out);
+        }
+        4 => {
+            let (table, _) = words.as_chunks::<4>();
+            let done = eights!(index, out, k => s.columns(rows!(table, k)), s);
+            scalar::gather_from(done, index, words, out);
+        }
+        8 => {
+            let (table, _) = words.as_chunks::<4>();
+            let done = eights!(index, out, k => {
+                let [a, b, c, d] = s.columns(rows!(table, k, 2, 0));
+                let [e, f, g, h] = s.columns(rows!(table, k, 2, 1));
+                [a, b, c, d, e, f, g, h]
+            }, s);
+            scalar::gather_from(done, index, words, out);
+        }
+        _ => scalar::gather_from(0, index, words, out),
+    }
+}

@@ -1,0 +1,156 @@
+//! NEON: a vector is a pair of registers.
+
+use std::arch::aarch64::*;
+
+use super::{Simd, WIDTH};
+use crate::isa::Neon;
+
+/// Lanes 0 to 3 and 4 to 7.
+type Floats = (float32x4_t, float32x4_t);
+type Ints = (int32x4_t, int32x4_t);
+
+/// Methods whose bodies are NEON intrinsics.
+macro_rules! intrinsics {
+    ($(fn $name:ident($self:ident $(, $arg:ident: $ty:ty)* $(,)?) $(-> $ret:ty)? { $($body:tt)* })*) => {
+        $(#[inline(always)]
+        fn $name($self, $($arg: $ty),*) $(-> $ret)? {
+            // SAFETY: `self` is proof that the CPU has NEON; memory is reached only through references to whole vectors.
+            unsafe { $($body)* }
+        })*
+    };
+}
+
+/// One instruction on both registers.
+macro_rules! both {
+    ($instruction:ident$(::<$n:literal>)?($a:expr)) => {
+        ($instruction$(::<$n>)?($a.0), $instruction$(::<$n>)?($a.1))
+    };
+    ($instruction:ident($a:expr, $b:expr)) => {
+        ($instruction($a.0, $b.0), $instruction($a.1, $b.1))
+    };
+    ($instruction:ident($a:expr, $b:expr, $c:expr)) => {
+        ($instruction($a.0, $b.0, $c.0), $instruction($a.1, $b.1, $c.1))
+    };
+}
+
+impl Simd for Neon {
+    type F = Floats;
+    type I = Ints;
+
+    intrinsics! {
+        fn splat(self, x: f32) -> Floats { (vdupq_n_f32(x), vdupq_n_f32(x)) }
+        fn prefetch(self, _from: &[f32; WIDTH]) {}
+        fn load(self, from: &[f32; WIDTH]) -> Floats {
+            (vld1q_f32(from.as_ptr()), vld1q_f32(from[4..].as_ptr()))
+        }
+        fn store(self, x: Floats, to: &mut [f32; WIDTH]) {
+            vst1q_f32(to.as_mut_ptr(), x.0);
+            vst1q_f32(to[4..].as_mut_ptr(), x.1);
+        }
+        fn add(self, a: Floats, b: Floats) -> Floats { both!(vaddq_f32(a, b)) }
+        fn sub(self, a: Floats, b: Floats) -> Floats { both!(vsubq_f32(a, b)) }
+        fn mul(self, a: Floats, b: Floats) -> Floats { both!(vmulq_f32(a, b)) }
+        fn fma(self, a: Floats, b: Floats, c: Floats) -> Floats { both!(vfmaq_f32(c, a, b)) }
+        fn max(self, a: Floats, b: Floats) -> Floats { both!(vmaxnmq_f32(a, b)) }
+        fn min(self, a: Floats, b: Floats) -> Floats { both!(vminnmq_f32(a, b)) }
+        fn abs(self, a: Floats) -> Floats { both!(vabsq_f32(a)) }
+        fn floor(self, a: Floats) -> Floats { both!(vrndmq_f32(a)) }
+        fn above(self, a: Floats, b: Floats) -> Ints {
+            let mask = both!(vcgtq_f32(a, b));
+            both!(vreinterpretq_s32_u32(mask))
+        }
+        fn select(self, mask: Ints, a: Floats, b: Floats) -> Floats {
+            let mask = both!(vreinterpretq_u32_s32(mask));
+            both!(vbslq_f32(mask, a, b))
+        }
+        fn swap1(self, a: Floats) -> Floats { both!(vrev64q_f32(a)) }
+        fn swap2(self, a: Floats) -> Floats {
+            (vextq_f32::<2>(a.0, a.0), vextq_f32::<2>(a.1, a.1))
+        }
+        fn swap4(self, a: Floats) -> Floats { (a.1, a.0) }
+        fn look_up(self, table: Floats, index: Ints) -> Floats {
+            // The bytes of entry k are 4k … 4k + 3 of the 32-byte table.
+            let bytes = uint8x16x2_t(vreinterpretq_u8_f32(table.0), vreinterpretq_u8_f32(table.1));
+            let spread = |k: int32x4_t| {
+                let k = vandq_s32(k, vdupq_n_s32(7));
+                let place = vmlaq_n_s32(vdupq_n_s32(0x0302_0100), k, 0x0404_0404);
+                vreinterpretq_f32_u8(vqtbl2q_u8(bytes, vreinterpretq_u8_s32(place)))
+            };
+            (spread(index.0), spread(index.1))
+        }
+        fn look_up_pair(self, low: Floats, high: Floats, index: Ints) -> Floats {
+            let upper = both!(vshlq_n_s32::<28>(index));
+            let upper = both!(vshrq_n_s32::<31>(upper));
+            let (low, high) = (self.look_up(low, index), self.look_up(high, index));
+            self.select(upper, high, low)
+        }
+        fn gather(self, table: &[f32], index: Ints) -> Floats {
+            assert!(table.len().is_power_of_two(), "a table of 2^k entries");
+            let (mut places, mut values) = ([0i32; WIDTH], [0f32; WIDTH]);
+            self.store_int(index, &mut places);
+            for (value, &place) in values.iter_mut().zip(&places) {
+                *value = table[place as usize & (table.len() - 1)];
+            }
+            self.load(&values)
+        }
+        fn columns(self, rows: [&[f32; 4]; WIDTH]) -> [Floats; 4] {
+            let half = |from: usize| {
+                let row = |i: usize| vld1q_f32(rows[from + i].as_ptr());
+                let (a, b, c, d) = (row(0), row(1), row(2), row(3));
+                let (ac, ac2) = (vzip1q_f32(a, c), vzip2q_f32(a, c));
+                let (bd, bd2) = (vzip1q_f32(b, d), vzip2q_f32(b, d));
+                [vzip1q_f32(ac, bd), vzip2q_f32(ac, bd), vzip1q_f32(ac2, bd2), vzip2q_f32(ac2, bd2)]
+            };
+            let (low, high) = (half(0), half(4));
+            [(low[0], high[0]), (low[1], high[1]), (low[2], high[2]), (low[3], high[3])]
+        }
+        fn column_pair(self, rows: [&[f32; 2]; WIDTH]) -> [Floats; 2] {
+            let two = |i: usize| vcombine_f32(vld1_f32(rows[i].as_ptr()), vld1_f32(rows[i + 1].as_ptr()));
+            let (a, b, c, d) = (two(0), two(2), two(4), two(6));
+            [
+                (vuzp1q_f32(a, b), vuzp1q_f32(c, d)),
+                (vuzp2q_f32(a, b), vuzp2q_f32(c, d)),
+            ]
+        }
+        fn to_int(self, a: Floats) -> Ints { both!(vcvtq_s32_f32(a)) }
+
+        fn splat_int(self, x: i32) -> Ints { (vdupq_n_s32(x), vdupq_n_s32(x)) }
+        fn store_int(self, x: Ints, to: &mut [i32; WIDTH]) {
+            vst1q_s32(to.as_mut_ptr(), x.0);
+            vst1q_s32(to[4..].as_mut_ptr(), x.1);
+        }
+        fn add_int(self, a: Ints, b: Ints) -> Ints { both!(vaddq_s32(a, b)) }
+        fn sub_int(self, a: Ints, b: Ints) -> Ints { both!(vsubq_s32(a, b)) }
+        fn and(self, a: Ints, b: Ints) -> Ints { both!(vandq_s32(a, b)) }
+        fn select_int(self, mask: Ints, a: Ints, b: Ints) -> Ints {
+            let mask = both!(vreinterpretq_u32_s32(mask));
+            both!(vbslq_s32(mask, a, b))
+        }
+        fn load_index(self, from: &[u16; WIDTH]) -> Ints {
+            let narrow = vld1q_u16(from.as_ptr());
+            let wide = (vmovl_u16(vget_low_u16(narrow)), vmovl_high_u16(narrow));
+            both!(vreinterpretq_s32_u32(wide))
+        }
+        fn store_index(self, x: Ints, to: &mut [u16; WIDTH]) {
+            let x = both!(vreinterpretq_u32_s32(x));
+            vst1q_u16(to.as_mut_ptr(), vcombine_u16(vmovn_u32(x.0), vmovn_u32(x.1)));
+        }
+        fn all(self, mask: Ints) -> bool {
+            vmaxvq_s32(vmaxq_s32(mask.0, mask.1)) < 0
+        }
+        fn first_equal(self, a: Floats, b: Floats) -> usize {
+            let equal = both!(vceqq_f32(a, b));
+            let lanes: [u32; WIDTH] = [0, 1, 2, 3, 4, 5, 6, 7];
+            let none = vdupq_n_u32(WIDTH as u32);
+            let low = vbslq_u32(equal.0, vld1q_u32(lanes.as_ptr()), none);
+            let high = vbslq_u32(equal.1, vld1q_u32(lanes[4..].as_ptr()), none);
+            vminvq_u32(vminq_u32(low, high)) as usize
+        }
+        fn least_where_equal(self, a: Floats, b: Floats, x: Ints) -> u32 {
+            let equal = both!(vceqq_f32(a, b));
+            let none = vdupq_n_s32(0xffff);
+            let least = vminq_s32(vbslq_s32(equal.0, x.0, none), vbslq_s32(equal.1, x.1, none));
+            vminvq_s32(least) as u32
+        }
+    }
+}
