@@ -113,30 +113,50 @@ impl Rotation {
         self.kind
     }
 
-    /// x ← R x; `scratch` is resized as needed.
-    pub fn apply(&self, isa: Isa, x: &mut [f32], scratch: &mut Vec<f32>) {
-        assert_eq!(x.len(), self.dim, "coordinates of a row");
-        scratch.resize(self.dim, 0.0);
-        match &self.body {
-            Body::Dense(matrix) => {
-                scratch.copy_from_slice(x);
-                dense::product(isa, matrix, scratch, x);
-            }
-            Body::Windows(windows) => windows.forward(isa, x, scratch),
+    /// How many vectors [`Rotation::apply`] should be given at once: a dense matrix is read once for all of them.
+    pub fn batch(&self) -> usize {
+        match self.body {
+            Body::Dense(_) => dense::BATCH,
+            Body::Windows(_) => 1,
         }
     }
 
-    /// x ← Rᵀ x.
-    pub fn apply_inverse(&self, isa: Isa, x: &mut [f32], scratch: &mut Vec<f32>) {
-        assert_eq!(x.len(), self.dim, "coordinates of a row");
-        scratch.resize(self.dim, 0.0);
+    /// x ← R x for each vector of x; `scratch` is resized as needed.
+    pub fn apply(&self, isa: Isa, x: &mut [f32], scratch: &mut Vec<f32>) {
+        self.check(x);
+        scratch.resize(x.len(), 0.0);
         match &self.body {
             Body::Dense(matrix) => {
                 scratch.copy_from_slice(x);
-                dense::transposed_product(isa, matrix, scratch, x);
+                dense::products(isa, matrix, self.dim, scratch, x);
             }
-            Body::Windows(windows) => windows.backward(isa, x, scratch),
+            Body::Windows(windows) => {
+                for x in x.chunks_exact_mut(self.dim) {
+                    windows.forward(isa, x, &mut scratch[..self.dim]);
+                }
+            }
         }
+    }
+
+    /// x ← Rᵀ x for each vector of x.
+    pub fn apply_inverse(&self, isa: Isa, x: &mut [f32], scratch: &mut Vec<f32>) {
+        self.check(x);
+        scratch.resize(x.len(), 0.0);
+        match &self.body {
+            Body::Dense(matrix) => {
+                scratch.copy_from_slice(x);
+                dense::transposed_products(isa, matrix, self.dim, scratch, x);
+            }
+            Body::Windows(windows) => {
+                for x in x.chunks_exact_mut(self.dim) {
+                    windows.backward(isa, x, &mut scratch[..self.dim]);
+                }
+            }
+        }
+    }
+
+    fn check(&self, x: &[f32]) {
+        assert!(x.len().is_multiple_of(self.dim), "whole vectors");
     }
 }
 

@@ -1,5 +1,6 @@
 //! The input of a batch: rows of any real type and layout, read one at a time into float32.
 
+use half::slice::HalfFloatSliceExt;
 use half::{bf16, f16};
 
 use crate::error::{Error, Result};
@@ -10,8 +11,8 @@ pub trait Rows: Sync {
     fn rows(&self) -> usize;
     /// Coordinates of a row.
     fn dim(&self) -> usize;
-    /// Converts row `row` into `out`.
-    fn read(&self, row: usize, out: &mut [f32]);
+    /// Row `row` as float32, converted into `buffer` where it is not that already.
+    fn read<'a>(&'a self, row: usize, buffer: &'a mut [f32]) -> &'a [f32];
     /// The value at a place as text, for errors.
     fn text(&self, row: usize, column: usize) -> String;
 }
@@ -20,29 +21,58 @@ pub trait Rows: Sync {
 pub trait Real: Copy + Send + Sync {
     /// The nearest float32 (infinite beyond its range).
     fn to_f32(self) -> f32;
+    /// Neighbours in memory as float32, converted into `buffer` where they are not that already.
+    fn read<'a>(values: &'a [Self], buffer: &'a mut [f32]) -> &'a [f32] {
+        for (out, &value) in buffer.iter_mut().zip(values) {
+            *out = value.to_f32();
+        }
+        buffer
+    }
     /// As text.
     fn text(self) -> String;
 }
 
-macro_rules! real {
-    ($($type:ty: $convert:expr),* $(,)?) => {
-        $(impl Real for $type {
+impl Real for f32 {
+    fn to_f32(self) -> f32 {
+        self
+    }
+    fn read<'a>(values: &'a [f32], _buffer: &'a mut [f32]) -> &'a [f32] {
+        values
+    }
+    fn text(self) -> String {
+        self.to_string()
+    }
+}
+
+impl Real for f64 {
+    fn to_f32(self) -> f32 {
+        self as f32
+    }
+    fn text(self) -> String {
+        self.to_string()
+    }
+}
+
+/// The 16-bit types, which `half` converts with the CPU's instructions where it has them.
+macro_rules! half {
+    ($type:ty) => {
+        impl Real for $type {
             fn to_f32(self) -> f32 {
-                $convert(self)
+                self.to_f32()
+            }
+            fn read<'a>(values: &'a [Self], buffer: &'a mut [f32]) -> &'a [f32] {
+                values.convert_to_f32_slice(buffer);
+                buffer
             }
             fn text(self) -> String {
                 self.to_string()
             }
-        })*
+        }
     };
 }
 
-real! {
-    f32: |x| x,
-    f64: |x| x as f32,
-    f16: f16::to_f32,
-    bf16: bf16::to_f32,
-}
+half!(f16);
+half!(bf16);
 
 /// Rows one after the other in a slice.
 #[derive(Debug, Clone, Copy)]
@@ -73,11 +103,8 @@ impl<T: Real> Rows for Dense<'_, T> {
         self.dim
     }
 
-    fn read(&self, row: usize, out: &mut [f32]) {
-        let from = &self.values[row * self.dim..][..self.dim];
-        for (value, x) in out.iter_mut().zip(from) {
-            *value = x.to_f32();
-        }
+    fn read<'a>(&'a self, row: usize, buffer: &'a mut [f32]) -> &'a [f32] {
+        T::read(&self.values[row * self.dim..][..self.dim], buffer)
     }
 
     fn text(&self, row: usize, column: usize) -> String {

@@ -14,6 +14,7 @@
 //! This module is the only home of `unsafe` in the crate: the dispatch calls and the two blocks in `simd` are all its uses.
 #![allow(unsafe_code)]
 
+pub mod convert;
 pub mod dense;
 pub mod fwht;
 pub mod level;

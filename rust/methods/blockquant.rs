@@ -135,14 +135,13 @@ impl Method for BlockQuant {
         &[ScaleRule::Unbiased, ScaleRule::Mse, ScaleRule::None]
     }
 
-    fn assign(&self, isa: Isa, u: &[f32], _work: &mut Workspace, index: &mut [u16]) -> f32 {
+    fn assign(&self, isa: Isa, u: &[f32], _work: &mut Workspace, index: &mut [u16]) {
         let (body, rest) = u.split_at(self.blocks * self.block);
         let (body_index, tail_index) = index.split_at_mut(self.blocks);
         self.body.assign(isa, body, body_index);
         if let Some(tail) = &self.tail {
             tail.assign(isa, rest, tail_index);
         }
-        0.0
     }
 
     fn codewords(&self, isa: Isa, index: &[u16], c: &mut [f32]) {

@@ -38,9 +38,8 @@ impl Method for Eden {
         &[ScaleRule::Unbiased, ScaleRule::Mse]
     }
 
-    fn assign(&self, isa: Isa, u: &[f32], _work: &mut Workspace, index: &mut [u16]) -> f32 {
+    fn assign(&self, isa: Isa, u: &[f32], _work: &mut Workspace, index: &mut [u16]) {
         level::nearest(isa, u, &self.levels, index);
-        0.0
     }
 
     fn codewords(&self, isa: Isa, index: &[u16], c: &mut [f32]) {

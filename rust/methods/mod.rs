@@ -57,8 +57,8 @@ impl ScaleRule {
 pub struct Workspace {
     /// Buffers of RaBitQ's search.
     pub rescale: rescale::Workspace,
-    /// A vector of d values.
-    pub vector: Vec<f32>,
+    /// Vectors of d values.
+    pub vectors: Vec<f32>,
 }
 
 /// The middle step of the pipeline.
@@ -77,14 +77,33 @@ pub trait Method: Debug + Send + Sync {
         false
     }
 
-    /// Chooses the indexes for u and returns γ (0 for methods without it).
-    fn assign(&self, isa: Isa, u: &[f32], work: &mut Workspace, index: &mut [u16]) -> f32;
+    /// Chooses the indexes for u.
+    fn assign(&self, isa: Isa, u: &[f32], work: &mut Workspace, index: &mut [u16]);
+
+    /// Chooses what belongs to the residual of several rows, after [`Method::assign`] of each, and writes their γ; changes u.
+    fn assign_residual(
+        &self,
+        _isa: Isa,
+        _u: &mut [f32],
+        _work: &mut Workspace,
+        _index: &mut [u16],
+        _gamma: &mut [f32],
+    ) {
+    }
 
     /// The codeword vector c of these indexes, in a fixed multiple of u's units, without the part that γ belongs to.
     fn codewords(&self, isa: Isa, index: &[u16], c: &mut [f32]);
 
-    /// Adds the part that γ belongs to, in u's units.
-    fn add_residual(&self, _isa: Isa, _index: &[u16], _gamma: f32, _c: &mut [f32]) {}
+    /// Adds the part that γ belongs to to the codeword vectors of several rows, in u's units.
+    fn add_residual(
+        &self,
+        _isa: Isa,
+        _index: &[u16],
+        _gamma: &[f32],
+        _work: &mut Workspace,
+        _c: &mut [f32],
+    ) {
+    }
 
     /// Length of the vectors of [`Method::expand`].
     fn expanded_len(&self, dim: usize) -> usize {

@@ -46,7 +46,7 @@ impl Method for RaBitQ {
         &[ScaleRule::Unbiased, ScaleRule::Mse]
     }
 
-    fn assign(&self, isa: Isa, u: &[f32], work: &mut Workspace, index: &mut [u16]) -> f32 {
+    fn assign(&self, isa: Isa, u: &[f32], work: &mut Workspace, index: &mut [u16]) {
         let half = 1u16 << (self.bits - 1);
         rescale::search(isa, u, half - 1, &mut work.rescale, index);
         for (&value, k) in u.iter().zip(index) {
@@ -56,7 +56,6 @@ impl Method for RaBitQ {
                 half + *k
             };
         }
-        0.0
     }
 
     fn codewords(&self, _isa: Isa, index: &[u16], c: &mut [f32]) {

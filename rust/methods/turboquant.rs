@@ -57,9 +57,8 @@ impl Method for TurboMse {
         &[]
     }
 
-    fn assign(&self, isa: Isa, u: &[f32], _work: &mut Workspace, index: &mut [u16]) -> f32 {
+    fn assign(&self, isa: Isa, u: &[f32], _work: &mut Workspace, index: &mut [u16]) {
         level::nearest(isa, u, &self.levels, index);
-        0.0
     }
 
     fn codewords(&self, isa: Isa, index: &[u16], c: &mut [f32]) {
@@ -74,6 +73,7 @@ impl Method for TurboMse {
 /// Algorithm 2, 1 to 8 bits a coordinate.
 #[derive(Debug)]
 pub struct TurboProd {
+    dim: usize,
     bits: u32,
     levels: Levels,
     layout: Layout,
@@ -86,6 +86,7 @@ impl TurboProd {
         let bits = whole_bits("turboquant/prod", bits, 8)?;
         let mut stream = SeedStream::new(seed, LABEL_QJL);
         Ok(Self {
+            dim,
             bits,
             levels: levels(dim, bits - 1)?,
             layout: Layout::new([
@@ -103,12 +104,13 @@ impl TurboProd {
     }
 
     /// The level indexes (none at 1 bit) and the signs.
-    fn split<'a>(&self, dim: usize, index: &'a [u16]) -> (&'a [u16], &'a [u16]) {
-        index.split_at(if self.bits > 1 { dim } else { 0 })
+    fn split<'a>(&self, index: &'a [u16]) -> (&'a [u16], &'a [u16]) {
+        index.split_at(index.len() - self.dim)
     }
 
-    fn weight(dim: usize) -> f32 {
-        (std::f64::consts::FRAC_PI_2.sqrt() / dim as f64) as f32
+    /// √(π/2)/d.
+    fn weight(&self) -> f32 {
+        (std::f64::consts::FRAC_PI_2.sqrt() / self.dim as f64) as f32
     }
 }
 
@@ -133,28 +135,48 @@ impl Method for TurboProd {
         true
     }
 
-    fn assign(&self, isa: Isa, u: &[f32], work: &mut Workspace, index: &mut [u16]) -> f32 {
-        let dim = u.len();
-        let (body, signs) = index.split_at_mut(if self.bits > 1 { dim } else { 0 });
-        let mut residual = u.to_vec();
+    fn assign(&self, isa: Isa, u: &[f32], _work: &mut Workspace, index: &mut [u16]) {
         if self.bits > 1 {
-            level::nearest(isa, u, &self.levels, body);
-            work.vector.resize(dim, 0.0);
-            level::look_up(isa, body, &self.levels, &mut work.vector);
-            for (r, c) in residual.iter_mut().zip(&work.vector) {
-                *r -= c;
+            level::nearest(isa, u, &self.levels, &mut index[..u.len()]);
+        }
+    }
+
+    fn assign_residual(
+        &self,
+        isa: Isa,
+        u: &mut [f32],
+        work: &mut Workspace,
+        index: &mut [u16],
+        gamma: &mut [f32],
+    ) {
+        let (dim, indices) = (self.dim, self.layout.indices());
+        work.vectors.resize(u.len(), 0.0);
+        for ((r, c), index) in u
+            .chunks_exact_mut(dim)
+            .zip(work.vectors.chunks_exact_mut(dim))
+            .zip(index.chunks_exact(indices))
+        {
+            self.codewords(isa, index, c);
+            for (r, c) in r.iter_mut().zip(c) {
+                *r -= *c;
             }
         }
-        work.vector.resize(dim, 0.0);
-        dense::product(isa, &self.projection, &residual, &mut work.vector);
-        for (slot, &value) in signs.iter_mut().zip(&work.vector) {
-            *slot = u16::from(value >= 0.0);
+        for (gamma, r) in gamma.iter_mut().zip(u.chunks_exact(dim)) {
+            *gamma = reduce::squared_norm(isa, r).sqrt() as f32;
         }
-        reduce::squared_norm(isa, &residual).sqrt() as f32
+        dense::products(isa, &self.projection, dim, u, &mut work.vectors);
+        for (index, values) in index
+            .chunks_exact_mut(indices)
+            .zip(work.vectors.chunks_exact(dim))
+        {
+            for (slot, &value) in index[indices - dim..].iter_mut().zip(values) {
+                *slot = u16::from(value >= 0.0);
+            }
+        }
     }
 
     fn codewords(&self, isa: Isa, index: &[u16], c: &mut [f32]) {
-        let (body, _) = self.split(c.len(), index);
+        let (body, _) = self.split(index);
         if self.bits > 1 {
             level::look_up(isa, body, &self.levels, c);
         } else {
@@ -162,15 +184,33 @@ impl Method for TurboProd {
         }
     }
 
-    fn add_residual(&self, isa: Isa, index: &[u16], gamma: f32, c: &mut [f32]) {
-        let dim = c.len();
-        let (_, signs) = self.split(dim, index);
-        let signs: Vec<f32> = signs.iter().map(|&bit| sign(bit)).collect();
-        let mut back = vec![0.0; dim];
-        dense::transposed_product(isa, &self.projection, &signs, &mut back);
-        let weight = Self::weight(dim) * gamma;
-        for (value, r) in c.iter_mut().zip(&back) {
-            *value += weight * r;
+    fn add_residual(
+        &self,
+        isa: Isa,
+        index: &[u16],
+        gamma: &[f32],
+        work: &mut Workspace,
+        c: &mut [f32],
+    ) {
+        let dim = self.dim;
+        let signs = index
+            .chunks_exact(self.layout.indices())
+            .flat_map(|index| self.split(index).1)
+            .map(|&bit| sign(bit));
+        work.vectors.clear();
+        work.vectors.extend(signs);
+        work.vectors.resize(2 * c.len(), 0.0);
+        let (signs, back) = work.vectors.split_at_mut(c.len());
+        dense::transposed_products(isa, &self.projection, dim, signs, back);
+        for ((c, back), gamma) in c
+            .chunks_exact_mut(dim)
+            .zip(back.chunks_exact(dim))
+            .zip(gamma)
+        {
+            let weight = self.weight() * gamma;
+            for (value, r) in c.iter_mut().zip(back) {
+                *value += weight * r;
+            }
         }
     }
 
@@ -181,7 +221,7 @@ impl Method for TurboProd {
     fn expand(&self, isa: Isa, index: &[u16], gamma: f32, out: &mut [f32]) {
         let (c, q) = out.split_at_mut(out.len() / 2);
         self.codewords(isa, index, c);
-        let (_, signs) = self.split(c.len(), index);
+        let (_, signs) = self.split(index);
         for (value, &bit) in q.iter_mut().zip(signs) {
             *value = gamma * sign(bit);
         }
@@ -189,9 +229,9 @@ impl Method for TurboProd {
 
     fn prepare(&self, isa: Isa, dim: usize, out: &mut [f32]) {
         let (y, projected) = out.split_at_mut(dim);
-        dense::product(isa, &self.projection, y, projected);
+        dense::products(isa, &self.projection, dim, y, projected);
         for value in projected {
-            *value *= Self::weight(dim);
+            *value *= self.weight();
         }
     }
 

@@ -1,6 +1,7 @@
 //! Rows of NumPy arrays.
 
 use half::bf16;
+use half::slice::HalfBitsSliceExt;
 use numpy::ndarray::{ArrayView2, Axis};
 
 use crate::rows::{Real, Rows};
@@ -17,9 +18,16 @@ impl<T: Real> Rows for Strided<'_, T> {
         self.0.ncols()
     }
 
-    fn read(&self, row: usize, out: &mut [f32]) {
-        for (value, x) in out.iter_mut().zip(self.0.index_axis(Axis(0), row)) {
-            *value = x.to_f32();
+    fn read<'a>(&'a self, row: usize, buffer: &'a mut [f32]) -> &'a [f32] {
+        let from = self.0.index_axis(Axis(0), row);
+        match from.to_slice() {
+            Some(values) => T::read(values, buffer),
+            None => {
+                for (out, x) in buffer.iter_mut().zip(from) {
+                    *out = x.to_f32();
+                }
+                buffer
+            }
         }
     }
 
@@ -32,6 +40,11 @@ impl<T: Real> Rows for Strided<'_, T> {
 impl Real for u16 {
     fn to_f32(self) -> f32 {
         bf16::from_bits(self).to_f32()
+    }
+
+    fn read<'a>(values: &'a [u16], buffer: &'a mut [f32]) -> &'a [f32] {
+        let values: &[bf16] = values.reinterpret_cast();
+        bf16::read(values, buffer)
     }
 
     fn text(self) -> String {

@@ -174,19 +174,21 @@ proptest! {
     }
 
     #[test]
-    fn dense_products_equal_their_sums((rows, matrix, x, y) in (1usize..20, 1usize..40).prop_flat_map(|(r, c)| {
-        (Just(r), values(r * c), values(c), values(r))
+    fn dense_products_equal_their_sums((dim, matrix, x, y) in (1usize..20, 1usize..70, 0usize..9).prop_flat_map(|(r, d, n)| {
+        (Just(d), values(r * d), values(n * d), values(n * r))
     })) {
-        let columns = x.len();
-        let line = |i: usize| &matrix[i * columns..(i + 1) * columns];
-        let forward: Vec<f32> = (0..rows).map(|i| reduce::dot(Isa::Scalar, line(i), &x)).collect();
-        let backward: Vec<f32> = (0..columns)
-            .map(|j| (0..rows).fold(0f32, |sum, i| y[i].mul_add(line(i)[j], sum)))
+        let rows = matrix.len() / dim;
+        let line = |j: usize| &matrix[j * dim..(j + 1) * dim];
+        let forward: Vec<f32> = x.chunks(dim)
+            .flat_map(|x| (0..rows).map(move |j| reduce::dot(Isa::Scalar, line(j), x)))
+            .collect();
+        let backward: Vec<f32> = y.chunks(rows)
+            .flat_map(|y| (0..dim).map(move |k| (0..rows).fold(0f32, |sum, j| y[j].mul_add(line(j)[k], sum))))
             .collect();
         for isa in Isa::available() {
-            let (mut out, mut back) = (vec![9.0; rows], vec![9.0; columns]);
-            dense::product(isa, &matrix, &x, &mut out);
-            dense::transposed_product(isa, &matrix, &y, &mut back);
+            let (mut out, mut back) = (vec![9.0; y.len()], vec![9.0; x.len()]);
+            dense::products(isa, &matrix, dim, &x, &mut out);
+            dense::transposed_products(isa, &matrix, dim, &y, &mut back);
             prop_assert_eq!(bits(&out), bits(&forward), "{:?}", isa);
             prop_assert_eq!(bits(&back), bits(&backward), "{:?}", isa);
         }

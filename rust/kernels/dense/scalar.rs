@@ -1,22 +1,42 @@
 //! The definition.
 
+use super::rows;
 use crate::kernels::reduce::scalar::dot;
 
-#[inline(always)]
-pub fn product(matrix: &[f32], x: &[f32], out: &mut [f32]) {
-    assert_eq!(matrix.len(), x.len() * out.len(), "matrix entries");
-    for (value, row) in out.iter_mut().zip(matrix.chunks_exact(x.len())) {
-        *value = dot(row, x);
+/// Matrix rows that are added to a result in one pass over it.
+const TOGETHER: usize = 4;
+
+pub fn products(matrix: &[f32], dim: usize, x: &[f32], out: &mut [f32]) {
+    let rows = rows(matrix, dim, x, out);
+    for (x, out) in x.chunks_exact(dim).zip(out.chunks_exact_mut(rows.max(1))) {
+        for (value, row) in out.iter_mut().zip(matrix.chunks_exact(dim)) {
+            *value = dot(row, x);
+        }
     }
 }
 
 #[inline(always)]
-pub fn transposed_product(matrix: &[f32], x: &[f32], out: &mut [f32]) {
-    assert_eq!(matrix.len(), x.len() * out.len(), "matrix entries");
+pub fn transposed_products(matrix: &[f32], dim: usize, x: &[f32], out: &mut [f32]) {
+    let rows = rows(matrix, dim, out, x);
     out.fill(0.0);
-    for (&factor, row) in x.iter().zip(matrix.chunks_exact(out.len())) {
-        for (value, &entry) in out.iter_mut().zip(row) {
-            *value = factor.mul_add(entry, *value);
+    let (groups, rest) = matrix.split_at(rows / TOGETHER * TOGETHER * dim);
+    for (g, group) in groups.chunks_exact(TOGETHER * dim).enumerate() {
+        let (a, b) = group.split_at(2 * dim);
+        let ((a, b), (c, d)) = (a.split_at(dim), b.split_at(dim));
+        for (x, out) in x.chunks_exact(rows).zip(out.chunks_exact_mut(dim)) {
+            let f = &x[g * TOGETHER..][..TOGETHER];
+            for ((((value, a), b), c), d) in out.iter_mut().zip(a).zip(b).zip(c).zip(d) {
+                let two = f[1].mul_add(*b, f[0].mul_add(*a, *value));
+                *value = f[3].mul_add(*d, f[2].mul_add(*c, two));
+            }
+        }
+    }
+    for (j, row) in rest.chunks_exact(dim).enumerate() {
+        let j = rows / TOGETHER * TOGETHER + j;
+        for (x, out) in x.chunks_exact(rows).zip(out.chunks_exact_mut(dim)) {
+            for (value, &entry) in out.iter_mut().zip(row) {
+                *value = x[j].mul_add(entry, *value);
+            }
         }
     }
 }

@@ -13,6 +13,11 @@ kernel! {
 }
 
 kernel! {
+    /// Σ uᵢcᵢ and Σ cᵢ².
+    pub fn dot_and_square(u: &[f32], c: &[f32]) -> (f32, f32)
+}
+
+kernel! {
     /// Σ xᵢ² in double precision.
     pub fn squared_norm(x: &[f32]) -> f64
 }

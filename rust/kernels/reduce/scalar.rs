@@ -16,10 +16,35 @@ pub fn dot(a: &[f32], b: &[f32]) -> f32 {
     for ((lane, x), y) in sum.iter_mut().zip(a_tail).zip(b_tail) {
         *lane = x.mul_add(*y, *lane);
     }
+    halve(sum)
+}
+
+#[inline(always)]
+pub fn dot_and_square(u: &[f32], c: &[f32]) -> (f32, f32) {
+    assert_eq!(u.len(), c.len(), "lengths of a dot product");
+    let (mut product, mut square) = ([0f32; LANES], [0f32; LANES]);
+    let (u_body, u_tail) = u.as_chunks::<LANES>();
+    let (c_body, c_tail) = c.as_chunks::<LANES>();
+    for (x, y) in u_body.iter().zip(c_body) {
+        for l in 0..LANES {
+            product[l] = x[l].mul_add(y[l], product[l]);
+            square[l] = y[l].mul_add(y[l], square[l]);
+        }
+    }
+    for (l, (x, y)) in u_tail.iter().zip(c_tail).enumerate() {
+        product[l] = x.mul_add(*y, product[l]);
+        square[l] = y.mul_add(*y, square[l]);
+    }
+    (halve(product), halve(square))
+}
+
+/// The sum of the lanes, by halving.
+#[inline(always)]
+pub fn halve<T: Copy + std::ops::Add<Output = T>>(mut sum: [T; LANES]) -> T {
     let mut width = LANES / 2;
     while width > 0 {
         for l in 0..width {
-            sum[l] += sum[l + width];
+            sum[l] = sum[l] + sum[l + width];
         }
         width /= 2;
     }
@@ -39,12 +64,5 @@ pub fn squared_norm(x: &[f32]) -> f64 {
     for (lane, &value) in sum.iter_mut().zip(tail) {
         *lane = f64::from(value).mul_add(f64::from(value), *lane);
     }
-    let mut width = LANES / 2;
-    while width > 0 {
-        for l in 0..width {
-            sum[l] += sum[l + width];
-        }
-        width /= 2;
-    }
-    sum[0]
+    halve(sum)
 }

@@ -47,10 +47,14 @@ pub fn search(u: &[f32], most: u16, work: &mut Workspace, steps: &mut [u16]) {
         intervals,
         cuts,
     } = work;
+    if most == 0 {
+        steps.fill(0);
+        return;
+    }
     v.clear();
     v.extend(u.iter().map(|&x| magnitude(x)));
     let (largest, square) = spread(v);
-    if most == 0 || largest == 0.0 {
+    if largest == 0.0 {
         steps.fill(0);
         return;
     }

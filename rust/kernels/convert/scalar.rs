@@ -1,0 +1,32 @@
+//! The definition.
+
+use super::is_moderate;
+
+#[inline(always)]
+pub fn scaled(x: &[f32], factor: f64, out: &mut [f32]) {
+    assert_eq!(x.len(), out.len(), "lengths of a row");
+    if is_moderate(factor) {
+        let factor = factor as f32;
+        for (out, value) in out.iter_mut().zip(x) {
+            *out = value * factor;
+        }
+    } else {
+        for (out, &value) in out.iter_mut().zip(x) {
+            *out = (f64::from(value) * factor) as f32;
+        }
+    }
+}
+
+#[inline(always)]
+pub fn scale(x: &mut [f32], factor: f64) {
+    if is_moderate(factor) {
+        let factor = factor as f32;
+        for value in x {
+            *value *= factor;
+        }
+    } else {
+        for value in x {
+            *value = (f64::from(*value) * factor) as f32;
+        }
+    }
+}

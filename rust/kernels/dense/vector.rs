@@ -1,0 +1,83 @@
+//! Blocks of two matrix rows and three vectors.
+
+use super::{rows, scalar};
+use crate::kernels::LANES;
+use crate::kernels::reduce::scalar::halve;
+use crate::kernels::simd::{Simd, WIDTH};
+
+#[inline(always)]
+pub fn products<S: Simd>(s: S, matrix: &[f32], dim: usize, x: &[f32], out: &mut [f32]) {
+    let rows = rows(matrix, dim, x, out);
+    let pairs = rows / 2 * 2;
+    for j in (0..pairs).step_by(2) {
+        let (first, second) = (&matrix[j * dim..][..dim], &matrix[(j + 1) * dim..][..dim]);
+        let mut i = 0;
+        while i < x.len() / dim {
+            let left = x.len() / dim - i;
+            let x = &x[i * dim..];
+            let out = &mut out[i * rows + j..];
+            i += if left >= 3 {
+                block::<S, 3>(s, first, second, x, out, rows);
+                3
+            } else {
+                block::<S, 1>(s, first, second, x, out, rows);
+                1
+            };
+        }
+    }
+    if pairs < rows {
+        for (x, out) in x.chunks_exact(dim).zip(out.chunks_exact_mut(rows)) {
+            scalar::products(&matrix[pairs * dim..], dim, x, &mut out[pairs..]);
+        }
+    }
+}
+
+/// N vectors against two rows; vector i's results at out\[i·`rows`\] and the place after.
+#[inline(always)]
+fn block<S: Simd, const N: usize>(
+    s: S,
+    first: &[f32],
+    second: &[f32],
+    x: &[f32],
+    out: &mut [f32],
+    rows: usize,
+) {
+    let dim = first.len();
+    let mut sums = [[[s.splat(0.0); 2]; 2]; N];
+    let (first, first_rest) = first.as_chunks::<LANES>();
+    let (second, second_rest) = second.as_chunks::<LANES>();
+    let mut vectors: [&[[f32; LANES]]; N] = [&[]; N];
+    for (i, vector) in vectors.iter_mut().enumerate() {
+        *vector = &x[i * dim..][..dim].as_chunks::<LANES>().0[..first.len()];
+    }
+    for (place, (a, b)) in first.iter().zip(second).enumerate() {
+        let (a, b) = (halves(s, a), halves(s, b));
+        for (sums, vector) in sums.iter_mut().zip(&vectors) {
+            let x = halves(s, &vector[place]);
+            for half in 0..2 {
+                sums[0][half] = s.fma(a[half], x[half], sums[0][half]);
+                sums[1][half] = s.fma(b[half], x[half], sums[1][half]);
+            }
+        }
+    }
+    // The rest goes to the first lanes in order, then the lanes are halved, as in the definition.
+    for (i, sums) in sums.iter().enumerate() {
+        let x = &x[i * dim + first.len() * LANES..(i + 1) * dim];
+        for (k, (sums, rest)) in sums.iter().zip([first_rest, second_rest]).enumerate() {
+            let mut lanes = [0f32; LANES];
+            for (to, &sum) in lanes.as_chunks_mut::<WIDTH>().0.iter_mut().zip(sums) {
+                s.store(sum, to);
+            }
+            for ((lane, a), x) in lanes.iter_mut().zip(rest).zip(x) {
+                *lane = a.mul_add(*x, *lane);
+            }
+            out[i * rows + k] = halve(lanes);
+        }
+    }
+}
+
+#[inline(always)]
+fn halves<S: Simd>(s: S, lanes: &[f32; LANES]) -> [S::F; 2] {
+    let (halves, _) = lanes.as_chunks::<WIDTH>();
+    [s.load(&halves[0]), s.load(&halves[1])]
+}

@@ -1,0 +1,121 @@
+//! Codes to rows, and inner products without going back.
+
+use rayon::prelude::*;
+
+use super::{Buffers, CHUNK, Quantizer, check_dim};
+use crate::codes::Codes;
+use crate::error::{Error, Result};
+use crate::isa::Isa;
+use crate::kernels::convert;
+use crate::rows::Rows;
+use crate::scan::{self, Query};
+
+impl Quantizer {
+    /// Decodes every row into `out`, n × dim.
+    pub fn decode(&self, isa: Isa, codes: &Codes, out: &mut [f32]) -> Result<()> {
+        let dim = self.spec.dim;
+        self.check(codes)?;
+        if out.len() != codes.len() * dim {
+            return Err(Error::invalid(format!(
+                "room for {} values, expected {} rows of {dim}",
+                out.len(),
+                codes.len()
+            )));
+        }
+        let batch = self.batch();
+        out.par_chunks_mut(CHUNK * dim).enumerate().for_each_init(
+            Buffers::default,
+            |buffers, (chunk, out)| {
+                for (piece, out) in out.chunks_mut(batch * dim).enumerate() {
+                    self.decode_batch(isa, codes, chunk * CHUNK + piece * batch, out, buffers);
+                }
+            },
+        );
+        Ok(())
+    }
+
+    fn decode_batch(
+        &self,
+        isa: Isa,
+        codes: &Codes,
+        first: usize,
+        out: &mut [f32],
+        buffers: &mut Buffers,
+    ) {
+        let Buffers {
+            index,
+            scratch,
+            work,
+            ..
+        } = buffers;
+        let dim = self.spec.dim;
+        let indices = self.method.layout().indices();
+        let rows = first..first + out.len() / dim;
+        index.resize(rows.len() * indices, 0);
+        for ((row, index), c) in rows
+            .clone()
+            .zip(index.chunks_exact_mut(indices))
+            .zip(out.chunks_exact_mut(dim))
+        {
+            self.unpack(isa, codes, row, index);
+            self.method.codewords(isa, index, c);
+        }
+        if let Some(gamma) = &codes.residual_norm {
+            self.method
+                .add_residual(isa, index, &gamma[rows.clone()], work, out);
+        }
+        self.rotation.apply_inverse(isa, out, scratch);
+        for (row, x) in rows.zip(out.chunks_exact_mut(dim)) {
+            convert::scale(isa, x, f64::from(codes.scale[row]) / (dim as f64).sqrt());
+        }
+    }
+
+    /// Estimates of ⟨x, y⟩ from the codes: m × n, row j for query j.
+    pub fn inner_product(
+        &self,
+        isa: Isa,
+        codes: &Codes,
+        y: &dyn Rows,
+        out: &mut [f32],
+    ) -> Result<()> {
+        let dim = self.spec.dim;
+        self.check(codes)?;
+        check_dim(y.dim(), dim)?;
+        let length = self.method.expanded_len(dim);
+        let query = |row: usize| -> Result<Query> {
+            let mut buffers = Buffers::default();
+            self.load(isa, y, row..row + 1, &mut buffers)?;
+            let mut vector = buffers.u;
+            vector.resize(length, 0.0);
+            self.method.prepare(isa, dim, &mut vector);
+            Ok(Query {
+                vector,
+                factor: buffers.norms[0] / dim as f64,
+            })
+        };
+        let queries = (0..y.rows()).into_par_iter().map(query).collect::<Vec<_>>();
+        let queries = queries.into_iter().collect::<Result<Vec<_>>>()?;
+        let indices = self.method.layout().indices();
+        scan::inner_products(isa, &queries, &codes.scale, out, |from, live, buffer| {
+            let mut index = vec![0; indices];
+            for (row, expanded) in (from..from + live).zip(buffer.chunks_exact_mut(length)) {
+                self.unpack(isa, codes, row, &mut index);
+                let gamma = codes
+                    .residual_norm
+                    .as_ref()
+                    .map_or(0.0, |values| values[row]);
+                self.method.expand(isa, &index, gamma, expanded);
+            }
+        });
+        Ok(())
+    }
+
+    fn unpack(&self, isa: Isa, codes: &Codes, row: usize, index: &mut [u16]) {
+        let code = &codes.packed[row * codes.row_bytes..][..codes.row_bytes];
+        self.method.layout().unpack(isa, code, index);
+    }
+
+    fn check(&self, codes: &Codes) -> Result<()> {
+        codes.check(self.method.layout(), self.method.has_residual_norm())
+    }
+}

@@ -1,0 +1,192 @@
+//! Rows to codes.
+
+use std::ops::Range;
+
+use rayon::prelude::*;
+
+use super::{Buffers, CHUNK, Quantizer, check_dim};
+use crate::codes::Codes;
+use crate::error::{Error, Result};
+use crate::isa::Isa;
+use crate::kernels::{convert, reduce};
+use crate::methods::ScaleRule;
+use crate::rows::Rows;
+
+/// Where the codes of some rows go; arrays that are not stored are empty.
+struct Slots<'a> {
+    packed: &'a mut [u8],
+    scale: &'a mut [f32],
+    norm: &'a mut [f32],
+    residual: &'a mut [f32],
+}
+
+impl<'a> Slots<'a> {
+    /// Pieces of `rows` rows each, the last perhaps less.
+    fn pieces(self, rows: usize, row_bytes: usize) -> Vec<Slots<'a>> {
+        let mut norms = self.norm.chunks_mut(rows);
+        let mut residuals = self.residual.chunks_mut(rows);
+        self.packed
+            .chunks_mut(rows * row_bytes)
+            .zip(self.scale.chunks_mut(rows))
+            .map(|(packed, scale)| Slots {
+                packed,
+                scale,
+                norm: norms.next().unwrap_or_default(),
+                residual: residuals.next().unwrap_or_default(),
+            })
+            .collect()
+    }
+}
+
+impl Quantizer {
+    /// Encodes every row; on an error nothing.
+    pub fn encode(&self, isa: Isa, rows: &dyn Rows) -> Result<Codes> {
+        let n = rows.rows();
+        check_dim(rows.dim(), self.spec.dim)?;
+        let row_bytes = self.method.layout().row_bytes();
+        let floats = |wanted: bool| vec![0f32; if wanted { n } else { 0 }];
+        let mut packed = vec![0u8; n * row_bytes];
+        let mut scale = floats(true);
+        let mut norm = floats(self.spec.store_norm);
+        let mut residual = floats(self.method.has_residual_norm());
+        let slots = Slots {
+            packed: &mut packed,
+            scale: &mut scale,
+            norm: &mut norm,
+            residual: &mut residual,
+        };
+        let errors: Vec<Result<()>> = slots
+            .pieces(CHUNK, row_bytes)
+            .into_par_iter()
+            .enumerate()
+            .map_init(Buffers::default, |buffers, (chunk, slots)| {
+                let batch = self.batch();
+                let mut first = chunk * CHUNK;
+                for slots in slots.pieces(batch, row_bytes) {
+                    self.encode_batch(isa, rows, first, slots, buffers)?;
+                    first += batch;
+                }
+                Ok(())
+            })
+            .collect();
+        errors.into_iter().collect::<Result<()>>()?;
+        Ok(Codes {
+            row_bytes,
+            packed,
+            scale,
+            norm: self.spec.store_norm.then_some(norm),
+            residual_norm: self.method.has_residual_norm().then_some(residual),
+        })
+    }
+
+    fn encode_batch(
+        &self,
+        isa: Isa,
+        rows: &dyn Rows,
+        first: usize,
+        slots: Slots<'_>,
+        buffers: &mut Buffers,
+    ) -> Result<()> {
+        self.load(isa, rows, first..first + slots.scale.len(), buffers)?;
+        let Buffers {
+            u,
+            norms,
+            index,
+            c,
+            work,
+            ..
+        } = buffers;
+        let dim = self.spec.dim;
+        let layout = self.method.layout();
+        let indices = layout.indices();
+        index.resize(norms.len() * indices, 0);
+        c.resize(dim, 0.0);
+        for (i, (u, index)) in u
+            .chunks_exact(dim)
+            .zip(index.chunks_exact_mut(indices))
+            .enumerate()
+        {
+            self.method.assign(isa, u, work, index);
+            let norm = norms[i] * self.factor(isa, u, index, c);
+            slots.scale[i] = norm as f32;
+            if !slots.scale[i].is_finite() {
+                let row = first + i;
+                return Err(Error::NormOverflow { row, norm });
+            }
+            if let Some(slot) = slots.norm.get_mut(i) {
+                *slot = norms[i] as f32;
+            }
+        }
+        self.method
+            .assign_residual(isa, u, work, index, slots.residual);
+        for (gamma, _) in slots
+            .residual
+            .iter_mut()
+            .zip(norms)
+            .filter(|(_, norm)| **norm == 0.0)
+        {
+            *gamma = 0.0;
+        }
+        for (index, code) in index
+            .chunks_exact(indices)
+            .zip(slots.packed.chunks_exact_mut(layout.row_bytes()))
+        {
+            layout.pack(isa, index, code);
+        }
+        Ok(())
+    }
+
+    /// S of a row; `c` is overwritten.
+    fn factor(&self, isa: Isa, u: &[f32], index: &[u16], c: &mut [f32]) -> f64 {
+        if self.scale == ScaleRule::None {
+            return 1.0;
+        }
+        self.method.codewords(isa, index, c);
+        let (product, square) = reduce::dot_and_square(isa, u, c);
+        let dim = self.spec.dim as f64;
+        self.scale
+            .scale(f64::from(product) / dim, f64::from(square) / dim)
+    }
+
+    /// u and norms of rows into the buffers; a zero row stays zero.
+    pub(super) fn load(
+        &self,
+        isa: Isa,
+        rows: &dyn Rows,
+        which: Range<usize>,
+        buffers: &mut Buffers,
+    ) -> Result<()> {
+        let dim = self.spec.dim;
+        let Buffers {
+            u, norms, scratch, ..
+        } = buffers;
+        u.resize(which.len() * dim, 0.0);
+        scratch.resize(scratch.len().max(dim), 0.0);
+        norms.clear();
+        for (row, u) in which.zip(u.chunks_exact_mut(dim)) {
+            let x = rows.read(row, &mut scratch[..dim]);
+            let squared = reduce::squared_norm(isa, x);
+            if !squared.is_finite() {
+                let column = x.iter().position(|x| !x.is_finite()).unwrap_or(0);
+                return Err(Error::NotFinite {
+                    row,
+                    column,
+                    value: rows.text(row, column),
+                });
+            }
+            let norm = squared.sqrt();
+            if norm > f64::from(f32::MAX) {
+                return Err(Error::NormOverflow { row, norm });
+            }
+            let factor = if norm > 0.0 {
+                (dim as f64).sqrt() / norm
+            } else {
+                0.0
+            };
+            convert::scaled(isa, x, factor, u);
+            norms.push(norm);
+        }
+        self.rotation.apply(isa, u, scratch);
+        Ok(())
+    }
+}

@@ -1,0 +1,170 @@
+//! The pipeline that is the same for every method.
+//!
+//! x → ‖x‖, x/‖x‖ → u = √d·R x/‖x‖ → [`Method::assign`] → c, ρ = ⟨u, c⟩/d, ‖c‖²/d → s = ‖x‖·S → packed bits (`encode.rs`).
+//! Back: x̂ = s·Rᵀ c/√d, and inner products without going back (`decode.rs`). Rows are independent of each other, so the bytes are the
+//! same for any number of threads and any batch. Memory besides the result is a few rows a thread: each row goes through all steps while it is in the
+//! first-level cache, or [`BATCH`](crate::kernels::dense::BATCH) rows together where a dense matrix is read once for all of them.
+
+use crate::error::{Error, Result};
+use crate::kernels::dense;
+use crate::methods::{BlockQuant, Eden, Method, RaBitQ, ScaleRule, TurboMse, TurboProd, Workspace};
+use crate::rotation::{Rotation, RotationKind};
+
+mod decode;
+mod encode;
+
+/// Rows that a thread takes at a time: twice the largest batch.
+const CHUNK: usize = 2 * dense::BATCH;
+
+/// What names a quantizer: with these values it is the same for ever.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Spec {
+    /// `blockquant`, `eden`, `turboquant/mse`, `turboquant/prod` or `rabitq`.
+    pub method: String,
+    /// Coordinates of a row.
+    pub dim: usize,
+    /// Bits a coordinate.
+    pub bits: f64,
+    /// `none`, `mse` or `unbiased`; the method's default where none is named.
+    pub scale: Option<String>,
+    /// Block size of BlockQuant; the default where none is named.
+    pub block: Option<usize>,
+    /// Which rotation.
+    pub rotation: RotationKind,
+    /// Seed of everything random.
+    pub seed: u64,
+    /// Whether ‖x‖ is stored.
+    pub store_norm: bool,
+}
+
+/// A method with its rotation and scale rule.
+#[derive(Debug)]
+pub struct Quantizer {
+    spec: Spec,
+    scale: ScaleRule,
+    rotation: Rotation,
+    method: Box<dyn Method>,
+}
+
+/// Buffers of one thread, for a batch of rows.
+#[derive(Default)]
+struct Buffers {
+    /// Rows in u's units.
+    u: Vec<f32>,
+    norms: Vec<f64>,
+    index: Vec<u16>,
+    /// A codeword vector.
+    c: Vec<f32>,
+    scratch: Vec<f32>,
+    work: Workspace,
+}
+
+impl Quantizer {
+    /// Builds codebook and rotation.
+    pub fn new(mut spec: Spec) -> Result<Self> {
+        let Spec {
+            dim,
+            bits,
+            block,
+            seed,
+            ..
+        } = spec;
+        if dim == 0 {
+            return Err(Error::invalid("dim is 0, expected at least 1"));
+        }
+        if block.is_some() && spec.method != "blockquant" {
+            return Err(Error::invalid(format!(
+                "block is not an option of {}",
+                spec.method
+            )));
+        }
+        let method: Box<dyn Method> = match spec.method.as_str() {
+            "blockquant" => {
+                let method = BlockQuant::new(dim, bits, block)?;
+                spec.block = Some(method.block());
+                Box::new(method)
+            }
+            "eden" => Box::new(Eden::new(dim, bits)?),
+            "turboquant/mse" => Box::new(TurboMse::new(dim, bits)?),
+            "turboquant/prod" => Box::new(TurboProd::new(dim, bits, seed)?),
+            "rabitq" => Box::new(RaBitQ::new(dim, bits)?),
+            other => {
+                return Err(Error::invalid(format!(
+                    "unknown method {other:?}, expected blockquant, eden, turboquant/mse, turboquant/prod or rabitq"
+                )));
+            }
+        };
+        let scale = choose_scale(&*method, spec.scale.as_deref())?;
+        let rotation = Rotation::new(spec.rotation, dim, seed)?;
+        Ok(Self {
+            spec,
+            scale,
+            rotation,
+            method,
+        })
+    }
+
+    /// What it was built from, with the default block filled in.
+    pub fn spec(&self) -> &Spec {
+        &self.spec
+    }
+
+    /// The scale rule.
+    pub fn scale(&self) -> ScaleRule {
+        self.scale
+    }
+
+    /// The method.
+    pub fn method(&self) -> &dyn Method {
+        &*self.method
+    }
+
+    /// The rotation.
+    pub fn rotation(&self) -> &Rotation {
+        &self.rotation
+    }
+
+    /// Rows that go through each step together.
+    fn batch(&self) -> usize {
+        let residual = if self.method.has_residual_norm() {
+            dense::BATCH
+        } else {
+            1
+        };
+        self.rotation.batch().max(residual)
+    }
+}
+
+fn choose_scale(method: &dyn Method, name: Option<&str>) -> Result<ScaleRule> {
+    let allowed = method.scales();
+    match name {
+        None => Ok(allowed.first().copied().unwrap_or(ScaleRule::None)),
+        Some(name) => allowed
+            .iter()
+            .copied()
+            .find(|rule| rule.name() == name)
+            .ok_or_else(|| {
+                let names: Vec<_> = allowed.iter().map(|rule| rule.name()).collect();
+                Error::invalid(match names.as_slice() {
+                    [] => format!(
+                        "{} has a fixed scale, scale={name:?} is not an option",
+                        method.name()
+                    ),
+                    _ => format!(
+                        "scale={name:?} for {}, expected {}",
+                        method.name(),
+                        names.join(", ")
+                    ),
+                })
+            }),
+    }
+}
+
+fn check_dim(found: usize, expected: usize) -> Result<()> {
+    if found != expected {
+        return Err(Error::invalid(format!(
+            "rows have {found} columns, expected dim={expected}"
+        )));
+    }
+    Ok(())
+}
