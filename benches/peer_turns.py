@@ -1,0 +1,77 @@
+"""Taking turns: two codecs timed so that whatever slows the machine slows both.
+
+A turn makes the side ready, warms it up by a call, and then times calls for about TURN seconds,
+each with the allocation of its results. The sides alternate: ours, theirs, ours, …
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from statistics import median
+
+from peer_adapters import Codec, Rows
+
+TURN = 0.1
+"""Seconds."""
+FEWEST_ROWS = 64
+"""Of a batch, however slow the codec."""
+
+
+@dataclass(frozen=True)
+class Side:
+    """One side of a comparison: what is timed, and what makes ready for it."""
+
+    run: Callable[[], object]
+    ready: Callable[[], object]
+    rows: int
+
+    def turn(self, calls: int) -> float:
+        """µs a row."""
+        self.ready()
+        self.run()
+        start = time.perf_counter()
+        for _ in range(calls):
+            self.run()
+        return (time.perf_counter() - start) / (calls * self.rows) * 1e6
+
+    def calls(self) -> int:
+        """How many fill a turn."""
+        return max(1, round(TURN / (self.turn(1) * self.rows * 1e-6)))
+
+
+@dataclass(frozen=True)
+class Speed:
+    """µs a row of both sides, turn by turn."""
+
+    ours: Sequence[float]
+    theirs: Sequence[float]
+
+    @property
+    def ratio(self) -> float:
+        return median(self.theirs) / median(self.ours)
+
+    def cells(self) -> list[str]:
+        each = [theirs / ours for ours, theirs in zip(self.ours, self.theirs, strict=True)]
+        times = [f"{median(turns):.1f}" for turns in (self.ours, self.theirs)]
+        return [*times, f"{self.ratio:.2f}", f"{min(each):.2f}–{max(each):.2f}"]
+
+
+def interleave(ours: Side, theirs: Side, repetitions: int) -> Speed:
+    counts = ours.calls(), theirs.calls()
+    turns = [(ours.turn(counts[0]), theirs.turn(counts[1])) for _ in range(repetitions)]
+    return Speed(*zip(*turns, strict=True))
+
+
+def side(codec: Codec, x: Rows, decode: bool) -> Side:
+    if not decode:
+        return Side(lambda: codec.encode(x), codec.renew, len(x))
+    codes = codec.encode(x)
+    return Side(lambda: codec.decode(codes), codec.renew, len(x))
+
+
+def affordable(codecs: Sequence[Codec], x: Rows, decode: bool) -> Rows:
+    """As many of the rows as the slowest codec finishes in half a turn."""
+    slowest = max(side(codec, x[:FEWEST_ROWS], decode).turn(1) for codec in codecs)
+    return x[: max(FEWEST_ROWS, int(TURN / 2 / (slowest * 1e-6)))]
