@@ -53,11 +53,18 @@ fn in_registers<S: Simd, const B: usize>(s: S, u: &[f32], levels: &Levels, index
     } => store_index);
 }
 
+/// More levels: the first tables in one or two registers, the others gathered.
 #[inline(always)]
 fn in_memory<S: Simd>(s: S, x: S::F, levels: &Levels) -> S::I {
     let mut j = s.splat_int(0);
     for table in &levels.steps {
-        j = step(s, j, x, s.gather(table, j));
+        let first = s.load(register(table, 0));
+        let cut = match table.len() {
+            8 => s.look_up(first, j),
+            16 => s.look_up_pair(first, s.load(register(table, 1)), j),
+            _ => s.gather(table, j),
+        };
+        j = step(s, j, x, cut);
     }
     j
 }

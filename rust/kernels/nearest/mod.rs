@@ -17,7 +17,10 @@
 //! * A block outside the grid, or in a cell that nothing bounds, goes against all groups.
 
 mod scalar;
+mod screen;
 mod vector;
+
+use screen::Screen;
 
 use super::{kernel, simd::WIDTH, vector_kernel};
 
@@ -188,6 +191,7 @@ pub struct Plan {
     /// 0, 1, …: the list of all groups.
     every: Vec<u16>,
     grid: Option<Grid>,
+    screen: Option<Screen>,
 }
 
 impl Plan {
@@ -218,6 +222,7 @@ impl Plan {
         }
         let every = (0..).take(all.len()).collect();
         Self {
+            screen: Screen::new(&words),
             words,
             all,
             every,

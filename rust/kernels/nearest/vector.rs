@@ -1,5 +1,6 @@
 //! The grid search, eight blocks' cells at a time, then block by block.
 
+use super::screen::{self, Screen};
 use super::{EVERY, Grid, Groups, Line, Lists, Plan, Words, scalar};
 use crate::kernels::simd::{Simd, WIDTH};
 
@@ -37,6 +38,7 @@ fn fixed<S: Simd, const P: usize>(
     let search = Search::<S, P> { s, all: &plan.all };
     let mut x = [[0f32; TILE]; P];
     let mut values = [EVERY; TILE + AHEAD];
+    let mut sums = [[[s.splat_pair(0); 2]; screen::MOST]; WIDTH];
     for (place, out) in index.chunks_mut(TILE).enumerate() {
         for (j, lanes) in x.iter_mut().enumerate() {
             // Lanes beyond the last block hold what stands there: they are not looked at.
@@ -47,6 +49,12 @@ fn fixed<S: Simd, const P: usize>(
             }
         }
         let Some(grid) = grid.filter(|grid| search.values(&x, grid, &mut values)) else {
+            if let Some(screen) = &plan.screen {
+                for (eight, out) in out.chunks_mut(WIDTH).enumerate() {
+                    search.screened(screen, &x, eight, &mut sums, out);
+                }
+                continue;
+            }
             // No grid, or some block lies beyond what it was proved for.
             for (i, slot) in out.iter_mut().enumerate() {
                 *slot = search.list(&search.broadcast(&x, i), &plan.every);
@@ -137,6 +145,44 @@ impl<S: Simd, const P: usize> Search<'_, S, P> {
         block
     }
 
+    /// The winners of eight blocks of a tile by [`Screen`].
+    #[inline(always)]
+    fn screened(
+        &self,
+        screen: &Screen,
+        x: &[[f32; TILE]; P],
+        eight: usize,
+        sums: &mut [screen::Sums<S>; WIDTH],
+        out: &mut [u16],
+    ) {
+        let s = self.s;
+        let mut lanes = [s.splat(0.0); P];
+        for (lanes, x) in lanes.iter_mut().zip(x) {
+            *lanes = s.load(&x.as_chunks::<WIDTH>().0[eight]);
+        }
+        let small = screen.prepare(s, &lanes);
+        // Step by step for eight blocks, so that no step waits for the end of a block's long chain.
+        let mut most = [s.splat_pair(0); WIDTH];
+        for (i, (sums, most)) in sums.iter_mut().zip(&mut most).enumerate() {
+            *most = screen.sums::<S, P>(s, &small, i, sums);
+        }
+        let mut candidates = [0; WIDTH];
+        for (i, groups) in candidates.iter_mut().enumerate() {
+            *groups = screen.groups(s, &small, i, &sums[i], most[i]);
+        }
+        for (i, (slot, mut groups)) in out.iter_mut().zip(candidates).enumerate() {
+            let block = self.broadcast(x, eight * WIDTH + i);
+            let mut best = s.splat(f32::NEG_INFINITY);
+            let mut winner = s.splat_int(0);
+            while groups != 0 {
+                let group = groups.trailing_zeros() as u16;
+                groups &= groups - 1;
+                (best, winner) = self.better(&block, group, best, winner);
+            }
+            *slot = self.first(best, winner);
+        }
+    }
+
     /// The lines of a group, and the scores of its words.
     #[inline(always)]
     fn scores<'g>(
@@ -189,6 +235,13 @@ impl<S: Simd, const P: usize> Search<'_, S, P> {
         for &group in rest {
             (best, winner) = self.better(block, group, best, winner);
         }
+        self.first(best, winner)
+    }
+
+    /// The index of the greatest score, the lowest of equals, from the greatest in each lane and their groups.
+    #[inline(always)]
+    fn first(&self, best: S::F, winner: S::I) -> u16 {
+        let s = self.s;
         let lanes = s.load_index(&[0, 1, 2, 3, 4, 5, 6, 7]);
         let eight = s.add_int(winner, winner);
         let eight = s.add_int(eight, eight);

@@ -2,7 +2,7 @@
 
 use std::arch::x86_64::*;
 
-use super::{Simd, WIDTH};
+use super::{PAIRS, Simd, WIDTH};
 use crate::isa::Avx2;
 
 /// Methods whose bodies are AVX2 intrinsics.
@@ -20,6 +20,7 @@ macro_rules! intrinsics {
 impl Simd for Avx2 {
     type F = __m256;
     type I = __m256i;
+    type P = __m256i;
 
     intrinsics! {
         fn splat(self, x: f32) -> __m256 { _mm256_set1_ps(x) }
@@ -34,6 +35,9 @@ impl Simd for Avx2 {
         fn min(self, a: __m256, b: __m256) -> __m256 { _mm256_min_ps(a, b) }
         fn abs(self, a: __m256) -> __m256 { _mm256_andnot_ps(_mm256_set1_ps(-0.0), a) }
         fn floor(self, a: __m256) -> __m256 { _mm256_floor_ps(a) }
+        fn nearest(self, a: __m256) -> __m256 {
+            _mm256_round_ps::<{ _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC }>(a)
+        }
         fn above(self, a: __m256, b: __m256) -> __m256i {
             _mm256_castps_si256(_mm256_cmp_ps::<_CMP_GT_OQ>(a, b))
         }
@@ -96,6 +100,7 @@ impl Simd for Avx2 {
         }
         fn add_int(self, a: __m256i, b: __m256i) -> __m256i { _mm256_add_epi32(a, b) }
         fn sub_int(self, a: __m256i, b: __m256i) -> __m256i { _mm256_sub_epi32(a, b) }
+        fn shift_byte(self, a: __m256i) -> __m256i { _mm256_slli_epi32::<8>(a) }
         fn and(self, a: __m256i, b: __m256i) -> __m256i { _mm256_and_si256(a, b) }
         fn select_int(self, mask: __m256i, a: __m256i, b: __m256i) -> __m256i {
             _mm256_blendv_epi8(b, a, mask)
@@ -119,6 +124,27 @@ impl Simd for Avx2 {
             let x = _mm256_blendv_epi8(_mm256_set1_epi32(0xffff), x, equal);
             let pair = _mm_packus_epi32(_mm256_castsi256_si128(x), _mm256_extracti128_si256::<1>(x));
             _mm_extract_epi16::<0>(_mm_minpos_epu16(pair)) as u32
+        }
+
+        fn splat_pair(self, x: i16) -> __m256i { _mm256_set1_epi16(x) }
+        fn load_pairs(self, from: &[i16; PAIRS]) -> __m256i {
+            _mm256_loadu_si256(from.as_ptr().cast())
+        }
+        fn add_pairs(self, a: __m256i, b: __m256i) -> __m256i { _mm256_add_epi16(a, b) }
+        fn max_pairs(self, a: __m256i, b: __m256i) -> __m256i { _mm256_max_epi16(a, b) }
+        fn multiply_bytes(self, a: &[u8; 2 * PAIRS], q: __m256i) -> __m256i {
+            _mm256_maddubs_epi16(_mm256_loadu_si256(a.as_ptr().cast()), q)
+        }
+        fn maximum_pair(self, a: __m256i) -> i16 {
+            let most = _mm_max_epi16(_mm256_castsi256_si128(a), _mm256_extracti128_si256::<1>(a));
+            // Unsigned and upside down, for there is an instruction for the least.
+            let most = _mm_xor_si128(most, _mm_set1_epi16(0x7fff));
+            _mm_extract_epi16::<0>(_mm_minpos_epu16(most)) as i16 ^ 0x7fff
+        }
+        fn any_above(self, a: __m256i, b: __m256i, limit: __m256i) -> u32 {
+            let (a, b) = (_mm256_cmpgt_epi16(a, limit), _mm256_cmpgt_epi16(b, limit));
+            let none = _mm256_cmpeq_epi64(_mm256_packs_epi16(a, b), _mm256_setzero_si256());
+            _mm256_movemask_pd(_mm256_castsi256_pd(none)) as u32 ^ 0xf
         }
     }
 }

@@ -13,12 +13,17 @@ mod neon;
 /// Lanes of a vector.
 pub const WIDTH: usize = 8;
 
+/// 16-bit lanes of a vector.
+pub const PAIRS: usize = 16;
+
 /// The operations; `self` is a token that proves the instruction set.
 pub trait Simd: Copy {
     /// Eight float32.
     type F: Copy;
     /// Eight 32-bit integers, or masks (all bits of a lane alike).
     type I: Copy;
+    /// Sixteen 16-bit integers.
+    type P: Copy;
 
     /// The same value in all lanes.
     fn splat(self, x: f32) -> Self::F;
@@ -44,6 +49,8 @@ pub trait Simd: Copy {
     fn abs(self, a: Self::F) -> Self::F;
     /// The largest whole number not above a.
     fn floor(self, a: Self::F) -> Self::F;
+    /// The nearest whole number, of two the even one.
+    fn nearest(self, a: Self::F) -> Self::F;
     /// Mask of a > b.
     fn above(self, a: Self::F, b: Self::F) -> Self::I;
     /// a where the mask is set, else b.
@@ -75,6 +82,8 @@ pub trait Simd: Copy {
     fn add_int(self, a: Self::I, b: Self::I) -> Self::I;
     /// a − b, wrapping.
     fn sub_int(self, a: Self::I, b: Self::I) -> Self::I;
+    /// Each lane times 256.
+    fn shift_byte(self, a: Self::I) -> Self::I;
     /// The bits of both.
     fn and(self, a: Self::I, b: Self::I) -> Self::I;
     /// a where the mask is set, else b.
@@ -97,4 +106,19 @@ pub trait Simd: Copy {
     fn first_equal(self, a: Self::F, b: Self::F) -> usize;
     /// The least of the integers of 0 to 65535 in the lanes in which a equals b; 65535 if there are none.
     fn least_where_equal(self, a: Self::F, b: Self::F, x: Self::I) -> u32;
+
+    /// The same integer in all sixteen lanes.
+    fn splat_pair(self, x: i16) -> Self::P;
+    /// Reads sixteen integers.
+    fn load_pairs(self, from: &[i16; PAIRS]) -> Self::P;
+    /// a + b, wrapping.
+    fn add_pairs(self, a: Self::P, b: Self::P) -> Self::P;
+    /// The greater.
+    fn max_pairs(self, a: Self::P, b: Self::P) -> Self::P;
+    /// a₀q₀ + a₁q₁ for the two bytes of each lane: a from 0 to 127, q from −128 to 127.
+    fn multiply_bytes(self, a: &[u8; 2 * PAIRS], q: Self::P) -> Self::P;
+    /// The greatest of the sixteen.
+    fn maximum_pair(self, a: Self::P) -> i16;
+    /// Four bits, from the lowest: whether any of lanes 0 to 7 of a, 0 to 7 of b, 8 to 15 of a, 8 to 15 of b is above the limit.
+    fn any_above(self, a: Self::P, b: Self::P, limit: Self::P) -> u32;
 }

@@ -2,12 +2,14 @@
 
 use std::arch::aarch64::*;
 
-use super::{Simd, WIDTH};
+use super::{PAIRS, Simd, WIDTH};
 use crate::isa::Neon;
 
 /// Lanes 0 to 3 and 4 to 7.
 type Floats = (float32x4_t, float32x4_t);
 type Ints = (int32x4_t, int32x4_t);
+/// Lanes 0 to 7 and 8 to 15.
+type Pairs = (int16x8_t, int16x8_t);
 
 /// Methods whose bodies are NEON intrinsics.
 macro_rules! intrinsics {
@@ -36,6 +38,7 @@ macro_rules! both {
 impl Simd for Neon {
     type F = Floats;
     type I = Ints;
+    type P = Pairs;
 
     intrinsics! {
         fn splat(self, x: f32) -> Floats { (vdupq_n_f32(x), vdupq_n_f32(x)) }
@@ -55,6 +58,7 @@ impl Simd for Neon {
         fn min(self, a: Floats, b: Floats) -> Floats { both!(vminnmq_f32(a, b)) }
         fn abs(self, a: Floats) -> Floats { both!(vabsq_f32(a)) }
         fn floor(self, a: Floats) -> Floats { both!(vrndmq_f32(a)) }
+        fn nearest(self, a: Floats) -> Floats { both!(vrndnq_f32(a)) }
         fn above(self, a: Floats, b: Floats) -> Ints {
             let mask = both!(vcgtq_f32(a, b));
             both!(vreinterpretq_s32_u32(mask))
@@ -121,6 +125,7 @@ impl Simd for Neon {
         }
         fn add_int(self, a: Ints, b: Ints) -> Ints { both!(vaddq_s32(a, b)) }
         fn sub_int(self, a: Ints, b: Ints) -> Ints { both!(vsubq_s32(a, b)) }
+        fn shift_byte(self, a: Ints) -> Ints { both!(vshlq_n_s32::<8>(a)) }
         fn and(self, a: Ints, b: Ints) -> Ints { both!(vandq_s32(a, b)) }
         fn select_int(self, mask: Ints, a: Ints, b: Ints) -> Ints {
             let mask = both!(vreinterpretq_u32_s32(mask));
@@ -151,6 +156,26 @@ impl Simd for Neon {
             let none = vdupq_n_s32(0xffff);
             let least = vminq_s32(vbslq_s32(equal.0, x.0, none), vbslq_s32(equal.1, x.1, none));
             vminvq_s32(least) as u32
+        }
+
+        fn splat_pair(self, x: i16) -> Pairs { (vdupq_n_s16(x), vdupq_n_s16(x)) }
+        fn load_pairs(self, from: &[i16; PAIRS]) -> Pairs {
+            (vld1q_s16(from.as_ptr()), vld1q_s16(from[8..].as_ptr()))
+        }
+        fn add_pairs(self, a: Pairs, b: Pairs) -> Pairs { both!(vaddq_s16(a, b)) }
+        fn max_pairs(self, a: Pairs, b: Pairs) -> Pairs { both!(vmaxq_s16(a, b)) }
+        fn multiply_bytes(self, a: &[u8; 2 * PAIRS], q: Pairs) -> Pairs {
+            let half = |a: *const u8, q: int16x8_t| {
+                let (a, q) = (vld1q_s8(a.cast()), vreinterpretq_s8_s16(q));
+                let low = vmull_s8(vget_low_s8(a), vget_low_s8(q));
+                vpaddq_s16(low, vmull_high_s8(a, q))
+            };
+            (half(a.as_ptr(), q.0), half(a[16..].as_ptr(), q.1))
+        }
+        fn maximum_pair(self, a: Pairs) -> i16 { vmaxvq_s16(vmaxq_s16(a.0, a.1)) }
+        fn any_above(self, a: Pairs, b: Pairs, limit: Pairs) -> u32 {
+            let any = |x: int16x8_t| u32::from(vmaxvq_u16(vcgtq_s16(x, limit.0))) & 1;
+            any(a.0) | any(b.0) << 1 | any(a.1) << 2 | any(b.1) << 3
         }
     }
 }
