@@ -145,8 +145,8 @@ impl Screen {
         for (sums, words) in sums.iter_mut().zip(&self.words) {
             for (sum, words) in sums.iter_mut().zip(words) {
                 let mut r = s.add_pairs(centre, s.load_pairs(&words.base));
-                for pair in 0..const { P.div_ceil(2) } {
-                    r = s.add_pairs(r, s.multiply_bytes(&words.pairs[pair], q[pair]));
+                for (words, &q) in words.pairs.iter().zip(&q).take(const { P.div_ceil(2) }) {
+                    r = s.add_pairs(r, s.multiply_bytes(words, q));
                 }
                 most = s.max_pairs(most, r);
                 *sum = r;
