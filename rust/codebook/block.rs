@@ -24,11 +24,14 @@ use super::pruning::{in_groups, plan};
 use super::scalar::{Law, distortion, lloyd_max};
 use super::transport::{gaussian_quantiles, transport};
 use crate::error::{Error, Result};
-use crate::kernels::nearest::Plan;
+use crate::kernels::nearest::{Plan, Words};
 use crate::rng::SeedStream;
 
 const LABEL_CODEBOOK: u64 = 4;
 const LABEL_DISTORTION: u64 = 5;
+
+/// Rows of fewer coordinates have so few blocks that no grid is worth its construction.
+const FEWEST_FOR_A_GRID: usize = 32;
 
 /// The codebook of (d, p, w).
 #[derive(Debug)]
@@ -46,9 +49,15 @@ pub struct BlockCodebook {
 }
 
 impl BlockCodebook {
-    /// The words with the grid that the search for the nearest one needs; made at the first call.
+    /// The words with the grid that makes the search for the nearest one fast; made at the first call.
     pub fn plan(&self) -> &Plan {
-        self.plan.get_or_init(|| plan(&self.words, self.block))
+        self.plan.get_or_init(|| {
+            if self.dim < FEWEST_FOR_A_GRID {
+                Plan::new(Words::new(&self.words, self.block), None)
+            } else {
+                plan(&self.words, self.block)
+            }
+        })
     }
 
     /// Its own expected error E‖u − c(u)‖²/p under the exact law: exact for p = 1, else from 2²⁰ samples (relative standard error

@@ -294,7 +294,10 @@ fn to_codes(
     let packed = packed.as_array();
     Codes {
         row_bytes: packed.ncols(),
-        packed: packed.iter().copied().collect(),
+        packed: match packed.as_slice() {
+            Some(bytes) => bytes.to_vec(),
+            None => packed.iter().copied().collect(),
+        },
         scale: scale.as_array().to_vec(),
         norm: None,
         residual_norm: residual_norm.map(|values| values.as_array().to_vec()),

@@ -40,9 +40,12 @@ impl Simd for Neon {
     type I = Ints;
     type P = Pairs;
 
+    /// The language has no stable instruction for it here.
+    #[inline(always)]
+    fn prefetch(self, _from: &[f32; WIDTH]) {}
+
     intrinsics! {
         fn splat(self, x: f32) -> Floats { (vdupq_n_f32(x), vdupq_n_f32(x)) }
-        fn prefetch(self, _from: &[f32; WIDTH]) {}
         fn load(self, from: &[f32; WIDTH]) -> Floats {
             (vld1q_f32(from.as_ptr()), vld1q_f32(from[4..].as_ptr()))
         }
