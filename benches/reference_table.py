@@ -5,8 +5,10 @@
 
 Two figures a cell on unit rows x and unit queries y: nmse = E|x - x_hat|^2/|x|^2, and ip = d
 E[(<x_hat, y> - <x, y>)^2]
-over all pairs; means over rotation seeds. A deviation above 2 % is marked, and then the exit status
-is 1.
+over all pairs; means over rotation seeds. A deviation above 2 % is marked '!', and then the exit
+status is 1. The cells of rabitq at 2 and 3 bits are marked '<' instead where they are lower: the
+reference was not the optimum that METHODS.md asks for (at 2 bits the best uniform grid for Gaussian
+coordinates has 1/.8812 - 1 = .1348), and ours, which the tests compare with a full sweep, is.
 """
 
 import argparse
@@ -63,6 +65,8 @@ CELLS = [
     (4, "rabitq/unbiased", None, 0.0110, None),
 ]
 LIMIT = 2.0
+# Cells of the table that are no optimum: lower is right.
+NO_OPTIMUM = {(2, "rabitq/unbiased"), (3, "rabitq/unbiased")}
 
 # METHODS.md says "200 queries" of the 1,000. The figures of `mse` and `none` hold the squared bias
 # sin^4 * d * E<x, y>^2, which moves by 2 % with the choice; those of `unbiased` do not.
@@ -99,7 +103,7 @@ def main():
     marked, start = 0, time.perf_counter()
     print(
         f"{len(x)} rows, {len(y)} queries, d = {x.shape[1]}, "
-        f"mean of {options.seeds} rotation seeds; '!' is above {LIMIT:g} %"
+        f"mean of {options.seeds} rotation seeds; '!' is off by more than {LIMIT:g} %"
     )
     print(
         f"{'rotation':9} b {'method':20}  p"
@@ -118,9 +122,11 @@ def main():
             for got, reference in zip(np.mean(results, axis=0), wanted, strict=True):
                 if reference is not None:
                     deviation = 100 * (got / reference - 1)
-                    wrong = abs(deviation) > LIMIT
-                    marked += wrong
-                    line += f"  {got:8.5f} {reference:8g} {deviation:+6.2f}{'!' if wrong else ' '}"
+                    mark = "!" if abs(deviation) > LIMIT else " "
+                    if mark == "!" and deviation < 0 and (bits, name) in NO_OPTIMUM:
+                        mark = "<"
+                    marked += mark == "!"
+                    line += f"  {got:8.5f} {reference:8g} {deviation:+6.2f}{mark}"
             print(line.rstrip(), flush=True)
     print(f"{marked} figures deviate by more than {LIMIT:g} %; {time.perf_counter() - start:.0f} s")
     return int(marked > 0)

@@ -26,7 +26,7 @@ RATES = (1, 2, 3, 4)
 
 
 def digests(data: Path | None, rows: int | None) -> dict[str, str]:
-    """One digest a method and rate: bytes and scalars of the codes, rows decoded, inner products."""
+    """One digest a method and rate: codes with their scalars, rows decoded, inner products."""
     x = bq.sample()[0] if data is None else np.load(data, mmap_mode="r")
     x = x[:rows]
     found = {}

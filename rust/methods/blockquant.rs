@@ -35,7 +35,10 @@ struct Part(Arc<BlockCodebook>);
 
 impl Part {
     fn new(dim: usize, block: usize, width: u32) -> Result<Self> {
-        Ok(Self(block_codebook(dim, block, width)?))
+        let codebook = block_codebook(dim, block, width)?;
+        // Made here, so that the first row is encoded as fast as the others.
+        codebook.plan();
+        Ok(Self(codebook))
     }
 
     fn assign(&self, isa: Isa, u: &[f32], index: &mut [u16]) {
