@@ -40,10 +40,10 @@ fn codec(criterion: &mut Criterion) {
                 let codes = quantizer.encode(isa, &rows).expect("finite rows");
                 let mut back = vec![0f32; x.len()];
                 group.bench_function(BenchmarkId::new("encode", dim), |b| {
-                    b.iter(|| threads::run(|| quantizer.encode(isa, &rows)));
+                    b.iter(|| quantizer.encode(isa, &rows));
                 });
                 group.bench_function(BenchmarkId::new("decode", dim), |b| {
-                    b.iter(|| threads::run(|| quantizer.decode(isa, &codes, &mut back)));
+                    b.iter(|| quantizer.decode(isa, &codes, &mut back));
                 });
             }
             group.finish();

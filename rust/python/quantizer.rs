@@ -155,7 +155,7 @@ impl Quantizer {
         let (rows, dim) = (codes.len(), self.0.spec().dim);
         let mut out = vec![0f32; rows * dim];
         let isa = Isa::current()?;
-        py.detach(|| threads::run(|| self.0.decode(isa, &codes, &mut out)))?;
+        py.detach(|| self.0.decode(isa, &codes, &mut out))?;
         out.into_pyarray(py).reshape([rows, dim])
     }
 
@@ -250,7 +250,7 @@ impl Quantizer {
 
     fn encode_rows(&self, py: Python<'_>, rows: &dyn Rows) -> PyResult<Codes> {
         let isa = Isa::current()?;
-        Ok(py.detach(|| threads::run(|| self.0.encode(isa, rows)))?)
+        Ok(py.detach(|| self.0.encode(isa, rows))?)
     }
 
     fn each_row<'py>(

@@ -9,6 +9,7 @@ use crate::isa::Isa;
 use crate::kernels::convert;
 use crate::rows::Rows;
 use crate::scan::{self, Query};
+use crate::threads;
 
 impl Quantizer {
     /// Decodes every row into `out`, n × dim.
@@ -23,14 +24,20 @@ impl Quantizer {
             )));
         }
         let batch = self.batch();
-        out.par_chunks_mut(CHUNK * dim).enumerate().for_each_init(
-            Buffers::default,
-            |buffers, (chunk, out)| {
-                for (piece, out) in out.chunks_mut(batch * dim).enumerate() {
-                    self.decode_batch(isa, codes, chunk * CHUNK + piece * batch, out, buffers);
-                }
-            },
-        );
+        let work = |buffers: &mut Buffers, (chunk, out): (usize, &mut [f32])| {
+            for (piece, out) in out.chunks_mut(batch * dim).enumerate() {
+                self.decode_batch(isa, codes, chunk * CHUNK + piece * batch, out, buffers);
+            }
+        };
+        if codes.len() <= CHUNK {
+            // Too few rows to wake other threads for.
+            work(&mut Buffers::default(), (0, out));
+        } else {
+            threads::run(|| {
+                let pieces = out.par_chunks_mut(CHUNK * dim).enumerate();
+                pieces.for_each_init(Buffers::default, work);
+            });
+        }
         Ok(())
     }
 

@@ -11,6 +11,7 @@ use crate::isa::Isa;
 use crate::kernels::{convert, reduce};
 use crate::methods::ScaleRule;
 use crate::rows::Rows;
+use crate::threads;
 
 /// Where the codes of some rows go; arrays that are not stored are empty.
 struct Slots<'a> {
@@ -55,20 +56,28 @@ impl Quantizer {
             norm: &mut norm,
             residual: &mut residual,
         };
-        let errors: Vec<Result<()>> = slots
-            .pieces(CHUNK, row_bytes)
-            .into_par_iter()
-            .enumerate()
-            .map_init(Buffers::default, |buffers, (chunk, slots)| {
-                let batch = self.batch();
-                let mut first = chunk * CHUNK;
-                for slots in slots.pieces(batch, row_bytes) {
-                    self.encode_batch(isa, rows, first, slots, buffers)?;
-                    first += batch;
-                }
-                Ok(())
+        let work = |buffers: &mut Buffers, (chunk, slots): (usize, Slots<'_>)| {
+            let batch = self.batch();
+            let mut first = chunk * CHUNK;
+            for slots in slots.pieces(batch, row_bytes) {
+                self.encode_batch(isa, rows, first, slots, buffers)?;
+                first += batch;
+            }
+            Ok(())
+        };
+        let pieces = slots.pieces(CHUNK, row_bytes).into_iter().enumerate();
+        let errors: Vec<Result<()>> = if n <= CHUNK {
+            // Too few rows to wake other threads for.
+            pieces
+                .map(|piece| work(&mut Buffers::default(), piece))
+                .collect()
+        } else {
+            let pieces: Vec<_> = pieces.collect();
+            threads::run(|| {
+                let pieces = pieces.into_par_iter();
+                pieces.map_init(Buffers::default, work).collect()
             })
-            .collect();
+        };
         errors.into_iter().collect::<Result<()>>()?;
         Ok(Codes {
             row_bytes,
