@@ -7,6 +7,9 @@ use crate::kernels::simd::{Simd, WIDTH};
 #[inline(always)]
 pub fn pruned<S: Simd>(s: S, u: &[f32], plan: &Plan, index: &mut [u16]) {
     let grid = plan.grid.as_ref();
+    if grid.is_none() && plan.screen.is_none() {
+        return scalar::block(u, &plan.words, index);
+    }
     match plan.words.block {
         1 => fixed::<S, 1>(s, u, plan, grid, index),
         2 => fixed::<S, 2>(s, u, plan, grid, index),
@@ -48,14 +51,18 @@ fn fixed<S: Simd, const P: usize>(
                 None => lanes[..rest.len()].copy_from_slice(rest),
             }
         }
-        let Some(grid) = grid.filter(|grid| search.values(&x, grid, &mut values)) else {
+        let inside = match grid {
+            Some(grid) => search.values(&x, grid, &mut values),
+            None => false,
+        };
+        let Some(grid) = grid.filter(|_| inside) else {
             if let Some(screen) = &plan.screen {
                 for (eight, out) in out.chunks_mut(WIDTH).enumerate() {
                     search.screened(screen, &x, eight, &mut sums, out);
                 }
                 continue;
             }
-            // No grid, or some block lies beyond what it was proved for.
+            // Some block lies beyond what the grid was proved for.
             for (i, slot) in out.iter_mut().enumerate() {
                 *slot = search.list(&search.broadcast(&x, i), &plan.every);
             }
