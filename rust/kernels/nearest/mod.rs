@@ -12,11 +12,11 @@
 //! (`codebook/pruning.rs`), with the rounding of the scores included, so the winner is that of brute force to the bit, ties included.
 //! * *One group a cell* (K ≤ 256 in up to four dimensions; sizes in `codebook/pruning.rs`): no loop, and no branch that is mispredicted more often than a
 //!   block escapes its cell. About 40 instructions a block, 10 a coordinate at p = 4, where brute force at K = 256 takes 56; the cells of 64 blocks are found first
-//!   and their groups sent for, since both tables live in the second-level cache. At d = 1536, p = 4, K = 256: 2.2 µs a row, brute force 12.
-//! * *A list of groups a cell* (more codewords): p + 6 instructions a group; the length of the list is a branch mispredicted about once a block. p = 4, K = 4096:
-//!   nine groups of 512 on average, 11 µs a row, brute force 180; what bounds it is the lists, 0.7 MB.
+//!   and their groups sent for, since both tables live in the second-level cache. At d = 1536, p = 4, K = 256: 2.1 µs a row, brute force 12.
+//! * *A list of groups a cell* (more codewords): 2p + 6 instructions a group; the length of the list is a branch mispredicted about once a block. p = 4, K = 4096:
+//!   nine groups of 512 on average, 9.4 µs a row, brute force 190; bound by reading the lists, 0.7 MB, which are sent for a tile ahead (else 11 µs).
 //! * *No grid* (256 words in seven or eight dimensions, where half of the words would be candidates): the words are screened by small integers
-//!   (`screen.rs`). p = 8, K = 256: 7.2 µs a row, brute force 12.
+//!   (`screen.rs`). p = 8, K = 256: 6.1 µs a row, brute force 12.
 //! * A block outside the grid, or in a cell that nothing bounds, goes against all groups.
 
 mod scalar;
@@ -130,6 +130,13 @@ impl Groups {
             groups.push(words, eight);
         }
         groups
+    }
+
+    /// The groups, each in its L cache lines.
+    #[inline(always)]
+    fn as_chunks<const L: usize>(&self) -> &[[Line; L]] {
+        debug_assert_eq!(self.stride, L, "cache lines of a group");
+        self.lines.as_chunks().0
     }
 
     /// Number of groups.

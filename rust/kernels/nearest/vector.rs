@@ -1,7 +1,7 @@
 //! The grid search, eight blocks' cells at a time, then block by block.
 
 use super::screen::{self, Screen};
-use super::{EVERY, Grid, Groups, Line, Lists, Plan, Words, scalar};
+use super::{EVERY, Grid, Line, Lists, Plan, Words, scalar};
 use crate::kernels::simd::{Simd, WIDTH};
 
 #[inline(always)]
@@ -11,14 +11,14 @@ pub fn pruned<S: Simd>(s: S, u: &[f32], plan: &Plan, index: &mut [u16]) {
         return scalar::block(u, &plan.words, index);
     }
     match plan.words.block {
-        1 => fixed::<S, 1>(s, u, plan, grid, index),
-        2 => fixed::<S, 2>(s, u, plan, grid, index),
-        3 => fixed::<S, 3>(s, u, plan, grid, index),
-        4 => fixed::<S, 4>(s, u, plan, grid, index),
-        5 => fixed::<S, 5>(s, u, plan, grid, index),
-        6 => fixed::<S, 6>(s, u, plan, grid, index),
-        7 => fixed::<S, 7>(s, u, plan, grid, index),
-        8 => fixed::<S, 8>(s, u, plan, grid, index),
+        1 => fixed::<S, 1, 2>(s, u, plan, grid, index),
+        2 => fixed::<S, 2, 2>(s, u, plan, grid, index),
+        3 => fixed::<S, 3, 3>(s, u, plan, grid, index),
+        4 => fixed::<S, 4, 3>(s, u, plan, grid, index),
+        5 => fixed::<S, 5, 4>(s, u, plan, grid, index),
+        6 => fixed::<S, 6, 4>(s, u, plan, grid, index),
+        7 => fixed::<S, 7, 5>(s, u, plan, grid, index),
+        8 => fixed::<S, 8, 5>(s, u, plan, grid, index),
         _ => scalar::block(u, &plan.words, index),
     }
 }
@@ -28,8 +28,9 @@ const TILE: usize = 64;
 /// How far ahead.
 const AHEAD: usize = 8;
 
+/// P coordinates a block, L = ⌈(P + 2)/2⌉ cache lines a group.
 #[inline(always)]
-fn fixed<S: Simd, const P: usize>(
+fn fixed<S: Simd, const P: usize, const L: usize>(
     s: S,
     u: &[f32],
     plan: &Plan,
@@ -38,7 +39,10 @@ fn fixed<S: Simd, const P: usize>(
 ) {
     let blocks = index.len();
     assert_eq!(u.len(), P * blocks, "coordinates of the blocks");
-    let search = Search::<S, P> { s, all: &plan.all };
+    let search = Search::<S, P, L> {
+        s,
+        all: plan.all.as_chunks(),
+    };
     let mut x = [[0f32; TILE]; P];
     let mut values = [EVERY; TILE + AHEAD];
     let mut sums = [[[s.splat_pair(0); 2]; screen::MOST]; WIDTH];
@@ -70,38 +74,45 @@ fn fixed<S: Simd, const P: usize>(
         };
         match &grid.lists {
             Lists::One(groups) => {
+                let groups = groups.as_chunks();
                 for (i, slot) in out.iter_mut().enumerate() {
                     let block = search.broadcast(&x, i);
                     search.fetch(groups, values[i + AHEAD]);
                     *slot = match values[i] {
                         EVERY => search.list(&block, &plan.every),
-                        group => search.one(&block, groups, usize::from(group)),
+                        group => search.one(&block, &groups[usize::from(group)]),
                     };
                 }
             }
             Lists::Many { ends, groups } => {
-                for (i, slot) in out.iter_mut().enumerate() {
-                    let list = usize::from(values[i]);
+                let mut spans = [(0, 0); TILE];
+                for (span, &value) in spans.iter_mut().zip(&values).take(out.len()) {
+                    let list = usize::from(value);
                     let from = if list == 0 {
                         0
                     } else {
                         ends[list - 1] as usize
                     };
-                    let groups = &groups[from..ends[list] as usize];
-                    *slot = search.list(&search.broadcast(&x, i), groups);
+                    *span = (from, ends[list] as usize);
+                    if let Some(first) = groups.get(from) {
+                        s.prefetch(first);
+                    }
+                }
+                for (i, (slot, (from, to))) in out.iter_mut().zip(spans).enumerate() {
+                    *slot = search.list(&search.broadcast(&x, i), &groups[from..to]);
                 }
             }
         }
     }
 }
 
-/// The search among groups of words of P coordinates.
-struct Search<'a, S, const P: usize> {
+/// The search among groups of words of P coordinates, each in L cache lines.
+struct Search<'a, S, const P: usize, const L: usize> {
     s: S,
-    all: &'a Groups,
+    all: &'a [[Line; L]],
 }
 
-impl<S: Simd, const P: usize> Search<'_, S, P> {
+impl<S: Simd, const P: usize, const L: usize> Search<'_, S, P, L> {
     /// The values of the cells of a tile; false if a coordinate is beyond the grid's limit, or no number.
     #[inline(always)]
     fn values(&self, x: &[[f32; TILE]; P], grid: &Grid, values: &mut [u16; TILE + AHEAD]) -> bool {
@@ -132,12 +143,10 @@ impl<S: Simd, const P: usize> Search<'_, S, P> {
 
     /// Sends for a group that is searched soon.
     #[inline(always)]
-    fn fetch(&self, groups: &Groups, group: u16) {
-        let stride = const { (P + 2).div_ceil(2) };
-        let from = usize::from(group) * stride;
-        if let Some(lines) = groups.lines.get(from..from + stride) {
+    fn fetch(&self, groups: &[[Line; L]], group: u16) {
+        if let Some(lines) = groups.get(usize::from(group)) {
             for line in lines {
-                self.s.prefetch(&line.0[0]);
+                self.s.prefetch(line);
             }
         }
     }
@@ -180,9 +189,9 @@ impl<S: Simd, const P: usize> Search<'_, S, P> {
         for (i, (slot, mut groups)) in out.iter_mut().zip(candidates).enumerate() {
             let block = self.broadcast(x, eight * WIDTH + i);
             let mut best = s.splat(f32::NEG_INFINITY);
-            let mut winner = s.splat_int(0);
+            let mut winner = s.splat(0.0);
             while groups != 0 {
-                let group = groups.trailing_zeros() as u16;
+                let group = &self.all[groups.trailing_zeros() as usize];
                 groups &= groups - 1;
                 (best, winner) = self.better(&block, group, best, winner);
             }
@@ -190,71 +199,71 @@ impl<S: Simd, const P: usize> Search<'_, S, P> {
         }
     }
 
-    /// The lines of a group, and the scores of its words.
+    /// The scores of the words of a group.
     #[inline(always)]
-    fn scores<'g>(
-        &self,
-        block: &[S::F; P],
-        groups: &'g Groups,
-        group: usize,
-    ) -> (&'g [Line], S::F) {
-        let stride = const { (P + 2).div_ceil(2) };
-        let lines = &groups.lines[group * stride..][..stride];
-        let mut score = self.s.load(&lines[0].0[0]);
-        for (register, x) in (1..).zip(block) {
-            let c = self.s.load(&lines[register / 2].0[register % 2]);
-            score = self.s.fma(*x, c, score);
+    fn scores(&self, block: &[S::F; P], group: &[Line; L]) -> S::F {
+        let mut score = self.s.load(register(group, 0));
+        for (place, x) in (1..).zip(block) {
+            score = self.s.fma(*x, self.s.load(register(group, place)), score);
         }
-        (lines, score)
+        score
     }
 
     /// The winner of one group.
     #[inline(always)]
-    fn one(&self, block: &[S::F; P], groups: &Groups, group: usize) -> u16 {
-        let (lines, score) = self.scores(block, groups, group);
+    fn one(&self, block: &[S::F; P], group: &[Line; L]) -> u16 {
+        let score = self.scores(block, group);
         let lane = self.s.first_equal(score, self.s.maximum(score));
-        let register = const { P + 1 };
-        lines[register / 2].0[register % 2][lane % WIDTH] as u16
+        register(group, P + 1)[lane % WIDTH] as u16
     }
 
-    /// The greatest scores so far and their groups, after one more group.
+    /// The greatest scores so far and the numbers of their words, after one more group.
     #[inline(always)]
-    fn better(&self, block: &[S::F; P], group: u16, best: S::F, winner: S::I) -> (S::F, S::I) {
+    fn better(
+        &self,
+        block: &[S::F; P],
+        group: &[Line; L],
+        best: S::F,
+        winner: S::F,
+    ) -> (S::F, S::F) {
         let s = self.s;
-        let (_, score) = self.scores(block, self.all, usize::from(group));
-        let here = s.splat_int(i32::from(group));
+        let score = self.scores(block, group);
+        let numbers = s.load(register(group, P + 1));
         let better = s.above(score, best);
-        (s.max(score, best), s.select_int(better, here, winner))
+        (s.max(score, best), s.select(better, numbers, winner))
     }
 
     /// The winner of a list of groups of all words.
     #[inline(always)]
     fn list(&self, block: &[S::F; P], list: &[u16]) -> u16 {
-        let s = self.s;
-        let mut best = s.splat(f32::NEG_INFINITY);
-        let mut winner = s.splat_int(0);
+        let mut best = self.s.splat(f32::NEG_INFINITY);
+        let mut winner = self.s.splat(0.0);
         let (pairs, rest) = list.as_chunks::<2>();
         for pair in pairs {
             for &group in pair {
+                let group = &self.all[usize::from(group)];
                 (best, winner) = self.better(block, group, best, winner);
             }
         }
         for &group in rest {
+            let group = &self.all[usize::from(group)];
             (best, winner) = self.better(block, group, best, winner);
         }
         self.first(best, winner)
     }
 
-    /// The index of the greatest score, the lowest of equals, from the greatest in each lane and their groups.
+    /// The lowest number among the greatest scores.
     #[inline(always)]
-    fn first(&self, best: S::F, winner: S::I) -> u16 {
+    fn first(&self, best: S::F, winner: S::F) -> u16 {
         let s = self.s;
-        let lanes = s.load_index(&[0, 1, 2, 3, 4, 5, 6, 7]);
-        let eight = s.add_int(winner, winner);
-        let eight = s.add_int(eight, eight);
-        let index = s.add_int(s.add_int(eight, eight), lanes);
-        s.least_where_equal(best, s.maximum(best), index) as u16
+        s.least_where_equal(best, s.maximum(best), s.to_int(winner)) as u16
     }
+}
+
+/// Register `place` of a group.
+#[inline(always)]
+fn register<const L: usize>(group: &[Line; L], place: usize) -> &[f32; WIDTH] {
+    &group[place / 2].0[place % 2]
 }
 
 /// The rows of a table that eight indexes name, or part `$part` of `$parts` of each.

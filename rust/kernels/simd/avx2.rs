@@ -22,9 +22,14 @@ impl Simd for Avx2 {
     type I = __m256i;
     type P = __m256i;
 
+    #[inline(always)]
+    fn prefetch<T>(self, from: &T) {
+        // SAFETY: `self` is proof of AVX2, which has the instruction; it reads nothing.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(std::ptr::from_ref(from).cast()) }
+    }
+
     intrinsics! {
         fn splat(self, x: f32) -> __m256 { _mm256_set1_ps(x) }
-        fn prefetch(self, from: &[f32; WIDTH]) { _mm_prefetch::<_MM_HINT_T0>(from.as_ptr().cast()) }
         fn load(self, from: &[f32; WIDTH]) -> __m256 { _mm256_loadu_ps(from.as_ptr()) }
         fn store(self, x: __m256, to: &mut [f32; WIDTH]) { _mm256_storeu_ps(to.as_mut_ptr(), x) }
         fn add(self, a: __m256, b: __m256) -> __m256 { _mm256_add_ps(a, b) }

@@ -28,7 +28,7 @@ pub trait Simd: Copy {
     /// The same value in all lanes.
     fn splat(self, x: f32) -> Self::F;
     /// Asks for the cache line of what is read soon, where the language has an instruction for it.
-    fn prefetch(self, from: &[f32; WIDTH]);
+    fn prefetch<T>(self, from: &T);
     /// Reads eight values.
     fn load(self, from: &[f32; WIDTH]) -> Self::F;
     /// Writes eight values.

@@ -42,7 +42,7 @@ impl Simd for Neon {
 
     /// The language has no stable instruction for it here.
     #[inline(always)]
-    fn prefetch(self, _from: &[f32; WIDTH]) {}
+    fn prefetch<T>(self, _from: &T) {}
 
     intrinsics! {
         fn splat(self, x: f32) -> Floats { (vdupq_n_f32(x), vdupq_n_f32(x)) }
