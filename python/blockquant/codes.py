@@ -29,6 +29,13 @@ class Codes:
     made_by : str
         What the codes belong to; decoding with another quantizer is an error.
 
+    Raises
+    ------
+    TypeError
+        If an array has another type or number of dimensions.
+    ValueError
+        If the arrays differ in their number of rows.
+
     Examples
     --------
     >>> import blockquant as bq
@@ -50,6 +57,20 @@ class Codes:
         dim: int,
         made_by: str,
     ) -> None:
+        parts = (
+            ("scale", scale, "float32", 1),
+            ("packed", packed, "uint8", 2),
+            ("norm", norm, "float32", 1),
+            ("residual_norm", residual_norm, "float32", 1),
+        )
+        for name, array, dtype, ndim in parts:
+            if array is None and name in ("norm", "residual_norm"):
+                continue
+            found = f"{getattr(array, 'dtype', type(array).__name__)} of shape {np.shape(array)}"
+            if not isinstance(array, np.ndarray) or array.dtype != dtype or array.ndim != ndim:
+                raise TypeError(f"{name} is {found}, expected {dtype} of {ndim} dimensions")
+            if len(array) != len(scale):
+                raise ValueError(f"{name} has {len(array)} rows, expected {len(scale)} as scale")
         self.packed = packed
         self.scale = scale
         self.norm = norm

@@ -125,3 +125,25 @@ def test_torch():
     check_values(tensor.half(), tensor.half().numpy())
     with pytest.raises((TypeError, ValueError)):
         Q.encode(tensor.int())
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "text"),
+    [
+        ({"packed": np.zeros((3, 2), np.int32)}, TypeError, "packed is int32"),
+        ({"packed": np.zeros((2, 2), np.uint8)}, ValueError, "packed has 2 rows, expected 3"),
+        ({"packed": None}, TypeError, "packed is NoneType"),
+        ({"scale": np.ones(3)}, TypeError, "scale is float64"),
+        ({"norm": np.ones((3, 1), np.float32)}, TypeError, r"norm is float32 of shape \(3, 1\)"),
+        ({"residual_norm": np.ones(1, np.float32)}, ValueError, "residual_norm has 1 rows"),
+    ],
+)
+def test_arrays_that_are_no_codes_are_named(change, error, text):
+    arrays = {
+        "packed": np.zeros((3, 2), np.uint8),
+        "scale": np.ones(3, np.float32),
+        "norm": None,
+        "residual_norm": None,
+    }
+    with pytest.raises(error, match=text):
+        bq.Codes(**(arrays | change), dim=8, made_by="")
