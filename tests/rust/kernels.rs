@@ -231,8 +231,8 @@ proptest! {
 
     #[test]
     fn nearest_block_equals_brute_force_on_real_codebooks(
-        shape in prop_oneof![Just((1, 6)), Just((1, 10)), Just((2, 3)), Just((2, 5)), Just((2, 8)), Just((2, 11)), Just((3, 6)), Just((3, 9)), Just((4, 7)),
-            Just((4, 8)), Just((4, 9)), Just((5, 8)), Just((7, 8)), Just((8, 7)), Just((8, 8))],
+        shape in prop_oneof![Just((1, 6)), Just((1, 10)), Just((2, 3)), Just((2, 5)), Just((2, 8)), Just((2, 10)), Just((3, 6)), Just((3, 9)), Just((4, 7)),
+            Just((4, 8)), Just((4, 10)), Just((5, 8)), Just((7, 8)), Just((8, 7)), Just((8, 8))],
         blocks in 1usize..200, seed in any::<u64>(), spread in 0.01f64..2.0,
     ) {
         let (block, width) = shape;
