@@ -15,8 +15,7 @@ pub fn forward<S: Simd>(s: S, runs: Option<Runs<'_>>, factors: &[f32], x: &mut [
         return scalar::forward(runs, factors, x);
     }
     check(runs, factors, x);
-    let (x, _) = x.as_chunks_mut::<WIDTH>();
-    let (factors, _) = factors.as_chunks::<WIDTH>();
+    let (x, factors) = (blocks_mut(x), blocks(factors));
     match runs {
         None => first(s, x, Times(Here, factors)),
         Some(runs) => first(s, x, Times(There::new(runs), factors)),
@@ -31,8 +30,7 @@ pub fn backward<S: Simd>(s: S, runs: Option<Runs<'_>>, factors: &[f32], x: &mut 
         return scalar::backward(runs, factors, x);
     }
     check(runs, factors, x);
-    let (x, _) = x.as_chunks_mut::<WIDTH>();
-    let (factors, _) = factors.as_chunks::<WIDTH>();
+    let (x, factors) = (blocks_mut(x), blocks(factors));
     match runs {
         None => first(s, x, Here),
         Some(runs) => first(s, x, There::new(runs)),
@@ -40,27 +38,42 @@ pub fn backward<S: Simd>(s: S, runs: Option<Runs<'_>>, factors: &[f32], x: &mut 
     rest(s, x, Some(factors));
 }
 
-/// What the first pass reads as register i.
-trait Source<S: Simd>: Copy {
-    fn register(self, s: S, x: &[Register], i: usize) -> S::F;
+fn blocks(x: &[f32]) -> &[Block] {
+    x.as_chunks::<WIDTH>().0.as_chunks().0
 }
 
-/// Register i of the window itself.
+fn blocks_mut(x: &mut [f32]) -> &mut [Block] {
+    x.as_chunks_mut::<WIDTH>().0.as_chunks_mut().0
+}
+
+/// Eight registers that go through a pass together: whole blocks are checked once instead of every register.
+type Block = [Register; 8];
+
+/// What the first pass reads as block b, where `x` stands now.
+trait Source<S: Simd>: Copy {
+    fn block(self, s: S, x: &Block, b: usize) -> [S::F; 8];
+}
+
+/// The window itself.
 #[derive(Clone, Copy)]
 struct Here;
 
 impl<S: Simd> Source<S> for Here {
     #[inline(always)]
-    fn register(self, s: S, x: &[Register], i: usize) -> S::F {
-        s.load(&x[i])
+    fn block(self, s: S, x: &Block, _b: usize) -> [S::F; 8] {
+        let mut v = [s.splat(0.0); 8];
+        for (value, x) in v.iter_mut().zip(x) {
+            *value = s.load(x);
+        }
+        v
     }
 }
 
-/// A run from elsewhere.
+/// Runs from elsewhere.
 #[derive(Clone, Copy)]
 struct There<'a> {
     values: &'a [Register],
-    order: &'a [u32],
+    order: &'a [[u32; 8]],
 }
 
 impl<'a> There<'a> {
@@ -68,49 +81,54 @@ impl<'a> There<'a> {
     fn new(runs: Runs<'a>) -> Self {
         Self {
             values: runs.values.as_chunks::<RUN>().0,
-            order: runs.order,
+            order: runs.order.as_chunks().0,
         }
     }
 }
 
 impl<S: Simd> Source<S> for There<'_> {
     #[inline(always)]
-    fn register(self, s: S, _x: &[Register], i: usize) -> S::F {
-        s.load(&self.values[self.order[i] as usize])
+    fn block(self, s: S, _x: &Block, b: usize) -> [S::F; 8] {
+        let mut v = [s.splat(0.0); 8];
+        for (value, &run) in v.iter_mut().zip(&self.order[b]) {
+            *value = s.load(&self.values[run as usize]);
+        }
+        v
     }
 }
 
 /// A source times the factors.
 #[derive(Clone, Copy)]
-struct Times<'a, T>(T, &'a [Register]);
+struct Times<'a, T>(T, &'a [Block]);
 
 impl<S: Simd, T: Source<S>> Source<S> for Times<'_, T> {
     #[inline(always)]
-    fn register(self, s: S, x: &[Register], i: usize) -> S::F {
-        s.mul(self.0.register(s, x, i), s.load(&self.1[i]))
+    fn block(self, s: S, x: &Block, b: usize) -> [S::F; 8] {
+        let mut v = self.0.block(s, x, b);
+        for (value, factor) in v.iter_mut().zip(&self.1[b]) {
+            *value = s.mul(*value, s.load(factor));
+        }
+        v
     }
 }
 
-/// Strides 1 to 32, eight registers at a time.
+/// Strides 1 to 32, a block at a time.
 #[inline(always)]
-fn first<S: Simd>(s: S, x: &mut [Register], source: impl Source<S>) {
+fn first<S: Simd>(s: S, x: &mut [Block], source: impl Source<S>) {
     let signs = [
         s.load(&[1.0, -1.0, 1.0, -1.0, 1.0, -1.0, 1.0, -1.0]),
         s.load(&[1.0, 1.0, -1.0, -1.0, 1.0, 1.0, -1.0, -1.0]),
         s.load(&[1.0, 1.0, 1.0, 1.0, -1.0, -1.0, -1.0, -1.0]),
     ];
-    for from in (0..x.len()).step_by(8) {
-        let mut v = [s.splat(0.0); 8];
-        for (i, value) in v.iter_mut().enumerate() {
-            *value = source.register(s, x, from + i);
-        }
+    for (b, x) in x.iter_mut().enumerate() {
+        let mut v = source.block(s, x, b);
         for value in &mut v {
             *value = s.fma(*value, signs[0], s.swap1(*value));
             *value = s.fma(*value, signs[1], s.swap2(*value));
             *value = s.fma(*value, signs[2], s.swap4(*value));
         }
         butterflies(s, &mut v);
-        for (to, value) in x[from..from + 8].iter_mut().zip(v) {
+        for (to, value) in x.iter_mut().zip(v) {
             s.store(value, to);
         }
     }
@@ -118,55 +136,41 @@ fn first<S: Simd>(s: S, x: &mut [Register], source: impl Source<S>) {
 
 /// The strides from 64 on, in as few passes as eight registers allow; the last multiplies by the factors, if there are any.
 #[inline(always)]
-fn rest<S: Simd>(s: S, x: &mut [Register], factors: Option<&[Register]>) {
-    let mut stride = 8;
+fn rest<S: Simd>(s: S, x: &mut [Block], factors: Option<&[Block]>) {
+    let mut stride = 1;
     while stride < x.len() {
-        match (x.len() / stride, factors) {
-            (2, Some(factors)) => last::<S, 2>(s, x, stride, factors),
-            (4, Some(factors)) => last::<S, 4>(s, x, stride, factors),
-            (8, Some(factors)) => last::<S, 8>(s, x, stride, factors),
-            (2, None) => pass::<S, 2>(s, x, stride),
-            (4, None) => pass::<S, 4>(s, x, stride),
-            _ => pass::<S, 8>(s, x, stride),
+        match x.len() / stride {
+            2 => pass::<S, 2>(s, x, stride, factors),
+            4 => pass::<S, 4>(s, x, stride, factors),
+            8 => pass::<S, 8>(s, x, stride, factors),
+            _ => pass::<S, 8>(s, x, stride, None),
         }
         stride *= 8;
     }
 }
 
-/// log₂ M strides from `stride` registers on.
+/// log₂ M strides from `stride` blocks on, times the factors.
 #[inline(always)]
-fn pass<S: Simd, const M: usize>(s: S, x: &mut [Register], stride: usize) {
-    for piece in x.chunks_exact_mut(M * stride) {
-        for j in 0..stride {
-            let v = column::<S, M>(s, piece, stride, j);
-            for (i, value) in v.into_iter().enumerate() {
-                s.store(value, &mut piece[j + i * stride]);
+fn pass<S: Simd, const M: usize>(s: S, x: &mut [Block], stride: usize, factors: Option<&[Block]>) {
+    for (p, piece) in x.chunks_exact_mut(M * stride).enumerate() {
+        for b in 0..stride {
+            for j in 0..8 {
+                let mut v = [s.splat(0.0); M];
+                for (i, value) in v.iter_mut().enumerate() {
+                    *value = s.load(&piece[b + i * stride][j]);
+                }
+                butterflies(s, &mut v);
+                for (i, value) in v.into_iter().enumerate() {
+                    let place = b + i * stride;
+                    let value = match factors {
+                        Some(factors) => s.mul(value, s.load(&factors[p * M * stride + place][j])),
+                        None => value,
+                    };
+                    s.store(value, &mut piece[place][j]);
+                }
             }
         }
     }
-}
-
-/// [`pass`] over all that is left, times the factors.
-#[inline(always)]
-fn last<S: Simd, const M: usize>(s: S, x: &mut [Register], stride: usize, factors: &[Register]) {
-    for j in 0..stride {
-        let v = column::<S, M>(s, x, stride, j);
-        for (i, value) in v.into_iter().enumerate() {
-            let place = j + i * stride;
-            s.store(s.mul(value, s.load(&factors[place])), &mut x[place]);
-        }
-    }
-}
-
-/// M registers `stride` apart, after their butterflies.
-#[inline(always)]
-fn column<S: Simd, const M: usize>(s: S, x: &[Register], stride: usize, j: usize) -> [S::F; M] {
-    let mut v = [s.splat(0.0); M];
-    for (i, value) in v.iter_mut().enumerate() {
-        *value = s.load(&x[j + i * stride]);
-    }
-    butterflies(s, &mut v);
-    v
 }
 
 /// (a, b) → (a + b, a − b) at register distances 1, 2, 4, … below M.

@@ -15,6 +15,8 @@ type Pairs = (int16x8_t, int16x8_t);
 macro_rules! intrinsics {
     ($(fn $name:ident($self:ident $(, $arg:ident: $ty:ty)* $(,)?) $(-> $ret:ty)? { $($body:tt)* })*) => {
         $(#[inline(always)]
+        // NEON is in the baseline of AArch64, so that those which touch no memory are safe to call from compiler 1.87 on.
+        #[allow(unused_unsafe)]
         fn $name($self, $($arg: $ty),*) $(-> $ret)? {
             // SAFETY: `self` is proof that the CPU has NEON; memory is reached only through references to whole vectors.
             unsafe { $($body)* }
