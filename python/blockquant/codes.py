@@ -66,7 +66,7 @@ class Codes:
         for name, array, dtype, ndim in parts:
             if array is None and name in ("norm", "residual_norm"):
                 continue
-            found = f"{getattr(array, 'dtype', type(array).__name__)} of shape {np.shape(array)}"
+            found = f"{getattr(array, 'dtype', type(array).__name__)} of shape {getattr(array, 'shape', ())}"
             if not isinstance(array, np.ndarray) or array.dtype != dtype or array.ndim != ndim:
                 raise TypeError(f"{name} is {found}, expected {dtype} of {ndim} dimensions")
             if len(array) != len(scale):
