@@ -66,7 +66,8 @@ class Codes:
         for name, array, dtype, ndim in parts:
             if array is None and name in ("norm", "residual_norm"):
                 continue
-            found = f"{getattr(array, 'dtype', type(array).__name__)} of shape {getattr(array, 'shape', ())}"
+            kind = getattr(array, "dtype", type(array).__name__)
+            found = f"{kind} of shape {getattr(array, 'shape', ())}"
             if not isinstance(array, np.ndarray) or array.dtype != dtype or array.ndim != ndim:
                 raise TypeError(f"{name} is {found}, expected {dtype} of {ndim} dimensions")
             if len(array) != len(scale):
