@@ -6,9 +6,11 @@
 Two figures a cell on unit rows x and unit queries y: nmse = E|x - x_hat|^2/|x|^2, and ip = d
 E[(<x_hat, y> - <x, y>)^2]
 over all pairs; means over rotation seeds. A deviation above 2 % is marked '!', and then the exit
-status is 1. The cells of rabitq at 2 and 3 bits are marked '<' where they are lower, and count as
-well: the reference was not the optimum that METHODS.md asks for (at 2 bits the best uniform grid for Gaussian
-coordinates has 1/.8812 - 1 = .1348), and ours, which the tests compare with a full sweep, is.
+status is 1.
+
+The cells of rabitq at 2 and 3 bits are marked '<' where they are lower, and count as well: the
+reference was not the optimum that METHODS.md asks for (at 2 bits the best uniform grid for
+Gaussian coordinates has 1/.8812 - 1 = .1348); ours, which the tests compare with a full sweep, is.
 """
 
 import argparse
