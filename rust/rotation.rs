@@ -160,6 +160,9 @@ impl Rotation {
     }
 }
 
+/// Each fused round after the first swaps row and scratch: the result is in the row again after an even number of them.
+const _: () = assert!(ROUNDS % 2 == 1);
+
 impl Windows {
     fn new(dim: usize, size: usize, starts: Vec<usize>, seed: u64) -> Self {
         let scale = (1.0 / (size as f64).sqrt()) as f32;

@@ -4,7 +4,7 @@
 //! its maximum over a box with centre m and half widths h is closed: ⟨c_k − c_j, m⟩ + ⟨|c_k − c_j|, h⟩ − (‖c_k‖² − ‖c_j‖²)/2. The kernel compares rounded scores,
 //! so it must be below −(e_k + e_j), where e bounds the rounding of a score, (p + 1)·2⁻²⁴·(‖c‖²/2 + Σ|cᵢ||uᵢ|) to first order; 2⁻¹⁹ stands
 //! for the factor and all higher orders (p ≤ 8). A word is left out against words that may be left out too: strict order is transitive.
-//! Boxes are widened by 2⁻¹⁰ of a bin, for the rounding of the kernel's bins (B ≤ 2¹⁰ bins: below 2⁻¹³ of a bin).
+//! Boxes are widened by 2⁻¹⁰ of a bin, for the rounding of the kernel's bins (B ≤ 2⁹ bins: below 2⁻¹² of a bin); words are below 10⁶, and one beyond 10⁻³, so that nothing overflows or is subnormal.
 //!
 //! **The cells.** Boxes are halved from the whole grid down, one coordinate after the other, each half inheriting the candidates of the whole, until the candidates
 //! fit one group of eight, or the box is one cell. Candidates of cells are then packed into few groups: a set goes into a group that
@@ -36,8 +36,10 @@ const BEYOND: f32 = 4.0;
 pub fn plan(words: &[f32], block: usize) -> Plan {
     let words = Words::new(words, block);
     let finite = words.words().iter().all(|c| c.abs() < 1e6);
+    // The bound of the rounding is relative: it holds where no product is subnormal.
+    let usual = words.words().iter().any(|c| c.abs() > 1e-3);
     let large = block > ONE.len() && words.count() < FEWEST_IN_LARGE;
-    if words.count() < FEWEST || large || !finite {
+    if words.count() < FEWEST || large || !finite || !usual {
         return Plan::new(words, None);
     }
     let one = ONE

@@ -11,7 +11,7 @@
 //! all, compiled for each instruction set (`kernel!`). Elsewhere `vector.rs` has a body of its own, written once over the eight lanes of
 //! [`simd`] and compiled for AVX2 and for NEON (`vector_kernel!`); `simd/avx2.rs` and `simd/neon.rs` are the only files with intrinsics.
 //!
-//! This module is the only home of `unsafe` in the crate: the dispatch calls and the two blocks in `simd` are all its uses.
+//! This module is the only home of `unsafe` in the crate: the dispatch calls and the blocks in `simd` are all its uses.
 #![allow(unsafe_code)]
 
 pub mod convert;

@@ -119,6 +119,11 @@ mod _core {
         width: u32,
     ) -> PyResult<Bound<'py, PyArray2<u16>>> {
         check_width(width)?;
+        if count.checked_mul(width as usize).is_none() {
+            return Err(PyValueError::new_err(format!(
+                "count={count} indexes of {width} bits are more bits than can be counted"
+            )));
+        }
         let layout = Layout::new([Field { count, width }]);
         let packed = packed.as_array();
         if packed.ncols() != layout.row_bytes() {

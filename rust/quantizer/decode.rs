@@ -2,7 +2,7 @@
 
 use rayon::prelude::*;
 
-use super::{Buffers, CHUNK, Quantizer, check_dim};
+use super::{Buffers, Quantizer, check_dim};
 use crate::codes::Codes;
 use crate::error::{Error, Result};
 use crate::isa::Isa;
@@ -23,18 +23,18 @@ impl Quantizer {
                 codes.len()
             )));
         }
-        let batch = self.batch();
+        let (batch, rows) = (self.batch(), self.chunk());
         let work = |buffers: &mut Buffers, (chunk, out): (usize, &mut [f32])| {
             for (piece, out) in out.chunks_mut(batch * dim).enumerate() {
-                self.decode_batch(isa, codes, chunk * CHUNK + piece * batch, out, buffers);
+                self.decode_batch(isa, codes, chunk * rows + piece * batch, out, buffers);
             }
         };
-        if codes.len() <= CHUNK {
+        if codes.len() <= rows {
             // Too few rows to wake other threads for.
             work(&mut Buffers::default(), (0, out));
         } else {
             threads::run(|| {
-                let pieces = out.par_chunks_mut(CHUNK * dim).enumerate();
+                let pieces = out.par_chunks_mut(rows * dim).enumerate();
                 pieces.for_each_init(Buffers::default, work);
             });
         }

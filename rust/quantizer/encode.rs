@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
-use super::{Buffers, CHUNK, Quantizer, check_dim};
+use super::{Buffers, Quantizer, check_dim};
 use crate::codes::Codes;
 use crate::error::{Error, Result};
 use crate::isa::Isa;
@@ -12,6 +12,9 @@ use crate::kernels::{convert, reduce};
 use crate::methods::ScaleRule;
 use crate::rows::Rows;
 use crate::threads;
+
+/// Chunks that are handed to the threads at once.
+const PART: usize = 1024;
 
 /// Where the codes of some rows go; arrays that are not stored are empty.
 struct Slots<'a> {
@@ -23,19 +26,18 @@ struct Slots<'a> {
 
 impl<'a> Slots<'a> {
     /// Pieces of `rows` rows each, the last perhaps less.
-    fn pieces(self, rows: usize, row_bytes: usize) -> Vec<Slots<'a>> {
+    fn pieces(self, rows: usize, row_bytes: usize) -> impl Iterator<Item = Slots<'a>> {
         let mut norms = self.norm.chunks_mut(rows);
         let mut residuals = self.residual.chunks_mut(rows);
         self.packed
             .chunks_mut(rows * row_bytes)
             .zip(self.scale.chunks_mut(rows))
-            .map(|(packed, scale)| Slots {
+            .map(move |(packed, scale)| Slots {
                 packed,
                 scale,
                 norm: norms.next().unwrap_or_default(),
                 residual: residuals.next().unwrap_or_default(),
             })
-            .collect()
     }
 }
 
@@ -56,29 +58,28 @@ impl Quantizer {
             norm: &mut norm,
             residual: &mut residual,
         };
-        let work = |buffers: &mut Buffers, (chunk, slots): (usize, Slots<'_>)| {
-            let batch = self.batch();
-            let mut first = chunk * CHUNK;
-            for slots in slots.pieces(batch, row_bytes) {
-                self.encode_batch(isa, rows, first, slots, buffers)?;
-                first += batch;
+        let (batch, chunk) = (self.batch(), self.chunk());
+        let work = |buffers: &mut Buffers, (first, slots): (usize, Slots<'_>)| {
+            for (piece, slots) in slots.pieces(batch, row_bytes).enumerate() {
+                self.encode_batch(isa, rows, first + piece * batch, slots, buffers)?;
             }
             Ok(())
         };
-        let pieces = slots.pieces(CHUNK, row_bytes).into_iter().enumerate();
-        let errors: Vec<Result<()>> = if n <= CHUNK {
+        if n <= chunk {
             // Too few rows to wake other threads for.
-            pieces
-                .map(|piece| work(&mut Buffers::default(), piece))
-                .collect()
+            work(&mut Buffers::default(), (0, slots))?;
         } else {
-            let pieces: Vec<_> = pieces.collect();
-            threads::run(|| {
-                let pieces = pieces.into_par_iter();
-                pieces.map_init(Buffers::default, work).collect()
-            })
-        };
-        errors.into_iter().collect::<Result<()>>()?;
+            // Part by part, so that what keeps the chunks' places does not grow with the batch.
+            for (part, slots) in slots.pieces(PART * chunk, row_bytes).enumerate() {
+                let first = (0..).map(|i| (part * PART + i) * chunk);
+                let pieces: Vec<_> = first.zip(slots.pieces(chunk, row_bytes)).collect();
+                let done: Vec<Result<()>> = threads::run(|| {
+                    let pieces = pieces.into_par_iter();
+                    pieces.map_init(Buffers::default, work).collect()
+                });
+                done.into_iter().collect::<Result<()>>()?;
+            }
+        }
         Ok(Codes {
             row_bytes,
             packed,

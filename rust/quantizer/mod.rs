@@ -13,8 +13,8 @@ use crate::rotation::{Rotation, RotationKind};
 mod decode;
 mod encode;
 
-/// Rows that a thread takes at a time: twice the largest batch.
-const CHUNK: usize = 2 * dense::BATCH;
+/// Rows that a thread takes at a time where they go through the steps one by one.
+const CHUNK: usize = 48;
 
 /// What names a quantizer: with these values it is the same for ever.
 #[derive(Debug, Clone, PartialEq)]
@@ -122,6 +122,15 @@ impl Quantizer {
     /// The rotation.
     pub fn rotation(&self) -> &Rotation {
         &self.rotation
+    }
+
+    /// Rows that a thread takes at a time: fewer where each costs a product with a dense matrix.
+    fn chunk(&self) -> usize {
+        if self.batch() > 1 {
+            self.batch()
+        } else {
+            CHUNK
+        }
     }
 
     /// Rows that go through each step together.

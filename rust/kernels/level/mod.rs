@@ -71,6 +71,6 @@ vector_kernel! {
 }
 
 vector_kernel! {
-    /// The level of each index; of an index mod 2^b, b the bits that the levels need, with zeros where there is no level.
+    /// The level of each index; of an index mod max(8, 2^b), b the bits that the levels need, with zeros where there is no level.
     pub fn look_up(index: &[u16], levels: &Levels, c: &mut [f32])
 }

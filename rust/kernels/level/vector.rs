@@ -25,6 +25,7 @@ macro_rules! each {
 
 #[inline(always)]
 pub fn nearest<S: Simd>(s: S, u: &[f32], levels: &Levels, index: &mut [u16]) {
+    assert_eq!(u.len(), index.len(), "one index a coordinate");
     match levels.steps.len() {
         0 => index.fill(0),
         1 => in_registers::<S, 1>(s, u, levels, index),

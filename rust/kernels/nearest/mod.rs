@@ -10,13 +10,14 @@
 //! few codewords that can win anywhere in it. Codewords stand in groups of eight, coordinate by coordinate, so a group is
 //! p + 1 loads, p of them inside fused multiply-adds, against the broadcast block. Which words a cell needs is proved when the plan is made
 //! (`codebook/pruning.rs`), with the rounding of the scores included, so the winner is that of brute force to the bit, ties included.
-//! * *One group a cell* (K ≤ 256 in up to four dimensions; sizes in `codebook/pruning.rs`): no loop, and no branch that is mispredicted more often than a
+//! * *One group a cell* (up to four dimensions and 256 to 1024 words; sizes in `codebook/pruning.rs`): no loop, and no branch that is mispredicted more often than a
 //!   block escapes its cell. About 40 instructions a block, 10 a coordinate at p = 4, where brute force at K = 256 takes 56; the cells of 64 blocks are found first
 //!   and their groups sent for, since both tables live in the second-level cache. At d = 1536, p = 4, K = 256: 2.1 µs a row, brute force 12.
 //! * *A list of groups a cell* (more codewords): 2p + 6 instructions a group; the length of the list is a branch mispredicted about once a block. p = 4, K = 4096:
 //!   nine groups of 512 on average, 9.4 µs a row, brute force 190; bound by reading the lists, 0.7 MB, which are sent for a tile ahead (else 11 µs).
 //! * *No grid* (256 words in seven or eight dimensions, where half of the words would be candidates): the words are screened by small integers
 //!   (`screen.rs`). p = 8, K = 256: 6.1 µs a row, brute force 12.
+//! * Other large blocks (five or six coordinates below 512 words, seven or eight beyond 256, more than eight) are left to brute force.
 //! * A block outside the grid, or in a cell that nothing bounds, goes against all groups.
 
 mod scalar;
@@ -154,7 +155,10 @@ impl Groups {
     /// # Panics
     /// If there are more than eight, or an index has no word.
     pub fn push(&mut self, words: &Words, index: &[u16]) {
-        assert!(index.len() <= WIDTH, "up to eight words");
+        assert!(
+            index.len() <= WIDTH && index.is_sorted(),
+            "up to eight words, ascending"
+        );
         let mut registers = vec![[0f32; WIDTH]; 2 * self.stride];
         registers[0] = [f32::NEG_INFINITY; WIDTH];
         for (lane, &k) in index.iter().enumerate() {
@@ -217,7 +221,10 @@ impl Plan {
                 .and_then(|p| grid.bins.checked_pow(p));
             assert_eq!(cells, Some(grid.cells.len()), "cells of the grid");
             let known = match &grid.lists {
-                Lists::One(groups) => groups.len(),
+                Lists::One(groups) => {
+                    assert_eq!(groups.stride, all.stride, "cache lines of a group");
+                    groups.len()
+                }
                 Lists::Many { ends, groups } => {
                     assert!(
                         ends.is_sorted() && ends.last().map_or(0, |&e| e as usize) == groups.len()

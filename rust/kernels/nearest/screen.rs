@@ -1,6 +1,6 @@
 //! Small integers decide which words are worth an exact score.
 //!
-//! For blocks of five to eight coordinates and up to 256 words no grid leaves few candidates, but most words lose by far. Let q = round(αu) and
+//! For blocks of seven or eight coordinates and 128 to 256 words no grid leaves few candidates, but most words lose by far. Let q = round(αu) and
 //! w = round(β(c + C)), C the largest |c|, both at most 127 in size; then in whole numbers
 //! r_k = Σ w_kj q_j − round(βC Σ q_j) − round(αβ‖c_k‖²/2) is αβ·s_k up to
 //! E = (β·max_k Σ|c_kj| + Σ|q_j| + p)/2 + 2 (the halves are the roundings; αu is at most |q| + ½; the last two hold the roundings of the constants and
@@ -46,7 +46,7 @@ fn place(vector: usize, lane: usize) -> usize {
 }
 
 impl Screen {
-    /// For 64 to 256 words of 5 to 8 coordinates with usual sizes; none for others.
+    /// For 128 to 256 words of 7 or 8 coordinates with usual sizes; none for others.
     pub fn new(words: &Words) -> Option<Self> {
         let (p, count) = (words.block, words.count());
         let largest = words.words.iter().fold(0f32, |a, c| a.max(c.abs()));

@@ -14,10 +14,10 @@ mod vector;
 use super::vector_kernel;
 
 vector_kernel! {
-    /// Writes `indices`, `width` bits each, from bit `first` on into `row`, whose bits there are zero.
+    /// Writes `indices`, all below 2^`width`, `width` bits each, from bit `first` on into `row`, whose bits there are zero.
     ///
     /// # Panics
-    /// If the row is too short.
+    /// If the row is too short, or the width not 1 to 16.
     pub fn pack(indices: &[u16], width: u32, first: usize, row: &mut [u8])
 }
 
@@ -25,6 +25,6 @@ vector_kernel! {
     /// Reads `out.len()` indexes of `width` bits from bit `first` on.
     ///
     /// # Panics
-    /// If the row is too short.
+    /// If the row is too short, or the width not 1 to 16.
     pub fn unpack(row: &[u8], width: u32, first: usize, out: &mut [u16])
 }

@@ -2,6 +2,10 @@
 
 #[inline(always)]
 pub fn pack(indices: &[u16], width: u32, first: usize, row: &mut [u8]) {
+    assert!(
+        (1..=16).contains(&width),
+        "indexes of {width} bits, expected 1 to 16"
+    );
     let mut byte = first / 8;
     let mut filled = (first % 8) as u32;
     let mut bits = 0u32;
@@ -22,6 +26,10 @@ pub fn pack(indices: &[u16], width: u32, first: usize, row: &mut [u8]) {
 
 #[inline(always)]
 pub fn unpack(row: &[u8], width: u32, first: usize, out: &mut [u16]) {
+    assert!(
+        (1..=16).contains(&width),
+        "indexes of {width} bits, expected 1 to 16"
+    );
     let mask = (1u32 << width) - 1;
     let mut byte = first / 8;
     let skip = (first % 8) as u32;

@@ -5,7 +5,7 @@
 //! the search maximises a²/n over all float64 t; equal scores go to the smallest t.
 //!
 //! **Exact and free of order.** |uᵢ| is taken to the nearest multiple of 2⁻²⁴, so a and n are sums of float64 values with
-//! no rounding at all: every order of summation, and every algorithm, finds the same point.
+//! no rounding at all while Σ|uᵢ|·(M + ½) < 2²⁸ (8 bits: d < 2²¹): every order of summation, and every algorithm, finds the same point.
 //!
 //! **No sort of all critical values.** A step at t raises a by v and n by 2k = 2·t·v. So between t₁ < t₂ the pair (a, n) stays above two lines, n ≥ n₁ + 2t₁(a − a₁)
 //! and n ≥ n₂ − 2t₂(a₂ − a); a²/n is convex along a line, so its maximum is at an end or where the lines cross. That
@@ -42,5 +42,8 @@ struct Point {
 
 kernel! {
     /// steps\[i\] ← gᵢ of the best grid point for |u|, 0 ≤ gᵢ ≤ `most`.
+    ///
+    /// # Panics
+    /// If a value is NaN or infinite and `most` is not 0, or the lengths differ.
     pub fn search(u: &[f32], most: u16, work: &mut Workspace, steps: &mut [u16])
 }

@@ -54,6 +54,7 @@ pub fn search(u: &[f32], most: u16, work: &mut Workspace, steps: &mut [u16]) {
     v.clear();
     v.extend(u.iter().map(|&x| magnitude(x)));
     let (largest, square) = spread(v);
+    assert!(square.is_finite(), "the search takes finite values");
     if largest == 0.0 {
         steps.fill(0);
         return;

@@ -64,7 +64,8 @@ impl Simd for Avx2 {
             )
         }
         fn gather(self, table: &[f32], index: __m256i) -> __m256 {
-            assert!(table.len().is_power_of_two(), "a table of 2^k entries");
+            // At most 2³¹, for the mask below must keep a 32-bit index from being negative.
+            assert!(table.len().is_power_of_two() && table.len() <= 1 << 31, "a table of 2^k entries");
             let index = _mm256_and_si256(index, _mm256_set1_epi32((table.len() - 1) as i32));
             _mm256_i32gather_ps::<4>(table.as_ptr(), index)
         }
