@@ -52,6 +52,19 @@ fn cases() -> Vec<Spec> {
             }
         }
     }
+    // Three windows a round, whose shuffle the transform itself reads.
+    for dim in [384, 1536] {
+        cases.push(Spec {
+            method: "eden".into(),
+            dim,
+            bits: 1.0,
+            scale: Some("mse".into()),
+            block: None,
+            rotation: RotationKind::Hadamard,
+            seed: 7,
+            store_norm: true,
+        });
+    }
     cases
 }
 

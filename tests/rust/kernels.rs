@@ -4,7 +4,7 @@ use blockquant::Isa;
 use blockquant::codebook::{block_codebook, pruning};
 use blockquant::kernels::level::{self, Levels};
 use blockquant::kernels::nearest::{self, Plan, Words};
-use blockquant::kernels::{dense, fwht, pack, reduce, rescale};
+use blockquant::kernels::{convert, dense, fwht, pack, reduce, rescale};
 use blockquant::rng::SeedStream;
 use proptest::prelude::*;
 use proptest::test_runner::TestCaseError;
@@ -65,6 +65,82 @@ fn the_required_instruction_set_is_the_default() {
     );
     assert_eq!(Isa::available().last(), Some(&Isa::Scalar));
     assert!(Isa::from_name("sse9").is_err());
+}
+
+/// Σ uᵢcᵢ and Σ cᵢ² by the contract's lanes.
+fn f32_sums(u: &[f32], c: &[f32]) -> [f32; 2] {
+    [u, c].map(|a| {
+        let mut lanes = [0f32; 16];
+        for (i, (x, y)) in a.iter().zip(c).enumerate() {
+            lanes[i % 16] = x.mul_add(*y, lanes[i % 16]);
+        }
+        for width in [8, 4, 2, 1] {
+            for l in 0..width {
+                lanes[l] += lanes[l + width];
+            }
+        }
+        lanes[0]
+    })
+}
+
+/// Words too small for the grid's proof go without one.
+#[test]
+fn tiny_words_are_searched_exactly() {
+    let mut stream = SeedStream::new(5, 0);
+    for size in [1e-2, 1e-4, 1e-30, 1e-36, 1e-38] {
+        let mut draw =
+            |n: usize| -> Vec<f32> { (0..n).map(|_| (stream.gaussian() * size) as f32).collect() };
+        let (words, u) = (draw(4 * 256), draw(4 * 500));
+        check_nearest(&words, 4, &u).unwrap();
+    }
+}
+
+/// The search at a real size against a walk through all critical values.
+#[test]
+fn rescaling_search_equals_a_full_walk_at_1536() {
+    let mut stream = SeedStream::new(6, 0);
+    let gaussian: Vec<f32> = (0..1536).map(|_| stream.gaussian() as f32).collect();
+    let equal = vec![0.75f32; 1536];
+    let near: Vec<f32> = (0..1536)
+        .map(|i| if i % 2 == 0 { 1.5 } else { 1.5f32.next_up() })
+        .collect();
+    for u in [gaussian, equal, near] {
+        let v: Vec<f64> = u
+            .iter()
+            .map(|x| (f64::from(x.abs()) * 16_777_216.0).round_ties_even() / 16_777_216.0)
+            .collect();
+        for most in [1u16, 7, 127] {
+            let mut critical: Vec<(f64, f64, f64)> = Vec::new();
+            for &x in &v {
+                for k in 1..=most {
+                    let k = f64::from(k);
+                    let near = [(k / x).next_down(), k / x, (k / x).next_up()];
+                    let t = near.into_iter().find(|t| t * x >= k).unwrap();
+                    critical.push((t, x, k));
+                }
+            }
+            critical.sort_by(|a, b| a.0.total_cmp(&b.0));
+            let mut a: f64 = v.iter().map(|x| 0.5 * x).sum();
+            let mut n = 0.25 * v.len() as f64;
+            let mut best = (a * a / n, 0.0);
+            for (i, &(t, x, k)) in critical.iter().enumerate() {
+                a += x;
+                n += 2.0 * k;
+                if critical.get(i + 1).is_none_or(|next| next.0 > t) && a * a / n > best.0 {
+                    best = (a * a / n, t);
+                }
+            }
+            let expected: Vec<u16> = v
+                .iter()
+                .map(|x| (best.1 * x).floor().min(f64::from(most)) as u16)
+                .collect();
+            for isa in Isa::available() {
+                let mut got = vec![9u16; u.len()];
+                rescale::search(isa, &u, most, &mut rescale::Workspace::default(), &mut got);
+                assert!(got == expected, "{isa:?} M={most}");
+            }
+        }
+    }
 }
 
 /// The search by grid, the search of all, and the gathering of what they find.
@@ -199,23 +275,45 @@ proptest! {
     }
 
     #[test]
-    fn pack_equals_bits_one_by_one(width in 1u32..=16, first in 0usize..20, raw in prop::collection::vec(any::<u16>(), 0..70)) {
-        let index: Vec<u16> = raw.iter().map(|v| (u32::from(*v) & ((1 << width) - 1)) as u16).collect();
-        let total = first + index.len() * width as usize;
-        let mut expected = vec![0u8; total.div_ceil(8)];
-        for (i, &k) in index.iter().enumerate() {
-            for b in 0..width as usize {
-                let bit = first + i * width as usize + b;
-                expected[bit / 8] |= ((k >> b & 1) as u8) << (bit % 8);
+    fn pack_equals_bits_one_by_one(first in prop_oneof![Just(0usize), Just(8), Just(3), Just(13)], raw in prop::collection::vec(any::<u16>(), 0..150)) {
+        for width in 1u32..=16 {
+            let index: Vec<u16> = raw.iter().map(|v| (u32::from(*v) & ((1 << width) - 1)) as u16).collect();
+            let total = first + index.len() * width as usize;
+            let mut expected = vec![0u8; total.div_ceil(8)];
+            for (i, &k) in index.iter().enumerate() {
+                for b in 0..width as usize {
+                    let bit = first + i * width as usize + b;
+                    expected[bit / 8] |= ((k >> b & 1) as u8) << (bit % 8);
+                }
+            }
+            for isa in Isa::available() {
+                let mut row = vec![0u8; expected.len()];
+                pack::pack(isa, &index, width, first, &mut row);
+                prop_assert_eq!(&row, &expected, "{:?} {}", isa, width);
+                let mut back = vec![0u16; index.len()];
+                pack::unpack(isa, &row, width, first, &mut back);
+                prop_assert_eq!(&back, &index, "{:?} {}", isa, width);
             }
         }
+    }
+
+    #[test]
+    fn scaling_rounds_once((x, c) in length().prop_flat_map(|n| (values(n), values(n))), factor in prop_oneof![
+        -3f64..3.0, Just(0.0), Just(1e-31), Just(1e-30), Just(1e30), Just(1e31)
+    ]) {
+        let moderate = (1e-30..=1e30).contains(&factor.abs());
+        let expected: Vec<f32> = x.iter()
+            .map(|&v| if moderate { v * factor as f32 } else { (f64::from(v) * factor) as f32 })
+            .collect();
+        let sums = f32_sums(&x, &c);
         for isa in Isa::available() {
-            let mut row = vec![0u8; expected.len()];
-            pack::pack(isa, &index, width, first, &mut row);
-            prop_assert_eq!(&row, &expected, "{:?}", isa);
-            let mut back = vec![0u16; index.len()];
-            pack::unpack(isa, &row, width, first, &mut back);
-            prop_assert_eq!(&back, &index, "{:?}", isa);
+            let (mut out, mut same) = (vec![9f32; x.len()], x.clone());
+            convert::scaled(isa, &x, factor, &mut out);
+            convert::scale(isa, &mut same, factor);
+            prop_assert_eq!(bits(&out), bits(&expected), "{:?}", isa);
+            prop_assert_eq!(bits(&same), bits(&expected), "{:?}", isa);
+            let got = reduce::dot_and_square(isa, &x, &c);
+            prop_assert_eq!(bits(&[got.0, got.1]), bits(&sums), "{:?}", isa);
         }
     }
 
@@ -243,7 +341,8 @@ proptest! {
     }
 
     #[test]
-    fn nearest_level_counts_boundaries_below(u in length().prop_flat_map(values), mut levels in prop::collection::vec(-3f32..3.0, 1..300)) {
+    fn nearest_level_counts_boundaries_below(u in length().prop_flat_map(values), mut levels in prop_oneof![Just(1usize), Just(2), Just(3), Just(4), Just(5), Just(8), Just(9), Just(16), Just(17), Just(256), 1usize..300]
+        .prop_flat_map(|n| prop::collection::vec(-3f32..3.0, n))) {
         levels.sort_by(f32::total_cmp);
         let cuts: Vec<f32> = levels.windows(2).map(|pair| 0.5 * (pair[0] + pair[1])).collect();
         let u: Vec<f32> = u.iter().copied().chain(cuts.iter().copied().take(20)).collect();
