@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 import blockquant as bq
+from blockquant import _core
 
 X = np.random.default_rng(1).standard_normal((6, 20)).astype(ml_dtypes.bfloat16).astype(np.float32)
 Q = bq.create("blockquant", dim=20, bits=2)
@@ -147,3 +148,8 @@ def test_arrays_that_are_no_codes_are_named(change, error, text):
     }
     with pytest.raises(error, match=text):
         bq.Codes(**(arrays | change), dim=8, made_by="")
+
+
+def test_a_count_that_overflows_is_an_error():
+    with pytest.raises(ValueError, match="more bits than can be counted"):
+        _core.unpack(np.zeros((1, 0), np.uint8), 1 << 60, 16)
