@@ -17,13 +17,15 @@ pub enum Error {
         /// What stood there, as text.
         value: String,
     },
-    /// A row whose Euclidean norm is finite but larger than a float32 can hold.
-    #[error("row {row} has norm {norm:e}, which does not fit the float32 scale")]
-    NormOverflow {
+    /// A row whose norm, or its product with the scale rule, is beyond what a float32 holds.
+    #[error("row {row} needs the {what} {value:e}, which is beyond float32")]
+    Overflow {
+        /// `norm` or `scale`.
+        what: &'static str,
         /// Row of the batch, from 0.
         row: usize,
-        /// The norm in double precision.
-        norm: f64,
+        /// It, in double precision.
+        value: f64,
     },
 }
 

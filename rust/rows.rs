@@ -49,7 +49,11 @@ impl Real for f64 {
         self as f32
     }
     fn text(self) -> String {
-        self.to_string()
+        if self.is_finite() {
+            format!("{self:e}")
+        } else {
+            self.to_string()
+        }
     }
 }
 

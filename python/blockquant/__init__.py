@@ -15,11 +15,12 @@
 
 from blockquant import theory
 from blockquant._arrays import sample
-from blockquant._core import available_isa, isa, num_threads, set_num_threads
+from blockquant._core import available_isa, isa, num_threads
 from blockquant.codes import Codes, concatenate
 from blockquant.distortion import Comparison, Distortion, compare, measure
 from blockquant.quantizer import BlockQuant, Eden, Quantizer, RaBitQ, TurboQuant
 from blockquant.registry import available, create, register
+from blockquant.threads import set_num_threads
 
 __version__ = "0.1.0"
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from importlib.resources import as_file, files
 from typing import Any
 
@@ -36,6 +37,8 @@ def _to_numpy(x: Any, what: str) -> Array:
         except (BufferError, RuntimeError, TypeError, ValueError, AttributeError) as error:
             if not hasattr(x, "__array__"):
                 raise TypeError(f"{what}: cannot take {type(x).__name__}: {error}") from error
+    if isinstance(x, (list, tuple)):
+        _reject_masks(x, what)
     if hasattr(x, "__array__") or isinstance(x, (list, tuple)):
         try:
             return np.asarray(x)
@@ -44,6 +47,15 @@ def _to_numpy(x: Any, what: str) -> Array:
     raise TypeError(
         f"{what} is {type(x).__name__}, expected an array of float16, bfloat16, float32 or float64"
     )
+
+
+def _reject_masks(rows: Sequence[Any], what: str) -> None:
+    """NumPy drops the mask of an array in a list: rows and the values of rows are looked at."""
+    masked = np.ma.MaskedArray
+    for place, row in enumerate(rows):
+        inside = row if isinstance(row, (list, tuple)) else ()
+        if isinstance(row, masked) or any(isinstance(value, masked) for value in inside):
+            raise TypeError(f"{what}: row {place} is masked; fill it or drop the masked rows first")
 
 
 def as_rows(x: Any, dim: int | None, what: str = "x") -> tuple[Array, bool]:
@@ -112,14 +124,47 @@ def as_float32(x: Any, dim: int | None, what: str = "x") -> NDArray[np.float32]:
         rows = wide.view(np.float32)
     with np.errstate(over="ignore"):
         out = np.ascontiguousarray(rows, dtype=np.float32)
+    _check_finite(out, rows, what)
+    return out
+
+
+def as_result(values: Any, shape: tuple[int, int], what: str) -> NDArray[np.float32]:
+    """What a method returned, as float32.
+
+    Raises
+    ------
+    TypeError
+        If it is no array of numbers.
+    ValueError
+        If the shape is wrong, or a value is not finite in float32.
+
+    Examples
+    --------
+    >>> as_result([[1.0, float("nan")]], (1, 2), "mine: decode")
+    Traceback (most recent call last):
+        ...
+    ValueError: mine: decode: row 0, column 1 is nan, expected a finite float32 value
+    """
+    try:
+        with np.errstate(over="ignore"):
+            given = np.asarray(values)
+            out = given.astype(np.float32, casting="same_kind", copy=False)
+    except (TypeError, ValueError) as error:
+        raise TypeError(f"{what} gave no array of numbers: {error}") from error
+    if out.shape != shape:
+        raise ValueError(f"{what} gave shape {out.shape}, expected {shape}")
+    _check_finite(out, given, what)
+    return out
+
+
+def _check_finite(out: NDArray[np.float32], given: Array, what: str) -> None:
     finite = np.isfinite(out)
     if not finite.all():
         row, column = np.argwhere(~finite)[0]
         raise ValueError(
-            f"{what}: row {row}, column {column} is {rows[row, column]}, "
+            f"{what}: row {row}, column {column} is {float(given[row, column]):.9g}, "
             "expected a finite float32 value"
         )
-    return out
 
 
 def sample() -> tuple[NDArray[np.float16], NDArray[np.float16]]:

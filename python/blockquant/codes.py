@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from blockquant._checks import whole
 
 _Float = NDArray[np.float32]
 
@@ -32,9 +34,9 @@ class Codes:
     Raises
     ------
     TypeError
-        If an array has another type or number of dimensions.
+        If an array has another type or number of dimensions, or dim is no whole number.
     ValueError
-        If the arrays differ in their number of rows.
+        If the arrays differ in their number of rows, or dim is below 1.
 
     Examples
     --------
@@ -76,7 +78,7 @@ class Codes:
         self.scale = scale
         self.norm = norm
         self.residual_norm = residual_norm
-        self.dim = dim
+        self.dim = whole(dim, "dim")
         self.made_by = made_by
 
     def __len__(self) -> int:
@@ -128,12 +130,12 @@ class Codes:
         return f"<Codes of {len(self)} rows, {self.nbytes} bytes, by {self.made_by}>"
 
 
-def concatenate(codes: Sequence[Codes]) -> Codes:
+def concatenate(codes: Iterable[Codes]) -> Codes:
     """Joins codes of the same quantizer.
 
     Parameters
     ----------
-    codes : sequence of Codes
+    codes : iterable of Codes
         At least one.
 
     Returns
@@ -143,6 +145,8 @@ def concatenate(codes: Sequence[Codes]) -> Codes:
 
     Raises
     ------
+    TypeError
+        If one is no Codes.
     ValueError
         If there are none, or they come from different quantizers.
 
@@ -153,17 +157,20 @@ def concatenate(codes: Sequence[Codes]) -> Codes:
     >>> bq.concatenate([codes[:5], codes[5:]]) == codes
     True
     """
-    if not codes:
-        raise ValueError("no codes to concatenate")
-    first = codes[0]
-    for place, other in enumerate(codes):
+    parts = list(codes)
+    if not parts:
+        raise ValueError("no codes to concatenate, expected at least one")
+    first = parts[0]
+    for place, other in enumerate(parts):
+        if not isinstance(other, Codes):
+            raise TypeError(f"codes {place} is {type(other).__name__}, expected Codes")
         if other.made_by != first.made_by:
             raise ValueError(
                 f"codes {place} were made by {other.made_by}, the first by {first.made_by}"
             )
 
     def join(name: str) -> Any:
-        arrays = [getattr(part, name) for part in codes]
+        arrays = [getattr(part, name) for part in parts]
         return None if arrays[0] is None else np.concatenate(arrays)
 
     return Codes(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -10,9 +9,14 @@ from numpy.typing import NDArray
 
 from blockquant import _core
 from blockquant._arrays import as_float32, as_rows
+from blockquant._checks import real, whole
 from blockquant.codes import Codes
 
 _Float = NDArray[np.float32]
+
+#: Memory is O(dim): 400 MiB at the most; of a dense matrix (`haar`, `prod`) O(dim²): 4 GiB.
+_MOST_DIM = 2**24
+_MOST_DENSE = 2**15
 
 
 class Quantizer:
@@ -25,14 +29,13 @@ class Quantizer:
     _core: _core.Quantizer
 
     def _make(self, method: str, dim: int, bits: float, **options: Any) -> None:
-        for name, value in (("dim", dim), ("seed", options["seed"])):
-            if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 0:
-                raise ValueError(f"{name}={value!r}, expected a non-negative whole number")
-        if options["seed"] >= 2**64:
-            raise ValueError(f"seed={options['seed']}, expected less than 2**64")
-        if isinstance(bits, bool) or not isinstance(bits, Real):
-            raise TypeError(f"bits={bits!r}, expected a number")
-        self._core = _core.Quantizer(method, int(dim), float(bits), **options)
+        dense = options["rotation"] == "haar" or method == "turboquant/prod"
+        dim = whole(dim, "dim", 1, _MOST_DENSE if dense else _MOST_DIM)
+        options["seed"] = whole(options["seed"], "seed", 0, 2**64 - 1)
+        if options.get("block") is not None:
+            options["block"] = whole(options["block"], "block", 1, dim)
+        bits = real(bits, "bits", 16 if method == "blockquant" else 8)
+        self._core = _core.Quantizer(method, dim, bits, **options)
 
     @property
     def name(self) -> str:
@@ -212,7 +215,7 @@ class BlockQuant(Quantizer):
     Parameters
     ----------
     dim : int
-        Coordinates of a row, any number from 1 on.
+        Coordinates of a row, 1 to 2^24, with a dense matrix (``haar``, ``prod``) to 2^15.
     bits : float
         Bits a coordinate, fractions included (2.5 is blocks of 2 with 32 codewords).
     block : int, optional
@@ -229,6 +232,8 @@ class BlockQuant(Quantizer):
 
     Raises
     ------
+    TypeError
+        If a parameter has the wrong type.
     ValueError
         If a parameter is out of range, or the codebook would exceed 2^16 words.
 

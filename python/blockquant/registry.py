@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from blockquant._checks import brief
 from blockquant.quantizer import BlockQuant, Eden, RaBitQ, TurboQuant
 
 Factory = Callable[..., Any]
@@ -78,7 +79,7 @@ def register(name: str, factory: Factory) -> None:
     Parameters
     ----------
     name : str
-        A new name.
+        A new name, not empty.
     factory : callable
         Called with ``dim=``, ``bits=`` and ``seed=``; returns an object with ``encode(x)`` for
         float32 rows (n, dim) and ``decode(codes)`` back to (n, dim), and if it likes
@@ -87,9 +88,9 @@ def register(name: str, factory: Factory) -> None:
     Raises
     ------
     TypeError
-        If the factory cannot be called.
+        If the name is no str, or the factory cannot be called.
     ValueError
-        If the name is taken.
+        If the name is empty or taken.
 
     Examples
     --------
@@ -103,10 +104,14 @@ def register(name: str, factory: Factory) -> None:
     >>> "example/half" in available()
     True
     """
+    if not isinstance(name, str):
+        raise TypeError(f"name is {type(name).__name__} {brief(name)}, expected str")
+    if not name:
+        raise ValueError("name is empty, expected what `create` shall call the method")
     if name in _FACTORIES or name in _DEFAULTS:
         raise ValueError(f"method {name!r} is registered already")
     if not callable(factory):
-        raise TypeError(f"factory of {name!r} is not callable")
+        raise TypeError(f"factory of {name!r} is {type(factory).__name__}, expected a callable")
     _FACTORIES[name] = factory
 
 

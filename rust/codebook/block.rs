@@ -148,15 +148,25 @@ fn build(dim: usize, block: usize, width: u32) -> Result<Vec<f32>> {
 /// Keeps the best of the start, the middle and the end.
 fn refine(dim: usize, block: usize, width: u32, finished: bool, words: &mut Vec<f32>) {
     let count = 1usize << width;
-    // Multiplications to spend, fewest samples a word, and most steps.
+    // Multiplications to spend, fewest samples a word (of large blocks fewer, so that no step costs more than one of eight coordinates),
+    // and most steps.
     let (budget, fewest, most) = match width {
-        0..=8 => (8.0e8, 64, if finished { 12 } else { 48 }),
-        9..=12 => (2.0e10, 32, if finished { 12 } else { 48 }),
+        0..=8 => (
+            8.0e8,
+            (512 / block).clamp(8, 64),
+            if finished { 12 } else { 48 },
+        ),
+        9..=12 => (
+            2.0e10,
+            (256 / block).clamp(8, 32),
+            if finished { 12 } else { 48 },
+        ),
         _ => (1.0e11, 8, 4),
     };
+    let at_least = ((1 << 17) / block).min(1 << 14);
     let pass = (count * count * block) as f64;
     let share = ((budget / pass) as usize / most).clamp(fewest, 192);
-    let samples = (share * count).max(1 << 14);
+    let samples = (share * count).max(at_least);
     let rounds = ((budget / (pass * share as f64)) as usize).clamp(2, most);
     let mut stream = SeedStream::new(shape_seed(block, width), LABEL_CODEBOOK);
     let other = Samples::draw(Some(dim), block, samples, &mut stream);

@@ -68,7 +68,7 @@ fn one_group(words: &Words, bins: usize) -> Option<Grid> {
         .iter()
         .map(|(_, candidates)| candidates.as_slice())
         .collect();
-    let (packed, group_of) = pack(&sets, words.count());
+    let (packed, group_of) = pack_sets(&sets, words.count());
     let mut groups = Groups::new(words.block());
     for set in packed {
         groups.push(words, &set);
@@ -272,7 +272,7 @@ impl<'a> Cells<'a> {
 /// Few sets of at most eight that hold all `sets` of at most eight, and for each the one that holds it ([`EVERY`] for larger sets).
 ///
 /// The largest first, each goes where it shares most words of a set with room for the others.
-fn pack(sets: &[&[u16]], words: usize) -> (Vec<Vec<u16>>, Vec<u16>) {
+fn pack_sets(sets: &[&[u16]], words: usize) -> (Vec<Vec<u16>>, Vec<u16>) {
     let mut packed: Vec<Vec<u16>> = Vec::new();
     let mut holding: Vec<Vec<u16>> = vec![Vec::new(); words];
     // Words that each group has in common with the set, and the groups that have any.

@@ -37,6 +37,7 @@ mod _core {
 
     #[pymodule_export]
     use super::quantizer::Quantizer;
+    use super::rows::unpack_rows;
 
     #[pyfunction]
     fn isa() -> PyResult<&'static str> {
@@ -103,11 +104,14 @@ mod _core {
             width,
         }]);
         let bytes = layout.row_bytes();
-        let mut out = vec![0u8; indices.nrows() * bytes];
         let isa = Isa::current()?;
-        for (row, code) in indices.rows().into_iter().zip(out.chunks_mut(bytes.max(1))) {
-            layout.pack(isa, &row.to_vec(), code);
-        }
+        let out = py.detach(|| {
+            let mut out = vec![0u8; indices.nrows() * bytes];
+            for (row, code) in indices.rows().into_iter().zip(out.chunks_mut(bytes.max(1))) {
+                layout.pack(isa, &row.to_vec(), code);
+            }
+            out
+        });
         out.into_pyarray(py).reshape([indices.nrows(), bytes])
     }
 
@@ -133,11 +137,8 @@ mod _core {
                 layout.row_bytes()
             )));
         }
-        let mut out = vec![0u16; packed.nrows() * count];
         let isa = Isa::current()?;
-        for (row, index) in packed.rows().into_iter().zip(out.chunks_mut(count.max(1))) {
-            layout.unpack(isa, &row.to_vec(), index);
-        }
+        let out = py.detach(|| unpack_rows(isa, &layout, packed));
         out.into_pyarray(py).reshape([packed.nrows(), count])
     }
 }

@@ -7,7 +7,7 @@ use numpy::{
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
 
-use super::rows::Strided;
+use super::rows::{Strided, unpack_rows};
 use crate::codes::Codes;
 use crate::rows::{Real, Rows};
 use crate::{Isa, RotationKind, Spec, threads};
@@ -223,14 +223,7 @@ impl Quantizer {
                 layout.row_bytes()
             )));
         }
-        let mut out = vec![0u16; packed.nrows() * layout.indices()];
-        for (row, index) in packed
-            .rows()
-            .into_iter()
-            .zip(out.chunks_mut(layout.indices().max(1)))
-        {
-            layout.unpack(isa, &row.to_vec(), index);
-        }
+        let out = py.detach(|| unpack_rows(isa, layout, packed));
         out.into_pyarray(py)
             .reshape([packed.nrows(), layout.indices()])
     }
@@ -257,7 +250,7 @@ impl Quantizer {
         &self,
         py: Python<'py>,
         x: PyReadonlyArray2<'py, f32>,
-        work: impl Fn(Isa, &mut [f32], &mut Vec<f32>),
+        work: impl Fn(Isa, &mut [f32], &mut Vec<f32>) + Sync,
     ) -> PyResult<Bound<'py, PyArray2<f32>>> {
         let x = x.as_array();
         let dim = self.0.spec().dim;
@@ -268,10 +261,13 @@ impl Quantizer {
             )));
         }
         let isa = Isa::current()?;
-        let mut out: Vec<f32> = x.iter().copied().collect();
-        let mut scratch = Vec::new();
-        out.chunks_exact_mut(dim)
-            .for_each(|row| work(isa, row, &mut scratch));
+        let out = py.detach(|| {
+            let mut out: Vec<f32> = x.iter().copied().collect();
+            let mut scratch = Vec::new();
+            out.chunks_exact_mut(dim)
+                .for_each(|row| work(isa, row, &mut scratch));
+            out
+        });
         out.into_pyarray(py).reshape([x.nrows(), dim])
     }
 }

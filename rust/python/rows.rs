@@ -4,6 +4,8 @@ use half::bf16;
 use half::slice::HalfBitsSliceExt;
 use numpy::ndarray::{ArrayView2, Axis};
 
+use crate::Isa;
+use crate::codes::Layout;
 use crate::rows::{Real, Rows};
 
 /// Rows of a NumPy array with any strides.
@@ -50,4 +52,14 @@ impl Real for u16 {
     fn text(self) -> String {
         bf16::from_bits(self).to_string()
     }
+}
+
+/// The indexes of packed rows, row by row.
+pub fn unpack_rows(isa: Isa, layout: &Layout, packed: ArrayView2<'_, u8>) -> Vec<u16> {
+    let mut out = vec![0u16; packed.nrows() * layout.indices()];
+    let indices = out.chunks_mut(layout.indices().max(1));
+    for (row, index) in packed.rows().into_iter().zip(indices) {
+        layout.unpack(isa, &row.to_vec(), index);
+    }
+    out
 }

@@ -117,11 +117,15 @@ impl Quantizer {
             .enumerate()
         {
             self.method.assign(isa, u, work, index);
-            let norm = norms[i] * self.factor(isa, u, index, c);
-            slots.scale[i] = norm as f32;
+            let scale = norms[i] * self.factor(isa, u, index, c);
+            slots.scale[i] = scale as f32;
             if !slots.scale[i].is_finite() {
-                let row = first + i;
-                return Err(Error::NormOverflow { row, norm });
+                let (what, row) = ("scale", first + i);
+                return Err(Error::Overflow {
+                    what,
+                    row,
+                    value: scale,
+                });
             }
             if let Some(slot) = slots.norm.get_mut(i) {
                 *slot = norms[i] as f32;
@@ -186,7 +190,8 @@ impl Quantizer {
             }
             let norm = squared.sqrt();
             if norm > f64::from(f32::MAX) {
-                return Err(Error::NormOverflow { row, norm });
+                let (what, value) = ("norm", norm);
+                return Err(Error::Overflow { what, row, value });
             }
             let factor = if norm > 0.0 {
                 (dim as f64).sqrt() / norm

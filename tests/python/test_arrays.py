@@ -1,5 +1,7 @@
 """Foreign arrays: DLPack only, `__array__` only, torch-like and real torch."""
 
+import re
+
 import ml_dtypes
 import numpy as np
 import pytest
@@ -106,6 +108,54 @@ def test_foreign_integers(kind):
 
 def test_fake_tensor_with_gradient():
     check(FakeTensor(X, requires_grad=True))
+
+
+MASKED = np.ma.masked_array(X[1], mask=np.arange(20) == 3)
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        [X[0], MASKED],
+        (X[0], MASKED),
+        [X[0].tolist(), [np.ma.masked, *X[1, 1:].tolist()]],
+        [X[0].tolist(), [*X[1, 1:].tolist(), MASKED[0:1].reshape(())]],
+    ],
+)
+def test_a_mask_in_a_list_is_not_lost(rows):
+    with pytest.raises(TypeError, match="x: row 1 is masked; fill it or drop"):
+        Q.encode(rows)
+    with pytest.raises(TypeError, match="y: row 1 is masked; fill it or drop"):
+        Q.inner_product(WANT, rows)
+
+
+def test_a_masked_array_is_rejected():
+    with pytest.raises(TypeError, match="x is a masked array; fill it or drop"):
+        Q.encode(np.ma.masked_array(X))
+    with pytest.raises(TypeError, match="x: row 3 is masked"):
+        Q.encode([*MASKED[:3].tolist(), np.ma.masked, *X[1, 4:].tolist()])
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(1e39, "1e+39"), (-1.5e300, "-1.5e+300"), (3.4028236e38, "3.4028236e+38"), (np.nan, "nan")],
+)
+def test_a_query_beyond_float32_is_printed_short(value, text):
+    y = np.ones((2, 20))
+    y[1, 4] = value
+    message = f"y: row 1, column 4 is {text}, expected a finite float32 value"
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
+        Q.inner_product(WANT, y)
+
+
+def test_concatenate_takes_any_iterable():
+    for parts in ([WANT[:2], WANT[2:]], iter([WANT[:2], WANT[2:]]), (WANT[i] for i in range(6))):
+        assert bq.concatenate(parts) == WANT
+    for nothing in ([], iter([])):
+        with pytest.raises(ValueError, match="no codes to concatenate, expected at least one"):
+            bq.concatenate(nothing)
+    with pytest.raises(TypeError, match="codes 1 is ndarray, expected Codes"):
+        bq.concatenate(iter([WANT, WANT.packed]))
 
 
 @pytest.mark.parametrize("thing", [None, "text", {}, object(), 3.0])

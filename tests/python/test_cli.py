@@ -1,19 +1,39 @@
 """The command line, in a pipe."""
 
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
 import blockquant as bq
+from blockquant import cli
 
 
-def run(*arguments, cwd=None):
+def run(*arguments, **environment):
     command = [sys.executable, "-m", "blockquant", *map(str, arguments)]
     return subprocess.run(
-        command, capture_output=True, text=True, cwd=cwd, timeout=120, check=False
+        command,
+        capture_output=True,
+        text=True,
+        env=os.environ | environment,
+        timeout=120,
+        check=False,
     )
+
+
+def fails(result, *parts):
+    """One line of error, which holds all parts, and nothing of a result."""
+    assert result.returncode == 2
+    assert result.stdout == ""
+    line, end, rest = result.stderr.partition("\n")
+    assert line.startswith("Error: ")
+    assert (end, rest) == ("\n", "")
+    for part in parts:
+        assert part in line
 
 
 @pytest.fixture
@@ -66,20 +86,81 @@ def test_plot(tiny, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "word"),
+    ("arguments", "parts"),
     [
-        (["compare", "missing.npy"], "missing.npy"),
-        (["compare", "{tiny}", "--methods", "nosuch"], "nosuch"),
-        (["compare", "{tiny}", "--bits", "zero"], "zero"),
-        (["compare", "{tiny}", "--seeds", "0"], "seeds"),
-        (["nosuch"], "nosuch"),
+        (["compare", "missing.npy"], ["missing.npy", "compare --help)"]),
+        (["compare", "{tiny}", "--methods", "nosuch"], ["nosuch", "eden/mse"]),
+        (["compare", "{tiny}", "--bits", "zero"], ["zero"]),
+        (["compare", "{tiny}", "--bits", "nan"], ["bits=nan", "at most 16"]),
+        (["compare", "{tiny}", "--bits"], ["'--bits'", "compare --help)"]),
+        (["compare", "{tiny}", "--seeds", "0"], ["--seeds", "compare --help)"]),
+        (["compare", "{tiny}", "--rotation", "x"], ["hadamard", "compare --help)"]),
+        (["compare", "--queries", "{tiny}"], ["--queries needs a FILE", "compare --help)"]),
+        (["compare", "--nosuch"], ["--nosuch", "compare --help)"]),
+        (["info", "extra"], ["extra", "info --help)"]),
+        (["--nosuch"], ["--nosuch", "blockquant --help)"]),
+        (["nosuch"], ["nosuch", "blockquant --help)"]),
     ],
 )
-def test_errors(tiny, arguments, word):
-    result = run(*[a.format(tiny=tiny) for a in arguments])
-    assert result.returncode != 0
-    assert word in result.stderr
-    assert "Traceback" not in result.stderr
+def test_errors_are_one_line(tiny, arguments, parts):
+    fails(run(*[a.format(tiny=tiny) for a in arguments]), *parts)
+
+
+@pytest.mark.parametrize("command", ["info", "compare"])
+def test_an_instruction_set_that_does_not_exist(command):
+    fails(run(command, BLOCKQUANT_ISA="nosuch"), "BLOCKQUANT_ISA", "nosuch", "scalar")
+
+
+def write(path, content):
+    if isinstance(content, bytes):
+        path.write_bytes(content)
+    else:
+        np.save(path, content, allow_pickle=True)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"", "it starts with b''"),
+        (b"junk, no array at all", "it starts with b'junk, '"),
+        (b"\x93NUMPY\x01\x00\x76\x00{'descr'", "header"),
+        (np.array([[None, 1.0]], dtype=object), "object"),
+        (np.ones((5, 8), int), "it has dtype int64, expected float16"),
+        (np.ones((5, 8, 2)), "it has 3 dimensions, expected rows"),
+    ],
+)
+def test_a_file_that_holds_no_rows(tmp_path, content, reason):
+    path = write(tmp_path / "rows.npy", content)
+    result = run("compare", path)
+    fails(result, f"{path} is not a .npy file of floats: ", reason)
+    assert "pickle" not in result.stderr
+
+
+def test_a_file_that_is_cut_short(tiny):
+    tiny.write_bytes(tiny.read_bytes()[:-1])
+    fails(run("compare", tiny), f"{tiny} is not a .npy file of floats: ")
+
+
+def test_an_archive_of_arrays(tmp_path):
+    path = tmp_path / "rows.npz"
+    np.savez(path, x=np.ones((5, 8)))
+    fails(run("compare", path), f"{path} is not a .npy file of floats: it starts with b'PK")
+
+
+@pytest.mark.parametrize("inside", ["", "deeper"])
+def test_a_folder_that_cannot_be_written_stops_before_measuring(tiny, monkeypatch, inside):
+    out = tiny / inside if inside else "/proc" if Path("/proc").is_dir() else tiny
+    monkeypatch.setattr(cli, "run_comparison", lambda *_: pytest.fail("it measured"))
+    result = CliRunner().invoke(cli.main, ["compare", str(tiny), "--out", str(out)])
+    assert result.exit_code == 2
+    assert f"{out}" in result.output
+
+
+def test_trying_the_folder_leaves_nothing(tiny, tmp_path):
+    out = tmp_path / "new" / "out"
+    fails(run("compare", tiny, "--methods", "nosuch", "--out", out), "nosuch")
+    assert list(out.iterdir()) == []
 
 
 def test_rows_that_are_not_finite(tmp_path):
@@ -87,11 +168,10 @@ def test_rows_that_are_not_finite(tmp_path):
     x[3, 2] = np.nan
     np.save(tmp_path / "bad.npy", x)
     result = run("compare", tmp_path / "bad.npy", "--bits", "1", "--seeds", "1")
-    assert result.returncode != 0
-    assert "row 3" in result.stderr
-    assert "Traceback" not in result.stderr
+    fails(result, "row 3", "column 2")
 
 
 def test_help_and_version():
     assert "compare" in run("--help").stdout
+    assert run().stdout == run("--help").stdout
     assert getattr(bq, "__version__", "") in run("--version").stdout

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 import blockquant as bq
+from blockquant import registry
 
 
 class HalfCodes:
@@ -41,11 +42,22 @@ def test_is_listed_and_created():
     assert isinstance(bq.create("half", dim=8, bits=16, seed=0), Half)
 
 
-def test_name_taken():
-    with pytest.raises(ValueError, match="eden"):
-        bq.register("eden/mse", Half)
-    with pytest.raises((TypeError, ValueError)):
-        bq.register("broken", None)
+@pytest.mark.parametrize(
+    ("name", "factory", "error", "text"),
+    [
+        ("eden/mse", Half, ValueError, "method 'eden/mse' is registered already"),
+        ("eden", Half, ValueError, "method 'eden' is registered already"),
+        ("", Half, ValueError, "name is empty"),
+        (5, Half, TypeError, "name is int 5, expected str"),
+        (["a"], Half, TypeError, r"name is list \['a'\], expected str"),
+        ("broken", None, TypeError, "factory of 'broken' is NoneType, expected a callable"),
+    ],
+)
+def test_what_cannot_be_registered(name, factory, error, text):
+    before = bq.available()
+    with pytest.raises(error, match=f"^{text}"):
+        bq.register(name, factory)
+    assert bq.available() == before
 
 
 def test_measure(sample):
@@ -71,3 +83,67 @@ def test_compare(sample):
     assert "half" in text
     assert "eden/mse" in text
     assert len(table.rows()) == 2
+
+
+class Broken(Half):
+    """Half with one result replaced: the value at row 2, column 1, or all of it."""
+
+    def __init__(self, *, decoded=None, estimated=None, **options):
+        super().__init__(**options)
+        self.decoded, self.estimated = decoded, estimated
+
+    def decode(self, codes):
+        return spoilt(super().decode(codes).astype(np.float64), self.decoded)
+
+    def inner_product(self, codes, y):
+        return spoilt(np.asarray(y @ super().decode(codes).T, np.float64), self.estimated)
+
+
+def spoilt(result, change):
+    if isinstance(change, float):
+        result[2, 1] = change
+        return result
+    return result if change is None else change(result)
+
+
+@pytest.mark.parametrize("part", ["decode", "inner_product"])
+@pytest.mark.parametrize(
+    ("change", "error", "text"),
+    [
+        (np.nan, ValueError, "row 2, column 1 is nan, expected a finite"),
+        (-np.inf, ValueError, "row 2, column 1 is -inf, expected a finite"),
+        (1e39, ValueError, r"row 2, column 1 is 1e\+39, expected a finite"),
+        (lambda r: r[:, :-1], ValueError, r"gave shape \({m}, {less}\), expected \({m}, {n}\)"),
+        (lambda r: r[0], ValueError, r"gave shape \({n},\), expected \({m}, {n}\)"),
+        (lambda r: None, TypeError, "gave no array of numbers"),
+        (lambda r: [[1.0], [1.0, 2.0]], TypeError, "gave no array of numbers"),
+        (lambda r: r.astype(complex), TypeError, "gave no array of numbers"),
+    ],
+)
+def test_a_result_that_would_win_its_column_is_an_error(
+    sample, monkeypatch, part, change, error, text
+):
+    x, y = sample[0][:60], sample[1][:5]
+    key = {"decode": "decoded", "inner_product": "estimated"}[part]
+    m, n = x.shape if part == "decode" else (5, 60)
+    text = text.format(m=m, n=n, less=n - 1) if "{" in text else text
+    monkeypatch.setitem(
+        registry._FACTORIES, "broken", lambda **options: Broken(**{key: change}, **options)
+    )
+    with pytest.raises(error, match=f"^broken: {part}:? {text}"):
+        bq.compare(x, y, methods=["eden/mse", "broken"], bits=[2], seeds=1)
+    with pytest.raises(error, match=f"^Broken: {part}:? {text}"):
+        bq.measure(bq.create("broken", dim=x.shape[1], bits=2), x, y)
+
+
+def test_finite_results_that_overflow_when_summed(sample):
+    """Errors of 1e38 are finite: their squares are summed in float64; the product is an error."""
+    x, y = sample[0][:60], sample[1][:5]
+    q = Broken(dim=x.shape[1], decoded=1e38, estimated=-1e38)
+    result = bq.measure(q, x, y)
+    assert result.nmse == pytest.approx(1e76 / 60, rel=1e-3)
+    assert all(np.isfinite(getattr(result, name)) for name in ("bias", "ip_error", "variance"))
+    q = Half(dim=x.shape[1])
+    q.decode = lambda codes: np.full(x.shape, 3e38) * np.sign(y[0])
+    with pytest.raises(ValueError, match=r"^Half: inner_product: row 0, column 0 is inf"):
+        bq.measure(q, x, y)

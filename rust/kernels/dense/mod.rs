@@ -31,7 +31,7 @@ kernel! {
 }
 
 /// The number of matrix rows, for `from` vectors' entries going in and `to` coming out.
-fn rows(matrix: &[f32], dim: usize, long: &[f32], short: &[f32]) -> usize {
+fn row_count(matrix: &[f32], dim: usize, long: &[f32], short: &[f32]) -> usize {
     assert!(
         dim > 0 && matrix.len().is_multiple_of(dim),
         "matrix entries"

@@ -1,13 +1,13 @@
 //! The definition.
 
-use super::rows;
+use super::row_count;
 use crate::kernels::reduce::scalar::dot;
 
 /// Matrix rows that are added to a result in one pass over it.
 const TOGETHER: usize = 4;
 
 pub fn products(matrix: &[f32], dim: usize, x: &[f32], out: &mut [f32]) {
-    let rows = rows(matrix, dim, x, out);
+    let rows = row_count(matrix, dim, x, out);
     for (x, out) in x.chunks_exact(dim).zip(out.chunks_exact_mut(rows.max(1))) {
         for (value, row) in out.iter_mut().zip(matrix.chunks_exact(dim)) {
             *value = dot(row, x);
@@ -17,7 +17,7 @@ pub fn products(matrix: &[f32], dim: usize, x: &[f32], out: &mut [f32]) {
 
 #[inline(always)]
 pub fn transposed_products(matrix: &[f32], dim: usize, x: &[f32], out: &mut [f32]) {
-    let rows = rows(matrix, dim, out, x);
+    let rows = row_count(matrix, dim, out, x);
     out.fill(0.0);
     let (groups, rest) = matrix.split_at(rows / TOGETHER * TOGETHER * dim);
     for (g, group) in groups.chunks_exact(TOGETHER * dim).enumerate() {

@@ -1,13 +1,13 @@
 //! Blocks of two matrix rows and three vectors.
 
-use super::{rows, scalar};
+use super::{row_count, scalar};
 use crate::kernels::LANES;
 use crate::kernels::reduce::scalar::halve;
 use crate::kernels::simd::{Simd, WIDTH};
 
 #[inline(always)]
 pub fn products<S: Simd>(s: S, matrix: &[f32], dim: usize, x: &[f32], out: &mut [f32]) {
-    let rows = rows(matrix, dim, x, out);
+    let rows = row_count(matrix, dim, x, out);
     let pairs = rows / 2 * 2;
     for j in (0..pairs).step_by(2) {
         let (first, second) = (&matrix[j * dim..][..dim], &matrix[(j + 1) * dim..][..dim]);

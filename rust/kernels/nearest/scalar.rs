@@ -60,38 +60,59 @@ fn fixed<const P: usize>(u: &[f32], words: &[f32], half_norms: &[f32], index: &m
     }
 }
 
-/// A block size known only now: the coordinates are read again for every codeword.
+/// A block size known only now: the coordinates of 16 blocks stand side by side in the first-level cache and are read once for four
+/// codewords, whose eight registers of sums are as many as the two multipliers have in flight.
 #[inline(always)]
 fn any(u: &[f32], block: usize, words: &[f32], half_norms: &[f32], index: &mut [u16]) {
     let blocks = index.len();
+    let mut x = vec![[0f32; LANES]; block];
     for (group, out) in index.chunks_mut(LANES).enumerate() {
-        let live = out.len();
+        for (j, lanes) in x.iter_mut().enumerate() {
+            let from = j * blocks + group * LANES;
+            lanes[..out.len()].copy_from_slice(&u[from..from + out.len()]);
+        }
         let mut best = [f32::NEG_INFINITY; LANES];
         let mut winner = [0u32; LANES];
-        for ((k, word), &half) in (0u32..).zip(words.chunks_exact(block)).zip(half_norms) {
-            let mut score = [-half; LANES];
-            for (j, &c) in word.iter().enumerate() {
-                let from = j * blocks + group * LANES;
-                if live == LANES {
-                    let lanes = &u[from..from + LANES];
-                    for l in 0..LANES {
-                        score[l] = lanes[l].mul_add(c, score[l]);
-                    }
-                } else {
-                    for (s, &value) in score.iter_mut().zip(&u[from..from + live]) {
-                        *s = value.mul_add(c, *s);
-                    }
-                }
-            }
+        let mut k = 0;
+        let mut keep = |score: [f32; LANES]| {
             for l in 0..LANES {
                 let better = score[l] > best[l];
                 best[l] = if better { score[l] } else { best[l] };
                 winner[l] = if better { k } else { winner[l] };
             }
+            k += 1;
+        };
+        let (fours, rest) = half_norms.as_chunks::<4>();
+        let (in_fours, in_rest) = words.split_at(4 * fours.len() * block);
+        for (four, halves) in in_fours.chunks_exact(4 * block).zip(fours) {
+            let [mut s0, mut s1, mut s2, mut s3] = halves.map(|half| [-half; LANES]);
+            let (w01, w23) = four.split_at(2 * block);
+            let ((w0, w1), (w2, w3)) = (w01.split_at(block), w23.split_at(block));
+            for ((((lanes, c0), c1), c2), c3) in x.iter().zip(w0).zip(w1).zip(w2).zip(w3) {
+                add(&mut s0, lanes, *c0);
+                add(&mut s1, lanes, *c1);
+                add(&mut s2, lanes, *c2);
+                add(&mut s3, lanes, *c3);
+            }
+            [s0, s1, s2, s3].into_iter().for_each(&mut keep);
+        }
+        for (word, half) in in_rest.chunks_exact(block).zip(rest) {
+            let mut score = [-half; LANES];
+            for (lanes, c) in x.iter().zip(word) {
+                add(&mut score, lanes, *c);
+            }
+            keep(score);
         }
         for (slot, &k) in out.iter_mut().zip(&winner) {
             *slot = k as u16;
         }
+    }
+}
+
+#[inline(always)]
+fn add(score: &mut [f32; LANES], lanes: &[f32; LANES], c: f32) {
+    for l in 0..LANES {
+        score[l] = lanes[l].mul_add(c, score[l]);
     }
 }
 

@@ -11,14 +11,14 @@ pub fn pruned<S: Simd>(s: S, u: &[f32], plan: &Plan, index: &mut [u16]) {
         return scalar::block(u, &plan.words, index);
     }
     match plan.words.block {
-        1 => fixed::<S, 1, 2>(s, u, plan, grid, index),
-        2 => fixed::<S, 2, 2>(s, u, plan, grid, index),
-        3 => fixed::<S, 3, 3>(s, u, plan, grid, index),
-        4 => fixed::<S, 4, 3>(s, u, plan, grid, index),
-        5 => fixed::<S, 5, 4>(s, u, plan, grid, index),
-        6 => fixed::<S, 6, 4>(s, u, plan, grid, index),
-        7 => fixed::<S, 7, 5>(s, u, plan, grid, index),
-        8 => fixed::<S, 8, 5>(s, u, plan, grid, index),
+        1 => grouped::<S, 1, 2>(s, u, plan, grid, index),
+        2 => grouped::<S, 2, 2>(s, u, plan, grid, index),
+        3 => grouped::<S, 3, 3>(s, u, plan, grid, index),
+        4 => grouped::<S, 4, 3>(s, u, plan, grid, index),
+        5 => grouped::<S, 5, 4>(s, u, plan, grid, index),
+        6 => grouped::<S, 6, 4>(s, u, plan, grid, index),
+        7 => grouped::<S, 7, 5>(s, u, plan, grid, index),
+        8 => grouped::<S, 8, 5>(s, u, plan, grid, index),
         _ => scalar::block(u, &plan.words, index),
     }
 }
@@ -30,7 +30,7 @@ const AHEAD: usize = 8;
 
 /// P coordinates a block, L = ⌈(P + 2)/2⌉ cache lines a group.
 #[inline(always)]
-fn fixed<S: Simd, const P: usize, const L: usize>(
+fn grouped<S: Simd, const P: usize, const L: usize>(
     s: S,
     u: &[f32],
     plan: &Plan,
@@ -56,7 +56,7 @@ fn fixed<S: Simd, const P: usize, const L: usize>(
             }
         }
         let inside = match grid {
-            Some(grid) => search.values(&x, grid, &mut values),
+            Some(grid) => search.cell_values(&x, grid, &mut values),
             None => false,
         };
         let Some(grid) = grid.filter(|_| inside) else {
@@ -115,7 +115,12 @@ struct Search<'a, S, const P: usize, const L: usize> {
 impl<S: Simd, const P: usize, const L: usize> Search<'_, S, P, L> {
     /// The values of the cells of a tile; false if a coordinate is beyond the grid's limit, or no number.
     #[inline(always)]
-    fn values(&self, x: &[[f32; TILE]; P], grid: &Grid, values: &mut [u16; TILE + AHEAD]) -> bool {
+    fn cell_values(
+        &self,
+        x: &[[f32; TILE]; P],
+        grid: &Grid,
+        values: &mut [u16; TILE + AHEAD],
+    ) -> bool {
         let s = self.s;
         let (per_unit, offset) = grid.to_bins();
         let (per_unit, offset) = (s.splat(per_unit), s.splat(offset));

@@ -2,7 +2,7 @@
 //!
 //! The best grid point is the nearest one to t·|u| for some t > 0: level gᵢ + ½ with gᵢ(t) = min(M, ⌊t·|uᵢ|⌋), the product as float64 rounds
 //! it. Raising t past the critical value of (i, k), the least t with ⌊t·|uᵢ|⌋ ≥ k, adds one to gᵢ. With a(t) = Σ |uᵢ|(gᵢ + ½) and n(t) = Σ (gᵢ + ½)²
-//! the search maximises a²/n over all float64 t; equal scores go to the smallest t.
+//! the search maximises a²/n, as float64 rounds it, over all float64 t; equal scores go to the smallest t.
 //!
 //! **Exact and free of order.** |uᵢ| is taken to the nearest multiple of 2⁻²⁴, so a and n are sums of float64 values with
 //! no rounding at all while Σ|uᵢ|·(M + ½) < 2²⁸ (8 bits: d < 2²¹): every order of summation, and every algorithm, finds the same point.

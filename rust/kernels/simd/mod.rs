@@ -41,9 +41,9 @@ pub trait Simd: Copy {
     fn mul(self, a: Self::F, b: Self::F) -> Self::F;
     /// a·b + c, rounded once.
     fn fma(self, a: Self::F, b: Self::F, c: Self::F) -> Self::F;
-    /// The greater; b where a is no number.
+    /// The greater; b where a is no number. b must be a number, and not a zero of the other sign than a zero a: instruction sets differ there.
     fn max(self, a: Self::F, b: Self::F) -> Self::F;
-    /// The smaller; b where a is no number.
+    /// The smaller; b where a is no number; b as for [`max`](Self::max).
     fn min(self, a: Self::F, b: Self::F) -> Self::F;
     /// |a|.
     fn abs(self, a: Self::F) -> Self::F;
@@ -71,7 +71,7 @@ pub trait Simd: Copy {
     fn columns(self, rows: [&[f32; 4]; WIDTH]) -> [Self::F; 4];
     /// Two columns of eight rows.
     fn column_pair(self, rows: [&[f32; 2]; WIDTH]) -> [Self::F; 2];
-    /// Whole numbers below 2³¹ in magnitude as integers.
+    /// Whole numbers below 2³¹ in magnitude as integers; beyond, instruction sets differ.
     fn to_int(self, a: Self::F) -> Self::I;
 
     /// The same integer in all lanes.

@@ -1,0 +1,36 @@
+"""The threads that batches run on."""
+
+from __future__ import annotations
+
+from blockquant import _core
+from blockquant._checks import whole
+
+#: Starting tens of thousands of threads takes minutes, and no machine runs faster for it.
+_MOST = 1024
+
+
+def set_num_threads(n: int) -> None:
+    """Uses n threads from now on; the bytes do not depend on it.
+
+    Parameters
+    ----------
+    n : int
+        1 to 1024. Batches that are running keep the threads they have.
+
+    Raises
+    ------
+    TypeError
+        If it is no whole number.
+    ValueError
+        If it is out of range.
+
+    Examples
+    --------
+    >>> import blockquant as bq
+    >>> before = bq.num_threads()
+    >>> bq.set_num_threads(1)
+    >>> bq.num_threads()
+    1
+    >>> bq.set_num_threads(before)
+    """
+    _core.set_num_threads(whole(n, "threads", 1, _MOST))

@@ -1,0 +1,25 @@
+"""A source distribution holds what its own tests need."""
+
+import subprocess
+import sys
+import tarfile
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.mark.skipif(find_spec("maturin") is None, reason="needs maturin, of the extra `test`")
+def test_sdist_holds_the_tests_and_nothing_of_the_machine(tmp_path):
+    command = [sys.executable, "-m", "maturin", "sdist", "-o", str(tmp_path)]
+    subprocess.run(command, cwd=ROOT, check=True, capture_output=True, timeout=120)
+    with tarfile.open(next(tmp_path.glob("*.tar.gz"))) as archive:
+        held = {name.partition("/")[2] for name in archive.getnames()}
+    for pattern in ("tests/python/*.py", "tests/golden/*", "tests/rust/*.rs", "benches/*.*"):
+        wanted = {path.relative_to(ROOT).as_posix() for path in ROOT.glob(pattern)}
+        assert wanted, pattern
+        assert wanted <= held, wanted - held
+    foreign = (".venv", "target", "shared", "__pycache__", ".so", ".pyd")
+    assert not [name for name in held if any(part in name for part in foreign)]
