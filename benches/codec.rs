@@ -43,7 +43,7 @@ fn codec(criterion: &mut Criterion) {
                     b.iter(|| quantizer.encode(isa, &rows));
                 });
                 group.bench_function(BenchmarkId::new("decode", dim), |b| {
-                    b.iter(|| quantizer.decode(isa, &codes, &mut back));
+                    b.iter(|| quantizer.decode(isa, codes.view(), &mut back));
                 });
             }
             group.finish();

@@ -164,6 +164,49 @@ impl Codes {
         Ok(())
     }
 
+    /// The codes by reference.
+    pub fn view(&self) -> CodesRef<'_> {
+        CodesRef {
+            row_bytes: self.row_bytes,
+            packed: &self.packed,
+            scale: &self.scale,
+            norm: self.norm.as_deref(),
+            residual_norm: self.residual_norm.as_deref(),
+        }
+    }
+}
+
+/// The codes of a batch in arrays that someone else owns: NumPy, or a mapped file.
+#[derive(Debug, Clone, Copy)]
+pub struct CodesRef<'a> {
+    /// Bytes of a row in `packed`.
+    pub row_bytes: usize,
+    /// Packed indexes.
+    pub packed: &'a [u8],
+    /// s = ‖x‖·S.
+    pub scale: &'a [f32],
+    /// ‖x‖, where stored.
+    pub norm: Option<&'a [f32]>,
+    /// γ, for methods that store it.
+    pub residual_norm: Option<&'a [f32]>,
+}
+
+impl<'a> CodesRef<'a> {
+    /// Number of rows.
+    pub fn len(&self) -> usize {
+        self.scale.len()
+    }
+
+    /// Whether there is no row.
+    pub fn is_empty(&self) -> bool {
+        self.scale.is_empty()
+    }
+
+    /// The packed bytes of a row.
+    pub fn row(&self, row: usize) -> &'a [u8] {
+        &self.packed[row * self.row_bytes..][..self.row_bytes]
+    }
+
     /// Checks that these arrays are codes of `layout`.
     pub fn check(&self, layout: &Layout, residual: bool) -> Result<()> {
         let rows = self.len();
@@ -175,7 +218,7 @@ impl Codes {
                 self.row_bytes,
             )));
         }
-        match (&self.residual_norm, residual) {
+        match (self.residual_norm, residual) {
             (Some(values), true) if values.len() == rows => Ok(()),
             (None, false) => Ok(()),
             (Some(values), true) => Err(Error::invalid(format!(

@@ -55,7 +55,7 @@ pub mod threads;
 #[cfg(feature = "python")]
 mod python;
 
-pub use codes::Codes;
+pub use codes::{Codes, CodesRef};
 pub use error::{Error, Result};
 pub use isa::Isa;
 pub use quantizer::{Quantizer, Spec};

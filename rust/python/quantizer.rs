@@ -1,14 +1,18 @@
 //! The class `Quantizer`.
 
+use std::borrow::Cow;
+
 use half::f16;
+use numpy::ndarray::Dimension;
 use numpy::{
-    Element, IntoPyArray, PyArray1, PyArray2, PyArrayMethods, PyReadonlyArray1, PyReadonlyArray2,
+    Element, IntoPyArray, PyArray1, PyArray2, PyArrayMethods, PyReadonlyArray, PyReadonlyArray1,
+    PyReadonlyArray2,
 };
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
 
 use super::rows::{Strided, unpack_rows};
-use crate::codes::Codes;
+use crate::codes::{Codes, CodesRef};
 use crate::rows::{Real, Rows};
 use crate::{Isa, RotationKind, Spec, threads};
 
@@ -151,11 +155,12 @@ impl Quantizer {
         scale: PyReadonlyArray1<'py, f32>,
         residual_norm: Option<PyReadonlyArray1<'py, f32>>,
     ) -> PyResult<Bound<'py, PyArray2<f32>>> {
-        let codes = to_codes(packed, scale, residual_norm);
+        let codes = CodeSlices::new(&packed, &scale, residual_norm.as_ref());
+        let codes = codes.view();
         let (rows, dim) = (codes.len(), self.0.spec().dim);
         let mut out = vec![0f32; rows * dim];
         let isa = Isa::current()?;
-        py.detach(|| self.0.decode(isa, &codes, &mut out))?;
+        py.detach(|| self.0.decode(isa, codes, &mut out))?;
         out.into_pyarray(py).reshape([rows, dim])
     }
 
@@ -167,12 +172,13 @@ impl Quantizer {
         residual_norm: Option<PyReadonlyArray1<'py, f32>>,
         y: PyReadonlyArray2<'py, f32>,
     ) -> PyResult<Bound<'py, PyArray2<f32>>> {
-        let codes = to_codes(packed, scale, residual_norm);
+        let codes = CodeSlices::new(&packed, &scale, residual_norm.as_ref());
+        let codes = codes.view();
         let queries = Strided(y.as_array());
         let (m, n) = (queries.rows(), codes.len());
         let mut out = vec![0f32; m * n];
         let isa = Isa::current()?;
-        py.detach(|| threads::run(|| self.0.inner_product(isa, &codes, &queries, &mut out)))?;
+        py.detach(|| threads::run(|| self.0.inner_product(isa, codes, &queries, &mut out)))?;
         out.into_pyarray(py).reshape([m, n])
     }
 
@@ -282,21 +288,45 @@ fn wrong_array(x: &Bound<'_, PyAny>) -> PyErr {
     ))
 }
 
-fn to_codes(
-    packed: PyReadonlyArray2<'_, u8>,
-    scale: PyReadonlyArray1<'_, f32>,
-    residual_norm: Option<PyReadonlyArray1<'_, f32>>,
-) -> Codes {
-    let packed = packed.as_array();
-    Codes {
-        row_bytes: packed.ncols(),
-        packed: match packed.as_slice() {
-            Some(bytes) => bytes.to_vec(),
-            None => packed.iter().copied().collect(),
-        },
-        scale: scale.as_array().to_vec(),
-        norm: None,
-        residual_norm: residual_norm.map(|values| values.as_array().to_vec()),
+/// The codes in NumPy's arrays; what is not contiguous is copied.
+struct CodeSlices<'a> {
+    row_bytes: usize,
+    packed: Cow<'a, [u8]>,
+    scale: Cow<'a, [f32]>,
+    residual_norm: Option<Cow<'a, [f32]>>,
+}
+
+impl<'a> CodeSlices<'a> {
+    fn new(
+        packed: &'a PyReadonlyArray2<'_, u8>,
+        scale: &'a PyReadonlyArray1<'_, f32>,
+        residual_norm: Option<&'a PyReadonlyArray1<'_, f32>>,
+    ) -> Self {
+        Self {
+            row_bytes: packed.as_array().ncols(),
+            packed: contiguous(packed),
+            scale: contiguous(scale),
+            residual_norm: residual_norm.map(contiguous),
+        }
+    }
+
+    fn view(&self) -> CodesRef<'_> {
+        CodesRef {
+            row_bytes: self.row_bytes,
+            packed: &self.packed,
+            scale: &self.scale,
+            norm: None,
+            residual_norm: self.residual_norm.as_deref(),
+        }
+    }
+}
+
+fn contiguous<'a, T: Element + Copy, D: Dimension>(
+    array: &'a PyReadonlyArray<'_, T, D>,
+) -> Cow<'a, [T]> {
+    match array.as_slice() {
+        Ok(values) => Cow::Borrowed(values),
+        Err(_) => Cow::Owned(array.as_array().iter().copied().collect()),
     }
 }
 

@@ -3,7 +3,7 @@
 use rayon::prelude::*;
 
 use super::{Buffers, Quantizer, check_dim};
-use crate::codes::Codes;
+use crate::codes::CodesRef;
 use crate::error::{Error, Result};
 use crate::isa::Isa;
 use crate::kernels::convert;
@@ -13,7 +13,7 @@ use crate::threads;
 
 impl Quantizer {
     /// Decodes every row into `out`, n × dim.
-    pub fn decode(&self, isa: Isa, codes: &Codes, out: &mut [f32]) -> Result<()> {
+    pub fn decode(&self, isa: Isa, codes: CodesRef<'_>, out: &mut [f32]) -> Result<()> {
         let dim = self.spec.dim;
         self.check(codes)?;
         if out.len() != codes.len() * dim {
@@ -44,7 +44,7 @@ impl Quantizer {
     fn decode_batch(
         &self,
         isa: Isa,
-        codes: &Codes,
+        codes: CodesRef<'_>,
         first: usize,
         out: &mut [f32],
         buffers: &mut Buffers,
@@ -67,7 +67,7 @@ impl Quantizer {
             self.unpack(isa, codes, row, index);
             self.method.codewords(isa, index, c);
         }
-        if let Some(gamma) = &codes.residual_norm {
+        if let Some(gamma) = codes.residual_norm {
             self.method
                 .add_residual(isa, index, &gamma[rows.clone()], work, out);
         }
@@ -81,7 +81,7 @@ impl Quantizer {
     pub fn inner_product(
         &self,
         isa: Isa,
-        codes: &Codes,
+        codes: CodesRef<'_>,
         y: &dyn Rows,
         out: &mut [f32],
     ) -> Result<()> {
@@ -103,26 +103,22 @@ impl Quantizer {
         let queries = (0..y.rows()).into_par_iter().map(query).collect::<Vec<_>>();
         let queries = queries.into_iter().collect::<Result<Vec<_>>>()?;
         let indices = self.method.layout().indices();
-        scan::inner_products(isa, &queries, &codes.scale, out, |from, live, buffer| {
+        scan::inner_products(isa, &queries, codes.scale, out, |from, live, buffer| {
             let mut index = vec![0; indices];
             for (row, expanded) in (from..from + live).zip(buffer.chunks_exact_mut(length)) {
                 self.unpack(isa, codes, row, &mut index);
-                let gamma = codes
-                    .residual_norm
-                    .as_ref()
-                    .map_or(0.0, |values| values[row]);
+                let gamma = codes.residual_norm.map_or(0.0, |values| values[row]);
                 self.method.expand(isa, &index, gamma, expanded);
             }
         });
         Ok(())
     }
 
-    fn unpack(&self, isa: Isa, codes: &Codes, row: usize, index: &mut [u16]) {
-        let code = &codes.packed[row * codes.row_bytes..][..codes.row_bytes];
-        self.method.layout().unpack(isa, code, index);
+    fn unpack(&self, isa: Isa, codes: CodesRef<'_>, row: usize, index: &mut [u16]) {
+        self.method.layout().unpack(isa, codes.row(row), index);
     }
 
-    fn check(&self, codes: &Codes) -> Result<()> {
+    fn check(&self, codes: CodesRef<'_>) -> Result<()> {
         codes.check(self.method.layout(), self.method.has_residual_norm())
     }
 }

@@ -50,7 +50,9 @@ fn every_instruction_set_gives_the_same_bytes() {
             let x = gaussian(5 * dim, 1);
             let expected = encode(&quantizer, Isa::Scalar, &x);
             let mut back = vec![0.0; x.len()];
-            quantizer.decode(Isa::Scalar, &expected, &mut back).unwrap();
+            quantizer
+                .decode(Isa::Scalar, expected.view(), &mut back)
+                .unwrap();
             for isa in Isa::available() {
                 assert_eq!(
                     encode(&quantizer, isa, &x),
@@ -58,7 +60,7 @@ fn every_instruction_set_gives_the_same_bytes() {
                     "{method} {dim} {isa:?}"
                 );
                 let mut other = vec![0.0; x.len()];
-                quantizer.decode(isa, &expected, &mut other).unwrap();
+                quantizer.decode(isa, expected.view(), &mut other).unwrap();
                 assert_eq!(other, back, "{method} {dim} {isa:?}");
             }
         }
@@ -95,10 +97,15 @@ fn inner_products_are_those_of_the_decoded_rows() {
         let isa = Isa::detect();
         let codes = encode(&quantizer, isa, &x);
         let mut back = vec![0.0; x.len()];
-        quantizer.decode(isa, &codes, &mut back).unwrap();
+        quantizer.decode(isa, codes.view(), &mut back).unwrap();
         let mut products = vec![0.0; 3 * 40];
         quantizer
-            .inner_product(isa, &codes, &Dense::new(&y, dim).unwrap(), &mut products)
+            .inner_product(
+                isa,
+                codes.view(),
+                &Dense::new(&y, dim).unwrap(),
+                &mut products,
+            )
             .unwrap();
         for (j, query) in y.chunks(dim).enumerate() {
             for (i, row) in back.chunks(dim).enumerate() {
@@ -174,12 +181,16 @@ fn bad_input_is_named() {
         scale: vec![1.0; 3],
         ..Codes::default()
     };
-    assert!(quantizer.decode(isa, &broken, &mut [0.0; 12]).is_ok());
+    assert!(quantizer.decode(isa, broken.view(), &mut [0.0; 12]).is_ok());
     let broken = Codes {
         row_bytes: 2,
         packed: vec![0; 6],
         scale: vec![1.0; 3],
         ..Codes::default()
     };
-    assert!(quantizer.decode(isa, &broken, &mut [0.0; 12]).is_err());
+    assert!(
+        quantizer
+            .decode(isa, broken.view(), &mut [0.0; 12])
+            .is_err()
+    );
 }
