@@ -8,7 +8,7 @@ use std::time::Duration;
 use blockquant::Isa;
 use blockquant::codebook::{Law, block_codebook, lloyd_max};
 use blockquant::kernels::level::{self, Levels};
-use blockquant::kernels::{convert, dense, fwht, nearest, pack, reduce, rescale};
+use blockquant::kernels::{convert, dense, fwht, nearest, pack, reduce, rescale, scan};
 use blockquant::rng::SeedStream;
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 
@@ -177,12 +177,37 @@ fn sums(criterion: &mut Criterion) {
     });
 }
 
+fn scans(criterion: &mut Criterion) {
+    each(criterion, "scan nibble_sums, signs of 1024 rows", |dim| {
+        let positions = dim.div_ceil(4).next_multiple_of(scan::POSITIONS);
+        let nibbles = vec![0x5a; scan::nibble_bytes(1024, positions)];
+        let (tables, mut sums) = (vec![9; 16 * positions], [0; 1024]);
+        move |isa, _| scan::nibble_sums(isa, &nibbles, &tables, &mut sums)
+    });
+    each(criterion, "scan at_least, 1024 rows", |_| {
+        let (sums, rows) = ([100; 1024], [1.0; 1024]);
+        let mut found = vec![];
+        move |isa, _| {
+            let keys = scan::Keys {
+                factor: &rows,
+                spread: &rows,
+                shift: None,
+                unit: 1.0,
+                offset: 0.0,
+                weight: 0.0,
+                reach: 3.0,
+            };
+            scan::at_least(isa, &sums, &keys, 200.0, 0, &mut found);
+        }
+    });
+}
+
 criterion_group! {
     name = benches;
     config = Criterion::default()
         .warm_up_time(Duration::from_millis(100))
         .measurement_time(Duration::from_millis(300))
         .sample_size(20);
-    targets = transforms, levels, blocks, rescaling, packing, sums
+    targets = transforms, levels, blocks, rescaling, packing, sums, scans
 }
 criterion_main!(benches);

@@ -128,6 +128,40 @@ def as_float32(x: Any, dim: int | None, what: str = "x") -> NDArray[np.float32]:
     return out
 
 
+def as_mask(mask: Any, rows: int) -> NDArray[np.bool_]:
+    """Which of the rows are meant by a boolean for each, or by positions.
+
+    Raises
+    ------
+    TypeError
+        If it is neither.
+    ValueError
+        If it has the wrong shape, or a position is out of range.
+
+    Examples
+    --------
+    >>> as_mask([0, -1], 3).tolist()
+    [True, False, True]
+    """
+    given = np.asarray(mask)
+    if given.ndim != 1:
+        raise ValueError(f"mask has shape {given.shape}, expected ({rows},) or positions")
+    if given.dtype == bool:
+        if len(given) != rows:
+            raise ValueError(f"mask has {len(given)} entries, expected {rows}, one a row")
+        return np.ascontiguousarray(given)
+    if given.dtype.kind not in "iu" and len(given):
+        raise TypeError(f"mask has dtype {given.dtype}, expected bool or integer positions")
+    places = given.astype(np.int64)
+    outside = (places < -rows) | (places >= rows)
+    if outside.any():
+        place = int(np.argmax(outside))
+        raise ValueError(f"mask: position {given[place]} at {place}, expected less than {rows}")
+    allowed = np.zeros(rows, dtype=bool)
+    allowed[places] = True
+    return allowed
+
+
 def as_result(values: Any, shape: tuple[int, int], what: str) -> NDArray[np.float32]:
     """What a method returned, as float32.
 

@@ -5,6 +5,7 @@ from numpy.typing import NDArray
 
 __all__ = [
     "Quantizer",
+    "Sketch",
     "available_isa",
     "block_distortion",
     "isa",
@@ -14,6 +15,11 @@ __all__ = [
     "set_num_threads",
     "unpack",
 ]
+
+@final
+class Sketch:
+    @property
+    def nbytes(self) -> int: ...
 
 @final
 class Quantizer:
@@ -70,6 +76,24 @@ class Quantizer:
         residual_norm: NDArray[np.float32] | None,
         y: NDArray[np.float32],
     ) -> NDArray[np.float32]: ...
+    def sketch(
+        self,
+        packed: NDArray[np.uint8],
+        scale: NDArray[np.float32],
+        residual_norm: NDArray[np.float32] | None,
+    ) -> Sketch | None: ...
+    def search(
+        self,
+        packed: NDArray[np.uint8],
+        scale: NDArray[np.float32],
+        norm: NDArray[np.float32] | None,
+        residual_norm: NDArray[np.float32] | None,
+        sketch: Sketch | None,
+        y: NDArray[np.float32],
+        k: int,
+        metric: str,
+        allowed: NDArray[np.bool_] | None = None,
+    ) -> tuple[NDArray[np.float32], NDArray[np.int64]]: ...
     def rotate(self, x: NDArray[np.float32]) -> NDArray[np.float32]: ...
     def unrotate(self, z: NDArray[np.float32]) -> NDArray[np.float32]: ...
     def codebook(self) -> NDArray[np.float32]: ...

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from blockquant import _core
 from blockquant._checks import whole
 
 _Float = NDArray[np.float32]
@@ -48,7 +49,7 @@ class Codes:
     (10, 2000)
     """
 
-    __slots__ = ("dim", "made_by", "norm", "packed", "residual_norm", "scale")
+    __slots__ = ("_sketch", "dim", "made_by", "norm", "packed", "residual_norm", "scale")
 
     def __init__(
         self,
@@ -80,6 +81,8 @@ class Codes:
         self.residual_norm = residual_norm
         self.dim = whole(dim, "dim")
         self.made_by = made_by
+        #: Derived at the first search and kept.
+        self._sketch: _core.Sketch | None = None
 
     def __len__(self) -> int:
         return len(self.scale)
@@ -120,6 +123,11 @@ class Codes:
     def nbytes(self) -> int:
         """Every stored byte."""
         return sum(array.nbytes for array in self._arrays() if array is not None)
+
+    @property
+    def sketch_nbytes(self) -> int:
+        """Memory of the sketch that the first search derives from the codes; it is not stored."""
+        return 0 if self._sketch is None else self._sketch.nbytes
 
     @property
     def bits_per_dimension(self) -> float:

@@ -22,6 +22,7 @@ pub mod nearest;
 pub mod pack;
 pub mod reduce;
 pub mod rescale;
+pub mod scan;
 pub mod simd;
 
 /// Lanes of every fixed-order sum.

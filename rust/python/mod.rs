@@ -36,7 +36,7 @@ mod _core {
     use super::*;
 
     #[pymodule_export]
-    use super::quantizer::Quantizer;
+    use super::quantizer::{Quantizer, Sketch};
     use super::rows::unpack_rows;
 
     #[pyfunction]

@@ -14,6 +14,7 @@ use pyo3::prelude::*;
 use super::rows::{Strided, unpack_rows};
 use crate::codes::{Codes, CodesRef};
 use crate::rows::{Real, Rows};
+use crate::scan::search::Metric;
 use crate::{Isa, RotationKind, Spec, threads};
 
 /// Packed codes, scales, norms and residual norms as arrays.
@@ -23,6 +24,21 @@ type CodeArrays<'py> = (
     Option<Bound<'py, PyArray1<f32>>>,
     Option<Bound<'py, PyArray1<f32>>>,
 );
+
+/// Scores and rows, one line a query.
+type SearchArrays<'py> = (Bound<'py, PyArray2<f32>>, Bound<'py, PyArray2<i64>>);
+
+/// `blockquant._core.Sketch`: what makes searches of a batch of codes fast.
+#[pyclass(frozen, module = "blockquant._core")]
+pub struct Sketch(crate::scan::sketch::Sketch);
+
+#[pymethods]
+impl Sketch {
+    #[getter]
+    fn nbytes(&self) -> usize {
+        self.0.bytes()
+    }
+}
 
 /// `blockquant._core.Quantizer`.
 #[pyclass(frozen, module = "blockquant._core")]
@@ -155,7 +171,7 @@ impl Quantizer {
         scale: PyReadonlyArray1<'py, f32>,
         residual_norm: Option<PyReadonlyArray1<'py, f32>>,
     ) -> PyResult<Bound<'py, PyArray2<f32>>> {
-        let codes = CodeSlices::new(&packed, &scale, residual_norm.as_ref());
+        let codes = CodeSlices::new(&packed, &scale, None, residual_norm.as_ref());
         let codes = codes.view();
         let (rows, dim) = (codes.len(), self.0.spec().dim);
         let mut out = vec![0f32; rows * dim];
@@ -172,7 +188,7 @@ impl Quantizer {
         residual_norm: Option<PyReadonlyArray1<'py, f32>>,
         y: PyReadonlyArray2<'py, f32>,
     ) -> PyResult<Bound<'py, PyArray2<f32>>> {
-        let codes = CodeSlices::new(&packed, &scale, residual_norm.as_ref());
+        let codes = CodeSlices::new(&packed, &scale, None, residual_norm.as_ref());
         let codes = codes.view();
         let queries = Strided(y.as_array());
         let (m, n) = (queries.rows(), codes.len());
@@ -180,6 +196,55 @@ impl Quantizer {
         let isa = Isa::current()?;
         py.detach(|| threads::run(|| self.0.inner_product(isa, codes, &queries, &mut out)))?;
         out.into_pyarray(py).reshape([m, n])
+    }
+
+    fn sketch(
+        &self,
+        py: Python<'_>,
+        packed: PyReadonlyArray2<'_, u8>,
+        scale: PyReadonlyArray1<'_, f32>,
+        residual_norm: Option<PyReadonlyArray1<'_, f32>>,
+    ) -> PyResult<Option<Sketch>> {
+        let codes = CodeSlices::new(&packed, &scale, None, residual_norm.as_ref());
+        let codes = codes.view();
+        let isa = Isa::current()?;
+        Ok(py.detach(|| self.0.sketch(isa, codes))?.map(Sketch))
+    }
+
+    #[pyo3(signature = (packed, scale, norm, residual_norm, sketch, y, k, metric, allowed=None))]
+    #[allow(clippy::too_many_arguments)]
+    fn search<'py>(
+        &self,
+        py: Python<'py>,
+        packed: PyReadonlyArray2<'py, u8>,
+        scale: PyReadonlyArray1<'py, f32>,
+        norm: Option<PyReadonlyArray1<'py, f32>>,
+        residual_norm: Option<PyReadonlyArray1<'py, f32>>,
+        sketch: Option<PyRef<'py, Sketch>>,
+        y: PyReadonlyArray2<'py, f32>,
+        k: usize,
+        metric: &str,
+        allowed: Option<PyReadonlyArray1<'py, bool>>,
+    ) -> PyResult<SearchArrays<'py>> {
+        let codes = CodeSlices::new(&packed, &scale, norm.as_ref(), residual_norm.as_ref());
+        let codes = codes.view();
+        let queries = Strided(y.as_array());
+        let allowed = allowed.as_ref().map(contiguous);
+        let sketch = sketch.as_deref().map(|sketch| &sketch.0);
+        let metric = Metric::from_name(metric)?;
+        let isa = Isa::current()?;
+        let found = py.detach(|| {
+            self.0
+                .search(isa, codes, sketch, &queries, k, metric, allowed.as_deref())
+        })?;
+        // Every query finds as many rows.
+        let shape = [found.len(), found.first().map_or(0, Vec::len)];
+        let score: Vec<f32> = found.iter().flatten().map(|hit| hit.score).collect();
+        let row: Vec<i64> = found.iter().flatten().map(|hit| hit.row.into()).collect();
+        Ok((
+            score.into_pyarray(py).reshape(shape)?,
+            row.into_pyarray(py).reshape(shape)?,
+        ))
     }
 
     fn rotate<'py>(
@@ -293,6 +358,7 @@ struct CodeSlices<'a> {
     row_bytes: usize,
     packed: Cow<'a, [u8]>,
     scale: Cow<'a, [f32]>,
+    norm: Option<Cow<'a, [f32]>>,
     residual_norm: Option<Cow<'a, [f32]>>,
 }
 
@@ -300,12 +366,14 @@ impl<'a> CodeSlices<'a> {
     fn new(
         packed: &'a PyReadonlyArray2<'_, u8>,
         scale: &'a PyReadonlyArray1<'_, f32>,
+        norm: Option<&'a PyReadonlyArray1<'_, f32>>,
         residual_norm: Option<&'a PyReadonlyArray1<'_, f32>>,
     ) -> Self {
         Self {
             row_bytes: packed.as_array().ncols(),
             packed: contiguous(packed),
             scale: contiguous(scale),
+            norm: norm.map(contiguous),
             residual_norm: residual_norm.map(contiguous),
         }
     }
@@ -315,7 +383,7 @@ impl<'a> CodeSlices<'a> {
             row_bytes: self.row_bytes,
             packed: &self.packed,
             scale: &self.scale,
-            norm: None,
+            norm: self.norm.as_deref(),
             residual_norm: self.residual_norm.as_deref(),
         }
     }

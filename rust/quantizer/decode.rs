@@ -8,7 +8,7 @@ use crate::error::{Error, Result};
 use crate::isa::Isa;
 use crate::kernels::convert;
 use crate::rows::Rows;
-use crate::scan::{self, Query};
+use crate::scan::{Query, products};
 use crate::threads;
 
 impl Quantizer {
@@ -88,37 +88,55 @@ impl Quantizer {
         let dim = self.spec.dim;
         self.check(codes)?;
         check_dim(y.dim(), dim)?;
+        let (queries, _) = self.queries(isa, y)?;
         let length = self.method.expanded_len(dim);
-        let query = |row: usize| -> Result<Query> {
-            let mut buffers = Buffers::default();
-            self.load(isa, y, row..row + 1, &mut buffers)?;
-            let mut vector = buffers.u;
-            vector.resize(length, 0.0);
-            self.method.prepare(isa, dim, &mut vector);
-            Ok(Query {
-                vector,
-                factor: buffers.norms[0] / dim as f64,
-            })
-        };
-        let queries = (0..y.rows()).into_par_iter().map(query).collect::<Vec<_>>();
-        let queries = queries.into_iter().collect::<Result<Vec<_>>>()?;
-        let indices = self.method.layout().indices();
-        scan::inner_products(isa, &queries, codes.scale, out, |from, live, buffer| {
-            let mut index = vec![0; indices];
+        products::inner_products(isa, &queries, codes.scale, out, |from, live, buffer| {
+            let mut index = Vec::new();
             for (row, expanded) in (from..from + live).zip(buffer.chunks_exact_mut(length)) {
-                self.unpack(isa, codes, row, &mut index);
-                let gamma = codes.residual_norm.map_or(0.0, |values| values[row]);
-                self.method.expand(isa, &index, gamma, expanded);
+                self.expand(isa, codes, row, &mut index, expanded);
             }
         });
         Ok(())
+    }
+
+    /// Queries for the scan, with their norms.
+    pub(super) fn queries(&self, isa: Isa, y: &dyn Rows) -> Result<(Vec<Query>, Vec<f64>)> {
+        let dim = self.spec.dim;
+        check_dim(y.dim(), dim)?;
+        let length = self.method.expanded_len(dim);
+        let query = |row: usize| -> Result<(Query, f64)> {
+            let mut buffers = Buffers::default();
+            self.load(isa, y, row..row + 1, &mut buffers)?;
+            let (mut vector, norm) = (buffers.u, buffers.norms[0]);
+            vector.resize(length, 0.0);
+            self.method.prepare(isa, dim, &mut vector);
+            let factor = norm / dim as f64;
+            Ok((Query { vector, factor }, norm))
+        };
+        let queries = (0..y.rows()).into_par_iter().map(query).collect::<Vec<_>>();
+        queries.into_iter().collect()
+    }
+
+    /// What queries are multiplied with, of a row.
+    pub(super) fn expand(
+        &self,
+        isa: Isa,
+        codes: CodesRef<'_>,
+        row: usize,
+        index: &mut Vec<u16>,
+        out: &mut [f32],
+    ) {
+        index.resize(self.method.layout().indices(), 0);
+        self.unpack(isa, codes, row, index);
+        let gamma = codes.residual_norm.map_or(0.0, |values| values[row]);
+        self.method.expand(isa, index, gamma, out);
     }
 
     fn unpack(&self, isa: Isa, codes: CodesRef<'_>, row: usize, index: &mut [u16]) {
         self.method.layout().unpack(isa, codes.row(row), index);
     }
 
-    fn check(&self, codes: CodesRef<'_>) -> Result<()> {
+    pub(super) fn check(&self, codes: CodesRef<'_>) -> Result<()> {
         codes.check(self.method.layout(), self.method.has_residual_norm())
     }
 }

@@ -12,6 +12,7 @@ use crate::rotation::{Rotation, RotationKind};
 
 mod decode;
 mod encode;
+mod search;
 
 /// Rows that a thread takes at a time where they go through the steps one by one.
 const CHUNK: usize = 48;

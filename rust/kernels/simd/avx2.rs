@@ -152,5 +152,20 @@ impl Simd for Avx2 {
             let none = _mm256_cmpeq_epi64(_mm256_packs_epi16(a, b), _mm256_setzero_si256());
             _mm256_movemask_pd(_mm256_castsi256_pd(none)) as u32 ^ 0xf
         }
+        fn load_bytes(self, from: &[u8; 2 * PAIRS]) -> __m256i {
+            _mm256_loadu_si256(from.as_ptr().cast())
+        }
+        fn store_pairs(self, x: __m256i, to: &mut [u16; PAIRS]) {
+            _mm256_storeu_si256(to.as_mut_ptr().cast(), x)
+        }
+        fn add_bytes(self, a: __m256i, b: __m256i) -> __m256i { _mm256_add_epi8(a, b) }
+        fn low_nibbles(self, a: __m256i) -> __m256i { _mm256_and_si256(a, _mm256_set1_epi8(15)) }
+        fn high_nibbles(self, a: __m256i) -> __m256i {
+            _mm256_and_si256(_mm256_srli_epi16::<4>(a), _mm256_set1_epi8(15))
+        }
+        fn look_up_bytes(self, table: __m256i, index: __m256i) -> __m256i {
+            _mm256_shuffle_epi8(table, index)
+        }
+        fn high_bytes(self, a: __m256i) -> __m256i { _mm256_srli_epi16::<8>(a) }
     }
 }

@@ -121,4 +121,20 @@ pub trait Simd: Copy {
     fn maximum_pair(self, a: Self::P) -> i16;
     /// Four bits, from the lowest: whether any of lanes 0 to 7 of a, 0 to 7 of b, 8 to 15 of a, 8 to 15 of b is above the limit.
     fn any_above(self, a: Self::P, b: Self::P, limit: Self::P) -> u32;
+
+    /// Reads 32 bytes, two in each lane.
+    fn load_bytes(self, from: &[u8; 2 * PAIRS]) -> Self::P;
+    /// Writes sixteen integers.
+    fn store_pairs(self, x: Self::P, to: &mut [u16; PAIRS]);
+    /// a + b byte by byte, wrapping.
+    fn add_bytes(self, a: Self::P, b: Self::P) -> Self::P;
+    /// The low four bits of each byte.
+    fn low_nibbles(self, a: Self::P) -> Self::P;
+    /// The high four bits of each byte.
+    fn high_nibbles(self, a: Self::P) -> Self::P;
+    /// `table[index]` byte by byte, for indexes below 16: the first sixteen bytes are looked up in the first sixteen of the table, the others in
+    /// the others.
+    fn look_up_bytes(self, table: Self::P, index: Self::P) -> Self::P;
+    /// The high byte of each lane.
+    fn high_bytes(self, a: Self::P) -> Self::P;
 }

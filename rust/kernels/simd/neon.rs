@@ -11,6 +11,22 @@ type Ints = (int32x4_t, int32x4_t);
 /// Lanes 0 to 7 and 8 to 15.
 type Pairs = (int16x8_t, int16x8_t);
 
+/// An instruction for bytes on both halves.
+#[inline(always)]
+fn bytes(a: Pairs, b: Pairs, instruction: impl Fn(uint8x16_t, uint8x16_t) -> uint8x16_t) -> Pairs {
+    let half = |a, b| {
+        // SAFETY: NEON is in the baseline of AArch64, and no memory is touched.
+        #[allow(unused_unsafe)]
+        unsafe {
+            vreinterpretq_s16_u8(instruction(
+                vreinterpretq_u8_s16(a),
+                vreinterpretq_u8_s16(b),
+            ))
+        }
+    };
+    (half(a.0, b.0), half(a.1, b.1))
+}
+
 /// Methods whose bodies are NEON intrinsics.
 macro_rules! intrinsics {
     ($(fn $name:ident($self:ident $(, $arg:ident: $ty:ty)* $(,)?) $(-> $ret:ty)? { $($body:tt)* })*) => {
@@ -178,6 +194,30 @@ impl Simd for Neon {
             (half(a.as_ptr(), q.0), half(a[16..].as_ptr(), q.1))
         }
         fn maximum_pair(self, a: Pairs) -> i16 { vmaxvq_s16(vmaxq_s16(a.0, a.1)) }
+        fn load_bytes(self, from: &[u8; 2 * PAIRS]) -> Pairs {
+            let half = |from: *const u8| vreinterpretq_s16_u8(vld1q_u8(from));
+            (half(from.as_ptr()), half(from[PAIRS..].as_ptr()))
+        }
+        fn store_pairs(self, x: Pairs, to: &mut [u16; PAIRS]) {
+            vst1q_u16(to.as_mut_ptr(), vreinterpretq_u16_s16(x.0));
+            vst1q_u16(to[8..].as_mut_ptr(), vreinterpretq_u16_s16(x.1))
+        }
+        fn add_bytes(self, a: Pairs, b: Pairs) -> Pairs {
+            bytes(a, b, |a, b| vaddq_u8(a, b))
+        }
+        fn low_nibbles(self, a: Pairs) -> Pairs {
+            bytes(a, a, |a, _| vandq_u8(a, vdupq_n_u8(15)))
+        }
+        fn high_nibbles(self, a: Pairs) -> Pairs {
+            bytes(a, a, |a, _| vshrq_n_u8::<4>(a))
+        }
+        fn look_up_bytes(self, table: Pairs, index: Pairs) -> Pairs {
+            bytes(table, index, |table, index| vqtbl1q_u8(table, index))
+        }
+        fn high_bytes(self, a: Pairs) -> Pairs {
+            let half = |a| vreinterpretq_s16_u16(vshrq_n_u16::<8>(vreinterpretq_u16_s16(a)));
+            (half(a.0), half(a.1))
+        }
         fn any_above(self, a: Pairs, b: Pairs, limit: Pairs) -> u32 {
             let any = |x: int16x8_t| u32::from(vmaxvq_u16(vcgtq_s16(x, limit.0))) & 1;
             any(a.0) | any(b.0) << 1 | any(a.1) << 2 | any(b.1) << 3

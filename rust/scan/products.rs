@@ -1,6 +1,6 @@
-//! Inner products on packed codes.
+//! Inner products of all pairs.
 //!
-//! ⟨x̂, y⟩ = s/√d · ⟨û, R y⟩: a query is rotated once, a tile of rows is unpacked to codeword vectors, and each pair is one dot product. The
+//! A tile of rows is unpacked to codeword vectors, and each pair is one dot product. The
 //! batch is never decoded: memory is one tile a thread. A tile of 32 rows of d = 384 is 48 KiB, so it stays in the second-level cache while
 //! all queries pass over it.
 
@@ -8,18 +8,10 @@ use rayon::prelude::*;
 
 use crate::isa::Isa;
 use crate::kernels::reduce;
+use crate::scan::Query;
 
 /// Rows of a tile.
 pub const TILE: usize = 32;
-
-/// A query ready for the scan.
-#[derive(Debug, Clone)]
-pub struct Query {
-    /// What expanded rows are multiplied with.
-    pub vector: Vec<f32>,
-    /// Factor of every product besides the row's scale.
-    pub factor: f64,
-}
 
 /// Writes ⟨x̂ᵢ, yⱼ⟩ to out\[j·n + i\].
 ///
@@ -57,8 +49,7 @@ pub fn inner_products(
             for (query, piece) in queries.iter().zip(pieces) {
                 let expanded = buffer.chunks_exact(length);
                 for ((value, c), &s) in piece.iter_mut().zip(expanded).zip(&scale[from..]) {
-                    let product = f64::from(reduce::dot(isa, c, &query.vector));
-                    *value = (product * f64::from(s) * query.factor) as f32;
+                    *value = query.estimate(reduce::dot(isa, c, &query.vector), s);
                 }
             }
         },

@@ -1,0 +1,89 @@
+//! Search on the codes (`scan/search.rs`) with what this quantizer expands rows to.
+
+use super::Quantizer;
+use crate::codes::CodesRef;
+use crate::error::{Error, Result};
+use crate::isa::Isa;
+use crate::rows::Rows;
+use crate::scan::search::{self, Hit, Metric};
+use crate::scan::sketch::Sketch;
+use crate::threads;
+
+impl Quantizer {
+    /// The sketch that makes searches of these codes fast, derived from them alone. None where a row is not its codeword vector (TurboQuant
+    /// `prod`), or has too many coordinates for 16-bit sums.
+    pub fn sketch(&self, isa: Isa, codes: CodesRef<'_>) -> Result<Option<Sketch>> {
+        self.check(codes)?;
+        let dim = self.spec.dim;
+        if self.method.expanded_len(dim) != dim || !Sketch::fits(dim) {
+            return Ok(None);
+        }
+        Ok(Some(threads::run(|| {
+            Sketch::new(isa, dim, codes.scale, |row, index, c| {
+                self.expand(isa, codes, row, index, c);
+            })
+        })))
+    }
+
+    /// The `count` best rows of each query by their estimates, best first, ties to the lower index; fewer where fewer are `allowed`.
+    ///
+    /// With the codes' sketch a row is overlooked with a small probability: see [`sketch`](crate::scan::sketch). Without it every allowed
+    /// row is estimated.
+    ///
+    /// # Errors
+    /// If the codes or the sketch are another quantizer's, a query is not finite, `allowed` has another length, or the metric needs norms that the codes
+    /// do not have.
+    #[allow(clippy::too_many_arguments)]
+    pub fn search(
+        &self,
+        isa: Isa,
+        codes: CodesRef<'_>,
+        sketch: Option<&Sketch>,
+        y: &dyn Rows,
+        count: usize,
+        metric: Metric,
+        allowed: Option<&[bool]>,
+    ) -> Result<Vec<Vec<Hit>>> {
+        self.check(codes)?;
+        let rows = codes.len();
+        if count == 0 {
+            return Err(Error::invalid("k is 0, expected at least 1"));
+        }
+        if u32::try_from(rows).is_err() {
+            return Err(Error::invalid(format!(
+                "{rows} rows, expected at most 2^32 - 1 in a search"
+            )));
+        }
+        if let Some(allowed) = allowed.filter(|allowed| allowed.len() != rows) {
+            return Err(Error::invalid(format!(
+                "the mask has {} entries, expected {rows}, one a row",
+                allowed.len()
+            )));
+        }
+        if sketch.is_some_and(|sketch| sketch.rows() != rows) {
+            return Err(Error::invalid("the sketch is of other codes"));
+        }
+        let norm = match (metric, codes.norm) {
+            (Metric::InnerProduct, _) => &[],
+            (_, Some(norm)) => norm,
+            (_, None) => {
+                return Err(Error::invalid(format!(
+                    "metric {:?} needs the rows' norms: encode with store_norm",
+                    metric.name()
+                )));
+            }
+        };
+        let (queries, norms) = self.queries(isa, y)?;
+        let rows = search::Rows {
+            scale: codes.scale,
+            norm,
+            metric,
+            allowed,
+            sketch,
+            expand: |row: usize, index: &mut Vec<u16>, c: &mut [f32]| {
+                self.expand(isa, codes, row, index, c);
+            },
+        };
+        Ok(threads::run(|| rows.search(isa, &queries, &norms, count)))
+    }
+}

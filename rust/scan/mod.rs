@@ -1,0 +1,24 @@
+//! Computing on packed codes: inner products of all pairs ([`products`]), and search ([`search`]) by way of a sketch of the rows ([`sketch`]).
+//!
+//! ⟨x̂, y⟩ = s/√d · ⟨û, R y⟩, so a query is rotated once and a row is its codeword vector. What a row is expanded to is the method's affair: this module
+//! takes a function that does it.
+
+pub mod products;
+pub mod search;
+pub mod sketch;
+
+/// A query ready for the scan.
+#[derive(Debug, Clone)]
+pub struct Query {
+    /// What expanded rows are multiplied with.
+    pub vector: Vec<f32>,
+    /// Factor of every product besides the row's scale.
+    pub factor: f64,
+}
+
+impl Query {
+    /// The estimate for a row of this scale whose product with the vector is `dot`.
+    pub fn estimate(&self, dot: f32, scale: f32) -> f32 {
+        (f64::from(dot) * f64::from(scale) * self.factor) as f32
+    }
+}

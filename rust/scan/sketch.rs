@@ -1,0 +1,155 @@
+//! A sketch of the rows, for finding out which of them a search has to look at.
+//!
+//! **The sketch** of a codeword vector c is its signs with the factor that is best along c: c ≈ g·sign(c), g = ‖c‖²/Σ|cᵢ|. The rest
+//! r = g·sign(c) − c is orthogonal to c, and of what a query adds to it a rotation leaves only chance: ⟨r, u_y⟩ is ‖r‖·‖u_y⊥‖ times a
+//! coordinate of a uniform point of a sphere, of standard deviation ‖r‖·√(d/(d − 1)) at most. So the sketch gives an estimate of the
+//! estimate, with its spread, from one bit a coordinate, whatever the code is.
+//!
+//! **A query** becomes tables: four signs are a nibble, and the sum ±y₁ ± y₂ ± y₃ ± y₄ has sixteen values, rounded to multiples of a common unit above the
+//! least of them. The rounding of P table entries has the standard deviation unit·√(P/12), and is part of the reach.
+//!
+//! Stored: d/2 bits a nibble position in the layout of [`kernels::scan`](crate::kernels::scan), s·g and s·‖r‖ as float32: d/8 + 8 bytes a row.
+
+use rayon::prelude::*;
+
+use super::Query;
+use crate::isa::Isa;
+use crate::kernels::reduce;
+use crate::kernels::scan::{self, GROUP, MOST_ENTRY, POSITIONS};
+
+/// Standard deviations of the sketch's error that a search allows for: a row at the k-th place is then overlooked about once in a thousand
+/// times, and one above it less often.
+const DEVIATIONS: f64 = 3.0;
+
+/// The least that the greatest table entry may be.
+const LEAST_ENTRY: usize = 7;
+
+/// Signs of a nibble.
+const SIGNS: usize = 4;
+
+/// Signs, factors and spreads of the rows of a batch.
+#[derive(Debug, Clone)]
+pub struct Sketch {
+    dim: usize,
+    positions: usize,
+    nibbles: Vec<u8>,
+    /// s·g of each row.
+    pub factor: Vec<f32>,
+    /// s·‖r‖ of each row.
+    pub spread: Vec<f32>,
+}
+
+/// What of a query the sketch is multiplied with.
+#[derive(Debug, Clone)]
+pub struct Tables {
+    entries: Vec<u8>,
+    /// Of the table entries, in estimates for a factor of 1.
+    pub unit: f32,
+    /// The estimate for a factor of 1 where all entries are 0.
+    pub offset: f32,
+    /// The reach of the rounding, as an addition to the offset.
+    pub rounding: f32,
+    /// The reach of the sketch, as a factor of the spread.
+    pub reach: f32,
+}
+
+impl Sketch {
+    /// Whether rows of this many coordinates leave table entries enough of their precision.
+    pub fn fits(dim: usize) -> bool {
+        dim.div_ceil(SIGNS) <= usize::from(u16::MAX) / LEAST_ENTRY
+    }
+
+    /// The sketch of the rows with these scales; `expand(row, index, c)` writes the codeword vector of a row.
+    pub fn new(
+        isa: Isa,
+        dim: usize,
+        scale: &[f32],
+        expand: impl Fn(usize, &mut Vec<u16>, &mut [f32]) + Sync,
+    ) -> Self {
+        let positions = dim.div_ceil(SIGNS).next_multiple_of(POSITIONS);
+        let mut nibbles = vec![0; scan::nibble_bytes(scale.len(), positions)];
+        let mut factor = vec![0f32; scale.len()];
+        let mut spread = vec![0f32; scale.len()];
+        nibbles
+            .par_chunks_mut(positions * GROUP / 2)
+            .zip(factor.par_chunks_mut(GROUP))
+            .zip(spread.par_chunks_mut(GROUP))
+            .zip(scale.par_chunks(GROUP))
+            .enumerate()
+            .for_each_init(
+                || (Vec::new(), vec![0f32; dim]),
+                |(index, c), (place, (((group, factor), spread), scale))| {
+                    for (row, &scale) in scale.iter().enumerate() {
+                        expand(place * GROUP + row, index, c);
+                        for (position, signs) in c.chunks(SIGNS).enumerate() {
+                            let nibble = (signs.iter().rev())
+                                .fold(0, |bits, &c| 2 * bits + u8::from(c >= 0.0));
+                            scan::put_nibble(group, row, position, nibble);
+                        }
+                        let sum: f64 = c.iter().map(|&c| f64::from(c.abs())).sum();
+                        if sum > 0.0 {
+                            let square = reduce::squared_norm(isa, c);
+                            let g = square / sum;
+                            let rest = (g * g * dim as f64 - square).max(0.0).sqrt();
+                            factor[row] = (f64::from(scale) * g) as f32;
+                            spread[row] = (f64::from(scale) * rest) as f32;
+                        }
+                    }
+                },
+            );
+        Self {
+            dim,
+            positions,
+            nibbles,
+            factor,
+            spread,
+        }
+    }
+
+    /// Rows.
+    pub fn rows(&self) -> usize {
+        self.factor.len()
+    }
+
+    /// Bytes of memory.
+    pub fn bytes(&self) -> usize {
+        self.nibbles.len() + 4 * (self.factor.len() + self.spread.len())
+    }
+
+    /// The tables of a query.
+    pub fn tables(&self, query: &Query) -> Tables {
+        let y = &query.vector[..self.dim];
+        let most = (usize::from(u16::MAX) / self.positions).min(usize::from(MOST_ENTRY)) as f32;
+        let parts = y.chunks(SIGNS);
+        let span = |part: &[f32]| 2.0 * part.iter().map(|y| y.abs()).sum::<f32>();
+        let widest = parts.clone().map(span).fold(0f32, f32::max);
+        let unit = if widest > 0.0 { widest / most } else { 1.0 };
+        let mut entries = vec![0; 16 * self.positions];
+        for (part, table) in parts.zip(entries.as_chunks_mut::<16>().0) {
+            for (bits, entry) in table.iter_mut().enumerate() {
+                let above: f32 = (part.iter().enumerate())
+                    .filter(|&(i, &y)| (bits >> i & 1 == 1) == (y >= 0.0))
+                    .map(|(_, y)| 2.0 * y.abs())
+                    .sum();
+                *entry = (above / unit).round_ties_even().min(most) as u8;
+            }
+        }
+        let least: f64 = y.iter().map(|&y| -f64::from(y.abs())).sum();
+        let dim = self.dim as f64;
+        let rounding = f64::from(unit) * (self.positions as f64 / 12.0).sqrt();
+        Tables {
+            entries,
+            unit: (query.factor * f64::from(unit)) as f32,
+            offset: (query.factor * least) as f32,
+            rounding: (DEVIATIONS * query.factor * rounding) as f32,
+            reach: (DEVIATIONS * query.factor * (dim / (dim - 1.0).max(1.0)).sqrt()) as f32,
+        }
+    }
+
+    /// The table sums of the rows from a multiple of [`GROUP`] on, for as many whole groups as `sums` has.
+    pub fn sums(&self, isa: Isa, tables: &Tables, from: usize, sums: &mut [u16]) {
+        let bytes = |rows: usize| scan::nibble_bytes(rows, self.positions);
+        let nibbles = &self.nibbles[bytes(from)..][..bytes(sums.len())];
+        scan::nibble_sums(isa, nibbles, &tables.entries, sums);
+    }
+}

@@ -1,0 +1,97 @@
+//! The kernels of the scan on every instruction set, against a definition written here.
+
+use blockquant::Isa;
+use blockquant::kernels::scan::{self, GROUP, Keys, MOST_ENTRY, POSITIONS};
+use proptest::prelude::*;
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(200))]
+
+    #[test]
+    fn nibble_sums_add_what_the_nibbles_choose(
+        rows in 0usize..100,
+        eights in prop_oneof![0usize..6, Just(12), Just(100)],
+        extreme in any::<bool>(),
+        seed in any::<u64>(),
+    ) {
+        let positions = eights * POSITIONS;
+        let mut state = seed | 1;
+        let mut draw = |limit: u64| {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (state >> 33) % limit
+        };
+        let most = u64::from(MOST_ENTRY);
+        let tables: Vec<u8> = (0..16 * positions)
+            .map(|_| if extreme { MOST_ENTRY } else { draw(most + 1) as u8 })
+            .collect();
+        let mut nibbles = vec![0u8; scan::nibble_bytes(rows, positions)];
+        let groups = rows.div_ceil(GROUP);
+        let mut expected = vec![0u32; groups * GROUP];
+        let start: u32 = tables.chunks(16).map(|table| u32::from(table[0])).sum();
+        expected.fill(start);
+        for row in 0..rows {
+            let group = &mut nibbles[row / GROUP * positions * 16..][..positions * 16];
+            for position in 0..positions {
+                let nibble = draw(16) as u8;
+                scan::put_nibble(group, row % GROUP, position, nibble);
+                let table = &tables[16 * position..][..16];
+                expected[row] = expected[row] + u32::from(table[usize::from(nibble)]) - u32::from(table[0]);
+            }
+        }
+        for isa in Isa::available() {
+            let mut sums = vec![7u16; groups * GROUP];
+            scan::nibble_sums(isa, &nibbles, &tables, &mut sums);
+            let sums: Vec<u32> = sums.iter().map(|&sum| u32::from(sum)).collect();
+            prop_assert_eq!(&sums, &expected, "{}", isa.name());
+        }
+    }
+
+    #[test]
+    fn at_least_keeps_the_rows_whose_bound_reaches(
+        parts in prop::collection::vec((any::<u16>(), -2f32..2.0, 0f32..0.5, -1f32..1.0), 0..100),
+        unit in -0.01f32..0.01,
+        offset in -9f32..9.0,
+        weight in -1f32..1.0,
+        reach in 0f32..4.0,
+        shifted in any::<bool>(),
+        rank in 0usize..100,
+    ) {
+        let sums: Vec<u16> = parts.iter().map(|part| part.0).collect();
+        let factor: Vec<f32> = parts.iter().map(|part| part.1).collect();
+        let spread: Vec<f32> = parts.iter().map(|part| part.2).collect();
+        let shift: Vec<f32> = parts.iter().map(|part| part.3).collect();
+        let upper: Vec<f32> = parts
+            .iter()
+            .map(|&(sum, factor, spread, shift)| {
+                let key = factor.mul_add(unit.mul_add(f32::from(sum), offset), reach * spread);
+                if shifted { weight.mul_add(shift, key) } else { key }
+            })
+            .collect();
+        // A bound that one of them just reaches.
+        let least = upper.get(rank % upper.len().max(1)).copied().unwrap_or(0.0);
+        let expected: Vec<u32> = (0..upper.len() as u32)
+            .filter(|&row| upper[row as usize] >= least)
+            .map(|row| 1000 + row)
+            .collect();
+        let keys = Keys {
+            factor: &factor,
+            spread: &spread,
+            shift: shifted.then_some(&*shift),
+            unit,
+            offset,
+            weight,
+            reach,
+        };
+        for isa in Isa::available() {
+            let mut rows = vec![];
+            scan::at_least(isa, &sums, &keys, least, 1000, &mut rows);
+            prop_assert_eq!(&rows, &expected, "{}", isa.name());
+        }
+    }
+}
+
+#[test]
+#[should_panic(expected = "nibbles of whole groups")]
+fn lengths_that_do_not_fit() {
+    scan::nibble_sums(Isa::detect(), &[0; 16], &[0; 128], &mut [0; 32]);
+}
