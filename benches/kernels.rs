@@ -184,7 +184,7 @@ fn scans(criterion: &mut Criterion) {
         let (tables, mut sums) = (vec![9; 16 * positions], [0; 1024]);
         move |isa, _| scan::nibble_sums(isa, &nibbles, &tables, &mut sums)
     });
-    each(criterion, "scan at_least, 1024 rows", |_| {
+    each(criterion, "scan above, 1024 rows", |_| {
         let (sums, rows) = ([100; 1024], [1.0; 1024]);
         let mut found = vec![];
         move |isa, _| {
@@ -197,7 +197,7 @@ fn scans(criterion: &mut Criterion) {
                 weight: 0.0,
                 reach: 3.0,
             };
-            scan::at_least(isa, &sums, &keys, 200.0, 0, &mut found);
+            scan::above(isa, &sums, &keys, 200.0, 0, &mut found);
         }
     });
 }

@@ -63,20 +63,15 @@ impl Quantizer {
         if sketch.is_some_and(|sketch| sketch.rows() != rows) {
             return Err(Error::invalid("the sketch is of other codes"));
         }
-        let norm = match (metric, codes.norm) {
-            (Metric::InnerProduct, _) => &[],
-            (_, Some(norm)) => norm,
-            (_, None) => {
-                return Err(Error::invalid(format!(
-                    "metric {:?} needs the rows' norms: encode with store_norm",
-                    metric.name()
-                )));
-            }
-        };
+        if metric != Metric::InnerProduct && codes.norm.is_none() {
+            return Err(Error::invalid(format!(
+                "metric {:?} needs the rows' norms: encode with store_norm",
+                metric.name()
+            )));
+        }
         let (queries, norms) = self.queries(isa, y)?;
         let rows = search::Rows {
-            scale: codes.scale,
-            norm,
+            codes,
             metric,
             allowed,
             sketch,

@@ -18,10 +18,11 @@ use rayon::prelude::*;
 
 use super::Query;
 use super::sketch::{Sketch, Tables};
+use crate::codes::CodesRef;
 use crate::error::{Error, Result};
 use crate::isa::Isa;
-use crate::kernels::reduce;
-use crate::kernels::scan::{GROUP, Keys, at_least};
+use crate::kernels::scan::{GROUP, Keys, above};
+use crate::kernels::{prefetch, reduce};
 
 /// Rows that a thread takes at a time.
 const SEGMENT: usize = 1 << 14;
@@ -31,6 +32,10 @@ const PIECE: usize = 512;
 const SUMS: usize = 1 << 26;
 /// Of the batch, the share that must be allowed for the sketch to be worth a pass over all rows.
 const DENSE: usize = 16;
+
+/// Pairs ahead for which a row's code is sent for: rows in question are far apart in memory.
+const AHEAD: usize = 8;
+const CACHE_LINE: usize = 64;
 
 /// How rows are compared with a query.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,10 +69,8 @@ impl Metric {
 
 /// The rows that are searched.
 pub struct Rows<'a, E> {
-    /// s of each row.
-    pub scale: &'a [f32],
-    /// ‖x‖ of each row, for the metrics that need it.
-    pub norm: &'a [f32],
+    /// The codes, with norms for the metrics that need them.
+    pub codes: CodesRef<'a>,
     /// How rows are compared.
     pub metric: Metric,
     /// Which rows may be found.
@@ -97,13 +100,12 @@ impl Hit {
     }
 }
 
-/// Keeps the `count` best, in order.
-fn keep_best(hits: &mut Vec<Hit>, count: usize) {
+/// Keeps the `count` best.
+fn cut(hits: &mut Vec<Hit>, count: usize) {
     if hits.len() > count {
         hits.select_nth_unstable_by(count, Hit::order);
         hits.truncate(count);
     }
-    hits.sort_unstable_by(Hit::order);
 }
 
 /// What the metric adds to estimates, for keys.
@@ -128,15 +130,20 @@ impl Terms {
 }
 
 impl<E: Fn(usize, &mut Vec<u16>, &mut [f32]) + Sync> Rows<'_, E> {
+    /// ‖x‖ of each row; nothing for a metric that does not need it.
+    fn norm(&self) -> &[f32] {
+        self.codes.norm.unwrap_or(&[])
+    }
+
     fn is_allowed(&self, row: u32) -> bool {
         self.allowed.is_none_or(|allowed| allowed[row as usize])
     }
 
     fn hit(&self, query: &Query, norm: f64, row: u32, dot: f32) -> Hit {
         let i = row as usize;
-        let estimate = query.estimate(dot, self.scale[i]);
+        let estimate = query.estimate(dot, self.codes.scale[i]);
         let product = f64::from(estimate);
-        let own = || f64::from(self.norm[i]);
+        let own = || f64::from(self.norm()[i]);
         let (score, key) = match self.metric {
             Metric::InnerProduct => (product, product),
             Metric::Euclidean => {
@@ -176,8 +183,13 @@ impl<E: Fn(usize, &mut Vec<u16>, &mut [f32]) + Sync> Rows<'_, E> {
             return;
         };
         let (mut index, mut c) = (Vec::new(), vec![0f32; length]);
+        let mut ahead = pairs.iter().skip(AHEAD);
         for same_row in pairs.chunk_by(|a, b| a.0 == b.0) {
             let row = same_row[0].0;
+            for &(row, _) in ahead.by_ref().take(same_row.len()) {
+                let code = self.codes.row(row as usize);
+                code.chunks(CACHE_LINE).for_each(|line| prefetch(&line[0]));
+            }
             (self.expand)(row as usize, &mut index, &mut c);
             for &(_, q) in same_row {
                 let query = &queries[q as usize];
@@ -196,7 +208,7 @@ impl<E: Fn(usize, &mut Vec<u16>, &mut [f32]) + Sync> Rows<'_, E> {
         count: usize,
         of: impl Fn(usize) -> Vec<(u32, u32)> + Sync,
     ) -> Vec<Vec<Hit>> {
-        let segments = self.scale.len().div_ceil(SEGMENT);
+        let segments = self.codes.len().div_ceil(SEGMENT);
         let parts: Vec<Vec<Vec<Hit>>> = (0..segments)
             .into_par_iter()
             .map(|segment| {
@@ -204,8 +216,8 @@ impl<E: Fn(usize, &mut Vec<u16>, &mut [f32]) + Sync> Rows<'_, E> {
                 self.hits(isa, queries, norms, &of(segment), |q, hit| {
                     let hits: &mut Vec<Hit> = &mut best[q as usize];
                     hits.push(hit);
-                    if hits.len() >= 2 * count + GROUP {
-                        keep_best(hits, count);
+                    if hits.len() >= 4 * count + GROUP {
+                        cut(hits, count);
                     }
                 });
                 best
@@ -217,7 +229,10 @@ impl<E: Fn(usize, &mut Vec<u16>, &mut [f32]) + Sync> Rows<'_, E> {
                 all.extend(hits);
             }
         }
-        best.par_iter_mut().for_each(|hits| keep_best(hits, count));
+        best.par_iter_mut().for_each(|hits| {
+            cut(hits, count);
+            hits.sort_unstable_by(Hit::order);
+        });
         best
     }
 
@@ -229,7 +244,7 @@ impl<E: Fn(usize, &mut Vec<u16>, &mut [f32]) + Sync> Rows<'_, E> {
         norms: &[f64],
         count: usize,
     ) -> Vec<Vec<Hit>> {
-        let rows = self.scale.len();
+        let rows = self.codes.len();
         let allowed = self.allowed.map_or(rows, |allowed| {
             allowed.iter().filter(|&&allowed| allowed).count()
         });
@@ -261,7 +276,7 @@ impl<E: Fn(usize, &mut Vec<u16>, &mut [f32]) + Sync> Rows<'_, E> {
 
     fn terms(&self, sketch: &Sketch) -> Terms {
         let divided = |values: &[f32]| match self.metric {
-            Metric::Cosine => (values.iter().zip(self.norm))
+            Metric::Cosine => (values.iter().zip(self.norm()))
                 .map(|(value, &norm)| if norm > 0.0 { value / norm } else { 0.0 })
                 .collect(),
             _ => values.to_vec(),
@@ -270,7 +285,7 @@ impl<E: Fn(usize, &mut Vec<u16>, &mut [f32]) + Sync> Rows<'_, E> {
             factor: divided(&sketch.factor),
             spread: divided(&sketch.spread),
             shift: (self.metric == Metric::Euclidean)
-                .then(|| self.norm.iter().map(|norm| norm * norm).collect()),
+                .then(|| self.norm().iter().map(|norm| norm * norm).collect()),
         }
     }
 
@@ -285,7 +300,7 @@ impl<E: Fn(usize, &mut Vec<u16>, &mut [f32]) + Sync> Rows<'_, E> {
         count: usize,
         seeds: usize,
     ) -> Vec<Vec<Hit>> {
-        let rows = self.scale.len();
+        let rows = self.codes.len();
         let tables: Vec<Tables> = queries
             .par_iter()
             .map(|query| sketch.tables(query))
@@ -323,7 +338,7 @@ impl<E: Fn(usize, &mut Vec<u16>, &mut [f32]) + Sync> Rows<'_, E> {
                         let keys = keys(q, from..to, false);
                         near.clear();
                         let least = seeding.least;
-                        at_least(
+                        above(
                             isa,
                             &sums[..to - from],
                             &keys,
@@ -373,7 +388,7 @@ impl<E: Fn(usize, &mut Vec<u16>, &mut [f32]) + Sync> Rows<'_, E> {
                 match bound {
                     Some(bound) => {
                         let keys = keys(q, from..to, true);
-                        at_least(isa, sums, &keys, bound, from as u32, &mut near);
+                        above(isa, sums, &keys, bound, from as u32, &mut near);
                     }
                     None => near.extend(from as u32..to as u32),
                 }
@@ -381,8 +396,7 @@ impl<E: Fn(usize, &mut Vec<u16>, &mut [f32]) + Sync> Rows<'_, E> {
                     (near.iter().filter(|&&row| self.is_allowed(row))).map(|&row| (row, q as u32)),
                 );
             }
-            pairs.sort_unstable();
-            pairs
+            by_row(pairs, from, queries.len())
         })
     }
 
@@ -391,11 +405,31 @@ impl<E: Fn(usize, &mut Vec<u16>, &mut [f32]) + Sync> Rows<'_, E> {
         hits.sort_unstable_by(|a, b| b.key.total_cmp(&a.key));
         let last = hits[count - 1];
         let size = match self.metric {
-            Metric::Euclidean => self.norm[last.row as usize].powi(2),
+            Metric::Euclidean => self.norm()[last.row as usize].powi(2),
             _ => 0.0,
         };
-        last.key - 1e-6 * (last.key.abs() + size)
+        (last.key - 1e-6 * (last.key.abs() + size)).next_down()
     }
+}
+
+/// The pairs of several queries, each query's ascending, in order of the row, and of the query within a row.
+fn by_row(pairs: Vec<(u32, u32)>, from: usize, queries: usize) -> Vec<(u32, u32)> {
+    if queries == 1 {
+        return pairs;
+    }
+    let mut ends = vec![0u32; SEGMENT + 1];
+    let place = |row: u32| row as usize - from;
+    pairs.iter().for_each(|&(row, _)| ends[place(row) + 1] += 1);
+    for i in 1..ends.len() {
+        ends[i] += ends[i - 1];
+    }
+    let mut ordered = vec![(0, 0); pairs.len()];
+    for pair in pairs {
+        let end = &mut ends[place(pair.0)];
+        ordered[*end as usize] = pair;
+        *end += 1;
+    }
+    ordered
 }
 
 /// The rows with the greatest keys.
@@ -418,7 +452,7 @@ impl Seeds {
 
     fn add(&mut self, key: f32, row: u32) {
         self.kept.push((key, row));
-        if self.kept.len() >= 2 * self.count {
+        if self.kept.len() >= 4 * self.count {
             self.cut();
         }
     }

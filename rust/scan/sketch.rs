@@ -126,12 +126,17 @@ impl Sketch {
         let unit = if widest > 0.0 { widest / most } else { 1.0 };
         let mut entries = vec![0; 16 * self.positions];
         for (part, table) in parts.zip(entries.as_chunks_mut::<16>().0) {
-            for (bits, entry) in table.iter_mut().enumerate() {
-                let above: f32 = (part.iter().enumerate())
-                    .filter(|&(i, &y)| (bits >> i & 1 == 1) == (y >= 0.0))
-                    .map(|(_, y)| 2.0 * y.abs())
-                    .sum();
-                *entry = (above / unit).round_ties_even().min(most) as u8;
+            // Above the least sum: with no bit set what the negative coordinates have, and 2y more for each bit.
+            let mut above = [0f32; 16];
+            above[0] = part.iter().map(|y| -2.0 * y.min(0.0)).sum();
+            for (i, &y) in part.iter().enumerate() {
+                let (set, with_bit) = above.split_at_mut(1 << i);
+                for (to, from) in with_bit.iter_mut().zip(set) {
+                    *to = *from + 2.0 * y;
+                }
+            }
+            for (entry, above) in table.iter_mut().zip(above) {
+                *entry = (above / unit + 0.5).min(most) as u8;
             }
         }
         let least: f64 = y.iter().map(|&y| -f64::from(y.abs())).sum();

@@ -47,7 +47,7 @@ proptest! {
     }
 
     #[test]
-    fn at_least_keeps_the_rows_whose_bound_reaches(
+    fn above_keeps_the_rows_whose_bound_exceeds(
         parts in prop::collection::vec((any::<u16>(), -2f32..2.0, 0f32..0.5, -1f32..1.0), 0..100),
         unit in -0.01f32..0.01,
         offset in -9f32..9.0,
@@ -63,14 +63,15 @@ proptest! {
         let upper: Vec<f32> = parts
             .iter()
             .map(|&(sum, factor, spread, shift)| {
-                let key = factor.mul_add(unit.mul_add(f32::from(sum), offset), reach * spread);
-                if shifted { weight.mul_add(shift, key) } else { key }
+                let key = factor * unit.mul_add(f32::from(sum), offset);
+                let key = if shifted { weight.mul_add(shift, key) } else { key };
+                reach.mul_add(spread, key)
             })
             .collect();
-        // A bound that one of them just reaches.
+        // A bound that one of them just does not exceed.
         let least = upper.get(rank % upper.len().max(1)).copied().unwrap_or(0.0);
         let expected: Vec<u32> = (0..upper.len() as u32)
-            .filter(|&row| upper[row as usize] >= least)
+            .filter(|&row| upper[row as usize] > least)
             .map(|row| 1000 + row)
             .collect();
         let keys = Keys {
@@ -84,7 +85,7 @@ proptest! {
         };
         for isa in Isa::available() {
             let mut rows = vec![];
-            scan::at_least(isa, &sums, &keys, least, 1000, &mut rows);
+            scan::above(isa, &sums, &keys, least, 1000, &mut rows);
             prop_assert_eq!(&rows, &expected, "{}", isa.name());
         }
     }

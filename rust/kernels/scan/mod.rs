@@ -14,7 +14,7 @@
 mod scalar;
 mod vector;
 
-use super::{kernel, vector_kernel};
+use super::vector_kernel;
 
 /// Rows of a group.
 pub const GROUP: usize = 32;
@@ -69,12 +69,12 @@ impl Keys<'_> {
     }
 }
 
-kernel! {
-    /// Appends `first` + i for every i with keyᵢ + reach·spreadᵢ ≥ `least`, ascending.
+vector_kernel! {
+    /// Appends `first` + i for every i with keyᵢ + reach·spreadᵢ > `least`, ascending.
     ///
     /// # Panics
     /// If the lengths do not fit.
-    pub fn at_least(sums: &[u16], keys: &Keys<'_>, least: f32, first: u32, rows: &mut Vec<u32>)
+    pub fn above(sums: &[u16], keys: &Keys<'_>, least: f32, first: u32, rows: &mut Vec<u32>)
 }
 
 /// The lengths, checked: the number of positions.
@@ -89,4 +89,17 @@ fn positions(nibbles: &[u8], tables: &[u8], sums: &[u16]) -> usize {
         "nibbles of whole groups"
     );
     positions
+}
+
+impl Keys<'_> {
+    fn check(&self, count: usize) {
+        assert!(
+            self.factor.len() == count && self.spread.len() == count,
+            "factors and spreads"
+        );
+        assert!(
+            self.shift.is_none_or(|shift| shift.len() == count),
+            "shifts"
+        );
+    }
 }

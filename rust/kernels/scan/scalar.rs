@@ -20,43 +20,24 @@ pub fn nibble_sums(nibbles: &[u8], tables: &[u8], sums: &mut [u16]) {
     }
 }
 
-#[inline(always)]
-pub fn at_least(sums: &[u16], keys: &Keys<'_>, least: f32, first: u32, rows: &mut Vec<u32>) {
-    let count = sums.len();
-    assert!(
-        keys.factor.len() == count && keys.spread.len() == count,
-        "factors and spreads"
-    );
-    assert!(
-        keys.shift.is_none_or(|shift| shift.len() == count),
-        "shifts"
-    );
-    for from in (0..count).step_by(GROUP) {
-        let to = (from + GROUP).min(count);
-        let mut upper = [f32::NEG_INFINITY; GROUP];
-        let parts = sums[from..to]
-            .iter()
-            .zip(&keys.factor[from..to])
-            .zip(&keys.spread[from..to]);
-        for (upper, ((&sum, &factor), &spread)) in upper.iter_mut().zip(parts) {
-            let product = keys.unit.mul_add(f32::from(sum), keys.offset);
-            *upper = factor.mul_add(product, keys.reach * spread);
-        }
-        if let Some(shift) = keys.shift {
-            for (upper, &shift) in upper.iter_mut().zip(&shift[from..to]) {
-                *upper = keys.weight.mul_add(shift, *upper);
-            }
-        }
-        let mut any = false;
-        for upper in &upper {
-            any |= *upper >= least;
-        }
-        if any {
-            for (row, upper) in (first + from as u32..).zip(&upper[..to - from]) {
-                if *upper >= least {
-                    rows.push(row);
-                }
-            }
+pub fn above(sums: &[u16], keys: &Keys<'_>, least: f32, first: u32, rows: &mut Vec<u32>) {
+    keys.check(sums.len());
+    above_from(0, sums, keys, least, first, rows);
+}
+
+/// [`above`] of the rows from `from` on.
+pub fn above_from(
+    from: usize,
+    sums: &[u16],
+    keys: &Keys<'_>,
+    least: f32,
+    first: u32,
+    rows: &mut Vec<u32>,
+) {
+    for (i, &sum) in sums.iter().enumerate().skip(from) {
+        let bound = keys.reach.mul_add(keys.spread[i], keys.key(i, sum));
+        if bound > least {
+            rows.push(first + i as u32);
         }
     }
 }

@@ -152,6 +152,8 @@ impl Simd for Avx2 {
             let none = _mm256_cmpeq_epi64(_mm256_packs_epi16(a, b), _mm256_setzero_si256());
             _mm256_movemask_pd(_mm256_castsi256_pd(none)) as u32 ^ 0xf
         }
+        fn to_float(self, a: __m256i) -> __m256 { _mm256_cvtepi32_ps(a) }
+        fn bits(self, mask: __m256i) -> u32 { _mm256_movemask_ps(_mm256_castsi256_ps(mask)) as u32 }
         fn load_bytes(self, from: &[u8; 2 * PAIRS]) -> __m256i {
             _mm256_loadu_si256(from.as_ptr().cast())
         }

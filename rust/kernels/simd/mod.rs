@@ -90,6 +90,10 @@ pub trait Simd: Copy {
     fn select_int(self, mask: Self::I, a: Self::I, b: Self::I) -> Self::I;
     /// Reads eight 16-bit indexes.
     fn load_index(self, from: &[u16; WIDTH]) -> Self::I;
+    /// The integers as numbers, for magnitudes below 2²⁴.
+    fn to_float(self, a: Self::I) -> Self::F;
+    /// Bit l: whether lane l of the mask is set.
+    fn bits(self, mask: Self::I) -> u32;
     /// Writes integers of at most 16 bits.
     fn store_index(self, x: Self::I, to: &mut [u16; WIDTH]);
     /// Whether every lane of the mask is set.

@@ -194,6 +194,12 @@ impl Simd for Neon {
             (half(a.as_ptr(), q.0), half(a[16..].as_ptr(), q.1))
         }
         fn maximum_pair(self, a: Pairs) -> i16 { vmaxvq_s16(vmaxq_s16(a.0, a.1)) }
+        fn to_float(self, a: Ints) -> Floats { both!(vcvtq_f32_s32(a)) }
+        fn bits(self, mask: Ints) -> u32 {
+            let places = [1i32, 2, 4, 8];
+            let half = |mask| vaddvq_s32(vandq_s32(mask, vld1q_s32(places.as_ptr())));
+            (half(mask.0) | half(mask.1) << 4) as u32
+        }
         fn load_bytes(self, from: &[u8; 2 * PAIRS]) -> Pairs {
             let half = |from: *const u8| vreinterpretq_s16_u8(vld1q_u8(from));
             (half(from.as_ptr()), half(from[PAIRS..].as_ptr()))
