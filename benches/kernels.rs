@@ -182,8 +182,21 @@ fn scans(criterion: &mut Criterion) {
         let positions = dim.div_ceil(4).next_multiple_of(scan::POSITIONS);
         let nibbles = vec![0x5a; scan::nibble_bytes(1024, positions)];
         let (tables, mut sums) = (vec![9; 16 * positions], [0; 1024]);
-        move |isa, _| scan::nibble_sums(isa, &nibbles, &tables, &mut sums)
+        move |isa, _| scan::nibble_sums(isa, &nibbles, &[&tables], &mut [&mut sums])
     });
+    each(
+        criterion,
+        "scan nibble_sums, signs of 1024 rows, 2 queries",
+        |dim| {
+            let positions = dim.div_ceil(4).next_multiple_of(scan::POSITIONS);
+            let nibbles = vec![0x5a; scan::nibble_bytes(1024, positions)];
+            let (tables, mut sums) = (vec![9; 16 * positions], [[0; 1024]; 2]);
+            move |isa, _| {
+                let mut sums = sums.each_mut().map(|sums| &mut sums[..]);
+                scan::nibble_sums(isa, &nibbles, &[&tables, &tables], &mut sums);
+            }
+        },
+    );
     each(criterion, "scan above, 1024 rows", |_| {
         let (sums, rows) = ([100; 1024], [1.0; 1024]);
         let mut found = vec![];

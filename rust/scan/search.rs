@@ -331,10 +331,13 @@ impl<E: Fn(usize, &mut Vec<u16>, &mut [f32]) + Sync> Rows<'_, E> {
                 let mut near = Vec::new();
                 for from in (from..to).step_by(PIECE) {
                     let to = to.min(from + PIECE);
-                    for (q, seeding) in seeding.iter_mut().enumerate() {
-                        let sums = &mut sums[q * padded + from % SEGMENT..];
-                        let sums = &mut sums[..(to - from).next_multiple_of(GROUP)];
-                        sketch.sums(isa, &tables[q], from, sums);
+                    let place = from % SEGMENT;
+                    let end = place + (to - from).next_multiple_of(GROUP);
+                    let mut sums: Vec<&mut [u16]> = (sums.chunks_exact_mut(padded))
+                        .map(|sums| &mut sums[place..end])
+                        .collect();
+                    sketch.sums(isa, &tables, from, &mut sums);
+                    for (q, (seeding, sums)) in seeding.iter_mut().zip(&sums).enumerate() {
                         let keys = keys(q, from..to, false);
                         near.clear();
                         let least = seeding.least;

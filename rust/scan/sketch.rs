@@ -151,10 +151,12 @@ impl Sketch {
         }
     }
 
-    /// The table sums of the rows from a multiple of [`GROUP`] on, for as many whole groups as `sums` has.
-    pub fn sums(&self, isa: Isa, tables: &Tables, from: usize, sums: &mut [u16]) {
+    /// The table sums of each query for the rows from a multiple of [`GROUP`] on, for as many whole groups as `sums` have.
+    pub fn sums(&self, isa: Isa, tables: &[Tables], from: usize, sums: &mut [&mut [u16]]) {
         let bytes = |rows: usize| scan::nibble_bytes(rows, self.positions);
-        let nibbles = &self.nibbles[bytes(from)..][..bytes(sums.len())];
-        scan::nibble_sums(isa, nibbles, &tables.entries, sums);
+        let rows = sums.first().map_or(0, |sums| sums.len());
+        let nibbles = &self.nibbles[bytes(from)..][..bytes(rows)];
+        let tables: Vec<&[u8]> = tables.iter().map(|tables| &*tables.entries).collect();
+        scan::nibble_sums(isa, nibbles, &tables, sums);
     }
 }

@@ -7,9 +7,10 @@
 //! r + 16 in its high one. P is a multiple of [`POSITIONS`]. So a table stays in a register for 32 rows, and a register of 32 bytes of
 //! codes meets the tables of two positions side by side.
 //!
-//! **Its cost.** Two positions of 32 rows are two loads, two masks, a shift, two table look-ups and two additions of bytes; every eighth position the byte sums
-//! are widened (six instructions). 10.5 instructions for 64 look-ups: d = 384 in signs (96 positions) are 16 instructions a row, 1.4 ns, bound by
-//! the two shuffle ports and the four vector ports, where reading the row's 48 bytes from memory takes longer beyond the caches.
+//! **Its cost.** Two positions of 32 rows are two loads, two masks, a shift, two table look-ups and two additions of bytes; every sixteenth position the
+//! byte sums are widened (six instructions). 9.8 instructions for 64 look-ups; two queries share the loads and masks of the codes, 7.8 for each.
+//! d = 384 in signs (96 positions) are 15 and 12 instructions a row, bound by the four vector ports, where reading the row's 48 bytes takes longer
+//! beyond the caches.
 
 mod scalar;
 mod vector;
@@ -19,9 +20,9 @@ use super::vector_kernel;
 /// Rows of a group.
 pub const GROUP: usize = 32;
 /// What the number of positions is a multiple of: as many entries as can be added before a byte is full.
-pub const POSITIONS: usize = 8;
-/// The greatest table entry: four of them fit a byte.
-pub const MOST_ENTRY: u8 = 63;
+pub const POSITIONS: usize = 16;
+/// The greatest table entry: eight of them fit a byte.
+pub const MOST_ENTRY: u8 = 31;
 
 /// Bytes of the group layout for `rows` rows of `positions` nibbles.
 pub fn nibble_bytes(rows: usize, positions: usize) -> usize {
@@ -35,11 +36,11 @@ pub fn put_nibble(group: &mut [u8], row: usize, position: usize, nibble: u8) {
 }
 
 vector_kernel! {
-    /// sums\[32g + r\] ← Σⱼ tables\[16j + nibble j of row r of group g\], for whole groups.
+    /// sums\[q\]\[32g + r\] ← Σⱼ tables\[q\]\[16j + nibble j of row r of group g\] for each query q, for whole groups.
     ///
     /// # Panics
     /// If the lengths do not fit, or the number of positions is no multiple of [`POSITIONS`].
-    pub fn nibble_sums(nibbles: &[u8], tables: &[u8], sums: &mut [u16])
+    pub fn nibble_sums(nibbles: &[u8], tables: &[&[u8]], sums: &mut [&mut [u16]])
 }
 
 /// What turns the sums of a query into keys: keyᵢ = fᵢ·(unit·Sᵢ + offset) + weight·hᵢ.
@@ -78,16 +79,20 @@ vector_kernel! {
 }
 
 /// The lengths, checked: the number of positions.
-fn positions(nibbles: &[u8], tables: &[u8], sums: &[u16]) -> usize {
-    let positions = tables.len() / 16;
-    assert!(
-        tables.len() == positions * 16 && positions.is_multiple_of(POSITIONS),
-        "tables of a multiple of {POSITIONS} positions"
-    );
-    assert!(
-        sums.len().is_multiple_of(GROUP) && nibbles.len() == nibble_bytes(sums.len(), positions),
-        "nibbles of whole groups"
-    );
+fn positions(nibbles: &[u8], tables: &[&[u8]], sums: &[&mut [u16]]) -> usize {
+    assert_eq!(tables.len(), sums.len(), "tables and sums of the queries");
+    let positions = tables.first().map_or(0, |table| table.len() / 16);
+    for (tables, sums) in tables.iter().zip(sums) {
+        assert!(
+            tables.len() == positions * 16 && positions.is_multiple_of(POSITIONS),
+            "tables of a multiple of {POSITIONS} positions"
+        );
+        let bytes = nibble_bytes(sums.len(), positions);
+        assert!(
+            sums.len().is_multiple_of(GROUP) && nibbles.len() == bytes,
+            "nibbles of whole groups"
+        );
+    }
     positions
 }
 

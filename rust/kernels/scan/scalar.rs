@@ -2,19 +2,19 @@
 
 use super::{GROUP, Keys, positions};
 
-pub fn nibble_sums(nibbles: &[u8], tables: &[u8], sums: &mut [u16]) {
+pub fn nibble_sums(nibbles: &[u8], tables: &[&[u8]], sums: &mut [&mut [u16]]) {
     let positions = positions(nibbles, tables, sums);
-    sums.fill(0);
-    let groups = nibbles.chunks_exact((positions * GROUP / 2).max(1));
-    for (group, sums) in groups.zip(sums.chunks_exact_mut(GROUP)) {
-        let (low, high) = sums.split_at_mut(GROUP / 2);
-        for (bytes, table) in group
-            .chunks_exact(GROUP / 2)
-            .zip(tables.as_chunks::<16>().0)
-        {
-            for ((low, high), byte) in low.iter_mut().zip(&mut *high).zip(bytes) {
-                *low = low.wrapping_add(u16::from(table[usize::from(byte & 15)]));
-                *high = high.wrapping_add(u16::from(table[usize::from(byte >> 4)]));
+    for (tables, sums) in tables.iter().zip(sums) {
+        sums.fill(0);
+        let groups = nibbles.chunks_exact((positions * GROUP / 2).max(1));
+        for (group, sums) in groups.zip(sums.chunks_exact_mut(GROUP)) {
+            let (low, high) = sums.split_at_mut(GROUP / 2);
+            let bytes = group.chunks_exact(GROUP / 2);
+            for (bytes, table) in bytes.zip(tables.as_chunks::<16>().0) {
+                for ((low, high), byte) in low.iter_mut().zip(&mut *high).zip(bytes) {
+                    *low += u16::from(table[usize::from(byte & 15)]);
+                    *high += u16::from(table[usize::from(byte >> 4)]);
+                }
             }
         }
     }

@@ -4,38 +4,67 @@ use super::{GROUP, Keys, POSITIONS, positions, scalar};
 use crate::kernels::simd::{PAIRS, Simd, WIDTH};
 
 #[inline(always)]
-pub fn nibble_sums<S: Simd>(s: S, nibbles: &[u8], tables: &[u8], sums: &mut [u16]) {
+pub fn nibble_sums<S: Simd>(s: S, nibbles: &[u8], tables: &[&[u8]], sums: &mut [&mut [u16]]) {
     let positions = positions(nibbles, tables, sums);
     if positions == 0 {
-        return sums.fill(0);
+        return sums.iter_mut().for_each(|sums| sums.fill(0));
     }
-    let (tables, _) = tables.as_chunks::<{ 2 * PAIRS }>();
-    let (tables, _) = tables.as_chunks::<{ POSITIONS / 2 }>();
-    let groups = nibbles.chunks_exact(positions * GROUP / 2);
-    for (group, sums) in groups.zip(sums.as_chunks_mut::<GROUP>().0) {
-        let (codes, _) = group.as_chunks::<{ 2 * PAIRS }>();
-        let (codes, _) = codes.as_chunks::<{ POSITIONS / 2 }>();
+    let (twos, last) = tables.as_chunks::<2>();
+    let (sums_of_twos, last_sums) = sums.as_chunks_mut::<2>();
+    for (tables, sums) in twos.iter().zip(sums_of_twos) {
+        together::<S, 2>(s, positions, nibbles, tables, sums);
+    }
+    for (tables, sums) in last.iter().zip(last_sums) {
+        together::<S, 1>(s, positions, nibbles, &[tables], std::array::from_mut(sums));
+    }
+}
+
+/// The sums of N queries, which share loads and masks of the codes.
+#[inline(always)]
+fn together<S: Simd, const N: usize>(
+    s: S,
+    positions: usize,
+    nibbles: &[u8],
+    tables: &[&[u8]; N],
+    sums: &mut [&mut [u16]; N],
+) {
+    const BYTES: usize = 2 * PAIRS;
+    const STEPS: usize = POSITIONS / 2;
+    let mut parts: [&[[[u8; BYTES]; STEPS]]; N] = [&[]; N];
+    for (part, tables) in parts.iter_mut().zip(tables) {
+        *part = &tables.as_chunks().0.as_chunks().0[..positions / POSITIONS];
+    }
+    for (place, group) in nibbles.chunks_exact(positions * GROUP / 2).enumerate() {
+        let (codes, _) = group.as_chunks::<BYTES>();
+        let (codes, _) = codes.as_chunks::<STEPS>();
         // Of the rows in low nibbles and of those in high ones: sums of all bytes as 16 bits, and of the high bytes.
-        let mut all = [s.splat_pair(0); 2];
-        let mut high = [s.splat_pair(0); 2];
-        for (codes, tables) in codes.iter().zip(tables) {
-            let mut bytes = [s.splat_pair(0); 2];
-            for (code, table) in codes.iter().zip(tables) {
-                let (code, table) = (s.load_bytes(code), s.load_bytes(table));
-                for (bytes, nibble) in bytes
-                    .iter_mut()
-                    .zip([s.low_nibbles(code), s.high_nibbles(code)])
-                {
-                    *bytes = s.add_bytes(*bytes, s.look_up_bytes(table, nibble));
+        let mut all = [[s.splat_pair(0); 2]; N];
+        let mut high = [[s.splat_pair(0); 2]; N];
+        for (part, codes) in codes.iter().enumerate() {
+            let mut bytes = [[s.splat_pair(0); 2]; N];
+            for (step, code) in codes.iter().enumerate() {
+                let code = s.load_bytes(code);
+                let halves = [s.low_nibbles(code), s.high_nibbles(code)];
+                for q in 0..N {
+                    let table = s.load_bytes(&parts[q][part][step]);
+                    for half in 0..2 {
+                        let entries = s.look_up_bytes(table, halves[half]);
+                        bytes[q][half] = s.add_bytes(bytes[q][half], entries);
+                    }
                 }
             }
-            for half in 0..2 {
-                all[half] = s.add_pairs(all[half], bytes[half]);
-                high[half] = s.add_pairs(high[half], s.high_bytes(bytes[half]));
+            for q in 0..N {
+                for half in 0..2 {
+                    all[q][half] = s.add_pairs(all[q][half], bytes[q][half]);
+                    high[q][half] = s.add_pairs(high[q][half], s.high_bytes(bytes[q][half]));
+                }
             }
         }
-        for ((sums, all), high) in sums.as_chunks_mut::<16>().0.iter_mut().zip(all).zip(high) {
-            widen(s, all, high, sums);
+        for q in 0..N {
+            let (sums, _) = sums[q][place * GROUP..][..GROUP].as_chunks_mut::<PAIRS>();
+            for half in 0..2 {
+                widen(s, all[q][half], high[q][half], &mut sums[half]);
+            }
         }
     }
 }
