@@ -364,12 +364,12 @@ impl<E: Fn(usize, &mut Vec<u16>, &mut [f32]) + Sync> Rows<'_, E> {
                 part.into_iter().for_each(|(key, row)| all.add(key, row));
             }
         }
-        let bounds: Vec<Option<f32>> = seeded
+        let (bounds, seeded): (Vec<Option<f32>>, Vec<Vec<Hit>>) = seeded
             .into_par_iter()
             .enumerate()
             .map(|(q, seeds)| {
                 if !terms.is_usable(&tables[q]) {
-                    return None;
+                    return (None, Vec::new());
                 }
                 let mut pairs: Vec<_> = (seeds.finish().into_iter())
                     .map(|(_, row)| (row, 0))
@@ -378,10 +378,10 @@ impl<E: Fn(usize, &mut Vec<u16>, &mut [f32]) + Sync> Rows<'_, E> {
                 let mut hits = Vec::with_capacity(pairs.len());
                 let alone = std::slice::from_ref(&queries[q]);
                 self.hits(isa, alone, &norms[q..=q], &pairs, |_, hit| hits.push(hit));
-                Some(self.bound(&mut hits, count))
+                (Some(self.bound(&mut hits, count)), hits)
             })
-            .collect();
-        self.best(isa, queries, norms, count, |segment| {
+            .unzip();
+        let mut best = self.best(isa, queries, norms, count, |segment| {
             let from = segment * SEGMENT;
             let to = rows.min(from + SEGMENT);
             let (mut pairs, mut near) = (Vec::new(), Vec::new());
@@ -400,7 +400,15 @@ impl<E: Fn(usize, &mut Vec<u16>, &mut [f32]) + Sync> Rows<'_, E> {
                 );
             }
             by_row(pairs, from, queries.len())
-        })
+        });
+        // The rows that made the bound are found, even where their own sketch is that far off.
+        for (best, seeded) in best.iter_mut().zip(seeded) {
+            best.extend(seeded);
+            best.sort_unstable_by(Hit::order);
+            best.dedup_by_key(|hit| hit.row);
+            best.truncate(count);
+        }
+        best
     }
 
     /// The least key of the `count` best, lowered by what rounding could have added.
