@@ -1,9 +1,10 @@
 """One face over this library and the libraries that `peers.py` sets beside it.
 
 A codec is named by a label, `LIBRARY KIND`: `faiss HR,EDEN2` (the kind is faiss's factory string),
-`turbovec 2`, `rabitqlib 2` (bits), or a method of ours, `eden 2`. `create(label, rows, threads)`
-trains where the library demands it. That, and `renew`, is never timed; `encode` and `decode` are,
-with the allocation of their results: they are what a user would call.
+`turbovec 2`, `rabitqlib 2` (bits), or a method of ours, `eden 2`, with the block where it is
+not the default, `blockquant 2 p=2`. `create(label, rows, threads)` trains where the library demands
+it. That, and `renew`, is never timed; `encode` and `decode` are, with the allocation of their
+results: they are what a user would call.
 
 What the libraries do about threads:
 
@@ -70,9 +71,10 @@ class BlockQuant(Codec):
     """This library, at its default scale rules: `unbiased`, and `none` for TurboQuant."""
 
     def __init__(self, kind: str, x: Rows, threads: int) -> None:
-        method, bits = kind.split()
+        method, bits, *block = kind.split()
+        options = {"block": int(block[0].removeprefix("p="))} if block else {}
         bq.set_num_threads(threads)
-        self.quantizer = bq.create(method, dim=x.shape[1], bits=int(bits))
+        self.quantizer = bq.create(method, dim=x.shape[1], bits=int(bits), **options)
 
     def encode(self, x: Rows) -> bq.Codes:
         return self.quantizer.encode(x)
@@ -87,13 +89,14 @@ class BlockQuant(Codec):
 class Faiss(Codec):
     """A faiss index used as a codec: `sa_encode`, `sa_decode`."""
 
-    def __init__(self, kind: str, x: Rows, threads: int) -> None:
+    def __init__(self, kind: str, x: Rows, threads: int, metric: str = "METRIC_L2") -> None:
         self.faiss = require("faiss", "faiss-cpu")
         self.faiss.omp_set_num_threads(threads)
         try:
-            self.index = self.faiss.index_factory(x.shape[1], kind)
+            self.index = self.faiss.index_factory(x.shape[1], kind, getattr(self.faiss, metric))
         except RuntimeError as error:
-            raise Unavailable(f"this faiss does not know {kind!r}") from error
+            reason = str(error).rpartition(": ")[2]
+            raise Unavailable(f"this faiss makes no {kind!r}: {reason}") from error
         self.index.train(x)
 
     def encode(self, x: Rows) -> NDArray[np.uint8]:
@@ -180,6 +183,15 @@ def create(label: str, x: Rows, threads: int) -> Codec:
     if library in PEERS:
         return PEERS[library](kind, x, threads)
     return BlockQuant(label, x, threads)
+
+
+def gaussian(rows: int, dim: int, seed: int = 0) -> Rows:
+    """Rows of length 1 in every direction alike."""
+    return unit(np.random.default_rng(seed).standard_normal((rows, dim), np.float32))
+
+
+def unit(x: Rows) -> Rows:
+    return x / np.linalg.norm(x, axis=1, keepdims=True)
 
 
 def require(module: str, package: str) -> ModuleType:

@@ -25,10 +25,11 @@ class Side:
 
     run: Callable[[], object]
     ready: Callable[[], object]
-    rows: int
+    rows: float
+    """That a call works through; a thousand (query, vector) pairs of a search count as one row."""
 
     def turn(self, calls: int) -> float:
-        """µs a row."""
+        """µs a row, which is ns a pair of a search."""
         self.ready()
         self.run()
         start = time.perf_counter()
@@ -58,10 +59,18 @@ class Speed:
         return [*times, f"{self.ratio:.2f}", f"{min(each):.2f}–{max(each):.2f}"]
 
 
+def take_turns(sides: Sequence[Side], repetitions: int) -> list[tuple[float, ...]]:
+    """The turns of each side: each takes its first, then each its second, and so on."""
+    counts = [side.calls() for side in sides]
+    rounds = [
+        [side.turn(calls) for side, calls in zip(sides, counts, strict=True)]
+        for _ in range(repetitions)
+    ]
+    return list(zip(*rounds, strict=True))
+
+
 def interleave(ours: Side, theirs: Side, repetitions: int) -> Speed:
-    counts = ours.calls(), theirs.calls()
-    turns = [(ours.turn(counts[0]), theirs.turn(counts[1])) for _ in range(repetitions)]
-    return Speed(*zip(*turns, strict=True))
+    return Speed(*take_turns((ours, theirs), repetitions))
 
 
 def side(codec: Codec, x: Rows, decode: bool) -> Side:

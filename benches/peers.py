@@ -1,332 +1,40 @@
 """This library beside faiss, turbovec and rabitqlib: one process, the same rows, turn by turn.
 
-    pip install '.[bench]' && python benches/peers.py
+    pip install '.[bench]'
+    python benches/peers.py             # encoding and decoding: peer_codec.py
+    python benches/peers.py search      # search in codes: peer_search.py
 
-The two sides of a pair take turns (`peer_turns.py`). Times are medians over the turns; the speed
-is the ratio of these medians, with the least and greatest ratio of neighbouring turns. Everything
-runs with one thread and with all; the targets are for one.
-
-nmse is E‖x − x̂‖²/‖x‖² of what each library itself decodes. A peer that is not installed, or has no
-call for what is asked, is named below the table, and the rest is measured.
+Options of each: `python benches/peers.py search --help`.
 """
 
 from __future__ import annotations
 
 import argparse
-import os
-import platform
-import textwrap
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
-from functools import partial
-from pathlib import Path
+import sys
 
-import numpy as np
+import peer_codec
+import peer_search
 
-import blockquant as bq
-from peer_adapters import (
-    BlockQuant,
-    Codec,
-    Rows,
-    Unavailable,
-    confined,
-    cpus,
-    create,
-    faiss_isa,
-    start_pools,
-    versions,
-)
-from peer_turns import affordable, interleave, side
-
-ERROR_ROWS = 256
-"""That the error is measured on."""
-
-
-@dataclass(frozen=True)
-class Pair:
-    """A codec of ours, a peer's, how many times faster ours is to be, and with how much less error.
-
-    The labels are those of `peer_adapters.create`.
-    """
-
-    ours: str
-    peer: str
-    speed: float | None = None
-    less_error: float | None = None
-
-
-ENCODE = (
-    Pair("eden 1", "faiss HR,EDEN1", 8),
-    Pair("eden 2", "faiss HR,EDEN2", 8),
-    Pair("eden 3", "faiss HR,EDEN3"),
-    Pair("eden 4", "faiss HR,EDEN4", 8),
-    Pair("turboquant 2", "turbovec 2", 5),
-    Pair("turboquant 4", "turbovec 4", 5),
-    Pair("turboquant 2", "faiss HR,SQtqmse2"),
-    Pair("turboquant 4", "faiss HR,SQtqmse4"),
-    Pair("blockquant 1", "faiss HR,EDEN1", 3),
-    Pair("blockquant 2", "faiss HR,EDEN2", 4, less_error=0.17),
-    Pair("blockquant 2", "faiss RR,EDEN2", less_error=0.17),
-    Pair("blockquant 3", "faiss HR,EDEN3", 3),
-    Pair("blockquant 4", "faiss HR,EDEN4", 6),
-    Pair("rabitq 1", "faiss HR,RaBitQ1", 10),
-    Pair("rabitq 2", "faiss HR,RaBitQ2", 10),
-    Pair("rabitq 4", "faiss HR,RaBitQ4", 8),
-    Pair("rabitq 1", "rabitqlib 1"),
-    Pair("rabitq 2", "rabitqlib 2"),
-    Pair("rabitq 4", "rabitqlib 4"),
-)
-NEAREST_KIND = {
-    "eden 1": "EDEN1",
-    "eden 2": "EDEN2",
-    "eden 4": "EDEN4",
-    "turboquant 2": "SQtqmse2",
-    "turboquant 4": "SQtqmse4",
-    "blockquant 1": "EDEN1",
-    "blockquant 2": "EDEN2",
-    "blockquant 3": "EDEN3",
-    "blockquant 4": "EDEN4",
-    "rabitq 1": "RaBitQ1",
-}
-DECODE_SPEED = 4
-ENCODED = tuple(dict.fromkeys(pair.ours for pair in ENCODE))
-TWO_THREADS_SPEED = 1.85
-
-SPEED_HEADS = ("µs|ours", "|peer", "|speed", "|min–max")
-DETAIL_HEADS = ("bytes|ours", "|peer", "nmse|ours", "|peer")
-LEGEND = """\
-Unit rows; µs and bytes a row; blockquant, eden and rabitq with the scale `unbiased`, turboquant
-`mse`; the number is bits a coordinate. HR is faiss's Hadamard rotation, RR its dense random one."""
-PADDING_LEGEND = """\
-HR pads {dim} coordinates to {padded}: longer codes, which hold less error. faiss does not decode
-them: their nmse is by the transpose of its rotation, and decoding is compared with RR at
-d = {dim} and with HR at d = {padded}."""
-
-
-# ---- tables
-
-
-class Table:
-    """Aligned text of at most 100 columns, its first cells to the left, with notes below."""
-
-    def __init__(self, title: str, heads: Sequence[str], left: int) -> None:
-        self.title, self.left = title, left
-        self.heads = list(zip(*(head.split("|") for head in heads), strict=True))
-        self.lines: list[Sequence[str]] = []
-        self.notes: dict[str, list[str]] = {}
-
-    def note(self, text: str, label: str) -> None:
-        """Says below the table, once, what holds for these lines."""
-        self.notes.setdefault(text, []).append(label)
-
-    def print(self) -> None:
-        lines = [*self.heads, *self.lines]
-        widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-        aligned = [self._align(line, widths) for line in lines]
-        rule = "-" * max(map(len, aligned))
-        body = [rule, *aligned[:2], rule, *aligned[2:]] if self.lines else []
-        notes = [
-            textwrap.fill(f"{', '.join(labels)}: {text}", 100, subsequent_indent="  ")
-            for text, labels in self.notes.items()
-        ]
-        print("", self.title, *body, *notes, sep="\n", flush=True)
-
-    def _align(self, line: Sequence[str], widths: Sequence[int]) -> str:
-        return " ".join(
-            f"{cell:{'<' if place < self.left else '>'}{width}}"
-            for place, (cell, width) in enumerate(zip(line, widths, strict=True))
-        ).rstrip()
-
-
-def verdict(value: float, target: float | None) -> str:
-    """The target, and whether it is reached."""
-    return "" if target is None else f"{target:g}× {'yes' if value >= target else 'no'}"
-
-
-def plural(threads: int) -> str:
-    return f"{threads} thread{'s' if threads > 1 else ''}"
-
-
-# ---- what is measured
-
-
-def details(pair: Pair, codecs: Sequence[Codec], x: Rows, table: Table) -> list[str]:
-    """Bytes and errors of both, and below the table what holds for the errors."""
-    sizes = [codec.bytes_per_row(x) for codec in codecs]
-    errors: list[float | None] = []
-    for codec in codecs:
-        try:
-            errors.append(nmse(codec, x))
-        except Unavailable as reason:
-            table.note(f"no error of the peer, {reason}", pair.ours)
-            errors.append(None)
-    ours, theirs = errors
-    if pair.less_error is not None and ours is not None and theirs is not None:
-        less = 1 - ours / theirs
-        table.note(
-            f"{abs(less):.1%} {'less' if less >= 0 else 'more'} error than {pair.peer}, "
-            f"{sizes[0]:.0f} against {sizes[1]:.0f} bytes (target {pair.less_error:.0%} less: "
-            f"{'yes' if less >= pair.less_error else 'no'})",
-            pair.ours,
-        )
-    return [f"{size:.0f}" for size in sizes] + [error_cell(error) for error in errors]
-
-
-def nmse(codec: Codec, x: Rows) -> float:
-    return float(np.mean(np.sum(np.square(codec.reconstruct(x) - x, dtype=np.float64), axis=1)))
-
-
-def error_cell(error: float | None) -> str:
-    return "–" if error is None else f"{error:.4f}" if error > 0.02 else f"{error:.5f}"
-
-
-def compare(
-    pairs: Sequence[Pair], x: Rows, threads: int, repetitions: int, decode: bool = False
-) -> None:
-    """A table of pairs; bytes, errors and targets stand in that of one thread."""
-    full = threads == 1
-    table = Table(
-        f"{'decode' if decode else 'encode'}, d = {x.shape[1]}, {plural(threads)}",
-        ["|ours", "|peer", *DETAIL_HEADS, *SPEED_HEADS, "|target"]
-        if full
-        else ["|ours", "|peer", *SPEED_HEADS],
-        left=2,
-    )
-    for pair in pairs:
-        try:
-            codecs = [create(label, x, threads) for label in (pair.ours, pair.peer)]
-            some = affordable(codecs, x, decode)
-            ours, theirs = (side(codec, some, decode) for codec in codecs)
-        except Unavailable as reason:
-            table.note(f"left out, {reason}", pair.ours)
-            continue
-        line = [pair.ours, pair.peer]
-        line += details(pair, codecs, x[:ERROR_ROWS], table) if full else []
-        speed = interleave(ours, theirs, repetitions)
-        line += speed.cells()
-        line += [verdict(speed.ratio, pair.speed)] if full else []
-        table.lines.append(line)
-    table.print()
-
-
-def spread_over_threads(labels: Sequence[str], x: Rows, threads: int, repetitions: int) -> None:
-    """Our encoding with so many threads against one."""
-    target = TWO_THREADS_SPEED if threads == 2 else None
-    table = Table(
-        f"encode, d = {x.shape[1]}, {plural(threads)} against one",
-        ["|ours", f"µs|{plural(threads)}", "|1 thread", *SPEED_HEADS[2:], "|target"],
-        left=1,
-    )
-    for label in labels:
-        codec = BlockQuant(label, x, 1)
-        some = affordable([codec], x, decode=False)
-        encode = side(codec, some, decode=False)
-        many, one = (
-            replace(encode, ready=partial(bq.set_num_threads, count)) for count in (threads, 1)
-        )
-        speed = interleave(many, one, repetitions)
-        table.lines.append([label, *speed.cells(), verdict(speed.ratio, target)])
-    table.print()
-
-
-# ---- the command
-
-
-def encode(options: argparse.Namespace) -> None:
-    """Encoding and decoding beside the peers, and our encoding over threads."""
-    x = load(options)
-    print(header(x, options))
-    for threads in dict.fromkeys((1, options.threads)):
-        with confined(threads):
-            compare(ENCODE, x, threads, options.repetitions)
-            for rows in decoded_rows(x):
-                rotation = "HR" if is_power_of_two(rows.shape[1]) else "RR"
-                pairs = [
-                    Pair(ours, f"faiss {rotation},{kind}", DECODE_SPEED)
-                    for ours, kind in NEAREST_KIND.items()
-                ]
-                compare(pairs, rows, threads, options.repetitions, decode=True)
-    if options.threads > 1:
-        spread_over_threads(ENCODED, x, options.threads, options.repetitions)
-
-
-COMMANDS = {"encode": encode}
-
-
-def load(options: argparse.Namespace) -> Rows:
-    """The rows, of length 1."""
-    if options.data is None:
-        return gaussian(options.rows, options.dim)
-    x = np.asarray(np.load(options.data, mmap_mode="r")[: options.rows], np.float32)
-    return unit(x)
-
-
-def gaussian(rows: int, dim: int) -> Rows:
-    return unit(np.random.default_rng(0).standard_normal((rows, dim), np.float32))
-
-
-def unit(x: Rows) -> Rows:
-    return x / np.linalg.norm(x, axis=1, keepdims=True)
-
-
-def decoded_rows(x: Rows) -> Iterator[Rows]:
-    """The rows, and rows of the next dimension for which faiss decodes behind HR."""
-    yield x
-    if not is_power_of_two(x.shape[1]):
-        yield gaussian(len(x), power_of_two(x.shape[1]))
-
-
-def power_of_two(dim: int) -> int:
-    """The least that is not below dim."""
-    return 1 << (dim - 1).bit_length()
-
-
-def is_power_of_two(dim: int) -> bool:
-    return dim == power_of_two(dim)
-
-
-def header(x: Rows, options: argparse.Namespace) -> str:
-    dim = x.shape[1]
-    what = "Gaussian" if options.data is None else options.data.name
-    lines = [
-        f"{processor()}, {platform.machine()}, {cpus()} CPUs; ours on {bq.isa()}, "
-        f"faiss on {faiss_isa()}",
-        f"Python {platform.python_version()}, {versions()}",
-        f"at most {len(x)} {what} rows a batch, {options.repetitions} turns a side, "
-        f"load before {os.getloadavg()[0]:.1f}",
-        "",
-        LEGEND,
-    ]
-    if not is_power_of_two(dim):
-        lines += [PADDING_LEGEND.format(dim=dim, padded=power_of_two(dim))]
-    return "\n".join(lines)
-
-
-def processor() -> str:
-    """The name that the system gives it."""
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.exists():
-        for line in cpuinfo.read_text().splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or "unknown processor"
-
-
-def parse() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("command", nargs="?", choices=COMMANDS, default="encode")
-    parser.add_argument("--dim", type=int, default=1536, help="of Gaussian rows")
-    parser.add_argument("--rows", type=int, default=4096, help="at most, in a batch")
-    parser.add_argument("--repetitions", type=int, default=7, help="turns of each side")
-    parser.add_argument("--threads", type=int, default=cpus(), help="besides one")
-    parser.add_argument("--data", type=Path, help="a .npy file of rows instead of Gaussian ones")
-    return parser.parse_args()
+COMMANDS = {"codec": peer_codec, "search": peer_search}
+DEFAULT = "codec"
 
 
 def main() -> None:
-    options = parse()
-    start_pools(options.threads)
-    COMMANDS[options.command](options)
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    commands = parser.add_subparsers(dest="command", required=True)
+    for name, module in COMMANDS.items():
+        command = commands.add_parser(
+            name,
+            help=module.run.__doc__,
+            description=module.__doc__,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        module.add_options(command)
+    arguments = sys.argv[1:]
+    if not arguments or arguments[0] not in {*COMMANDS, "-h", "--help"}:
+        arguments.insert(0, DEFAULT)
+    options = parser.parse_args(arguments)
+    COMMANDS[options.command].run(options)
 
 
 if __name__ == "__main__":
