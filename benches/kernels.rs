@@ -202,7 +202,11 @@ fn scans(criterion: &mut Criterion) {
         let mut found = vec![];
         move |isa, _| {
             let keys = scan::Keys {
-                factor: &rows,
+                first: scan::Term {
+                    sums: &sums,
+                    factor: &rows,
+                },
+                second: None,
                 spread: &rows,
                 shift: None,
                 unit: 1.0,
@@ -210,7 +214,7 @@ fn scans(criterion: &mut Criterion) {
                 weight: 0.0,
                 reach: 3.0,
             };
-            scan::above(isa, &sums, &keys, 200.0, 0, &mut found);
+            scan::above(isa, &keys, 200.0, 0, &mut found);
         }
     });
 }

@@ -3,6 +3,7 @@
 //! ⟨x̂, y⟩ = s/√d · ⟨û, R y⟩, so a query is rotated once and a row is its codeword vector. What a row is expanded to is the method's affair: this module
 //! takes a function that does it.
 
+mod filter;
 pub mod products;
 pub mod search;
 pub mod sketch;

@@ -5,10 +5,16 @@
 //! coordinate of a uniform point of a sphere, of standard deviation ‖r‖·√(d/(d − 1)) at most. So the sketch gives an estimate of the
 //! estimate, with its spread, from one bit a coordinate, whatever the code is.
 //!
-//! **A query** becomes tables: four signs are a nibble, and the sum ±y₁ ± y₂ ± y₃ ± y₄ has sixteen values, rounded to multiples of a common unit above the
-//! least of them. The rounding of P table entries has the standard deviation unit·√(P/12), and is part of the reach.
+//! **The second level** adds the signs of c − g·sign(c) with their factor h, and both are scaled so that the rest is orthogonal to c again:
+//! a third of the spread for as many bits again. It is derived where a first search needs it.
 //!
-//! Stored: d/2 bits a nibble position in the layout of [`kernels::scan`](crate::kernels::scan), s·g and s·‖r‖ as float32: d/8 + 8 bytes a row.
+//! **A query** becomes tables: four signs are a nibble, and the sum ±y₁ ± y₂ ± y₃ ± y₄ has sixteen values, rounded to multiples of a common unit above the
+//! least of them; both levels use the same. The rounding of P table entries has the standard deviation unit·√(P/12), and is part of the reach.
+//!
+//! Held: d/8 bytes of signs a row and level in the layout of [`kernels::scan`](crate::kernels::scan), and s·g and s·‖r‖ as float32 (with
+//! the second level five numbers).
+
+use std::sync::OnceLock;
 
 use rayon::prelude::*;
 
@@ -27,14 +33,72 @@ const LEAST_ENTRY: usize = 7;
 /// Signs of a nibble.
 const SIGNS: usize = 4;
 
-/// Signs, factors and spreads of the rows of a batch.
+/// Signs of vectors, four in a nibble.
 #[derive(Debug, Clone)]
-pub struct Sketch {
-    dim: usize,
+pub struct Plane {
     positions: usize,
     nibbles: Vec<u8>,
+}
+
+impl Plane {
+    fn new(dim: usize, rows: usize) -> Self {
+        let positions = dim.div_ceil(SIGNS).next_multiple_of(POSITIONS);
+        Self {
+            positions,
+            nibbles: vec![0; scan::nibble_bytes(rows, positions)],
+        }
+    }
+
+    /// The bytes of the groups.
+    fn groups(&mut self) -> rayon::slice::ChunksMut<'_, u8> {
+        self.nibbles.par_chunks_mut(self.positions * GROUP / 2)
+    }
+
+    /// The table sums of each query for the rows from a multiple of [`GROUP`] on, for as many whole groups as `sums` have.
+    pub fn sums(&self, isa: Isa, tables: &[&Tables], from: usize, sums: &mut [&mut [u16]]) {
+        let bytes = |rows: usize| scan::nibble_bytes(rows, self.positions);
+        let rows = sums.first().map_or(0, |sums| sums.len());
+        let nibbles = &self.nibbles[bytes(from)..][..bytes(rows)];
+        let tables: Vec<&[u8]> = tables.iter().map(|tables| &*tables.entries).collect();
+        scan::nibble_sums(isa, nibbles, &tables, sums);
+    }
+}
+
+/// Puts the signs of a row's vector into its group.
+fn put_signs(group: &mut [u8], row: usize, vector: &[f32]) {
+    for (position, signs) in vector.chunks(SIGNS).enumerate() {
+        let bits = |bits, &c: &f32| 2 * bits + u8::from(c >= 0.0);
+        scan::put_nibble(group, row, position, signs.iter().rev().fold(0, bits));
+    }
+}
+
+/// The factor of the signs that is best along the vector: ‖c‖²/Σ|cᵢ|, or 0.
+fn sign_factor(isa: Isa, vector: &[f32]) -> f64 {
+    let sum: f64 = vector.iter().map(|&c| f64::from(c.abs())).sum();
+    let factor = reduce::squared_norm(isa, vector) / sum;
+    if sum > 0.0 { factor } else { 0.0 }
+}
+
+/// Signs, factors and spreads of the rows of a batch.
+#[derive(Debug)]
+pub struct Sketch {
+    dim: usize,
+    /// Signs of c.
+    pub plane: Plane,
     /// s·g of each row.
     pub factor: Vec<f32>,
+    /// s·‖r‖ of each row.
+    pub spread: Vec<f32>,
+    second: OnceLock<Second>,
+}
+
+/// The second level.
+#[derive(Debug)]
+pub struct Second {
+    /// Signs of c − g·sign(c).
+    pub plane: Plane,
+    /// The factors of both planes, in order.
+    pub factors: [Vec<f32>; 2],
     /// s·‖r‖ of each row.
     pub spread: Vec<f32>,
 }
@@ -59,19 +123,16 @@ impl Sketch {
         dim.div_ceil(SIGNS) <= usize::from(u16::MAX) / LEAST_ENTRY
     }
 
-    /// The sketch of the rows with these scales; `expand(row, index, c)` writes the codeword vector of a row.
+    /// The first level for the rows with these scales; `expand(row, index, c)` writes the codeword vector of a row.
     pub fn new(
         isa: Isa,
         dim: usize,
         scale: &[f32],
         expand: impl Fn(usize, &mut Vec<u16>, &mut [f32]) + Sync,
     ) -> Self {
-        let positions = dim.div_ceil(SIGNS).next_multiple_of(POSITIONS);
-        let mut nibbles = vec![0; scan::nibble_bytes(scale.len(), positions)];
-        let mut factor = vec![0f32; scale.len()];
-        let mut spread = vec![0f32; scale.len()];
-        nibbles
-            .par_chunks_mut(positions * GROUP / 2)
+        let mut plane = Plane::new(dim, scale.len());
+        let (mut factor, mut spread) = (vec![0f32; scale.len()], vec![0f32; scale.len()]);
+        (plane.groups())
             .zip(factor.par_chunks_mut(GROUP))
             .zip(spread.par_chunks_mut(GROUP))
             .zip(scale.par_chunks(GROUP))
@@ -81,28 +142,82 @@ impl Sketch {
                 |(index, c), (place, (((group, factor), spread), scale))| {
                     for (row, &scale) in scale.iter().enumerate() {
                         expand(place * GROUP + row, index, c);
-                        for (position, signs) in c.chunks(SIGNS).enumerate() {
-                            let nibble = (signs.iter().rev())
-                                .fold(0, |bits, &c| 2 * bits + u8::from(c >= 0.0));
-                            scan::put_nibble(group, row, position, nibble);
-                        }
-                        let sum: f64 = c.iter().map(|&c| f64::from(c.abs())).sum();
-                        if sum > 0.0 {
-                            let square = reduce::squared_norm(isa, c);
-                            let g = square / sum;
-                            let rest = (g * g * dim as f64 - square).max(0.0).sqrt();
-                            factor[row] = (f64::from(scale) * g) as f32;
-                            spread[row] = (f64::from(scale) * rest) as f32;
-                        }
+                        put_signs(group, row, c);
+                        let g = sign_factor(isa, c);
+                        let rest = g * g * dim as f64 - reduce::squared_norm(isa, c);
+                        factor[row] = (f64::from(scale) * g) as f32;
+                        spread[row] = (f64::from(scale) * rest.max(0.0).sqrt()) as f32;
                     }
                 },
             );
         Self {
             dim,
-            positions,
-            nibbles,
+            plane,
             factor,
             spread,
+            second: OnceLock::new(),
+        }
+    }
+
+    /// The second level, made at the first call; the arguments are those of [`Sketch::new`].
+    pub fn second(
+        &self,
+        isa: Isa,
+        scale: &[f32],
+        expand: impl Fn(usize, &mut Vec<u16>, &mut [f32]) + Sync,
+    ) -> &Second {
+        // Not within the cell: a thread that waits for it could be the one that the pool needs.
+        if self.second.get().is_none() {
+            let made = self.make_second(isa, scale, expand);
+            let _ = self.second.set(made);
+        }
+        self.second.get_or_init(|| unreachable!("set above"))
+    }
+
+    fn make_second(
+        &self,
+        isa: Isa,
+        scale: &[f32],
+        expand: impl Fn(usize, &mut Vec<u16>, &mut [f32]) + Sync,
+    ) -> Second {
+        let dim = self.dim;
+        let mut plane = Plane::new(dim, scale.len());
+        let mut values = vec![[0f32; 3]; scale.len()];
+        (plane.groups())
+            .zip(values.par_chunks_mut(GROUP))
+            .zip(scale.par_chunks(GROUP))
+            .enumerate()
+            .for_each_init(
+                || (Vec::new(), vec![0f32; dim], vec![0f32; dim]),
+                |(index, c, rest), (place, ((group, values), scale))| {
+                    for (row, (values, &scale)) in values.iter_mut().zip(scale).enumerate() {
+                        expand(place * GROUP + row, index, c);
+                        let g = sign_factor(isa, c);
+                        let signed = |by: f64, of: f32| if of >= 0.0 { by } else { -by } as f32;
+                        for (rest, &c) in rest.iter_mut().zip(&*c) {
+                            *rest = c - signed(g, c);
+                        }
+                        put_signs(group, row, rest);
+                        let h = sign_factor(isa, rest);
+                        for (rest, &c) in rest.iter_mut().zip(&*c) {
+                            *rest = signed(g, c) + signed(h, *rest);
+                        }
+                        let (along, own) = reduce::dot_and_square(isa, c, rest);
+                        if along > 0.0 {
+                            let square = reduce::squared_norm(isa, c);
+                            let onto = square / f64::from(along);
+                            let left = onto * onto * f64::from(own) - square;
+                            *values = [onto * g, onto * h, left.max(0.0).sqrt()]
+                                .map(|value| (f64::from(scale) * value) as f32);
+                        }
+                    }
+                },
+            );
+        let column = |i: usize| values.iter().map(|values| values[i]).collect();
+        Second {
+            plane,
+            factors: [column(0), column(1)],
+            spread: column(2),
         }
     }
 
@@ -113,18 +228,22 @@ impl Sketch {
 
     /// Bytes of memory.
     pub fn bytes(&self) -> usize {
-        self.nibbles.len() + 4 * (self.factor.len() + self.spread.len())
+        let second = self.second.get().map_or(0, |second| {
+            second.plane.nibbles.len() + 12 * second.spread.len()
+        });
+        self.plane.nibbles.len() + 8 * self.rows() + second
     }
 
     /// The tables of a query.
     pub fn tables(&self, query: &Query) -> Tables {
         let y = &query.vector[..self.dim];
-        let most = (usize::from(u16::MAX) / self.positions).min(usize::from(MOST_ENTRY)) as f32;
+        let positions = self.plane.positions;
+        let most = (usize::from(u16::MAX) / positions).min(usize::from(MOST_ENTRY)) as f32;
         let parts = y.chunks(SIGNS);
         let span = |part: &[f32]| 2.0 * part.iter().map(|y| y.abs()).sum::<f32>();
         let widest = parts.clone().map(span).fold(0f32, f32::max);
         let unit = if widest > 0.0 { widest / most } else { 1.0 };
-        let mut entries = vec![0; 16 * self.positions];
+        let mut entries = vec![0; 16 * positions];
         for (part, table) in parts.zip(entries.as_chunks_mut::<16>().0) {
             // Above the least sum: with no bit set what the negative coordinates have, and 2y more for each bit.
             let mut above = [0f32; 16];
@@ -141,7 +260,7 @@ impl Sketch {
         }
         let least: f64 = y.iter().map(|&y| -f64::from(y.abs())).sum();
         let dim = self.dim as f64;
-        let rounding = f64::from(unit) * (self.positions as f64 / 12.0).sqrt();
+        let rounding = f64::from(unit) * (positions as f64 / 12.0).sqrt();
         Tables {
             entries,
             unit: (query.factor * f64::from(unit)) as f32,
@@ -149,14 +268,5 @@ impl Sketch {
             rounding: (DEVIATIONS * query.factor * rounding) as f32,
             reach: (DEVIATIONS * query.factor * (dim / (dim - 1.0).max(1.0)).sqrt()) as f32,
         }
-    }
-
-    /// The table sums of each query for the rows from a multiple of [`GROUP`] on, for as many whole groups as `sums` have.
-    pub fn sums(&self, isa: Isa, tables: &[Tables], from: usize, sums: &mut [&mut [u16]]) {
-        let bytes = |rows: usize| scan::nibble_bytes(rows, self.positions);
-        let rows = sums.first().map_or(0, |sums| sums.len());
-        let nibbles = &self.nibbles[bytes(from)..][..bytes(rows)];
-        let tables: Vec<&[u8]> = tables.iter().map(|tables| &*tables.entries).collect();
-        scan::nibble_sums(isa, nibbles, &tables, sums);
     }
 }

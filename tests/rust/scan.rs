@@ -1,7 +1,7 @@
 //! The kernels of the scan on every instruction set, against a definition written here.
 
 use blockquant::Isa;
-use blockquant::kernels::scan::{self, GROUP, Keys, MOST_ENTRY, POSITIONS};
+use blockquant::kernels::scan::{self, GROUP, Keys, MOST_ENTRY, POSITIONS, Term};
 use proptest::prelude::*;
 
 proptest! {
@@ -52,23 +52,33 @@ proptest! {
 
     #[test]
     fn above_keeps_the_rows_whose_bound_exceeds(
-        parts in prop::collection::vec((any::<u16>(), -2f32..2.0, 0f32..0.5, -1f32..1.0), 0..100),
+        parts in prop::collection::vec(
+            ((any::<u16>(), -2f32..2.0), (any::<u16>(), -2f32..2.0), 0f32..0.5, -1f32..1.0),
+            0..100,
+        ),
         unit in -0.01f32..0.01,
         offset in -9f32..9.0,
         weight in -1f32..1.0,
         reach in 0f32..4.0,
         shifted in any::<bool>(),
+        two in any::<bool>(),
         rank in 0usize..100,
     ) {
-        let sums: Vec<u16> = parts.iter().map(|part| part.0).collect();
-        let factor: Vec<f32> = parts.iter().map(|part| part.1).collect();
+        let first: (Vec<u16>, Vec<f32>) = parts.iter().map(|part| part.0).unzip();
+        let second: (Vec<u16>, Vec<f32>) = parts.iter().map(|part| part.1).unzip();
         let spread: Vec<f32> = parts.iter().map(|part| part.2).collect();
         let shift: Vec<f32> = parts.iter().map(|part| part.3).collect();
         let upper: Vec<f32> = parts
             .iter()
-            .map(|&(sum, factor, spread, shift)| {
-                let key = factor * unit.mul_add(f32::from(sum), offset);
-                let key = if shifted { weight.mul_add(shift, key) } else { key };
+            .map(|&(first, second, spread, shift)| {
+                let product = |sum: u16| unit.mul_add(f32::from(sum), offset);
+                let mut key = first.1 * product(first.0);
+                if two {
+                    key = second.1.mul_add(product(second.0), key);
+                }
+                if shifted {
+                    key = weight.mul_add(shift, key);
+                }
                 reach.mul_add(spread, key)
             })
             .collect();
@@ -79,7 +89,8 @@ proptest! {
             .map(|row| 1000 + row)
             .collect();
         let keys = Keys {
-            factor: &factor,
+            first: Term { sums: &first.0, factor: &first.1 },
+            second: two.then_some(Term { sums: &second.0, factor: &second.1 }),
             spread: &spread,
             shift: shifted.then_some(&*shift),
             unit,
@@ -89,7 +100,7 @@ proptest! {
         };
         for isa in Isa::available() {
             let mut rows = vec![];
-            scan::above(isa, &sums, &keys, least, 1000, &mut rows);
+            scan::above(isa, &keys, least, 1000, &mut rows);
             prop_assert_eq!(&rows, &expected, "{}", isa.name());
         }
     }

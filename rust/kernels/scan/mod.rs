@@ -43,11 +43,22 @@ vector_kernel! {
     pub fn nibble_sums(nibbles: &[u8], tables: &[&[u8]], sums: &mut [&mut [u16]])
 }
 
-/// What turns the sums of a query into keys: keyᵢ = fᵢ·(unit·Sᵢ + offset) + weight·hᵢ.
+/// The sums of some rows and the factor of each.
 #[derive(Debug, Clone, Copy)]
-pub struct Keys<'a> {
+pub struct Term<'a> {
+    /// Sᵢ.
+    pub sums: &'a [u16],
     /// fᵢ.
     pub factor: &'a [f32],
+}
+
+/// What turns sums into keys: keyᵢ = fᵢ·(unit·Sᵢ + offset), the same again for a second term, + weight·hᵢ.
+#[derive(Debug, Clone, Copy)]
+pub struct Keys<'a> {
+    /// The first term.
+    pub first: Term<'a>,
+    /// The second, where there is one.
+    pub second: Option<Term<'a>>,
     /// Standard deviation of the key's error, without the query's part.
     pub spread: &'a [f32],
     /// hᵢ, where there is one.
@@ -64,18 +75,35 @@ pub struct Keys<'a> {
 
 impl Keys<'_> {
     /// The key of row i, without the reach.
-    pub fn key(&self, i: usize, sum: u16) -> f32 {
-        let key = self.factor[i] * self.unit.mul_add(f32::from(sum), self.offset);
+    pub fn key(&self, i: usize) -> f32 {
+        let product = |term: &Term<'_>| self.unit.mul_add(f32::from(term.sums[i]), self.offset);
+        let mut key = self.first.factor[i] * product(&self.first);
+        if let Some(second) = &self.second {
+            key = second.factor[i].mul_add(product(second), key);
+        }
         (self.shift).map_or(key, |shift| self.weight.mul_add(shift[i], key))
+    }
+
+    /// Rows, all lengths checked.
+    fn rows(&self) -> usize {
+        let rows = self.spread.len();
+        let others = self.second.iter().chain([&self.first]);
+        let lengths = others.flat_map(|term| [term.sums.len(), term.factor.len()]);
+        let shift = self.shift.map(<[f32]>::len);
+        assert!(
+            lengths.chain(shift).all(|length| length == rows),
+            "sums, factors, spreads and shifts of the rows"
+        );
+        rows
     }
 }
 
 vector_kernel! {
-    /// Appends `first` + i for every i with keyᵢ + reach·spreadᵢ > `least`, ascending.
+    /// Appends `from` + i for every i with keyᵢ + reach·spreadᵢ > `least`, ascending.
     ///
     /// # Panics
     /// If the lengths do not fit.
-    pub fn above(sums: &[u16], keys: &Keys<'_>, least: f32, first: u32, rows: &mut Vec<u32>)
+    pub fn above(keys: &Keys<'_>, least: f32, from: u32, rows: &mut Vec<u32>)
 }
 
 /// The lengths, checked: the number of positions.
@@ -94,17 +122,4 @@ fn positions(nibbles: &[u8], tables: &[&[u8]], sums: &[&mut [u16]]) -> usize {
         );
     }
     positions
-}
-
-impl Keys<'_> {
-    fn check(&self, count: usize) {
-        assert!(
-            self.factor.len() == count && self.spread.len() == count,
-            "factors and spreads"
-        );
-        assert!(
-            self.shift.is_none_or(|shift| shift.len() == count),
-            "shifts"
-        );
-    }
 }

@@ -20,24 +20,15 @@ pub fn nibble_sums(nibbles: &[u8], tables: &[&[u8]], sums: &mut [&mut [u16]]) {
     }
 }
 
-pub fn above(sums: &[u16], keys: &Keys<'_>, least: f32, first: u32, rows: &mut Vec<u32>) {
-    keys.check(sums.len());
-    above_from(0, sums, keys, least, first, rows);
+pub fn above(keys: &Keys<'_>, least: f32, from: u32, rows: &mut Vec<u32>) {
+    above_after(0, keys, least, from, rows);
 }
 
-/// [`above`] of the rows from `from` on.
-pub fn above_from(
-    from: usize,
-    sums: &[u16],
-    keys: &Keys<'_>,
-    least: f32,
-    first: u32,
-    rows: &mut Vec<u32>,
-) {
-    for (i, &sum) in sums.iter().enumerate().skip(from) {
-        let bound = keys.reach.mul_add(keys.spread[i], keys.key(i, sum));
-        if bound > least {
-            rows.push(first + i as u32);
+/// [`above`] of the rows after the first `done`.
+pub fn above_after(done: usize, keys: &Keys<'_>, least: f32, from: u32, rows: &mut Vec<u32>) {
+    for i in done..keys.rows() {
+        if keys.reach.mul_add(keys.spread[i], keys.key(i)) > least {
+            rows.push(from + i as u32);
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Two positions of a group in a register.
 
-use super::{GROUP, Keys, POSITIONS, positions, scalar};
+use super::{GROUP, Keys, POSITIONS, Term, positions, scalar};
 use crate::kernels::simd::{PAIRS, Simd, WIDTH};
 
 #[inline(always)]
@@ -84,39 +84,43 @@ fn widen<S: Simd>(s: S, all: S::P, high: S::P, sums: &mut [u16; 16]) {
 }
 
 #[inline(always)]
-pub fn above<S: Simd>(
-    s: S,
-    sums: &[u16],
-    keys: &Keys<'_>,
-    least: f32,
-    first: u32,
-    rows: &mut Vec<u32>,
-) {
-    keys.check(sums.len());
+pub fn above<S: Simd>(s: S, keys: &Keys<'_>, least: f32, from: u32, rows: &mut Vec<u32>) {
+    keys.rows();
     let (unit, offset) = (s.splat(keys.unit), s.splat(keys.offset));
     let (weight, reach) = (s.splat(keys.weight), s.splat(keys.reach));
     let limit = s.splat(least);
-    let (eights, _) = sums.as_chunks::<WIDTH>();
-    let (factor, _) = keys.factor.as_chunks::<WIDTH>();
     let (spread, _) = keys.spread.as_chunks::<WIDTH>();
     let shift = keys.shift.map(|shift| shift.as_chunks::<WIDTH>().0);
-    let whole = eights.len() / 4 * 4;
-    for from in (0..whole).step_by(4) {
+    let (sums, factor) = eights(keys.first);
+    let second = keys.second.map(eights);
+    let whole = spread.len() / 4 * 4;
+    for eight in (0..whole).step_by(4) {
         let mut bits = 0;
         for part in 0..4 {
-            let eight = from + part;
-            let sum = s.to_float(s.load_index(&eights[eight]));
-            let mut bound = s.mul(s.load(&factor[eight]), s.fma(unit, sum, offset));
-            if let Some(shift) = shift {
-                bound = s.fma(weight, s.load(&shift[eight]), bound);
+            let i = eight + part;
+            let product = s.fma(unit, s.to_float(s.load_index(&sums[i])), offset);
+            let mut bound = s.mul(s.load(&factor[i]), product);
+            if let Some((sums, factor)) = second {
+                let product = s.fma(unit, s.to_float(s.load_index(&sums[i])), offset);
+                bound = s.fma(s.load(&factor[i]), product, bound);
             }
-            bound = s.fma(reach, s.load(&spread[eight]), bound);
+            if let Some(shift) = shift {
+                bound = s.fma(weight, s.load(&shift[i]), bound);
+            }
+            bound = s.fma(reach, s.load(&spread[i]), bound);
             bits |= s.bits(s.above(bound, limit)) << (part * WIDTH);
         }
         while bits != 0 {
-            rows.push(first + (from * WIDTH) as u32 + bits.trailing_zeros());
+            rows.push(from + (eight * WIDTH) as u32 + bits.trailing_zeros());
             bits &= bits - 1;
         }
     }
-    scalar::above_from(whole * WIDTH, sums, keys, least, first, rows);
+    scalar::above_after(whole * WIDTH, keys, least, from, rows);
+}
+
+type Eights<'a> = (&'a [[u16; WIDTH]], &'a [[f32; WIDTH]]);
+
+#[inline(always)]
+fn eights(term: Term<'_>) -> Eights<'_> {
+    (term.sums.as_chunks().0, term.factor.as_chunks().0)
 }

@@ -1,0 +1,351 @@
+//! Which rows can be among the best of a query, by their sketches.
+//!
+//! A level of the sketch gives every row a key, from sums in one pass over its newest plane. The rows with the greatest keys, the seeds, are
+//! estimated exactly; the k-th best of them is a bound that the k-th best of all reaches. In question are the rows whose key, with its reach, is above
+//! the bound. If these are more than a pass over the second level would cost, the second level decides.
+
+use std::borrow::Cow;
+use std::ops::Range;
+
+use rayon::prelude::*;
+
+use super::Query;
+use super::search::{Hit, Metric, Rows, SEGMENT};
+use super::sketch::{Plane, Sketch, Tables};
+use crate::isa::Isa;
+use crate::kernels::scan::{GROUP, Keys, Term, above};
+
+/// Rows whose sums are computed while their nibbles are in the first-level cache.
+const PIECE: usize = 512;
+/// The share of rows whose exact estimates cost as much as a pass over the second level.
+const SECOND: f64 = 0.02;
+
+/// A query among those that are filtered together.
+pub(super) struct Asked<'a> {
+    pub query: &'a Query,
+    /// ‖y‖.
+    pub norm: f64,
+}
+
+/// What is left of a query.
+pub(super) struct Left {
+    /// The seeds, estimated.
+    pub seeds: Vec<Hit>,
+    /// Rows in question, ascending, segment by segment.
+    pub near: Vec<Vec<u32>>,
+    /// Sums of the first plane.
+    sums: Vec<u16>,
+}
+
+/// What a level gives the keys, in the metric's units.
+struct Level<'a> {
+    plane: &'a Plane,
+    factors: Vec<Cow<'a, [f32]>>,
+    spread: Cow<'a, [f32]>,
+    /// ‖x‖², of which half is subtracted.
+    shift: Option<&'a [f32]>,
+    /// The greatest |factor|, spread and shift.
+    greatest: [f32; 3],
+}
+
+impl Level<'_> {
+    /// Whether keys are far from where float32 ends, so that no bound is lost.
+    fn is_usable(&self, tables: &Tables) -> bool {
+        let [factor, spread, shift] = self.greatest;
+        let product = factor * tables.offset.abs();
+        (1e-30..1e30).contains(&product) && spread * tables.reach < 1e30 && shift < 1e30
+    }
+
+    /// Keys of some rows, with their reach or without.
+    fn keys<'s>(
+        &'s self,
+        tables: &Tables,
+        sums: [&'s [u16]; 2],
+        rows: Range<usize>,
+        reach: bool,
+    ) -> Keys<'s> {
+        let reach = f32::from(u8::from(reach));
+        let term = |place: usize| {
+            self.factors.get(place).map(|factor| Term {
+                sums: &sums[place][..rows.len()],
+                factor: &factor[rows.clone()],
+            })
+        };
+        // The rounding of each term is its own.
+        let rounding = tables.rounding * reach;
+        Keys {
+            first: Term {
+                sums: &sums[0][..rows.len()],
+                factor: &self.factors[0][rows.clone()],
+            },
+            second: term(1),
+            spread: &self.spread[rows.clone()],
+            shift: self.shift.map(|shift| &shift[rows.clone()]),
+            unit: tables.unit,
+            offset: tables.offset + rounding,
+            weight: -0.5,
+            reach: reach * tables.reach,
+        }
+    }
+}
+
+impl<E: Fn(usize, &mut Vec<u16>, &mut [f32]) + Sync> Rows<'_, E> {
+    /// The rows in question for each query.
+    pub(super) fn filter(
+        &self,
+        isa: Isa,
+        sketch: &Sketch,
+        asked: &[Asked<'_>],
+        count: usize,
+    ) -> Vec<Left> {
+        let square = |norm: &f32| norm * norm;
+        let shift: Option<Vec<f32>> =
+            (self.metric == Metric::Euclidean).then(|| self.norm().iter().map(square).collect());
+        let tables: Vec<Tables> = (asked.par_iter())
+            .map(|asked| sketch.tables(asked.query))
+            .collect();
+        let level = self.level(
+            &sketch.plane,
+            &[&sketch.factor],
+            &sketch.spread,
+            shift.as_deref(),
+        );
+        let mut left = self.pass(isa, &level, asked, &tables, None, count);
+        let most = (SECOND * self.codes.len() as f64) as usize;
+        let wide: Vec<usize> = (0..left.len())
+            .filter(|&q| left[q].near.iter().map(Vec::len).sum::<usize>() > most)
+            .collect();
+        if !wide.is_empty() {
+            let second = sketch.second(isa, self.codes.scale, &self.expand);
+            let [first_factor, second_factor] = &second.factors;
+            let level = self.level(
+                &second.plane,
+                &[first_factor, second_factor],
+                &second.spread,
+                shift.as_deref(),
+            );
+            let pick = |&q: &usize| Asked { ..asked[q] };
+            let asked: Vec<Asked<'_>> = wide.iter().map(pick).collect();
+            let tables: Vec<Tables> = wide.iter().map(|&q| tables[q].clone()).collect();
+            let sums: Vec<Vec<u16>> = (wide.iter())
+                .map(|&q| std::mem::take(&mut left[q].sums))
+                .collect();
+            let closer = self.pass(isa, &level, &asked, &tables, Some(&sums), count);
+            for (q, closer) in wide.into_iter().zip(closer) {
+                left[q] = closer;
+            }
+        }
+        left
+    }
+
+    fn level<'a>(
+        &self,
+        plane: &'a Plane,
+        factors: &[&'a Vec<f32>],
+        spread: &'a [f32],
+        shift: Option<&'a [f32]>,
+    ) -> Level<'a> {
+        let in_metric = |values: &'a [f32]| match self.metric {
+            Metric::Cosine => (values.iter().zip(self.norm()))
+                .map(|(value, &norm)| if norm > 0.0 { value / norm } else { 0.0 })
+                .collect(),
+            _ => Cow::Borrowed(values),
+        };
+        let factors: Vec<Cow<'a, [f32]>> = factors.iter().map(|values| in_metric(values)).collect();
+        let spread = in_metric(spread);
+        let greatest = |values: &[f32]| values.iter().fold(0f32, |most, x| most.max(x.abs()));
+        let greatest = [
+            factors
+                .iter()
+                .map(|values| greatest(values))
+                .fold(0.0, f32::max),
+            greatest(&spread),
+            shift.map_or(0.0, greatest),
+        ];
+        Level {
+            plane,
+            factors,
+            spread,
+            shift,
+            greatest,
+        }
+    }
+
+    /// One level: sums of its plane (`before` has those of the plane before), seeds, bound, and the rows above it.
+    fn pass(
+        &self,
+        isa: Isa,
+        level: &Level<'_>,
+        asked: &[Asked<'_>],
+        tables: &[Tables],
+        before: Option<&[Vec<u16>]>,
+        count: usize,
+    ) -> Vec<Left> {
+        let rows = self.codes.len();
+        let segment_rows = |segment: usize| segment * SEGMENT..rows.min((segment + 1) * SEGMENT);
+        let mut newest = vec![vec![0u16; rows.next_multiple_of(GROUP)]; asked.len()];
+        // The sums of a segment, one piece a query: disjoint, so segments can be filled in parallel.
+        let mut pieces: Vec<Vec<&mut [u16]>> = Vec::new();
+        pieces.resize_with(rows.div_ceil(SEGMENT), Vec::new);
+        for sums in &mut newest {
+            for (all, piece) in pieces.iter_mut().zip(sums.chunks_mut(SEGMENT)) {
+                all.push(piece);
+            }
+        }
+        let old = |q: usize, rows: &Range<usize>| before.map(|sums| &sums[q][rows.clone()]);
+        let each: Vec<&Tables> = tables.iter().collect();
+        let seeded: Vec<Vec<Seeds>> = (pieces.into_par_iter())
+            .enumerate()
+            .map(|(segment, mut pieces)| {
+                let mut seeds = vec![Seeds::new(count); asked.len()];
+                let mut near = Vec::new();
+                let all = segment_rows(segment);
+                for from in all.clone().step_by(PIECE) {
+                    let rows = from..all.end.min(from + PIECE);
+                    let place = from - all.start;
+                    let end = place + rows.len().next_multiple_of(GROUP);
+                    let mut sums: Vec<&mut [u16]> = (pieces.iter_mut())
+                        .map(|piece| &mut piece[place..end])
+                        .collect();
+                    level.plane.sums(isa, &each, from, &mut sums);
+                    for (q, (seeds, new)) in seeds.iter_mut().zip(&sums).enumerate() {
+                        let sums = in_order(old(q, &rows), &new[..rows.len()]);
+                        let keys = level.keys(&tables[q], sums, rows.clone(), false);
+                        near.clear();
+                        above(isa, &keys, seeds.least, from as u32, &mut near);
+                        for &row in near.iter().filter(|&&row| self.is_allowed(row)) {
+                            seeds.add(keys.key(row as usize - from), row);
+                        }
+                    }
+                }
+                seeds
+            })
+            .collect();
+        let bounds: Vec<(Vec<Hit>, Option<f32>)> = (0..asked.len())
+            .into_par_iter()
+            .map(|q| {
+                if !level.is_usable(&tables[q]) {
+                    return (Vec::new(), None);
+                }
+                let mut seeds = Seeds::new(count);
+                for part in &seeded {
+                    part[q]
+                        .kept
+                        .iter()
+                        .for_each(|&(key, row)| seeds.add(key, row));
+                }
+                let mut hits = self.seed_hits(isa, &asked[q], seeds);
+                let bound = self.bound(&mut hits, count);
+                (hits, Some(bound))
+            })
+            .collect();
+        let near: Vec<Vec<Vec<u32>>> = (0..rows.div_ceil(SEGMENT))
+            .into_par_iter()
+            .map(|segment| {
+                let rows = segment_rows(segment);
+                let near = |(q, (_, bound)): (usize, &(Vec<Hit>, Option<f32>))| {
+                    let mut near = Vec::new();
+                    match bound {
+                        Some(bound) => {
+                            let sums = in_order(old(q, &rows), &newest[q][rows.clone()]);
+                            let keys = level.keys(&tables[q], sums, rows.clone(), true);
+                            above(isa, &keys, *bound, rows.start as u32, &mut near);
+                        }
+                        // Without a bound every row is in question.
+                        None => near.extend(rows.start as u32..rows.end as u32),
+                    }
+                    near.retain(|&row| self.is_allowed(row));
+                    near
+                };
+                bounds.iter().enumerate().map(near).collect()
+            })
+            .collect();
+        let mut left: Vec<Left> = (bounds.into_iter().zip(newest))
+            .map(|((seeds, _), sums)| Left {
+                seeds,
+                near: Vec::with_capacity(near.len()),
+                sums,
+            })
+            .collect();
+        for segment in near {
+            for (left, near) in left.iter_mut().zip(segment) {
+                left.near.push(near);
+            }
+        }
+        left
+    }
+
+    fn seed_hits(&self, isa: Isa, asked: &Asked<'_>, seeds: Seeds) -> Vec<Hit> {
+        let mut pairs: Vec<(u32, u32)> = (seeds.finish().into_iter())
+            .map(|(_, row)| (row, 0))
+            .collect();
+        pairs.sort_unstable();
+        let mut hits = Vec::with_capacity(pairs.len());
+        self.hits(isa, std::slice::from_ref(asked), &pairs, |_, hit| {
+            hits.push(hit)
+        });
+        hits
+    }
+
+    /// The least key of the `count` best, lowered by what rounding could have added.
+    fn bound(&self, hits: &mut [Hit], count: usize) -> f32 {
+        hits.sort_unstable_by(|a, b| b.key.total_cmp(&a.key));
+        let last = hits[count - 1];
+        let size = match self.metric {
+            Metric::Euclidean => self.norm()[last.row as usize].powi(2),
+            _ => 0.0,
+        };
+        (last.key - 1e-6 * (last.key.abs() + size)).next_down()
+    }
+}
+
+/// The sums of the planes in order; the second is not looked at where there is one plane.
+fn in_order<'a>(before: Option<&'a [u16]>, newest: &'a [u16]) -> [&'a [u16]; 2] {
+    [before.unwrap_or(newest), newest]
+}
+
+/// How many rows are tried for the bound of the `count` best.
+pub(super) fn seeds_for(count: usize) -> usize {
+    2 * count + GROUP / 2
+}
+
+/// The rows with the greatest keys.
+#[derive(Debug, Clone)]
+struct Seeds {
+    count: usize,
+    kept: Vec<(f32, u32)>,
+    /// Only greater keys are wanted.
+    least: f32,
+}
+
+impl Seeds {
+    /// For the bound of the `count` best.
+    fn new(count: usize) -> Self {
+        Self {
+            count: seeds_for(count),
+            kept: Vec::new(),
+            least: f32::NEG_INFINITY,
+        }
+    }
+
+    fn add(&mut self, key: f32, row: u32) {
+        self.kept.push((key, row));
+        if self.kept.len() >= 4 * self.count {
+            self.cut();
+        }
+    }
+
+    fn cut(&mut self) {
+        if self.kept.len() > self.count {
+            let order = |a: &(f32, u32), b: &(f32, u32)| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1));
+            self.kept.select_nth_unstable_by(self.count - 1, order);
+            self.kept.truncate(self.count);
+            self.least = self.kept[self.count - 1].0;
+        }
+    }
+
+    fn finish(mut self) -> Vec<(f32, u32)> {
+        self.cut();
+        self.kept
+    }
+}
