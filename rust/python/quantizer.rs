@@ -237,8 +237,13 @@ impl Quantizer {
             self.0
                 .search(isa, codes, sketch, &queries, k, metric, allowed.as_deref())
         })?;
-        // Every query finds as many rows.
-        let shape = [found.len(), found.first().map_or(0, Vec::len)];
+        // Every query finds as many rows, and none would.
+        let rows = || match &allowed {
+            Some(allowed) => allowed.iter().filter(|&&allowed| allowed).count(),
+            None => codes.len(),
+        };
+        let columns = found.first().map_or_else(|| k.min(rows()), Vec::len);
+        let shape = [found.len(), columns];
         let score: Vec<f32> = found.iter().flatten().map(|hit| hit.score).collect();
         let row: Vec<i64> = found.iter().flatten().map(|hit| hit.row.into()).collect();
         Ok((

@@ -1,0 +1,177 @@
+"""Search: against all estimates in order, with masks, metrics and every kind of bad input."""
+
+import numpy as np
+import pytest
+
+import blockquant as bq
+from support import unit
+
+METHODS = ["blockquant/unbiased", "eden/mse", "turboquant/mse", "turboquant/prod", "rabitq/mse"]
+
+
+def reference(q, codes, x, y, k, metric="ip", allowed=None):
+    """Positions and scores of all estimates in order, ties to the lower position."""
+    product = q.inner_product(codes, y).astype(np.float64)
+    if metric == "ip":
+        score = product
+    else:
+        norm = codes.norm.astype(np.float64)
+        query_norm = np.linalg.norm(y.astype(np.float64), axis=1)[:, None]
+        if metric == "l2":
+            score = np.maximum(norm**2 + query_norm**2 - 2 * product, 0)
+        else:
+            score = product / norm / query_norm
+    score = score.astype(np.float32)
+    order = score if metric == "l2" else -score
+    if allowed is not None:
+        order = np.where(allowed, order, np.inf)
+    index = np.argsort(order, axis=1, kind="stable")[:, :k]
+    return np.take_along_axis(score, index, axis=1), index
+
+
+def agree(found, expected, most_differing=0):
+    (score, index), (expected_score, expected_index) = found, expected
+    assert score.dtype == np.float32
+    assert index.dtype == np.int64
+    assert score.shape == index.shape == expected_index.shape
+    overlooked = sum(len(set(a) - set(b)) for a, b in zip(expected_index, index, strict=True))
+    assert overlooked <= most_differing
+    if overlooked == 0:
+        np.testing.assert_allclose(score, expected_score, rtol=2e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("metric", ["ip", "l2", "cosine"])
+def test_finds_the_best_estimates(sample, name, metric):
+    x, y = sample[0], sample[1][:100]
+    x = x * np.linspace(0.5, 2, len(x), dtype=np.float32)[:, None]
+    q = bq.create(name, dim=x.shape[1], bits=2, store_norm=True)
+    codes = q.encode(x)
+    expected = reference(q, codes, x, y, 10, metric)
+    # Of 1,000 hits, one in a thousand at the last place.
+    agree(q.search(codes, y, 10, metric), expected, most_differing=2)
+    one = q.search(codes, y[3], 10, metric)
+    np.testing.assert_array_equal(one[1][0], q.search(codes, y, 10, metric)[1][3])
+
+
+def test_scores_are_the_estimates_bit_for_bit(sample):
+    x, y = sample
+    q = bq.BlockQuant(x.shape[1], 2)
+    codes = q.encode(x)
+    score, index = q.search(codes, y, 20)
+    estimates = q.inner_product(codes, y)
+    np.testing.assert_array_equal(score, np.take_along_axis(estimates, index, axis=1))
+    assert (np.diff(score, axis=1) <= 0).all()
+
+
+def test_the_sketch_is_kept_and_counted(sample):
+    x, y = sample
+    q = bq.Eden(x.shape[1], 4)
+    codes = q.encode(x)
+    assert codes.sketch_nbytes == 0
+    q.search(codes, y[:1])
+    # d/8 bytes of signs and two numbers a row, at least.
+    assert codes.sketch_nbytes >= len(x) // 32 * 32 * (x.shape[1] // 8 + 8)
+    sketch = codes._sketch
+    q.search(codes, y[:1])
+    assert codes._sketch is sketch
+    assert codes[:100].sketch_nbytes == 0
+
+
+@pytest.mark.parametrize("share", [0.0, 0.001, 0.02, 0.5, 1.0])
+def test_masks(sample, rng, share):
+    x, y = sample[0], sample[1][:50]
+    q = bq.BlockQuant(x.shape[1], 2)
+    codes = q.encode(x)
+    mask = rng.random(len(x)) < share
+    mask[: int(share > 0)] = True
+    k = min(10, mask.sum())
+    expected = reference(q, codes, x, y, k, allowed=mask)
+    agree(q.search(codes, y, 10, mask=mask), expected, most_differing=2)
+    agree(q.search(codes, y, 10, mask=np.flatnonzero(mask)), expected, most_differing=2)
+    assert set(q.search(codes, y, 10, mask=mask)[1].ravel()) <= set(np.flatnonzero(mask))
+
+
+def test_positions_from_the_end(sample):
+    x, y = sample
+    q = bq.BlockQuant(x.shape[1], 2)
+    _, index = q.search(q.encode(x[:50]), y[:3], k=4, mask=[-1, -2, 7])
+    assert set(index.ravel()) == {49, 48, 7}
+    assert index.shape == (3, 3)
+
+
+@pytest.mark.parametrize("n", [0, 1, 5, 300, 1000])
+@pytest.mark.parametrize("k", [1, 7, 10_000])
+def test_sizes(rng, n, k):
+    x, y = rng.standard_normal((n, 20)), unit(rng.standard_normal((3, 20)))
+    q = bq.BlockQuant(20, 2, store_norm=True)
+    codes = q.encode(x)
+    for metric in ("ip", "l2", "cosine"):
+        agree(q.search(codes, y, k, metric), reference(q, codes, x, y, k, metric))
+    assert q.search(codes, np.empty((0, 20)), k)[1].shape == (0, min(k, n))
+
+
+@pytest.mark.parametrize("scale", [1e-30, 1e-18, 1e18, 1e30])
+def test_norms_far_from_one(rng, scale):
+    """Where keys would leave float32 every row is estimated."""
+    x, y = rng.standard_normal((1000, 40)), rng.standard_normal((4, 40)).astype(np.float32)
+    q = bq.Eden(40, 2, store_norm=True)
+    plain, scaled = q.encode(x), q.encode(x * scale)
+    for metric in ("ip", "cosine"):
+        expected = q.search(plain, y, 5, metric)[1]
+        np.testing.assert_array_equal(q.search(scaled, y, 5, metric)[1], expected)
+    score, _ = q.search(scaled, y, 5, "l2")
+    assert (score >= 0).all()
+
+
+def test_zero_rows_and_queries(rng):
+    x = rng.standard_normal((600, 16)).astype(np.float32)
+    x[::2] = 0
+    q = bq.BlockQuant(16, 2, store_norm=True)
+    codes = q.encode(x)
+    y = np.zeros((1, 16), np.float32)
+    for metric in ("ip", "cosine"):
+        score, index = q.search(codes, y, 5, metric)
+        assert score.tolist() == [[0.0] * 5]
+        assert index.tolist() == [[0, 1, 2, 3, 4]]
+    score, index = q.search(codes, y, 5, "l2")
+    assert score.tolist() == [[0.0] * 5]
+    assert index.tolist() == [[0, 2, 4, 6, 8]]
+    assert (q.search(codes, x[1:2], 5, "l2")[0] >= 0).all()
+
+
+def test_a_distance_is_never_negative(sample):
+    x = sample[0][:500]
+    q = bq.Eden(x.shape[1], 1, store_norm=True)
+    score, _ = q.search(q.encode(x), x, 3, "l2")
+    assert score.min() >= 0
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "text"),
+    [
+        ({"k": 0}, ValueError, "k=0, expected a whole number, at least 1"),
+        ({"k": 2.0}, TypeError, r"k=2\.0, expected a whole number"),
+        ({"metric": "dot"}, ValueError, "metric=.dot., expected ip, l2 or cosine"),
+        ({"metric": 3}, TypeError, "metric is int, expected str"),
+        ({"metric": "l2"}, ValueError, "needs the rows' norms: encode with store_norm"),
+        ({"mask": [True] * 9}, ValueError, "mask has 9 entries, expected 10"),
+        ({"mask": [10]}, ValueError, "mask: position 10 at 0, expected less than 10"),
+        ({"mask": [0, -11]}, ValueError, "mask: position -11 at 1"),
+        ({"mask": [0.5]}, TypeError, "mask has dtype float64"),
+        ({"mask": [[True] * 10]}, ValueError, r"mask has shape \(1, 10\)"),
+        ({"y": np.ones((1, 7))}, ValueError, "8"),
+        ({"y": [[np.nan] * 8]}, ValueError, "y: row 0, column 0 is nan"),
+    ],
+)
+def test_bad_input(rng, options, error, text):
+    q = bq.Eden(8, 2)
+    codes = q.encode(rng.standard_normal((10, 8)))
+    with pytest.raises(error, match=text):
+        q.search(codes, options.pop("y", np.ones((1, 8))), **options)
+
+
+def test_codes_of_another_quantizer(rng):
+    codes = bq.Eden(8, 2, seed=1).encode(rng.standard_normal((10, 8)))
+    with pytest.raises(ValueError, match="seed=1"):
+        bq.Eden(8, 2).search(codes, np.ones((1, 8)))
