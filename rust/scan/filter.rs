@@ -11,12 +11,14 @@ use rayon::prelude::*;
 
 use super::Query;
 use super::search::{Hit, Metric, Rows, SEGMENT};
-use super::sketch::{Plane, Sketch, Tables};
+use super::sketch::{Column, Plane, Sketch, Tables, greatest};
 use crate::isa::Isa;
 use crate::kernels::scan::{GROUP, Keys, Term, above};
 
-/// Rows whose sums are computed while their nibbles are in the first-level cache.
+/// Rows whose sums are computed while their nibbles are in the first-level cache; the first pieces of a segment are smaller, so that its
+/// seeds are soon few.
 const PIECE: usize = 512;
+const FIRST_PIECE: usize = 2 * GROUP;
 /// The share of rows whose exact estimates cost as much as a pass over the second level.
 const SECOND: f64 = 0.02;
 
@@ -31,11 +33,25 @@ pub(super) struct Asked<'a> {
 pub(super) struct Left {
     /// The seeds, estimated.
     pub seeds: Vec<Hit>,
-    /// Rows in question, ascending, segment by segment.
+    /// The other rows in question, ascending, segment by segment.
     pub near: Vec<Vec<u32>>,
-    /// Sums of the first plane.
-    sums: Vec<u16>,
 }
+
+/// Sums of a plane, query by query.
+struct Sums {
+    values: Vec<u16>,
+    /// Of a query: its rows in whole groups.
+    length: usize,
+}
+
+impl Sums {
+    fn of(&self, query: usize, rows: &Range<usize>) -> &[u16] {
+        &self.values[query * self.length..][rows.clone()]
+    }
+}
+
+/// The sums of the plane before, and which query there each query was.
+type Before<'a> = Option<(&'a Sums, &'a [usize])>;
 
 /// What a level gives the keys, in the metric's units.
 struct Level<'a> {
@@ -110,7 +126,7 @@ impl<E: Fn(usize, &mut Vec<u16>, &mut [f32]) + Sync> Rows<'_, E> {
             &sketch.spread,
             shift.as_deref(),
         );
-        let mut left = self.pass(isa, &level, asked, &tables, None, count);
+        let (mut left, sums) = self.pass(isa, &level, asked, &tables, None, count);
         let most = (SECOND * self.codes.len() as f64) as usize;
         let wide: Vec<usize> = (0..left.len())
             .filter(|&q| left[q].near.iter().map(Vec::len).sum::<usize>() > most)
@@ -127,10 +143,8 @@ impl<E: Fn(usize, &mut Vec<u16>, &mut [f32]) + Sync> Rows<'_, E> {
             let pick = |&q: &usize| Asked { ..asked[q] };
             let asked: Vec<Asked<'_>> = wide.iter().map(pick).collect();
             let tables: Vec<Tables> = wide.iter().map(|&q| tables[q].clone()).collect();
-            let sums: Vec<Vec<u16>> = (wide.iter())
-                .map(|&q| std::mem::take(&mut left[q].sums))
-                .collect();
-            let closer = self.pass(isa, &level, &asked, &tables, Some(&sums), count);
+            let before = Some((&sums, &*wide));
+            let (closer, _) = self.pass(isa, &level, &asked, &tables, before, count);
             for (q, closer) in wide.into_iter().zip(closer) {
                 left[q] = closer;
             }
@@ -141,25 +155,25 @@ impl<E: Fn(usize, &mut Vec<u16>, &mut [f32]) + Sync> Rows<'_, E> {
     fn level<'a>(
         &self,
         plane: &'a Plane,
-        factors: &[&'a Vec<f32>],
-        spread: &'a [f32],
+        factors: &[&'a Column],
+        spread: &'a Column,
         shift: Option<&'a [f32]>,
     ) -> Level<'a> {
-        let in_metric = |values: &'a [f32]| match self.metric {
-            Metric::Cosine => (values.iter().zip(self.norm()))
-                .map(|(value, &norm)| if norm > 0.0 { value / norm } else { 0.0 })
-                .collect(),
-            _ => Cow::Borrowed(values),
+        let in_metric = |column: &'a Column| match self.metric {
+            Metric::Cosine => {
+                let values: Vec<f32> = (column.values.iter().zip(self.norm()))
+                    .map(|(value, &norm)| if norm > 0.0 { value / norm } else { 0.0 })
+                    .collect();
+                (greatest(&values), Cow::Owned(values))
+            }
+            _ => (column.greatest, Cow::Borrowed(&*column.values)),
         };
-        let factors: Vec<Cow<'a, [f32]>> = factors.iter().map(|values| in_metric(values)).collect();
-        let spread = in_metric(spread);
-        let greatest = |values: &[f32]| values.iter().fold(0f32, |most, x| most.max(x.abs()));
+        let (greatest_factors, factors): (Vec<f32>, Vec<_>) =
+            factors.iter().map(|column| in_metric(column)).unzip();
+        let (greatest_spread, spread) = in_metric(spread);
         let greatest = [
-            factors
-                .iter()
-                .map(|values| greatest(values))
-                .fold(0.0, f32::max),
-            greatest(&spread),
+            greatest_factors.into_iter().fold(0.0, f32::max),
+            greatest_spread,
             shift.map_or(0.0, greatest),
         ];
         Level {
@@ -178,21 +192,27 @@ impl<E: Fn(usize, &mut Vec<u16>, &mut [f32]) + Sync> Rows<'_, E> {
         level: &Level<'_>,
         asked: &[Asked<'_>],
         tables: &[Tables],
-        before: Option<&[Vec<u16>]>,
+        before: Before<'_>,
         count: usize,
-    ) -> Vec<Left> {
+    ) -> (Vec<Left>, Sums) {
         let rows = self.codes.len();
         let segment_rows = |segment: usize| segment * SEGMENT..rows.min((segment + 1) * SEGMENT);
-        let mut newest = vec![vec![0u16; rows.next_multiple_of(GROUP)]; asked.len()];
+        let length = rows.next_multiple_of(GROUP);
+        // One allocation, which the allocator keeps for the next call.
+        let mut newest = Sums {
+            values: vec![0; length * asked.len()],
+            length,
+        };
         // The sums of a segment, one piece a query: disjoint, so segments can be filled in parallel.
         let mut pieces: Vec<Vec<&mut [u16]>> = Vec::new();
         pieces.resize_with(rows.div_ceil(SEGMENT), Vec::new);
-        for sums in &mut newest {
+        for sums in newest.values.chunks_exact_mut(length) {
             for (all, piece) in pieces.iter_mut().zip(sums.chunks_mut(SEGMENT)) {
                 all.push(piece);
             }
         }
-        let old = |q: usize, rows: &Range<usize>| before.map(|sums| &sums[q][rows.clone()]);
+        let old =
+            |q: usize, rows: &Range<usize>| before.map(|(sums, which)| sums.of(which[q], rows));
         let each: Vec<&Tables> = tables.iter().collect();
         let seeded: Vec<Vec<Seeds>> = (pieces.into_par_iter())
             .enumerate()
@@ -200,9 +220,10 @@ impl<E: Fn(usize, &mut Vec<u16>, &mut [f32]) + Sync> Rows<'_, E> {
                 let mut seeds = vec![Seeds::new(count); asked.len()];
                 let mut near = Vec::new();
                 let all = segment_rows(segment);
-                for from in all.clone().step_by(PIECE) {
-                    let rows = from..all.end.min(from + PIECE);
+                let mut from = all.start;
+                while from < all.end {
                     let place = from - all.start;
+                    let rows = from..all.end.min(from + place.clamp(FIRST_PIECE, PIECE));
                     let end = place + rows.len().next_multiple_of(GROUP);
                     let mut sums: Vec<&mut [u16]> = (pieces.iter_mut())
                         .map(|piece| &mut piece[place..end])
@@ -217,6 +238,7 @@ impl<E: Fn(usize, &mut Vec<u16>, &mut [f32]) + Sync> Rows<'_, E> {
                             seeds.add(keys.key(row as usize - from), row);
                         }
                     }
+                    from = rows.end;
                 }
                 seeds
             })
@@ -243,28 +265,31 @@ impl<E: Fn(usize, &mut Vec<u16>, &mut [f32]) + Sync> Rows<'_, E> {
             .into_par_iter()
             .map(|segment| {
                 let rows = segment_rows(segment);
-                let near = |(q, (_, bound)): (usize, &(Vec<Hit>, Option<f32>))| {
+                let near = |(q, (seeds, bound)): (usize, &(Vec<Hit>, Option<f32>))| {
                     let mut near = Vec::new();
                     match bound {
                         Some(bound) => {
-                            let sums = in_order(old(q, &rows), &newest[q][rows.clone()]);
+                            let sums = in_order(old(q, &rows), newest.of(q, &rows));
                             let keys = level.keys(&tables[q], sums, rows.clone(), true);
                             above(isa, &keys, *bound, rows.start as u32, &mut near);
                         }
                         // Without a bound every row is in question.
                         None => near.extend(rows.start as u32..rows.end as u32),
                     }
-                    near.retain(|&row| self.is_allowed(row));
+                    let mut estimated: Vec<u32> = seeds.iter().map(|seed| seed.row).collect();
+                    estimated.sort_unstable();
+                    near.retain(|row| {
+                        self.is_allowed(*row) && estimated.binary_search(row).is_err()
+                    });
                     near
                 };
                 bounds.iter().enumerate().map(near).collect()
             })
             .collect();
-        let mut left: Vec<Left> = (bounds.into_iter().zip(newest))
-            .map(|((seeds, _), sums)| Left {
+        let mut left: Vec<Left> = (bounds.into_iter())
+            .map(|(seeds, _)| Left {
                 seeds,
                 near: Vec::with_capacity(near.len()),
-                sums,
             })
             .collect();
         for segment in near {
@@ -272,7 +297,7 @@ impl<E: Fn(usize, &mut Vec<u16>, &mut [f32]) + Sync> Rows<'_, E> {
                 left.near.push(near);
             }
         }
-        left
+        (left, newest)
     }
 
     fn seed_hits(&self, isa: Isa, asked: &Asked<'_>, seeds: Seeds) -> Vec<Hit> {
@@ -330,7 +355,7 @@ impl Seeds {
 
     fn add(&mut self, key: f32, row: u32) {
         self.kept.push((key, row));
-        if self.kept.len() >= 4 * self.count {
+        if self.kept.len() >= 2 * self.count {
             self.cut();
         }
     }

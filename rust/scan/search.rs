@@ -25,8 +25,8 @@ use crate::kernels::{prefetch, reduce};
 
 /// Rows that a thread takes at a time.
 pub(super) const SEGMENT: usize = 1 << 14;
-/// Bytes of sums that are kept at a time.
-const SUMS: usize = 1 << 26;
+/// Bytes of sums that are kept at a time: what the shared cache holds.
+const SUMS: usize = 1 << 22;
 /// Of the batch, the share that must be allowed for the sketch to be worth a pass over all rows.
 const DENSE: usize = 16;
 
@@ -228,7 +228,7 @@ impl<E: Fn(usize, &mut Vec<u16>, &mut [f32]) + Sync> Rows<'_, E> {
             .collect();
         match self.sketch {
             Some(sketch) if allowed > 8 * seeds_for(count) && allowed > rows / DENSE => {
-                let together = (SUMS / 2 / rows.next_multiple_of(GROUP)).max(1);
+                let together = (SUMS / 2 / rows.next_multiple_of(GROUP)).max(2);
                 (asked.chunks(together))
                     .flat_map(|asked| self.sketched(isa, sketch, asked, count))
                     .collect()
@@ -258,12 +258,11 @@ impl<E: Fn(usize, &mut Vec<u16>, &mut [f32]) + Sync> Rows<'_, E> {
                 near.flat_map(|(q, left)| left.near[segment].iter().map(move |&row| (row, q)));
             by_row(pairs.collect(), segment * SEGMENT, asked.len())
         });
-        // The rows that made the bound are found, even where their own sketch is that far off.
+        // The rows that made the bound, which are found even where their own sketch is that far off.
         for (best, left) in best.iter_mut().zip(left) {
             best.extend(left.seeds);
+            cut(best, count);
             best.sort_unstable_by(Hit::order);
-            best.dedup_by_key(|hit| hit.row);
-            best.truncate(count);
         }
         best
     }

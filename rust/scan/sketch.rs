@@ -79,6 +79,39 @@ fn sign_factor(isa: Isa, vector: &[f32]) -> f64 {
     if sum > 0.0 { factor } else { 0.0 }
 }
 
+/// A number for each row.
+#[derive(Debug)]
+pub struct Column {
+    /// The numbers.
+    pub values: Vec<f32>,
+    /// The greatest magnitude.
+    pub greatest: f32,
+}
+
+impl Column {
+    fn new(values: Vec<f32>) -> Self {
+        let greatest = greatest(&values);
+        Self { values, greatest }
+    }
+}
+
+/// The greatest magnitude, lane by lane.
+pub(super) fn greatest(values: &[f32]) -> f32 {
+    const LANES: usize = 16;
+    let mut most = [0f32; LANES];
+    let (whole, rest) = values.as_chunks::<LANES>();
+    for values in whole {
+        for (most, value) in most.iter_mut().zip(values) {
+            *most = if value.abs() > *most {
+                value.abs()
+            } else {
+                *most
+            };
+        }
+    }
+    (most.iter().chain(rest)).fold(0.0, |most, value| most.max(value.abs()))
+}
+
 /// Signs, factors and spreads of the rows of a batch.
 #[derive(Debug)]
 pub struct Sketch {
@@ -86,9 +119,9 @@ pub struct Sketch {
     /// Signs of c.
     pub plane: Plane,
     /// s·g of each row.
-    pub factor: Vec<f32>,
+    pub factor: Column,
     /// s·‖r‖ of each row.
-    pub spread: Vec<f32>,
+    pub spread: Column,
     second: OnceLock<Second>,
 }
 
@@ -98,9 +131,9 @@ pub struct Second {
     /// Signs of c − g·sign(c).
     pub plane: Plane,
     /// The factors of both planes, in order.
-    pub factors: [Vec<f32>; 2],
+    pub factors: [Column; 2],
     /// s·‖r‖ of each row.
-    pub spread: Vec<f32>,
+    pub spread: Column,
 }
 
 /// What of a query the sketch is multiplied with.
@@ -153,8 +186,8 @@ impl Sketch {
         Self {
             dim,
             plane,
-            factor,
-            spread,
+            factor: Column::new(factor),
+            spread: Column::new(spread),
             second: OnceLock::new(),
         }
     }
@@ -213,7 +246,7 @@ impl Sketch {
                     }
                 },
             );
-        let column = |i: usize| values.iter().map(|values| values[i]).collect();
+        let column = |i: usize| Column::new(values.iter().map(|values| values[i]).collect());
         Second {
             plane,
             factors: [column(0), column(1)],
@@ -223,13 +256,13 @@ impl Sketch {
 
     /// Rows.
     pub fn rows(&self) -> usize {
-        self.factor.len()
+        self.factor.values.len()
     }
 
     /// Bytes of memory.
     pub fn bytes(&self) -> usize {
         let second = self.second.get().map_or(0, |second| {
-            second.plane.nibbles.len() + 12 * second.spread.len()
+            second.plane.nibbles.len() + 12 * second.spread.values.len()
         });
         self.plane.nibbles.len() + 8 * self.rows() + second
     }
