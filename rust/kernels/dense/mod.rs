@@ -1,8 +1,8 @@
 //! Products of a row-major matrix with a few vectors, for the Haar rotation and the QJL projection.
 //!
 //! One fused multiply-add a matrix entry and vector. A matrix for d = 1536 has 9 MB, so one vector is bound by reading it; with several vectors an entry
-//! serves all. [`products`] takes two matrix rows, which stay in L1, against three vectors at a time: twelve accumulators, ten loads for twelve
-//! fused multiply-adds, bound by those. [`transposed_products`] adds four matrix rows to a result at a time: one load and store of the
+//! serves all. [`products`] takes two matrix rows against three vectors at a time: twelve accumulators, ten loads for twelve
+//! fused multiply-adds, bound by those as long as most loads are from L1, where a group of matrix rows stays. [`transposed_products`] adds four matrix rows to a result at a time: one load and store of the
 //! result for four fused multiply-adds.
 
 mod scalar;

@@ -5,24 +5,29 @@ use crate::kernels::LANES;
 use crate::kernels::reduce::scalar::halve;
 use crate::kernels::simd::{Simd, WIDTH};
 
+/// Matrix entries that stay in the first-level cache, beside three vectors, while all vectors meet them.
+const FIRST_LEVEL: usize = 4608;
+
 #[inline(always)]
 pub fn products<S: Simd>(s: S, matrix: &[f32], dim: usize, x: &[f32], out: &mut [f32]) {
     let rows = row_count(matrix, dim, x, out);
     let pairs = rows / 2 * 2;
-    for j in (0..pairs).step_by(2) {
-        let (first, second) = (&matrix[j * dim..][..dim], &matrix[(j + 1) * dim..][..dim]);
+    let group = (FIRST_LEVEL / dim / 2 * 2).max(2);
+    for from in (0..pairs).step_by(group) {
+        let to = pairs.min(from + group);
         let mut i = 0;
         while i < x.len() / dim {
             let left = x.len() / dim - i;
-            let x = &x[i * dim..];
-            let out = &mut out[i * rows + j..];
-            i += if left >= 3 {
-                block::<S, 3>(s, first, second, x, out, rows);
-                3
-            } else {
-                block::<S, 1>(s, first, second, x, out, rows);
-                1
-            };
+            for j in (from..to).step_by(2) {
+                let (first, second) = (&matrix[j * dim..][..dim], &matrix[(j + 1) * dim..][..dim]);
+                let (x, out) = (&x[i * dim..], &mut out[i * rows + j..]);
+                if left >= 3 {
+                    block::<S, 3>(s, first, second, x, out, rows);
+                } else {
+                    block::<S, 1>(s, first, second, x, out, rows);
+                }
+            }
+            i += if left >= 3 { 3 } else { 1 };
         }
     }
     if pairs < rows {
@@ -60,6 +65,14 @@ fn block<S: Simd, const N: usize>(
             }
         }
     }
+    if first_rest.is_empty() {
+        for (i, sums) in sums.iter().enumerate() {
+            for (k, sums) in sums.iter().enumerate() {
+                out[i * rows + k] = halve_vectors(s, *sums);
+            }
+        }
+        return;
+    }
     // The rest goes to the first lanes in order, then the lanes are halved, as in the definition.
     for (i, sums) in sums.iter().enumerate() {
         let x = &x[i * dim + first.len() * LANES..(i + 1) * dim];
@@ -74,6 +87,17 @@ fn block<S: Simd, const N: usize>(
             out[i * rows + k] = halve(lanes);
         }
     }
+}
+
+/// [`halve`] of the lanes in two vectors.
+#[inline(always)]
+fn halve_vectors<S: Simd>(s: S, [low, high]: [S::F; 2]) -> f32 {
+    let sum = s.add(low, high);
+    let sum = s.add(sum, s.swap4(sum));
+    let sum = s.add(sum, s.swap2(sum));
+    let mut lanes = [0f32; WIDTH];
+    s.store(s.add(sum, s.swap1(sum)), &mut lanes);
+    lanes[0]
 }
 
 #[inline(always)]
