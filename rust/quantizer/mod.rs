@@ -7,7 +7,9 @@
 
 use crate::error::{Error, Result};
 use crate::kernels::dense;
-use crate::methods::{BlockQuant, Eden, Method, RaBitQ, ScaleRule, TurboMse, TurboProd, Workspace};
+use crate::methods::{
+    self, BlockQuant, Eden, Method, RaBitQ, ScaleRule, Shape, TurboMse, TurboProd, Workspace,
+};
 use crate::rotation::{Rotation, RotationKind};
 
 mod decode;
@@ -15,6 +17,11 @@ mod encode;
 
 /// Rows that a thread takes at a time where they go through the steps one by one.
 const CHUNK: usize = 48;
+
+/// Most coordinates of a row: memory is O(d), 400 MiB at the most.
+pub const MOST_DIM: usize = 1 << 24;
+/// Most coordinates with a dense matrix (`haar`, `prod`): memory is O(d²), 4 GiB.
+pub const MOST_DENSE: usize = 1 << 15;
 
 /// What names a quantizer: with these values it is the same for ever.
 #[derive(Debug, Clone, PartialEq)]
@@ -35,6 +42,33 @@ pub struct Spec {
     pub seed: u64,
     /// Whether ‖x‖ is stored.
     pub store_norm: bool,
+}
+
+impl Spec {
+    /// What the codes will look like, and the scale rule; every parameter is checked, nothing is built.
+    ///
+    /// # Errors
+    /// If one is out of range: [`Quantizer::new`] then gives the same error.
+    pub fn shape(&self) -> Result<(Shape, ScaleRule)> {
+        let dim = self.dim;
+        if dim == 0 {
+            return Err(Error::invalid("dim is 0, expected at least 1"));
+        }
+        if dim > MOST_DIM {
+            return Err(Error::invalid(format!(
+                "dim={dim}, expected 1 to {MOST_DIM}"
+            )));
+        }
+        let shape = methods::shape(&self.method, dim, self.bits, self.block)?;
+        let dense = self.rotation == RotationKind::Haar || shape.has_residual_norm;
+        if dense && dim > MOST_DENSE {
+            return Err(Error::invalid(format!(
+                "dim={dim} with a dense matrix, expected 1 to {MOST_DENSE}"
+            )));
+        }
+        let scale = choose_scale(&self.method, shape.scales, self.scale.as_deref())?;
+        Ok((shape, scale))
+    }
 }
 
 /// A method with its rotation and scale rule.
@@ -62,6 +96,8 @@ struct Buffers {
 impl Quantizer {
     /// Builds codebook and rotation.
     pub fn new(mut spec: Spec) -> Result<Self> {
+        let (shape, scale) = spec.shape()?;
+        spec.block = shape.block;
         let Spec {
             dim,
             bits,
@@ -69,32 +105,14 @@ impl Quantizer {
             seed,
             ..
         } = spec;
-        if dim == 0 {
-            return Err(Error::invalid("dim is 0, expected at least 1"));
-        }
-        if block.is_some() && spec.method != "blockquant" {
-            return Err(Error::invalid(format!(
-                "block is not an option of {}",
-                spec.method
-            )));
-        }
         let method: Box<dyn Method> = match spec.method.as_str() {
-            "blockquant" => {
-                let method = BlockQuant::new(dim, bits, block)?;
-                spec.block = Some(method.block());
-                Box::new(method)
-            }
+            "blockquant" => Box::new(BlockQuant::new(dim, bits, block)?),
             "eden" => Box::new(Eden::new(dim, bits)?),
             "turboquant/mse" => Box::new(TurboMse::new(dim, bits)?),
             "turboquant/prod" => Box::new(TurboProd::new(dim, bits, seed)?),
             "rabitq" => Box::new(RaBitQ::new(dim, bits)?),
-            other => {
-                return Err(Error::invalid(format!(
-                    "unknown method {other:?}, expected blockquant, eden, turboquant/mse, turboquant/prod or rabitq"
-                )));
-            }
+            other => return Err(methods::unknown(other)),
         };
-        let scale = choose_scale(&*method, spec.scale.as_deref())?;
         let rotation = Rotation::new(spec.rotation, dim, seed)?;
         Ok(Self {
             spec,
@@ -144,29 +162,18 @@ impl Quantizer {
     }
 }
 
-fn choose_scale(method: &dyn Method, name: Option<&str>) -> Result<ScaleRule> {
-    let allowed = method.scales();
-    match name {
-        None => Ok(allowed.first().copied().unwrap_or(ScaleRule::None)),
-        Some(name) => allowed
-            .iter()
-            .copied()
-            .find(|rule| rule.name() == name)
-            .ok_or_else(|| {
-                let names: Vec<_> = allowed.iter().map(|rule| rule.name()).collect();
-                Error::invalid(match names.as_slice() {
-                    [] => format!(
-                        "{} has a fixed scale, scale={name:?} is not an option",
-                        method.name()
-                    ),
-                    _ => format!(
-                        "scale={name:?} for {}, expected {}",
-                        method.name(),
-                        names.join(", ")
-                    ),
-                })
-            }),
-    }
+fn choose_scale(method: &str, allowed: &[ScaleRule], name: Option<&str>) -> Result<ScaleRule> {
+    let Some(name) = name else {
+        return Ok(allowed.first().copied().unwrap_or(ScaleRule::None));
+    };
+    let found = allowed.iter().copied().find(|rule| rule.name() == name);
+    found.ok_or_else(|| {
+        let names: Vec<_> = allowed.iter().map(|rule| rule.name()).collect();
+        Error::invalid(match names.as_slice() {
+            [] => format!("{method} has a fixed scale, scale={name:?} is not an option"),
+            _ => format!("scale={name:?} for {method}, expected {}", names.join(", ")),
+        })
+    })
 }
 
 fn check_dim(found: usize, expected: usize) -> Result<()> {
