@@ -27,12 +27,43 @@ pub enum Error {
         /// It, in double precision.
         value: f64,
     },
+    /// The system's refusal to read or write a file.
+    #[error("{}{reason}", if path.is_empty() { String::new() } else { format!("{path}: ") })]
+    Io {
+        /// The file, empty where the caller opened it.
+        path: String,
+        /// The system's number, where it has one.
+        code: Option<i32>,
+        /// The system's words.
+        reason: String,
+    },
 }
 
 impl Error {
     /// An [`Error::Invalid`] with this text.
     pub fn invalid(text: impl Into<String>) -> Self {
         Self::Invalid(text.into())
+    }
+
+    /// An [`Error::Io`] about this file.
+    pub fn io(path: impl Into<String>, error: &std::io::Error) -> Self {
+        let code = error.raw_os_error();
+        let text = error.to_string();
+        let number = code.map_or(String::new(), |code| format!(" (os error {code})"));
+        Self::Io {
+            path: path.into(),
+            code,
+            reason: text.strip_suffix(&number).unwrap_or(&text).to_owned(),
+        }
+    }
+
+    /// The same with the file named.
+    pub(crate) fn at(self, path: &std::path::Path) -> Self {
+        let path = path.display().to_string();
+        match self {
+            Self::Io { code, reason, .. } => Self::Io { path, code, reason },
+            other => Self::Invalid(format!("{path}: {other}")),
+        }
     }
 }
 

@@ -42,6 +42,7 @@
 pub mod codebook;
 pub mod codes;
 pub mod error;
+pub mod file;
 pub mod isa;
 pub mod kernels;
 pub mod methods;

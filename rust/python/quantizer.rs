@@ -26,7 +26,7 @@ type CodeArrays<'py> = (
 
 /// `blockquant._core.Quantizer`.
 #[pyclass(frozen, module = "blockquant._core")]
-pub struct Quantizer(crate::Quantizer);
+pub struct Quantizer(pub(super) crate::Quantizer);
 
 #[pymethods]
 impl Quantizer {
@@ -289,15 +289,16 @@ fn wrong_array(x: &Bound<'_, PyAny>) -> PyErr {
 }
 
 /// The codes in NumPy's arrays; what is not contiguous is copied.
-struct CodeSlices<'a> {
+pub(super) struct CodeSlices<'a> {
     row_bytes: usize,
     packed: Cow<'a, [u8]>,
     scale: Cow<'a, [f32]>,
+    norm: Option<Cow<'a, [f32]>>,
     residual_norm: Option<Cow<'a, [f32]>>,
 }
 
 impl<'a> CodeSlices<'a> {
-    fn new(
+    pub(super) fn new(
         packed: &'a PyReadonlyArray2<'_, u8>,
         scale: &'a PyReadonlyArray1<'_, f32>,
         residual_norm: Option<&'a PyReadonlyArray1<'_, f32>>,
@@ -306,16 +307,22 @@ impl<'a> CodeSlices<'a> {
             row_bytes: packed.as_array().ncols(),
             packed: contiguous(packed),
             scale: contiguous(scale),
+            norm: None,
             residual_norm: residual_norm.map(contiguous),
         }
     }
 
-    fn view(&self) -> CodesRef<'_> {
+    pub(super) fn with_norm(mut self, norm: Option<&'a PyReadonlyArray1<'_, f32>>) -> Self {
+        self.norm = norm.map(contiguous);
+        self
+    }
+
+    pub(super) fn view(&self) -> CodesRef<'_> {
         CodesRef {
             row_bytes: self.row_bytes,
             packed: &self.packed,
             scale: &self.scale,
-            norm: None,
+            norm: self.norm.as_deref(),
             residual_norm: self.residual_norm.as_deref(),
         }
     }
