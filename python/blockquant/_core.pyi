@@ -10,7 +10,9 @@ __all__ = [
     "isa",
     "lloyd_max",
     "num_threads",
+    "open_file",
     "pack",
+    "save",
     "set_num_threads",
     "unpack",
 ]
@@ -84,3 +86,14 @@ def lloyd_max(law: str, dim: int, bits: int) -> NDArray[np.float32]: ...
 def block_distortion(dim: int, block: int, width: int) -> float: ...
 def pack(indices: NDArray[np.uint16], width: int) -> NDArray[np.uint8]: ...
 def unpack(packed: NDArray[np.uint8], count: int, width: int) -> NDArray[np.uint16]: ...
+def save(
+    path: str,
+    quantizer: Quantizer,
+    packed: NDArray[np.uint8],
+    scale: NDArray[np.float32],
+    norm: NDArray[np.float32] | None = None,
+    residual_norm: NDArray[np.float32] | None = None,
+) -> None: ...
+def open_file(
+    data: NDArray[np.uint8], verify: bool
+) -> tuple[Quantizer, int, int, list[tuple[str, int, int]]]: ...

@@ -349,3 +349,19 @@ class TurboQuant(Quantizer):
         self._make(
             f"turboquant/{variant}", dim, bits, rotation=rotation, seed=seed, store_norm=store_norm
         )
+
+
+_FACES: dict[str, type[Quantizer]] = {
+    "blockquant": BlockQuant,
+    "eden": Eden,
+    "rabitq": RaBitQ,
+    "turboquant": TurboQuant,
+}
+
+
+def face(core: _core.Quantizer) -> Quantizer:
+    """The quantizer around one of the core's."""
+    kind = _FACES[core.method.partition("/")[0]]
+    made = kind.__new__(kind)
+    made._core = core
+    return made
