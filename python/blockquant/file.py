@@ -78,7 +78,7 @@ def load(path: _Path, verify: bool = True) -> tuple[Quantizer, Codes]:
         replace it, as :func:`save` does, is safe.
     verify : bool
         Whether every tensor is compared with its checksum, which reads the whole file once, at
-        some 10 GB/s where it is in memory; and whether scales and norms are finite.
+        some 4 GB/s where it is in memory; and whether scales and norms are finite.
 
     Returns
     -------

@@ -13,6 +13,8 @@ use crate::rotation::RotationKind;
 const LENGTH: usize = 8;
 /// Longest header that is looked at; ours have about 1 KiB.
 const MOST: usize = 1 << 16;
+/// Longest value in the metadata, so that errors can repeat it; ours have at most some thirty characters.
+const LONGEST: usize = 64;
 /// `packed` starts at a multiple of it.
 const ALIGNMENT: u128 = 64;
 const FORMAT: &str = "blockquant";
@@ -220,7 +222,15 @@ fn metadata(json: &Value) -> Result<&Map<String, Value>> {
 
 fn text<'a>(metadata: &'a Map<String, Value>, key: &str) -> Result<&'a str> {
     let value = metadata.get(key).and_then(Value::as_str);
-    value.ok_or_else(|| Error::invalid(format!("the metadata has no text for {key}")))
+    let value =
+        value.ok_or_else(|| Error::invalid(format!("the metadata has no text for {key}")))?;
+    if value.len() > LONGEST {
+        return Err(Error::invalid(format!(
+            "the metadata has {} bytes of text for {key}, expected at most {LONGEST}",
+            value.len()
+        )));
+    }
+    Ok(value)
 }
 
 /// What `read` makes of the text of a key; another way to write it is found by [`compare`].

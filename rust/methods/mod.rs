@@ -67,19 +67,20 @@ pub struct Shape {
 
 /// The shape of a method's codes: every error that its construction could give, at no cost.
 pub fn shape(method: &str, dim: usize, bits: f64, block: Option<usize>) -> Result<Shape> {
-    if block.is_some() && method != "blockquant" {
+    let shape = match method {
+        "blockquant" => BlockQuant::shape(dim, bits, block)?,
+        "eden" => Eden::shape(dim, bits)?,
+        "turboquant/mse" => TurboMse::shape(dim, bits)?,
+        "turboquant/prod" => TurboProd::shape(dim, bits)?,
+        "rabitq" => RaBitQ::shape(dim, bits)?,
+        other => return Err(unknown(other)),
+    };
+    if block.is_some() && shape.block.is_none() {
         return Err(Error::invalid(format!(
             "block is not an option of {method}"
         )));
     }
-    match method {
-        "blockquant" => BlockQuant::shape(dim, bits, block),
-        "eden" => Eden::shape(dim, bits),
-        "turboquant/mse" => TurboMse::shape(dim, bits),
-        "turboquant/prod" => TurboProd::shape(dim, bits),
-        "rabitq" => RaBitQ::shape(dim, bits),
-        other => Err(unknown(other)),
-    }
+    Ok(shape)
 }
 
 /// The error for a name that is no method's.

@@ -196,7 +196,14 @@ fn damage_words(text: &str, dice: &mut Dice) -> String {
         let at = dice.below(words.len());
         let to = (at + 1 + dice.below(12)).min(words.len());
         match dice.below(6) {
-            0..=2 => words[at] = dice.pick(NEW_WORDS).into(),
+            0..=2 => {
+                let new = dice.pick(NEW_WORDS);
+                // Most often a name for a name, so that it stays JSON.
+                let is_name = |word: &str| word.starts_with(char::is_alphanumeric);
+                if is_name(new) == is_name(&words[at]) || dice.one_in(8) {
+                    words[at] = new.into();
+                }
+            }
             3 => drop(words.drain(at..to)),
             4 => {
                 let copy = words[at..to].to_vec();
@@ -258,7 +265,10 @@ fn damaged(inputs: &[Vec<u8>], dice: &mut Dice) -> Vec<u8> {
     let Some((text, mut tensors)) = split(&file) else {
         return file;
     };
-    let text = match dice.one_in(2).then(|| damage_value(&text, dice)).flatten() {
+    let text = match (!dice.one_in(3))
+        .then(|| damage_value(&text, dice))
+        .flatten()
+    {
         Some(text) => text,
         None => damage_words(&text, dice),
     };
