@@ -32,7 +32,7 @@
 //! let codes = quantizer.encode(isa, &Dense::new(&x, 64)?)?;
 //! assert_eq!(codes.packed.len(), 2 * 16);
 //! let mut back = vec![0.0; 128];
-//! quantizer.decode(isa, &codes, &mut back)?;
+//! quantizer.decode(isa, codes.view(), &mut back)?;
 //! let error: f32 = x.iter().zip(&back).map(|(a, b)| (a - b).powi(2)).sum();
 //! let total: f32 = x.iter().map(|a| a * a).sum();
 //! assert!(error < 0.2 * total);

@@ -54,10 +54,8 @@ pub(super) struct Header {
 impl Header {
     /// The header of these codes, the tensors' checksums still 0.
     pub(super) fn new(spec: &Spec, rows: usize, digest: u64) -> Result<Self> {
-        let (shape, scale) = spec.shape()?;
         let mut spec = spec.clone();
-        spec.block = shape.block;
-        spec.scale = (!shape.scales.is_empty()).then(|| scale.name().to_owned());
+        let (shape, _) = spec.fill()?;
         let row = [rows];
         let row_bytes = shape.layout.row_bytes();
         let packed = [rows, row_bytes];

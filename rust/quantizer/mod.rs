@@ -69,6 +69,14 @@ impl Spec {
         let scale = choose_scale(&self.method, shape.scales, self.scale.as_deref())?;
         Ok((shape, scale))
     }
+
+    /// [`Spec::shape`], and the defaults filled in.
+    pub(crate) fn fill(&mut self) -> Result<(Shape, ScaleRule)> {
+        let (shape, scale) = self.shape()?;
+        self.block = shape.block;
+        self.scale = (!shape.scales.is_empty()).then(|| scale.name().to_owned());
+        Ok((shape, scale))
+    }
 }
 
 /// A method with its rotation and scale rule.
@@ -96,8 +104,7 @@ struct Buffers {
 impl Quantizer {
     /// Builds codebook and rotation.
     pub fn new(mut spec: Spec) -> Result<Self> {
-        let (shape, scale) = spec.shape()?;
-        spec.block = shape.block;
+        let (_, scale) = spec.fill()?;
         let Spec {
             dim,
             bits,
@@ -122,7 +129,7 @@ impl Quantizer {
         })
     }
 
-    /// What it was built from, with the default block filled in.
+    /// What it was built from, with the defaults filled in.
     pub fn spec(&self) -> &Spec {
         &self.spec
     }
