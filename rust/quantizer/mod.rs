@@ -1,7 +1,8 @@
 //! The pipeline that is the same for every method.
 //!
 //! x → ‖x‖, x/‖x‖ → u = √d·R x/‖x‖ → [`Method::assign`] → c, ρ = ⟨u, c⟩/d, ‖c‖²/d → s = ‖x‖·S → packed bits (`encode.rs`).
-//! Back: x̂ = s·Rᵀ c/√d, and inner products without going back (`decode.rs`). Rows are independent of each other, so the bytes are the
+//! Back: x̂ = s·Rᵀ c/√d, and inner products without going back (`decode.rs`). With a center m the residual x − m takes the place of x in all of
+//! this, m is added to what is decoded and ⟨m, y⟩ to inner products; the stored norm stays ‖x‖. Rows are independent of each other, so the bytes are the
 //! same for any number of threads and any batch. Memory besides the result is a few rows a thread: each row goes through all steps while it is in the
 //! first-level cache, or [`BATCH`](crate::kernels::dense::BATCH) rows together where a dense matrix is read once for all of them.
 
@@ -35,6 +36,8 @@ pub struct Spec {
     pub seed: u64,
     /// Whether ‖x‖ is stored.
     pub store_norm: bool,
+    /// Subtracted from each row before all else, `dim` finite values; none is the origin.
+    pub center: Option<Vec<f32>>,
 }
 
 /// A method with its rotation and scale rule.
@@ -51,7 +54,10 @@ pub struct Quantizer {
 struct Buffers {
     /// Rows in u's units.
     u: Vec<f32>,
+    /// Norms of what is quantized.
     norms: Vec<f64>,
+    /// Norms of the rows themselves, where there is a center.
+    lengths: Vec<f64>,
     index: Vec<u16>,
     /// A codeword vector.
     c: Vec<f32>,
@@ -78,6 +84,7 @@ impl Quantizer {
                 spec.method
             )));
         }
+        check_center(spec.center.as_deref(), dim)?;
         let method: Box<dyn Method> = match spec.method.as_str() {
             "blockquant" => {
                 let method = BlockQuant::new(dim, bits, block)?;
@@ -124,6 +131,12 @@ impl Quantizer {
         &self.rotation
     }
 
+    /// Whether a row has a [`residual_norm`](crate::Codes::residual_norm): the method's γ, or ‖x − center‖ where a stored norm is that of
+    /// another vector than the one quantized.
+    pub fn has_residual_norm(&self) -> bool {
+        self.method.has_residual_norm() || (self.spec.store_norm && self.spec.center.is_some())
+    }
+
     /// Rows that a thread takes at a time: fewer where each costs a product with a dense matrix.
     fn chunk(&self) -> usize {
         if self.batch() > 1 {
@@ -166,6 +179,23 @@ fn choose_scale(method: &dyn Method, name: Option<&str>) -> Result<ScaleRule> {
                     ),
                 })
             }),
+    }
+}
+
+fn check_center(center: Option<&[f32]>, dim: usize) -> Result<()> {
+    let Some(center) = center else { return Ok(()) };
+    if center.len() != dim {
+        return Err(Error::invalid(format!(
+            "center has {} values, expected dim={dim}",
+            center.len()
+        )));
+    }
+    match center.iter().position(|value| !value.is_finite()) {
+        None => Ok(()),
+        Some(column) => Err(Error::invalid(format!(
+            "center: column {column} is {}, expected a finite float32 value",
+            center[column]
+        ))),
     }
 }
 
