@@ -43,6 +43,7 @@
 pub mod codebook;
 pub mod codes;
 pub mod error;
+pub mod interval;
 pub mod isa;
 pub mod kernels;
 pub mod methods;

@@ -13,6 +13,7 @@ use crate::rotation::{Rotation, RotationKind};
 
 mod decode;
 mod encode;
+mod interval;
 
 /// Rows that a thread takes at a time where they go through the steps one by one.
 const CHUNK: usize = 48;
