@@ -20,7 +20,7 @@ pub enum Error {
     /// A row whose norm, or its product with the scale rule, is beyond what a float32 holds.
     #[error("row {row} needs the {what} {value:e}, which is beyond float32")]
     Overflow {
-        /// `norm` or `scale`.
+        /// `norm`, `scale` or `norm of x − center`.
         what: &'static str,
         /// Row of the batch, from 0.
         row: usize,

@@ -26,6 +26,7 @@
 //!     rotation: RotationKind::Hadamard,
 //!     seed: 0,
 //!     store_norm: false,
+//!     center: None,
 //! })?;
 //! let x: Vec<f32> = (0..128).map(|i| (i as f32).sin()).collect();
 //! let isa = Isa::current()?;
@@ -43,6 +44,7 @@ pub mod codebook;
 pub mod codes;
 pub mod error;
 pub mod file;
+pub mod interval;
 pub mod isa;
 pub mod kernels;
 pub mod methods;

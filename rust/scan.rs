@@ -1,6 +1,6 @@
 //! Inner products on packed codes.
 //!
-//! ⟨x̂, y⟩ = s/√d · ⟨û, R y⟩: a query is rotated once, a tile of rows is unpacked to codeword vectors, and each pair is one dot product. The
+//! ⟨x̂, y⟩ = s/√d · ⟨û, R y⟩ + ⟨center, y⟩: a query is rotated once, a tile of rows is unpacked to codeword vectors, and each pair is one dot product. The
 //! batch is never decoded: memory is one tile a thread. A tile of 32 rows of d = 384 is 48 KiB, so it stays in the second-level cache while
 //! all queries pass over it.
 
@@ -19,6 +19,8 @@ pub struct Query {
     pub vector: Vec<f32>,
     /// Factor of every product besides the row's scale.
     pub factor: f64,
+    /// ⟨center, y⟩, added to every estimate.
+    pub offset: f64,
 }
 
 /// Writes ⟨x̂ᵢ, yⱼ⟩ to out\[j·n + i\].
@@ -58,7 +60,7 @@ pub fn inner_products(
                 let expanded = buffer.chunks_exact(length);
                 for ((value, c), &s) in piece.iter_mut().zip(expanded).zip(&scale[from..]) {
                     let product = f64::from(reduce::dot(isa, c, &query.vector));
-                    *value = (product * f64::from(s) * query.factor) as f32;
+                    *value = (product * f64::from(s) * query.factor + query.offset) as f32;
                 }
             }
         },

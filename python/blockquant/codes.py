@@ -21,11 +21,12 @@ class Codes:
     packed : ndarray of uint8, (n, bytes)
         The indexes, least significant bit first, rows aligned to bytes.
     scale : ndarray of float32, (n,)
-        s = ‖x‖·S.
+        s = ‖x‖·S; with a center that of x − center.
     norm : ndarray of float32, (n,), or None
         ‖x‖, where the quantizer stores it.
     residual_norm : ndarray of float32, (n,), or None
-        γ of TurboQuant ``prod``.
+        γ of TurboQuant ``prod``; for other methods ‖x − center‖, where the quantizer has a center
+        and stores norms.
     dim : int
         Coordinates of a row.
     made_by : str

@@ -17,10 +17,10 @@ _Path = str | bytes | os.PathLike[str] | os.PathLike[bytes]
 def save(path: _Path, quantizer: Quantizer, codes: Codes) -> None:
     """Writes a quantizer and its codes to one self-describing file.
 
-    It is a safetensors file: tensors ``packed``, ``scale`` and, where they are stored, ``norm`` and
-    ``residual_norm``, with the parameters and checksums in its metadata (``rust/file/mod.rs`` has
-    the format). The same codes give the same bytes. It is written at once or not at all: on any
-    failure a file of that name stays as it was.
+    It is a safetensors file: tensors ``packed``, ``scale`` and, where there are any, ``norm``,
+    ``residual_norm`` and ``center``, with the parameters and checksums in its metadata
+    (``rust/file/mod.rs`` has the format). The same codes give the same bytes. It is written at once
+    or not at all: on any failure a file of that name stays as it was.
 
     Parameters
     ----------

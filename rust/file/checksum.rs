@@ -1,14 +1,14 @@
 //! The checksum, and the digest of what a quantizer does.
 
-use crate::codes::CodesRef;
 use crate::error::Result;
 use crate::isa::Isa;
+use crate::methods::Workspace;
 use crate::quantizer::Quantizer;
 use crate::rng::SeedStream;
 
 const LABEL_DIGEST: u64 = 6;
 
-/// Rows that the digest decodes.
+/// Rows that go through the digest.
 const ROWS: usize = 4;
 
 /// CRC-64/XZ of bytes that come piece by piece.
@@ -32,34 +32,42 @@ pub fn checksum(bytes: &[u8]) -> u64 {
     sum.value()
 }
 
-/// A checksum of what decoding depends on: the words of codebook and tail codebook, and what four rows of pseudo-random bits with the
-/// scale 1 decode to, which takes the layout, the rotation and the projection of `prod` through every coordinate.
+/// A checksum of what decoding depends on besides the parameters: the words of codebook and tail codebook, and what four rows of
+/// pseudo-random bits with γ = 1 become in x's coordinates, which takes the layout, the rotation and the projection of `prod` through every
+/// coordinate.
 ///
 /// It is a checksum of what they do, not of how they are kept: another way to store a rotation leaves it as it is.
 ///
 /// FROZEN: another digest would refuse every file that exists.
 ///
 /// # Errors
-/// As [`Quantizer::decode`].
+/// As [`Isa::current`].
 pub fn digest(quantizer: &Quantizer) -> Result<u64> {
+    let isa = Isa::current()?;
     let method = quantizer.method();
-    let row_bytes = method.layout().row_bytes();
+    let (layout, dim) = (method.layout(), quantizer.spec().dim);
     let mut stream = SeedStream::new(0, LABEL_DIGEST);
     let random = |_| stream.next_u64().to_le_bytes()[7];
-    let packed: Vec<u8> = (0..ROWS * row_bytes).map(random).collect();
-    let ones = [1.0; ROWS];
-    let codes = CodesRef {
-        row_bytes,
-        packed: &packed,
-        scale: &ones,
-        norm: None,
-        residual_norm: method.has_residual_norm().then_some(&ones[..]),
-    };
-    let mut decoded = vec![0.0; ROWS * quantizer.spec().dim];
-    quantizer.decode(Isa::current()?, codes, &mut decoded)?;
+    let packed: Vec<u8> = (0..ROWS * layout.row_bytes()).map(random).collect();
+    let mut index = vec![0; ROWS * layout.indices()];
+    let mut rows = vec![0.0; ROWS * dim];
+    for ((row, index), c) in packed
+        .chunks_exact(layout.row_bytes())
+        .zip(index.chunks_exact_mut(layout.indices()))
+        .zip(rows.chunks_exact_mut(dim))
+    {
+        layout.unpack(isa, row, index);
+        method.codewords(isa, index, c);
+    }
+    if method.has_residual_norm() {
+        let mut work = Workspace::default();
+        method.add_residual(isa, &index, &[1.0; ROWS], &mut work, &mut rows);
+    }
+    let rotation = quantizer.rotation();
+    rotation.apply_inverse(isa, &mut rows, &mut Vec::new());
     let mut sum = Checksum::default();
     let tail = method.tail_codebook().unwrap_or_default();
-    for values in [method.codebook().0, tail.0, decoded] {
+    for values in [method.codebook().0, tail.0, rows] {
         little_endian(&values, |bytes| {
             sum.write(bytes);
             Ok(())

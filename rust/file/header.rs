@@ -29,7 +29,7 @@ const DIGITS: usize = 16;
 pub(super) struct Entry {
     pub name: &'static str,
     dtype: &'static str,
-    shape: Vec<usize>,
+    pub shape: Vec<usize>,
     pub checksum: u64,
 }
 
@@ -60,7 +60,8 @@ impl Header {
         let row_bytes = shape.layout.row_bytes();
         let packed = [rows, row_bytes];
         // The one list of tensors, and their order.
-        let tensors: [(&str, &str, &[usize], bool); 4] = [
+        let tensors: [(&str, &str, &[usize], bool); 5] = [
+            ("center", "F32", &[spec.dim], spec.center.is_some()),
             ("norm", "F32", &row, spec.store_norm),
             ("residual_norm", "F32", &row, shape.has_residual_norm),
             ("scale", "F32", &row, true),
@@ -146,7 +147,9 @@ impl Header {
         let rows = rows
             .and_then(|rows| usize::try_from(rows).ok())
             .ok_or_else(|| Error::invalid("the header gives no number of rows for scale"))?;
-        let mut header = Self::new(&spec(metadata)?, rows, number(metadata, "digest", digits)?)?;
+        let mut spec = spec(metadata)?;
+        spec.center = center(metadata, &spec, &file[bytes.len()..])?;
+        let mut header = Self::new(&spec, rows, number(metadata, "digest", digits)?)?;
         for tensor in &mut header.tensors {
             tensor.checksum = number(metadata, &format!("{}_checksum", tensor.name), digits)?;
         }
@@ -267,7 +270,30 @@ fn spec(metadata: &Map<String, Value>) -> Result<Spec> {
         rotation: RotationKind::from_name(text(metadata, "rotation")?)?,
         seed: number(metadata, "seed", parsed)?,
         store_norm: number(metadata, "store_norm", parsed)?,
+        center: None,
     })
+}
+
+/// The center, where there is one: the first of the tensors.
+fn center(metadata: &Map<String, Value>, spec: &Spec, tensors: &[u8]) -> Result<Option<Vec<f32>>> {
+    if !metadata.contains_key("center_checksum") {
+        return Ok(None);
+    }
+    spec.shape()?; // bounds dim
+    let bytes = tensors.get(..4 * spec.dim).ok_or_else(|| {
+        Error::invalid(format!(
+            "the file has {} bytes of tensors, expected at least the {} of center",
+            tensors.len(),
+            4 * spec.dim
+        ))
+    })?;
+    Ok(Some(float32(bytes).collect()))
+}
+
+/// The values of a tensor of float32.
+pub(super) fn float32(bytes: &[u8]) -> impl Iterator<Item = f32> {
+    let (words, _) = bytes.as_chunks::<4>();
+    words.iter().map(|word| f32::from_le_bytes(*word))
 }
 
 /// Where the digits of the header's checksum are.

@@ -6,6 +6,7 @@
 //!
 //! | tensor | type and shape | present |
 //! |---|---|---|
+//! | `center` | F32 (d) | where there is one |
 //! | `norm` | F32 (n) | with `store_norm` |
 //! | `residual_norm` | F32 (n) | where [`Spec::shape`](crate::Spec::shape) says so |
 //! | `scale` | F32 (n) | always |
@@ -30,8 +31,8 @@
 //!
 //! **One file for one content.** What a quantizer and its codes are written as is fixed to the byte. A reader takes the parameters from the
 //! header, writes the header that belongs to them, and refuses a file whose header differs: unknown or doubled keys, gaps, overlaps, other
-//! types, shapes and order need no rule of their own. The length of the file follows from the header too. All this is done, whether or not
-//! tensors are verified, before anything is built or allocated.
+//! types, shapes and order need no rule of their own. The length of the file follows from the header too. All this is done, and `center` verified,
+//! whether or not the other tensors are, before anything is built.
 //!
 //! A forged header can still name a quantizer that takes long to build (two minutes, or 4 GiB for `haar` at d = 2¹⁵).
 //!
@@ -53,12 +54,12 @@ mod header;
 pub use checksum::{checksum, digest};
 
 use checksum::{Checksum, little_endian};
-use header::{Header, hexadecimal};
+use header::{Header, float32, hexadecimal};
 
 /// A tensor of a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Tensor {
-    /// `packed`, `scale`, `norm` or `residual_norm`.
+    /// As in the table of this module.
     pub name: &'static str,
     /// Where its bytes are in the file.
     pub bytes: Range<usize>,
@@ -67,7 +68,7 @@ pub struct Tensor {
 /// What stands in a file, checked but for the digest: nothing is built yet.
 #[derive(Debug, Clone)]
 pub struct Contents<'a> {
-    /// What the quantizer is built from.
+    /// What the quantizer is built from, the center included.
     pub spec: Spec,
     /// Number of rows.
     pub rows: usize,
@@ -80,7 +81,7 @@ pub struct Contents<'a> {
 }
 
 impl<'a> Contents<'a> {
-    /// Reads the bytes of a file: every check of the header and of the sizes, and with `verify` also the tensors' checksums and that
+    /// Reads the bytes of a file: every check of the header, the center and the sizes, and with `verify` also the tensors' checksums and that
     /// what is float32 is finite.
     ///
     /// # Errors
@@ -93,7 +94,7 @@ impl<'a> Contents<'a> {
             // The sum is the length of the file.
             let bytes = from..from + tensor.bytes() as usize;
             from = bytes.end;
-            if verify {
+            if verify || tensor.name == "center" {
                 verify_tensor(tensor.name, tensor.checksum, file, &bytes)?;
             }
             let name = tensor.name;
@@ -136,10 +137,7 @@ impl<'a> Contents<'a> {
             let tensor = self.tensors.iter().find(|tensor| tensor.name == name)?;
             Some(&self.file[tensor.bytes.clone()])
         };
-        let floats = |name| {
-            let (words, _) = bytes(name)?.as_chunks::<4>();
-            Some(words.iter().map(|word| f32::from_le_bytes(*word)).collect())
-        };
+        let floats = |name| Some(float32(bytes(name)?).collect());
         let packed = bytes("packed").unwrap_or_default().to_vec();
         Codes {
             row_bytes: self.row_bytes,
@@ -164,8 +162,7 @@ fn verify_tensor(name: &str, expected: u64, file: &[u8], range: &Range<usize>) -
         )));
     }
     if name != "packed" {
-        let (words, _) = bytes.as_chunks::<4>();
-        check_finite(name, words.iter().map(|word| f32::from_le_bytes(*word)))?;
+        check_finite(name, float32(bytes))?;
     }
     Ok(())
 }
@@ -189,18 +186,18 @@ fn check_finite(name: &str, mut values: impl Iterator<Item = f32>) -> Result<()>
 /// # Errors
 /// If the codes do not belong to the quantizer, a scale or norm is not finite, or writing fails.
 pub fn write(out: &mut dyn Write, quantizer: &Quantizer, codes: CodesRef<'_>) -> Result<()> {
-    let (shape, _) = quantizer.spec().shape()?;
-    codes.check(&shape.layout, shape.has_residual_norm)?;
-    let mut header = Header::new(quantizer.spec(), codes.len(), digest(quantizer)?)?;
+    let spec = quantizer.spec();
+    codes.check(quantizer.method().layout(), quantizer.has_residual_norm())?;
+    let mut header = Header::new(spec, codes.len(), digest(quantizer)?)?;
     for tensor in &mut header.tensors {
         let mut sum = Checksum::default();
-        match floats_of(tensor.name, codes) {
-            Some(values) if values.len() != codes.len() => {
+        match floats_of(tensor.name, spec, codes) {
+            Some(values) if values.len() != tensor.shape[0] => {
                 return Err(Error::invalid(format!(
-                    "{} has {} values for {} rows",
+                    "{} has {} values, expected {}",
                     tensor.name,
                     values.len(),
-                    codes.len()
+                    tensor.shape[0]
                 )));
             }
             Some(values) => {
@@ -215,20 +212,15 @@ pub fn write(out: &mut dyn Write, quantizer: &Quantizer, codes: CodesRef<'_>) ->
         }
         tensor.checksum = sum.value();
     }
-    for (name, is_given) in [
-        ("norm", codes.norm.is_some()),
-        ("residual_norm", codes.residual_norm.is_some()),
-    ] {
-        if is_given && !header.tensors.iter().any(|tensor| tensor.name == name) {
-            return Err(Error::invalid(format!(
-                "{name} is given for a quantizer that stores none"
-            )));
-        }
+    if codes.norm.is_some() && !spec.store_norm {
+        return Err(Error::invalid(
+            "norm is given for a quantizer that stores none",
+        ));
     }
     let mut put = |bytes: &[u8]| out.write_all(bytes).map_err(|error| Error::io("", &error));
     put(&header.render())?;
     for tensor in &header.tensors {
-        match floats_of(tensor.name, codes) {
+        match floats_of(tensor.name, spec, codes) {
             Some(values) => little_endian(values, &mut put)?,
             None => put(codes.packed)?,
         }
@@ -237,8 +229,9 @@ pub fn write(out: &mut dyn Write, quantizer: &Quantizer, codes: CodesRef<'_>) ->
 }
 
 /// The values of a tensor of float32.
-fn floats_of<'a>(name: &str, codes: CodesRef<'a>) -> Option<&'a [f32]> {
+fn floats_of<'a>(name: &str, spec: &'a Spec, codes: CodesRef<'a>) -> Option<&'a [f32]> {
     match name {
+        "center" => spec.center.as_deref(),
         "scale" => Some(codes.scale),
         "norm" => codes.norm,
         "residual_norm" => codes.residual_norm,
@@ -256,7 +249,7 @@ fn floats_of<'a>(name: &str, codes: CodesRef<'a>) -> Option<&'a [f32]> {
 ///
 /// # let spec = Spec {
 /// #     method: "eden".into(), dim: 64, bits: 2.0, scale: None, block: None,
-/// #     rotation: RotationKind::Hadamard, seed: 0, store_norm: false,
+/// #     rotation: RotationKind::Hadamard, seed: 0, store_norm: false, center: None,
 /// # };
 /// let quantizer = Quantizer::new(spec)?;
 /// let codes = quantizer.encode(Isa::current()?, &Dense::new(&[1.0; 128], 64)?)?;

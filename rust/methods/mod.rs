@@ -61,7 +61,7 @@ pub struct Shape {
     pub scales: &'static [ScaleRule],
     /// The block size, the default filled in, where the method has blocks.
     pub block: Option<usize>,
-    /// As [`Method::has_residual_norm`].
+    /// Whether a row has a residual norm.
     pub has_residual_norm: bool,
 }
 

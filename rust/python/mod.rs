@@ -91,6 +91,11 @@ mod _core {
     }
 
     #[pyfunction]
+    fn interval_quantile(dim: usize, confidence: f64) -> PyResult<f64> {
+        Ok(crate::interval::quantile(dim, confidence)?)
+    }
+
+    #[pyfunction]
     fn pack<'py>(
         py: Python<'py>,
         indices: PyReadonlyArray2<'py, u16>,

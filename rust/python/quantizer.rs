@@ -24,6 +24,9 @@ type CodeArrays<'py> = (
     Option<Bound<'py, PyArray1<f32>>>,
 );
 
+/// Lower and upper bounds.
+type Bounds<'py> = (Bound<'py, PyArray2<f32>>, Bound<'py, PyArray2<f32>>);
+
 /// `blockquant._core.Quantizer`.
 #[pyclass(frozen, module = "blockquant._core")]
 pub struct Quantizer(pub(super) crate::Quantizer);
@@ -31,7 +34,7 @@ pub struct Quantizer(pub(super) crate::Quantizer);
 #[pymethods]
 impl Quantizer {
     #[new]
-    #[pyo3(signature = (method, dim, bits, *, scale=None, block=None, rotation="hadamard", seed=0, store_norm=false))]
+    #[pyo3(signature = (method, dim, bits, *, scale=None, block=None, rotation="hadamard", seed=0, store_norm=false, center=None))]
     #[allow(clippy::too_many_arguments)]
     fn new(
         py: Python<'_>,
@@ -43,6 +46,7 @@ impl Quantizer {
         rotation: &str,
         seed: u64,
         store_norm: bool,
+        center: Option<PyReadonlyArray1<'_, f32>>,
     ) -> PyResult<Self> {
         let rotation = RotationKind::from_name(rotation)?;
         let spec = Spec {
@@ -54,6 +58,7 @@ impl Quantizer {
             rotation,
             seed,
             store_norm,
+            center: center.map(|values| contiguous(&values).into_owned()),
         };
         Ok(Self(
             py.detach(|| threads::run(|| crate::Quantizer::new(spec)))?,
@@ -105,13 +110,19 @@ impl Quantizer {
     }
 
     #[getter]
+    fn center<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyArray1<f32>>> {
+        let center = self.0.spec().center.as_ref()?;
+        Some(PyArray1::from_slice(py, center))
+    }
+
+    #[getter]
     fn code_bytes(&self) -> usize {
         self.0.method().layout().row_bytes()
     }
 
     #[getter]
     fn has_residual_norm(&self) -> bool {
-        self.0.method().has_residual_norm()
+        self.0.has_residual_norm()
     }
 
     #[pyo3(signature = (x, *, bfloat16=false))]
@@ -180,6 +191,35 @@ impl Quantizer {
         let isa = Isa::current()?;
         py.detach(|| threads::run(|| self.0.inner_product(isa, codes, &queries, &mut out)))?;
         out.into_pyarray(py).reshape([m, n])
+    }
+
+    #[allow(clippy::too_many_arguments)]
+    fn interval<'py>(
+        &self,
+        py: Python<'py>,
+        packed: PyReadonlyArray2<'py, u8>,
+        scale: PyReadonlyArray1<'py, f32>,
+        norm: Option<PyReadonlyArray1<'py, f32>>,
+        residual_norm: Option<PyReadonlyArray1<'py, f32>>,
+        y: PyReadonlyArray2<'py, f32>,
+        confidence: f64,
+    ) -> PyResult<Bounds<'py>> {
+        let codes = CodeSlices::new(&packed, &scale, residual_norm.as_ref());
+        let codes = codes.with_norm(norm.as_ref());
+        let codes = codes.view();
+        let queries = Strided(y.as_array());
+        let (m, n) = (queries.rows(), codes.len());
+        let (mut low, mut high) = (vec![0f32; m * n], vec![0f32; m * n]);
+        let isa = Isa::current()?;
+        py.detach(|| {
+            let work = || {
+                self.0
+                    .interval(isa, codes, &queries, confidence, &mut low, &mut high)
+            };
+            threads::run(work)
+        })?;
+        let shaped = |values: Vec<f32>| values.into_pyarray(py).reshape([m, n]);
+        Ok((shaped(low)?, shaped(high)?))
     }
 
     fn rotate<'py>(

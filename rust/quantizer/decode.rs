@@ -6,7 +6,7 @@ use super::{Buffers, Quantizer, check_dim};
 use crate::codes::CodesRef;
 use crate::error::{Error, Result};
 use crate::isa::Isa;
-use crate::kernels::convert;
+use crate::kernels::{convert, reduce};
 use crate::rows::Rows;
 use crate::scan::{self, Query};
 use crate::threads;
@@ -74,6 +74,9 @@ impl Quantizer {
         self.rotation.apply_inverse(isa, out, scratch);
         for (row, x) in rows.zip(out.chunks_exact_mut(dim)) {
             convert::scale(isa, x, f64::from(codes.scale[row]) / (dim as f64).sqrt());
+            if let Some(center) = &self.spec.center {
+                convert::add(isa, x, center);
+            }
         }
     }
 
@@ -87,21 +90,8 @@ impl Quantizer {
     ) -> Result<()> {
         let dim = self.spec.dim;
         self.check(codes)?;
-        check_dim(y.dim(), dim)?;
         let length = self.method.expanded_len(dim);
-        let query = |row: usize| -> Result<Query> {
-            let mut buffers = Buffers::default();
-            self.load(isa, y, row..row + 1, &mut buffers)?;
-            let mut vector = buffers.u;
-            vector.resize(length, 0.0);
-            self.method.prepare(isa, dim, &mut vector);
-            Ok(Query {
-                vector,
-                factor: buffers.norms[0] / dim as f64,
-            })
-        };
-        let queries = (0..y.rows()).into_par_iter().map(query).collect::<Vec<_>>();
-        let queries = queries.into_iter().collect::<Result<Vec<_>>>()?;
+        let queries = self.queries(isa, y)?;
         let indices = self.method.layout().indices();
         scan::inner_products(isa, &queries, codes.scale, out, |from, live, buffer| {
             let mut index = vec![0; indices];
@@ -114,11 +104,40 @@ impl Quantizer {
         Ok(())
     }
 
-    fn unpack(&self, isa: Isa, codes: CodesRef<'_>, row: usize, index: &mut [u16]) {
+    /// Every query as the scan takes it.
+    pub(super) fn queries(&self, isa: Isa, y: &dyn Rows) -> Result<Vec<Query>> {
+        let dim = self.spec.dim;
+        check_dim(y.dim(), dim)?;
+        let length = self.method.expanded_len(dim);
+        let query = |row: usize| -> Result<Query> {
+            let mut buffers = Buffers::default();
+            self.load(isa, y, row..row + 1, None, &mut buffers)?;
+            let offset = match &self.spec.center {
+                Some(center) => {
+                    let y = y.read(row, &mut buffers.scratch[..dim]);
+                    reduce::wide_dot(isa, center, y)
+                }
+                // What changes no sum, not even that of −0.
+                None => -0.0,
+            };
+            let mut vector = buffers.u;
+            vector.resize(length, 0.0);
+            self.method.prepare(isa, dim, &mut vector);
+            Ok(Query {
+                vector,
+                factor: buffers.norms[0] / dim as f64,
+                offset,
+            })
+        };
+        let queries = (0..y.rows()).into_par_iter().map(query).collect::<Vec<_>>();
+        queries.into_iter().collect()
+    }
+
+    pub(super) fn unpack(&self, isa: Isa, codes: CodesRef<'_>, row: usize, index: &mut [u16]) {
         self.method.layout().unpack(isa, codes.row(row), index);
     }
 
-    fn check(&self, codes: CodesRef<'_>) -> Result<()> {
-        codes.check(self.method.layout(), self.method.has_residual_norm())
+    pub(super) fn check(&self, codes: CodesRef<'_>) -> Result<()> {
+        codes.check(self.method.layout(), self.has_residual_norm())
     }
 }

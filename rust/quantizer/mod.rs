@@ -1,7 +1,8 @@
 //! The pipeline that is the same for every method.
 //!
 //! x → ‖x‖, x/‖x‖ → u = √d·R x/‖x‖ → [`Method::assign`] → c, ρ = ⟨u, c⟩/d, ‖c‖²/d → s = ‖x‖·S → packed bits (`encode.rs`).
-//! Back: x̂ = s·Rᵀ c/√d, and inner products without going back (`decode.rs`). Rows are independent of each other, so the bytes are the
+//! Back: x̂ = s·Rᵀ c/√d, and inner products without going back (`decode.rs`). With a center m the residual x − m takes the place of x in all of
+//! this, m is added to what is decoded and ⟨m, y⟩ to inner products; the stored norm stays ‖x‖. Rows are independent of each other, so the bytes are the
 //! same for any number of threads and any batch. Memory besides the result is a few rows a thread: each row goes through all steps while it is in the
 //! first-level cache, or [`BATCH`](crate::kernels::dense::BATCH) rows together where a dense matrix is read once for all of them.
 
@@ -14,6 +15,7 @@ use crate::rotation::{Rotation, RotationKind};
 
 mod decode;
 mod encode;
+mod interval;
 
 /// Rows that a thread takes at a time where they go through the steps one by one.
 const CHUNK: usize = 48;
@@ -42,6 +44,8 @@ pub struct Spec {
     pub seed: u64,
     /// Whether ‖x‖ is stored.
     pub store_norm: bool,
+    /// Subtracted from each row before all else, `dim` finite values; none is the origin.
+    pub center: Option<Vec<f32>>,
 }
 
 impl Spec {
@@ -59,7 +63,8 @@ impl Spec {
                 "dim={dim}, expected 1 to {MOST_DIM}"
             )));
         }
-        let shape = methods::shape(&self.method, dim, self.bits, self.block)?;
+        check_center(self.center.as_deref(), dim)?;
+        let mut shape = methods::shape(&self.method, dim, self.bits, self.block)?;
         let dense = self.rotation == RotationKind::Haar || shape.has_residual_norm;
         if dense && dim > MOST_DENSE {
             return Err(Error::invalid(format!(
@@ -67,6 +72,7 @@ impl Spec {
             )));
         }
         let scale = choose_scale(&self.method, shape.scales, self.scale.as_deref())?;
+        shape.has_residual_norm |= self.store_norm && self.center.is_some();
         Ok((shape, scale))
     }
 
@@ -93,7 +99,10 @@ pub struct Quantizer {
 struct Buffers {
     /// Rows in u's units.
     u: Vec<f32>,
+    /// Norms of what is quantized.
     norms: Vec<f64>,
+    /// Norms of the rows themselves, where there is a center.
+    lengths: Vec<f64>,
     index: Vec<u16>,
     /// A codeword vector.
     c: Vec<f32>,
@@ -149,6 +158,12 @@ impl Quantizer {
         &self.rotation
     }
 
+    /// Whether a row has a [`residual_norm`](crate::Codes::residual_norm): the method's γ, or ‖x − center‖ where a stored norm is that of
+    /// another vector than the one quantized.
+    pub fn has_residual_norm(&self) -> bool {
+        self.method.has_residual_norm() || (self.spec.store_norm && self.spec.center.is_some())
+    }
+
     /// Rows that a thread takes at a time: fewer where each costs a product with a dense matrix.
     fn chunk(&self) -> usize {
         if self.batch() > 1 {
@@ -181,6 +196,23 @@ fn choose_scale(method: &str, allowed: &[ScaleRule], name: Option<&str>) -> Resu
             _ => format!("scale={name:?} for {method}, expected {}", names.join(", ")),
         })
     })
+}
+
+fn check_center(center: Option<&[f32]>, dim: usize) -> Result<()> {
+    let Some(center) = center else { return Ok(()) };
+    if center.len() != dim {
+        return Err(Error::invalid(format!(
+            "center has {} values, expected dim={dim}",
+            center.len()
+        )));
+    }
+    match center.iter().position(|value| !value.is_finite()) {
+        None => Ok(()),
+        Some(column) => Err(Error::invalid(format!(
+            "center: column {column} is {}, expected a finite float32 value",
+            center[column]
+        ))),
+    }
 }
 
 fn check_dim(found: usize, expected: usize) -> Result<()> {

@@ -74,7 +74,7 @@ def test_golden_files(path, tmp_path):
     assert np.isfinite(q.decode(codes)).all()
     bq.save(tmp_path / "again", q, codes)
     assert (tmp_path / "again").read_bytes() == path.read_bytes()
-    assert len(GOLDEN) >= 2
+    assert len(GOLDEN) >= 3
 
 
 def test_an_independent_reader(small):
@@ -133,6 +133,7 @@ def test_round_trip(name, data, tmp_path_factory):
         "rotation": data.draw(st.sampled_from(["hadamard", "haar"])),
         "seed": data.draw(st.sampled_from([0, 1, 2**63, 2**64 - 1])),
         "store_norm": data.draw(st.booleans()),
+        "center": data.draw(st.sampled_from([None, np.full(dim, -3.5)])),
     }
     if name.startswith("blockquant"):
         options["bits"] = data.draw(st.sampled_from([1, 1.5, 2, 2.5, 0.7]))
@@ -170,6 +171,32 @@ def test_codes_are_views_of_the_file(small):
     bq.save(path, q, mapped[1:])  # over what is mapped
     assert mapped == codes
     same(bq.load(path), (q, codes[1:]))
+
+
+def test_the_center_is_in_the_file(tmp_path):
+    """It belongs to the parameters: checked without `verify` too."""
+    x = np.random.default_rng(0).standard_normal((5, 16)) + 3
+    q = bq.Eden(16, 4, center=x, store_norm=True)
+    codes, path = q.encode(x), tmp_path / "centred"
+    bq.save(path, q, codes)
+    same(bq.load(path), (q, codes))
+    same(bq.load(path, verify=False), (q, codes))
+    np.testing.assert_array_equal(load_file(path)["center"], q.center)
+    np.testing.assert_array_equal(bq.load(path)[0].center, q.center)
+    text, tensors = split(path.read_bytes())
+    moved = np.float32(1).tobytes() + tensors[4:]
+    for damaged, says in [
+        (moved, "tensor center"),
+        (np.float32("inf").tobytes() + tensors[4:], "center: column 0 is inf"),
+        (tensors[:60], "has 60 bytes of tensors, expected at least the 64 of center"),
+    ]:
+        path.write_bytes(join(text, damaged))
+        with pytest.raises(ValueError, match=says):
+            bq.load(path, verify=False)
+    # A forger can mend the checksum: then it is another quantizer.
+    mended = text.replace(crc64(tensors[:64]), crc64(moved[:64]))
+    path.write_bytes(join(mended, moved))
+    assert repr(bq.load(path)[0]) != repr(q)
 
 
 def test_strided_codes(small, tmp_path):

@@ -16,6 +16,7 @@ fn spec(method: &str, dim: usize, bits: f64) -> Spec {
         rotation: RotationKind::Hadamard,
         seed: 3,
         store_norm: true,
+        center: None,
     }
 }
 
@@ -45,6 +46,13 @@ fn golden() -> Vec<(&'static str, Spec)> {
                 scale: Some("mse".into()),
                 store_norm: false,
                 ..spec("blockquant", 13, 2.5)
+            },
+        ),
+        (
+            "centred",
+            Spec {
+                center: Some((0..9).map(|i| 0.5 - i as f32).collect()),
+                ..spec("rabitq", 9, 2.0)
             },
         ),
         (
@@ -91,9 +99,15 @@ fn every_method_round_trips() {
         "rabitq",
     ] {
         for (dim, bits, rows) in [(1, 1.0, 2), (13, 2.0, 0), (130, 4.0, 5), (200, 1.0, 1)] {
-            for store_norm in [false, true] {
+            for (store_norm, center) in [
+                (false, None),
+                (true, None),
+                (false, Some(1.5)),
+                (true, Some(-2e9)),
+            ] {
                 let spec = Spec {
                     store_norm,
+                    center: center.map(|value| vec![value; dim]),
                     ..spec(method, dim, bits)
                 };
                 let (quantizer, codes) = encode(spec, rows);
@@ -111,12 +125,14 @@ fn every_method_round_trips() {
     }
 }
 
-/// The first kibibyte is the header: refused without `verify` too.
+/// In the header and the center without `verify` too.
 #[test]
 fn every_truncation_and_every_flip_is_refused() {
     for (name, _) in golden() {
         let file = std::fs::read(golden_path(name)).unwrap();
-        let start = Contents::new(&file, false).unwrap().tensors[0].bytes.start;
+        let tensors = Contents::new(&file, false).unwrap().tensors;
+        let rest = tensors.iter().find(|tensor| tensor.name != "center");
+        let start = rest.unwrap().bytes.start;
         for length in 0..file.len() {
             for verify in [false, true] {
                 assert!(Contents::new(&file[..length], verify).is_err(), "{length}");
@@ -151,7 +167,7 @@ fn codes_that_do_not_belong_are_not_written() {
     other.norm = None;
     assert_eq!(error(&other), "norm is missing");
     other.norm = Some(vec![1.0; 2]);
-    assert_eq!(error(&other), "norm has 2 values for 3 rows");
+    assert_eq!(error(&other), "norm has 2 values, expected 3");
     let mut other = codes.clone();
     other.scale[1] = f32::NAN;
     assert_eq!(
