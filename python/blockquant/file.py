@@ -9,9 +9,16 @@ from numpy.typing import NDArray
 
 from blockquant import _core
 from blockquant.codes import Codes
-from blockquant.quantizer import Quantizer, face
+from blockquant.quantizer import BlockQuant, Eden, Quantizer, RaBitQ, TurboQuant
 
 _Path = str | bytes | os.PathLike[str] | os.PathLike[bytes]
+
+_FACES: dict[str, type[Quantizer]] = {
+    "blockquant": BlockQuant,
+    "eden": Eden,
+    "rabitq": RaBitQ,
+    "turboquant": TurboQuant,
+}
 
 
 def save(path: _Path, quantizer: Quantizer, codes: Codes) -> None:
@@ -128,7 +135,9 @@ def load(path: _Path, verify: bool = True) -> tuple[Quantizer, Codes]:
     scale = floats("scale")
     assert scale is not None  # the core gives every file's
     packed = np.asarray(views["packed"]).reshape(rows, row_bytes)
-    quantizer = face(core)
+    kind = _FACES[core.method.partition("/")[0]]
+    quantizer = kind.__new__(kind)
+    quantizer._take(core)
     codes = Codes(
         packed, scale, floats("norm"), floats("residual_norm"), quantizer.dim, repr(quantizer)
     )

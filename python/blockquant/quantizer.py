@@ -309,7 +309,8 @@ class BlockQuant(Quantizer):
     TypeError
         If a parameter has the wrong type.
     ValueError
-        If a parameter is out of range, or the codebook would exceed 2^16 words.
+        If a parameter is out of range, or the codebook would exceed 2^16 words or 2^22
+        numbers.
 
     Examples
     --------
@@ -448,19 +449,3 @@ class TurboQuant(Quantizer):
             store_norm=store_norm,
             center=center,
         )
-
-
-_FACES: dict[str, type[Quantizer]] = {
-    "blockquant": BlockQuant,
-    "eden": Eden,
-    "rabitq": RaBitQ,
-    "turboquant": TurboQuant,
-}
-
-
-def face(core: _Core) -> Quantizer:
-    """The quantizer around one of the core's."""
-    kind = _FACES[core.method.partition("/")[0]]
-    made = kind.__new__(kind)
-    made._take(core)
-    return made

@@ -19,6 +19,10 @@ use crate::kernels::nearest;
 /// Largest index of a block, in bits.
 const MOST_WIDTH: f64 = 16.0;
 
+/// Largest block, and most numbers of a codebook: its construction then takes 1 GiB and minutes at the most.
+const MOST_BLOCK: usize = 1 << 16;
+const MOST_NUMBERS: usize = 1 << 22;
+
 const SCALES: &[ScaleRule] = &[ScaleRule::Unbiased, ScaleRule::Mse, ScaleRule::None];
 
 /// BlockQuant with blocks of any size.
@@ -107,6 +111,12 @@ impl Division {
         if !(1.0..=MOST_WIDTH).contains(&width) {
             return Err(Error::invalid(format!(
                 "bits={bits} with block={block} needs indexes of {width} bits, expected 1 to 16"
+            )));
+        }
+        if block > MOST_BLOCK || block << width as u32 > MOST_NUMBERS {
+            return Err(Error::invalid(format!(
+                "bits={bits} with block={block} needs 2^{width} codewords of {block} numbers, expected blocks of at most \
+                 {MOST_BLOCK} and at most {MOST_NUMBERS} numbers in all"
             )));
         }
         let rest = dim % block;

@@ -31,7 +31,7 @@ impl Dice {
         self.below(n) == 0
     }
 
-    fn pick<'a, T: ?Sized>(&mut self, from: &[&'a T]) -> &'a T {
+    fn pick<'a>(&mut self, from: &[&'a str]) -> &'a str {
         from[self.below(from.len())]
     }
 }
@@ -74,102 +74,21 @@ fn words(text: &str) -> Vec<String> {
     words
 }
 
-const NEW_WORDS: &[&str] = &[
-    "0",
-    "1",
-    "2",
-    "3",
-    "4",
-    "5",
-    "7",
-    "8",
-    "9",
-    "12",
-    "13",
-    "16",
-    "17",
-    "32",
-    "64",
-    "128",
-    "255",
-    "256",
-    "32768",
-    "32769",
-    "65536",
-    "16777216",
-    "16777217",
-    "2147483648",
-    "4294967295",
-    "4294967296",
-    "9223372036854775807",
-    "9223372036854775808",
-    "18446744073709551615",
-    "18446744073709551616",
-    "1e3",
-    "1e308",
-    "-1",
-    "-0",
-    "2.5",
-    "0.0",
-    "NaN",
-    "inf",
-    "3.0",
-    "+3",
-    "03",
-    "null",
-    "true",
-    "false",
-    "[]",
-    "{}",
-    "\"\"",
-    "\\u0000",
-    "\\",
-    "\"",
-    ",",
-    ":",
-    "[",
-    "]",
-    "{",
-    "}",
-    " ",
-    "\n",
-    "U8",
-    "F32",
-    "F64",
-    "BF16",
-    "packed",
-    "scale",
-    "norm",
-    "residual_norm",
-    "center",
-    "dtype",
-    "shape",
-    "data_offsets",
-    "__metadata__",
-    "format",
-    "version",
-    "header_checksum",
-    "digest",
-    "method",
-    "dim",
-    "bits",
-    "block",
-    "rotation",
-    "seed",
-    "store_norm",
-    "blockquant",
-    "eden",
-    "rabitq",
-    "turboquant/mse",
-    "turboquant/prod",
-    "haar",
-    "hadamard",
-    "none",
-    "mse",
-    "unbiased",
-    "ffffffffffffffff",
-    "é",
-];
+/// What takes the place of a word, besides white space.
+const NEW_WORDS: &str = r#"
+    0 1 2 3 4 5 7 8 9 12 13 16 17 32 64 128 255 256 32768 32769 65536 16777216 16777217
+    2147483648 4294967295 4294967296 9223372036854775807 9223372036854775808
+    18446744073709551615 18446744073709551616 1e3 1e308 -1 -0 2.5 0.0 NaN inf 3.0 +3 03 null
+    true false [] {} "" \u0000 \ " , : [ ] { } U8 F32 F64 BF16 packed scale norm residual_norm
+    center dtype shape data_offsets __metadata__ format version header_checksum digest method
+    dim bits block rotation seed store_norm blockquant eden rabitq turboquant/mse
+    turboquant/prod haar hadamard none mse unbiased ffffffffffffffff é
+"#;
+
+fn new_word(dice: &mut Dice) -> &'static str {
+    let words: Vec<_> = NEW_WORDS.split_whitespace().chain([" ", "\n"]).collect();
+    dice.pick(&words)
+}
 
 fn damage_bytes(file: &mut Vec<u8>, other: &[u8], dice: &mut Dice) {
     let at = dice.below(file.len() + 1);
@@ -197,7 +116,7 @@ fn damage_words(text: &str, dice: &mut Dice) -> String {
         let to = (at + 1 + dice.below(12)).min(words.len());
         match dice.below(6) {
             0..=2 => {
-                let new = dice.pick(NEW_WORDS);
+                let new = new_word(dice);
                 // Most often a name for a name, so that it stays JSON.
                 let is_name = |word: &str| word.starts_with(char::is_alphanumeric);
                 if is_name(new) == is_name(&words[at]) || dice.one_in(8) {
@@ -229,7 +148,7 @@ fn damage_value(text: &str, dice: &mut Dice) -> Option<String> {
     Some(format!(
         "{}{}{}",
         &text[..from],
-        dice.pick(NEW_WORDS),
+        new_word(dice),
         &text[to..]
     ))
 }
