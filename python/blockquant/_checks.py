@@ -107,7 +107,8 @@ def between(value: Any, what: str) -> float:
     ValueError: confidence=1, expected a number between 0 and 1, both left out
     """
     text = f"{what}={brief(value)}, expected a number between 0 and 1, both left out"
-    if not isinstance(value, Real) or isinstance(value, bool):
+    is_number = isinstance(value, Real) and not isinstance(value, bool)
+    if not is_number:
         raise TypeError(text)
     if not 0 < value < 1:  # NaN too
         raise ValueError(text)

@@ -237,7 +237,7 @@ class Quantizer:
         >>> q = bq.BlockQuant(dim=384, bits=2, store_norm=True)
         >>> low, high = q.interval(q.encode(x), queries, confidence=0.9)
         >>> true = queries.astype("float32") @ x.T.astype("float32")
-        >>> round(((low <= true) & (true <= high)).mean(), 1)
+        >>> round(float(((low <= true) & (true <= high)).mean()), 1)
         0.9
         """
         self._check(codes)
@@ -276,7 +276,8 @@ def _mean_row(center: Any, dim: int) -> _Float:
     rows = as_float32(center, dim, "center")
     if len(rows) == 0:
         raise ValueError("center is a sample of 0 rows, expected at least one")
-    return rows.mean(axis=0, dtype=np.float64).astype(np.float32)
+    mean: _Float = rows.mean(axis=0, dtype=np.float64).astype(np.float32)
+    return mean
 
 
 class BlockQuant(Quantizer):

@@ -16,6 +16,9 @@ use crate::rows::Rows;
 use crate::scan::TILE;
 use crate::threads;
 
+/// Where the bounds of a tile go: low and high, one piece a query.
+type Tile<'a> = Vec<(&'a mut [f32], &'a mut [f32])>;
+
 impl Quantizer {
     /// Bounds on ⟨x, y⟩ that hold with probability `confidence` each: m × n into `low` and `high`, row j for query j.
     ///
@@ -46,7 +49,7 @@ impl Quantizer {
             return Ok(());
         }
         // The columns of a tile, one piece a query: disjoint, so tiles can be filled in parallel.
-        let mut tiles: Vec<Vec<(&mut [f32], &mut [f32])>> = Vec::new();
+        let mut tiles: Vec<Tile<'_>> = Vec::new();
         tiles.resize_with(rows.div_ceil(TILE), || Vec::with_capacity(queries.len()));
         for (low, high) in low.chunks_mut(rows).zip(high.chunks_mut(rows)) {
             let pieces = low.chunks_mut(TILE).zip(high.chunks_mut(TILE));
@@ -59,7 +62,7 @@ impl Quantizer {
             (vec![0u16; indices], vec![0f32; TILE * dim])
         };
         let work = |(index, words): &mut (Vec<u16>, Vec<f32>),
-                    (tile, pieces): (usize, Vec<(&mut [f32], &mut [f32])>)| {
+                    (tile, pieces): (usize, Tile<'_>)| {
             let from = tile * TILE;
             let live = TILE.min(rows - from);
             let words = &mut words[..live * dim];

@@ -92,7 +92,7 @@ def test_reference(rng, name, dim, bits):
                 off = (ours[:, known] - want - offset) * side / size[:, known]
                 # Float32 in codes and rotation, felt as its root where the sine is small.
                 assert np.abs(off).max() < 2e-3
-                assert np.median(np.abs(off)) < 2e-5
+                assert np.median(np.abs(off)) < (1e-4 if dim == 2 else 2e-5)
 
 
 @pytest.mark.parametrize("bits", [1, 2, 8])
