@@ -32,6 +32,7 @@ fn codec(criterion: &mut Criterion) {
                     rotation: RotationKind::Hadamard,
                     seed: 0,
                     store_norm: false,
+                    center: None,
                 })
                 .expect("a valid quantizer");
                 let mut stream = SeedStream::new(0, 0);

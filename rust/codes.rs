@@ -6,6 +6,9 @@
 //! | `scale`: s = ‖x‖·S, float32 | 4 | always |
 //! | `norm`: ‖x‖, float32 | 4 | with `store_norm` |
 //! | `residual_norm`: γ = ‖r‖ in units of u, float32 | 4 | TurboQuant `prod` |
+//! | `residual_norm`: ‖x − center‖, float32 | 4 | every other method, with `center` and `store_norm` |
+//!
+//! With a center, s is that of the residual x − center; `norm` stays ‖x‖. The center itself belongs to the quantizer and is not stored here.
 //!
 //! | method | fields of `packed` (count × width) |
 //! |---|---|
@@ -94,7 +97,7 @@ pub struct Codes {
     pub scale: Vec<f32>,
     /// ‖x‖, where asked for.
     pub norm: Option<Vec<f32>>,
-    /// γ, for methods that store it.
+    /// γ, for methods that store it; ‖x − center‖ where there are a center and norms.
     pub residual_norm: Option<Vec<f32>>,
 }
 
@@ -187,7 +190,7 @@ pub struct CodesRef<'a> {
     pub scale: &'a [f32],
     /// ‖x‖, where stored.
     pub norm: Option<&'a [f32]>,
-    /// γ, for methods that store it.
+    /// γ, for methods that store it; ‖x − center‖ where there are a center and norms.
     pub residual_norm: Option<&'a [f32]>,
 }
 
@@ -225,8 +228,12 @@ impl<'a> CodesRef<'a> {
                 "{} residual norms for {rows} rows",
                 values.len()
             ))),
-            (None, true) => Err(Error::invalid("residual norms are missing")),
-            (Some(_), false) => Err(Error::invalid("residual norms for a method that has none")),
+            (None, true) => Err(Error::invalid(
+                "residual norms are missing, expected one a row",
+            )),
+            (Some(_), false) => Err(Error::invalid(
+                "residual norms for a quantizer that has none",
+            )),
         }
     }
 }

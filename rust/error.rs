@@ -20,12 +20,22 @@ pub enum Error {
     /// A row whose norm, or its product with the scale rule, is beyond what a float32 holds.
     #[error("row {row} needs the {what} {value:e}, which is beyond float32")]
     Overflow {
-        /// `norm` or `scale`.
+        /// `norm`, `scale` or `norm of x − center`.
         what: &'static str,
         /// Row of the batch, from 0.
         row: usize,
         /// It, in double precision.
         value: f64,
+    },
+    /// The system's refusal to read or write a file.
+    #[error("{}{reason}", if path.is_empty() { String::new() } else { format!("{path}: ") })]
+    Io {
+        /// The file, empty where the caller opened it.
+        path: String,
+        /// The system's number, where it has one.
+        code: Option<i32>,
+        /// The system's words.
+        reason: String,
     },
 }
 
@@ -33,6 +43,27 @@ impl Error {
     /// An [`Error::Invalid`] with this text.
     pub fn invalid(text: impl Into<String>) -> Self {
         Self::Invalid(text.into())
+    }
+
+    /// An [`Error::Io`] about this file.
+    pub fn io(path: impl Into<String>, error: &std::io::Error) -> Self {
+        let code = error.raw_os_error();
+        let text = error.to_string();
+        let number = code.map_or(String::new(), |code| format!(" (os error {code})"));
+        Self::Io {
+            path: path.into(),
+            code,
+            reason: text.strip_suffix(&number).unwrap_or(&text).to_owned(),
+        }
+    }
+
+    /// The same with the file named.
+    pub(crate) fn at(self, path: &std::path::Path) -> Self {
+        let path = path.display().to_string();
+        match self {
+            Self::Io { code, reason, .. } => Self::Io { path, code, reason },
+            other => Self::Invalid(format!("{path}: {other}")),
+        }
     }
 }
 

@@ -26,13 +26,14 @@
 //!     rotation: RotationKind::Hadamard,
 //!     seed: 0,
 //!     store_norm: false,
+//!     center: None,
 //! })?;
 //! let x: Vec<f32> = (0..128).map(|i| (i as f32).sin()).collect();
 //! let isa = Isa::current()?;
 //! let codes = quantizer.encode(isa, &Dense::new(&x, 64)?)?;
 //! assert_eq!(codes.packed.len(), 2 * 16);
 //! let mut back = vec![0.0; 128];
-//! quantizer.decode(isa, &codes, &mut back)?;
+//! quantizer.decode(isa, codes.view(), &mut back)?;
 //! let error: f32 = x.iter().zip(&back).map(|(a, b)| (a - b).powi(2)).sum();
 //! let total: f32 = x.iter().map(|a| a * a).sum();
 //! assert!(error < 0.2 * total);
@@ -42,6 +43,8 @@
 pub mod codebook;
 pub mod codes;
 pub mod error;
+pub mod file;
+pub mod interval;
 pub mod isa;
 pub mod kernels;
 pub mod methods;

@@ -18,6 +18,7 @@ from blockquant._arrays import sample
 from blockquant._core import available_isa, isa, num_threads
 from blockquant.codes import Codes, concatenate
 from blockquant.distortion import Comparison, Distortion, compare, measure
+from blockquant.file import load, save
 from blockquant.quantizer import BlockQuant, Eden, Quantizer, RaBitQ, TurboQuant
 from blockquant.registry import available, create, register
 from blockquant.threads import set_num_threads
@@ -39,10 +40,12 @@ __all__ = [
     "concatenate",
     "create",
     "isa",
+    "load",
     "measure",
     "num_threads",
     "register",
     "sample",
+    "save",
     "set_num_threads",
     "theory",
 ]

@@ -87,3 +87,29 @@ def real(value: Any, what: str, most: float) -> float:
     if not 0 < value <= most:  # NaN too
         raise ValueError(text)
     return float(value)
+
+
+def between(value: Any, what: str) -> float:
+    """A number above 0 and below 1.
+
+    Raises
+    ------
+    TypeError
+        If it is no real number.
+    ValueError
+        If it is out of range.
+
+    Examples
+    --------
+    >>> between(1, "confidence")
+    Traceback (most recent call last):
+        ...
+    ValueError: confidence=1, expected a number between 0 and 1, both left out
+    """
+    text = f"{what}={brief(value)}, expected a number between 0 and 1, both left out"
+    is_number = isinstance(value, Real) and not isinstance(value, bool)
+    if not is_number:
+        raise TypeError(text)
+    if not 0 < value < 1:  # NaN too
+        raise ValueError(text)
+    return float(value)

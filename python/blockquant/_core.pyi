@@ -8,10 +8,13 @@ __all__ = [
     "Sketch",
     "available_isa",
     "block_distortion",
+    "interval_quantile",
     "isa",
     "lloyd_max",
     "num_threads",
+    "open_file",
     "pack",
+    "save",
     "set_num_threads",
     "unpack",
 ]
@@ -34,6 +37,7 @@ class Quantizer:
         rotation: str = "hadamard",
         seed: int = 0,
         store_norm: bool = False,
+        center: NDArray[np.float32] | None = None,
     ) -> Quantizer: ...
     @property
     def method(self) -> str: ...
@@ -51,6 +55,8 @@ class Quantizer:
     def seed(self) -> int: ...
     @property
     def store_norm(self) -> bool: ...
+    @property
+    def center(self) -> NDArray[np.float32] | None: ...
     @property
     def code_bytes(self) -> int: ...
     @property
@@ -76,6 +82,15 @@ class Quantizer:
         residual_norm: NDArray[np.float32] | None,
         y: NDArray[np.float32],
     ) -> NDArray[np.float32]: ...
+    def interval(
+        self,
+        packed: NDArray[np.uint8],
+        scale: NDArray[np.float32],
+        norm: NDArray[np.float32] | None,
+        residual_norm: NDArray[np.float32] | None,
+        y: NDArray[np.float32],
+        confidence: float,
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]: ...
     def sketch(
         self,
         packed: NDArray[np.uint8],
@@ -106,5 +121,17 @@ def set_num_threads(n: int) -> None: ...
 def num_threads() -> int: ...
 def lloyd_max(law: str, dim: int, bits: int) -> NDArray[np.float32]: ...
 def block_distortion(dim: int, block: int, width: int) -> float: ...
+def interval_quantile(dim: int, confidence: float) -> float: ...
 def pack(indices: NDArray[np.uint16], width: int) -> NDArray[np.uint8]: ...
 def unpack(packed: NDArray[np.uint8], count: int, width: int) -> NDArray[np.uint16]: ...
+def save(
+    path: str,
+    quantizer: Quantizer,
+    packed: NDArray[np.uint8],
+    scale: NDArray[np.float32],
+    norm: NDArray[np.float32] | None = None,
+    residual_norm: NDArray[np.float32] | None = None,
+) -> None: ...
+def open_file(
+    data: NDArray[np.uint8], verify: bool
+) -> tuple[Quantizer, int, int, list[tuple[str, int, int]]]: ...

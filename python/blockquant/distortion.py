@@ -162,7 +162,9 @@ def _measure(
     about = second - slope**2 * truth.square
     size = np.abs(error)
     quantiles = np.quantile(size, [0.5, 0.99, 0.999])
-    t = _theory(name, bits, d, getattr(q, "block", None), truth.square)
+    # The theory is that of uncentred rows: of a residual's share of the norm it knows nothing.
+    known = None if getattr(q, "center", None) is not None else name
+    t = _theory(known, bits, d, getattr(q, "block", None), truth.square)
     nbytes = getattr(codes, "nbytes", None)
     return Distortion(
         nmse=float(np.square(x - back, dtype=np.float64).sum()) / n,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from hashlib import sha256
 from typing import Any
 
 import numpy as np
@@ -9,10 +10,11 @@ from numpy.typing import NDArray
 
 from blockquant import _core
 from blockquant._arrays import as_float32, as_mask, as_rows
-from blockquant._checks import real, whole
+from blockquant._checks import between, real, whole
 from blockquant.codes import Codes
 
 _Float = NDArray[np.float32]
+_Core = _core.Quantizer
 
 #: Memory is O(dim): 400 MiB at the most; of a dense matrix (`haar`, `prod`) O(dim²): 4 GiB.
 _MOST_DIM = 2**24
@@ -28,7 +30,8 @@ class Quantizer:
     :class:`RaBitQ`, or :func:`blockquant.create`.
     """
 
-    _core: _core.Quantizer
+    _core: _Core
+    _center_digest: str | None = None
 
     def _make(self, method: str, dim: int, bits: float, **options: Any) -> None:
         dense = options["rotation"] == "haar" or method == "turboquant/prod"
@@ -37,7 +40,14 @@ class Quantizer:
         if options.get("block") is not None:
             options["block"] = whole(options["block"], "block", 1, dim)
         bits = real(bits, "bits", 16 if method == "blockquant" else 8)
-        self._core = _core.Quantizer(method, dim, bits, **options)
+        if options["center"] is not None:
+            options["center"] = _mean_row(options["center"], dim)
+        self._take(_core.Quantizer(method, dim, bits, **options))
+
+    def _take(self, core: _Core) -> None:
+        self._core = core
+        if (center := core.center) is not None:
+            self._center_digest = sha256(center.astype("<f4").tobytes()).hexdigest()[:12]
 
     @property
     def name(self) -> str:
@@ -80,6 +90,11 @@ class Quantizer:
         """Whether codes keep ‖x‖."""
         return self._core.store_norm
 
+    @property
+    def center(self) -> _Float | None:
+        """What is subtracted from each row before all else, float32 (dim,), a copy."""
+        return self._core.center
+
     def __repr__(self) -> str:
         core = self._core
         given = [f"{core.method!r}" if core.method.startswith("turboquant") else f"{self.name!r}"]
@@ -88,6 +103,8 @@ class Quantizer:
         given += [f"block={core.block}"] if core.block is not None else []
         given += [f"rotation={core.rotation!r}", f"seed={core.seed}"]
         given += ["store_norm=True"] if core.store_norm else []
+        # A digest in place of the values: codes of another center are not taken for this one's.
+        given += [f"center=<{self._center_digest}>"] if self._center_digest else []
         return f"create({', '.join(given)})"
 
     def encode(self, x: Any) -> Codes:
@@ -165,8 +182,8 @@ class Quantizer:
         Returns
         -------
         ndarray of float32, (m, n)
-            ⟨x̂, y⟩, unbiased over rotations where the scale rule is ``unbiased`` (arXiv 2605.19972)
-            or the variant ``prod`` (arXiv 2504.19874).
+            ⟨x̂, y⟩, with ⟨center, y⟩ in it; unbiased over rotations where the scale rule is
+            ``unbiased`` (arXiv 2605.19972) or the variant ``prod`` (arXiv 2504.19874).
 
         Raises
         ------
@@ -186,6 +203,51 @@ class Quantizer:
         self._check(codes)
         queries = as_float32(y, self.dim, "y")
         return self._core.inner_product(codes.packed, codes.scale, codes.residual_norm, queries)
+
+    def interval(self, codes: Codes, y: Any, confidence: float = 0.99) -> tuple[_Float, _Float]:
+        """Bounds that contain the true ⟨x, y⟩ with a stated probability, each for itself.
+
+        Parameters
+        ----------
+        codes : Codes
+            n codes, with stored norms.
+        y : array_like, (m, dim) or (dim,)
+            Queries, as for :meth:`encode`.
+        confidence : float
+            Probability over rotations that one pair of bounds holds, above 0 and below 1. For all
+            of k at once ask for 1 − (1 − confidence)/k.
+
+        Returns
+        -------
+        low, high : ndarray of float32, (m, n)
+            Rounded outward. From the exact law of the error (arXiv 2405.12497, 2605.19972), with
+            the angle between row and code that the scalars of each row tell: no constant is fitted.
+
+        Raises
+        ------
+        TypeError
+            If the queries are no real floating numbers.
+        ValueError
+            If the scale rule is neither ``unbiased`` nor ``mse`` (no other keeps the angle), the
+            quantizer stores no norms, the confidence is out of range, or as for
+            :meth:`inner_product`.
+
+        Examples
+        --------
+        >>> import blockquant as bq
+        >>> x, queries = bq.sample()
+        >>> q = bq.BlockQuant(dim=384, bits=2, store_norm=True)
+        >>> low, high = q.interval(q.encode(x), queries, confidence=0.9)
+        >>> true = queries.astype("float32") @ x.T.astype("float32")
+        >>> round(float(((low <= true) & (true <= high)).mean()), 1)
+        0.9
+        """
+        self._check(codes)
+        confidence = between(confidence, "confidence")
+        queries = as_float32(y, self.dim, "y")
+        return self._core.interval(
+            codes.packed, codes.scale, codes.norm, codes.residual_norm, queries, confidence
+        )
 
     def search(
         self, codes: Codes, y: Any, k: int = 10, metric: str = "ip", mask: Any = None
@@ -246,9 +308,9 @@ class Quantizer:
             raise TypeError(f"metric is {type(metric).__name__}, expected str")
         allowed = None if mask is None else as_mask(mask, len(codes))
         parts = codes.packed, codes.scale, codes.norm, codes.residual_norm
-        if codes._sketch is None and len(codes) >= _FEWEST_FOR_A_SKETCH:
-            codes._sketch = self._core.sketch(codes.packed, codes.scale, codes.residual_norm)
-        return self._core.search(*parts, codes._sketch, queries, k, metric, allowed)
+        if codes._index is None and len(codes) >= _FEWEST_FOR_A_SKETCH:
+            codes._index = self._core.sketch(codes.packed, codes.scale, codes.residual_norm)
+        return self._core.search(*parts, codes._index, queries, k, metric, allowed)
 
     def rotate(self, x: Any) -> _Float:
         """R x for each row: float32 (n, dim)."""
@@ -274,6 +336,15 @@ class Quantizer:
             raise ValueError(f"the codes were made by {codes.made_by}, this is {self!r}")
 
 
+def _mean_row(center: Any, dim: int) -> _Float:
+    """The center as one row: itself, or the mean of a sample."""
+    rows = as_float32(center, dim, "center")
+    if len(rows) == 0:
+        raise ValueError("center is a sample of 0 rows, expected at least one")
+    mean: _Float = rows.mean(axis=0, dtype=np.float64).astype(np.float32)
+    return mean
+
+
 class BlockQuant(Quantizer):
     """Block-Sphere Vector Quantization (arXiv 2605.19972): the nearest codeword of each block.
 
@@ -293,14 +364,19 @@ class BlockQuant(Quantizer):
     seed : int
         Fixes the rotation, for ever.
     store_norm : bool
-        Whether codes keep ‖x‖ besides the scale.
+        Whether codes keep ‖x‖ besides the scale; intervals need it.
+    center : array_like, (dim,) or (n, dim), optional
+        A vector, or a sample of rows whose mean is taken. The residual x − center is quantized;
+        what is decoded and estimated has the center added back, and norms stay those of x. Helps
+        where rows share a mean that is large beside their spread.
 
     Raises
     ------
     TypeError
         If a parameter has the wrong type.
     ValueError
-        If a parameter is out of range, or the codebook would exceed 2^16 words.
+        If a parameter is out of range, or the codebook would exceed 2^16 words or 2^22
+        numbers.
 
     Examples
     --------
@@ -321,6 +397,7 @@ class BlockQuant(Quantizer):
         rotation: str = "hadamard",
         seed: int = 0,
         store_norm: bool = False,
+        center: Any = None,
     ) -> None:
         self._make(
             "blockquant",
@@ -331,6 +408,7 @@ class BlockQuant(Quantizer):
             rotation=rotation,
             seed=seed,
             store_norm=store_norm,
+            center=center,
         )
 
 
@@ -355,9 +433,17 @@ class Eden(Quantizer):
         rotation: str = "hadamard",
         seed: int = 0,
         store_norm: bool = False,
+        center: Any = None,
     ) -> None:
         self._make(
-            "eden", dim, bits, scale=scale, rotation=rotation, seed=seed, store_norm=store_norm
+            "eden",
+            dim,
+            bits,
+            scale=scale,
+            rotation=rotation,
+            seed=seed,
+            store_norm=store_norm,
+            center=center,
         )
 
 
@@ -381,9 +467,17 @@ class RaBitQ(Quantizer):
         rotation: str = "hadamard",
         seed: int = 0,
         store_norm: bool = False,
+        center: Any = None,
     ) -> None:
         self._make(
-            "rabitq", dim, bits, scale=scale, rotation=rotation, seed=seed, store_norm=store_norm
+            "rabitq",
+            dim,
+            bits,
+            scale=scale,
+            rotation=rotation,
+            seed=seed,
+            store_norm=store_norm,
+            center=center,
         )
 
 
@@ -408,9 +502,16 @@ class TurboQuant(Quantizer):
         rotation: str = "hadamard",
         seed: int = 0,
         store_norm: bool = False,
+        center: Any = None,
     ) -> None:
         if variant not in ("mse", "prod"):
             raise ValueError(f"variant={variant!r}, expected 'mse' or 'prod'")
         self._make(
-            f"turboquant/{variant}", dim, bits, rotation=rotation, seed=seed, store_norm=store_norm
+            f"turboquant/{variant}",
+            dim,
+            bits,
+            rotation=rotation,
+            seed=seed,
+            store_norm=store_norm,
+            center=center,
         )

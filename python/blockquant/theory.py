@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from blockquant import _core
+from blockquant._checks import between
 
 _GRID = 100_001
 _SAMPLES = 1 << 14
@@ -294,6 +295,53 @@ def error_quantile(
     place = min(int(np.searchsorted(cdf, level)), len(cdf) - 1)
     coordinate = float(t[half][place]) / sqrt(dim - 1)
     return sqrt(nmse(name, bits, dim, block) * (1 - square)) * coordinate
+
+
+def interval_half_width(
+    name: str,
+    bits: float,
+    dim: int,
+    confidence: float,
+    block: int | None = None,
+    square: float = 0.0,
+) -> float:
+    """Expected half width of :meth:`Quantizer.interval` for unit x and y.
+
+    With q = cos²θ + sin²θ·τ² it is sinθ·τ·√(q − a²)/q, a² by its mean m²·cos²θ +
+    sin²θ·(1 − m²)/(d−1) and sin²θ by its own; τ is the quantile of |t|, t² ~ Beta(½, (d−2)/2)
+    (arXiv 2405.12497). The same for ``unbiased`` and ``mse``.
+
+    Parameters
+    ----------
+    confidence : float
+        As for :meth:`Quantizer.interval`.
+    square : float
+        m² = ⟨x, y⟩².
+    name, bits, dim, block
+        As for :func:`nmse`.
+
+    Raises
+    ------
+    ValueError
+        If the scale rule is neither, the confidence is not between 0 and 1, or as for
+        :func:`nmse`.
+
+    Examples
+    --------
+    >>> round(interval_half_width("blockquant/unbiased", 2, 384, 0.99), 3)
+    0.043
+    """
+    confidence = between(confidence, "confidence")
+    method, scale = _split(name)
+    if method == "turboquant" or scale not in ("mse", "unbiased"):
+        raise ValueError(f"{name!r} has no intervals, expected the scale rule unbiased or mse")
+    if dim == 1:
+        return 0.0
+    sin2 = nmse(f"{method}/mse", bits, dim, block)
+    spread = sin2 * _core.interval_quantile(dim, confidence) ** 2
+    q = 1 - sin2 + spread
+    along = (1 - sin2) * square + sin2 * (1 - square) / (dim - 1)
+    return sqrt(spread * max(0.0, q - along)) / q
 
 
 def supported(name: str, bits: float) -> bool:

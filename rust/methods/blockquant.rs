@@ -9,7 +9,7 @@
 
 use std::sync::Arc;
 
-use super::{Method, ScaleRule, Workspace};
+use super::{Method, ScaleRule, Shape, Workspace};
 use crate::codebook::{BlockCodebook, block_codebook};
 use crate::codes::{Field, Layout};
 use crate::error::{Error, Result};
@@ -18,6 +18,12 @@ use crate::kernels::nearest;
 
 /// Largest index of a block, in bits.
 const MOST_WIDTH: f64 = 16.0;
+
+/// Largest block, and most numbers of a codebook: its construction then takes 1 GiB and minutes at the most.
+const MOST_BLOCK: usize = 1 << 16;
+const MOST_NUMBERS: usize = 1 << 22;
+
+const SCALES: &[ScaleRule] = &[ScaleRule::Unbiased, ScaleRule::Mse, ScaleRule::None];
 
 /// BlockQuant with blocks of any size.
 #[derive(Debug)]
@@ -73,9 +79,20 @@ pub fn default_block(dim: usize, bits: f64) -> usize {
     best
 }
 
-impl BlockQuant {
-    /// BlockQuant for `dim` coordinates at `bits` bits each, in blocks of `block` (or [`default_block`]) coordinates.
-    pub fn new(dim: usize, bits: f64, block: Option<usize>) -> Result<Self> {
+/// How d coordinates are divided.
+struct Division {
+    /// p.
+    block: usize,
+    /// Bits of a block's index.
+    width: u32,
+    /// t.
+    rest: usize,
+    /// Bits of the tail's index.
+    rest_width: u32,
+}
+
+impl Division {
+    fn new(dim: usize, bits: f64, block: Option<usize>) -> Result<Self> {
         if !(bits.is_finite() && bits > 0.0) {
             return Err(Error::invalid(format!(
                 "bits={bits}, expected a positive number"
@@ -96,26 +113,54 @@ impl BlockQuant {
                 "bits={bits} with block={block} needs indexes of {width} bits, expected 1 to 16"
             )));
         }
-        let width = width as u32;
-        let (blocks, rest) = (dim / block, dim % block);
-        let body = Part::new(dim, block, width)?;
-        let mut fields = vec![Field {
-            count: blocks,
-            width,
-        }];
-        let mut tail = None;
-        if rest > 0 {
-            let bits = (rest as f64 * f64::from(width) / block as f64 + 0.25).ceil();
-            let width = bits.min(MOST_WIDTH) as u32;
-            fields.push(Field { count: 1, width });
-            tail = Some(Part::new(dim, rest, width)?);
+        if block > MOST_BLOCK || block << width as u32 > MOST_NUMBERS {
+            return Err(Error::invalid(format!(
+                "bits={bits} with block={block} needs 2^{width} codewords of {block} numbers, expected blocks of at most \
+                 {MOST_BLOCK} and at most {MOST_NUMBERS} numbers in all"
+            )));
         }
+        let rest = dim % block;
+        let rest_width = (rest as f64 * width / block as f64 + 0.25).ceil();
         Ok(Self {
             block,
-            blocks,
+            width: width as u32,
+            rest,
+            rest_width: rest_width.min(MOST_WIDTH) as u32,
+        })
+    }
+}
+
+impl BlockQuant {
+    /// BlockQuant for `dim` coordinates at `bits` bits each, in blocks of `block` (or [`default_block`]) coordinates.
+    pub fn new(dim: usize, bits: f64, block: Option<usize>) -> Result<Self> {
+        let layout = Self::shape(dim, bits, block)?.layout;
+        let division = Division::new(dim, bits, block)?;
+        let (block, rest) = (division.block, division.rest);
+        let body = Part::new(dim, block, division.width)?;
+        let tail = match rest {
+            0 => None,
+            _ => Some(Part::new(dim, rest, division.rest_width)?),
+        };
+        Ok(Self {
+            block,
+            blocks: dim / block,
             body,
             tail,
-            layout: Layout::new(fields),
+            layout,
+        })
+    }
+
+    /// What its parameters say of its codes.
+    pub fn shape(dim: usize, bits: f64, block: Option<usize>) -> Result<Shape> {
+        let division = Division::new(dim, bits, block)?;
+        let field = |count, width| Field { count, width };
+        let body = field(dim / division.block, division.width);
+        let tail = field(usize::from(division.rest > 0), division.rest_width);
+        Ok(Shape {
+            layout: Layout::new([body, tail]),
+            scales: SCALES,
+            block: Some(division.block),
+            has_residual_norm: false,
         })
     }
 
@@ -135,7 +180,7 @@ impl Method for BlockQuant {
     }
 
     fn scales(&self) -> &'static [ScaleRule] {
-        &[ScaleRule::Unbiased, ScaleRule::Mse, ScaleRule::None]
+        SCALES
     }
 
     fn assign(&self, isa: Isa, u: &[f32], _work: &mut Workspace, index: &mut [u16]) {

@@ -1,11 +1,13 @@
 //! EDEN: the nearest Lloyd–Max level of N(0, 1), one coordinate at a time (DRIVE, arXiv 2105.08339; EDEN, ICML 2022; arXiv 2604.18555).
 
-use super::{Method, ScaleRule, Workspace, whole_bits};
+use super::{Method, ScaleRule, Shape, Workspace, scalar_shape, whole_bits};
 use crate::codebook::{Law, lloyd_max};
-use crate::codes::{Field, Layout};
+use crate::codes::Layout;
 use crate::error::Result;
 use crate::isa::Isa;
 use crate::kernels::level::{self, Levels};
+
+const SCALES: &[ScaleRule] = &[ScaleRule::Unbiased, ScaleRule::Mse];
 
 /// EDEN at 1 to 8 bits a coordinate.
 #[derive(Debug)]
@@ -20,8 +22,13 @@ impl Eden {
         let width = whole_bits("eden", bits, 8)?;
         Ok(Self {
             levels: Levels::new(&lloyd_max(Law::Gaussian, width)?),
-            layout: Layout::new([Field { count: dim, width }]),
+            layout: Self::shape(dim, bits)?.layout,
         })
+    }
+
+    /// What its parameters say of its codes.
+    pub fn shape(dim: usize, bits: f64) -> Result<Shape> {
+        Ok(scalar_shape(dim, whole_bits("eden", bits, 8)?, SCALES))
     }
 }
 
@@ -35,7 +42,7 @@ impl Method for Eden {
     }
 
     fn scales(&self) -> &'static [ScaleRule] {
-        &[ScaleRule::Unbiased, ScaleRule::Mse]
+        SCALES
     }
 
     fn assign(&self, isa: Isa, u: &[f32], _work: &mut Workspace, index: &mut [u16]) {

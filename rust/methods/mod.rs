@@ -5,7 +5,7 @@
 
 use std::fmt::Debug;
 
-use crate::codes::Layout;
+use crate::codes::{Field, Layout};
 use crate::error::{Error, Result};
 use crate::isa::Isa;
 use crate::kernels::rescale;
@@ -50,6 +50,44 @@ impl ScaleRule {
             Self::Unbiased => 1.0 / rho,
         }
     }
+}
+
+/// What the parameters of a method say of its codes, before anything is built.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Shape {
+    /// The fields of a row.
+    pub layout: Layout,
+    /// The scale rules it can have, as [`Method::scales`].
+    pub scales: &'static [ScaleRule],
+    /// The block size, the default filled in, where the method has blocks.
+    pub block: Option<usize>,
+    /// Whether a row has a residual norm.
+    pub has_residual_norm: bool,
+}
+
+/// The shape of a method's codes: every error that its construction could give, at no cost.
+pub fn shape(method: &str, dim: usize, bits: f64, block: Option<usize>) -> Result<Shape> {
+    let shape = match method {
+        "blockquant" => BlockQuant::shape(dim, bits, block)?,
+        "eden" => Eden::shape(dim, bits)?,
+        "turboquant/mse" => TurboMse::shape(dim, bits)?,
+        "turboquant/prod" => TurboProd::shape(dim, bits)?,
+        "rabitq" => RaBitQ::shape(dim, bits)?,
+        other => return Err(unknown(other)),
+    };
+    if block.is_some() && shape.block.is_none() {
+        return Err(Error::invalid(format!(
+            "block is not an option of {method}"
+        )));
+    }
+    Ok(shape)
+}
+
+/// The error for a name that is no method's.
+pub(crate) fn unknown(method: &str) -> Error {
+    Error::invalid(format!(
+        "unknown method {method:?}, expected blockquant, eden, turboquant/mse, turboquant/prod or rabitq"
+    ))
 }
 
 /// Buffers of [`Method::assign`], kept from row to row.
@@ -135,5 +173,15 @@ fn whole_bits(method: &str, bits: f64, most: u32) -> Result<u32> {
         Err(Error::invalid(format!(
             "bits={bits} for {method}, expected a whole number from 1 to {most}"
         )))
+    }
+}
+
+/// The shape of a method of one index a coordinate.
+fn scalar_shape(dim: usize, width: u32, scales: &'static [ScaleRule]) -> Shape {
+    Shape {
+        layout: Layout::new([Field { count: dim, width }]),
+        scales,
+        block: None,
+        has_residual_norm: false,
     }
 }

@@ -2,11 +2,13 @@
 //!
 //! The grid is {±½, ±3/2, …, ±(2^b − 1)/2}^d; at b = 1 the optimum is the sign. Index k stands for the level k − (2^b − 1)/2.
 
-use super::{Method, ScaleRule, Workspace, whole_bits};
-use crate::codes::{Field, Layout};
+use super::{Method, ScaleRule, Shape, Workspace, scalar_shape, whole_bits};
+use crate::codes::Layout;
 use crate::error::Result;
 use crate::isa::Isa;
 use crate::kernels::rescale;
+
+const SCALES: &[ScaleRule] = &[ScaleRule::Unbiased, ScaleRule::Mse];
 
 /// RaBitQ at 1 to 8 bits a coordinate, the exact optimum.
 #[derive(Debug)]
@@ -18,14 +20,15 @@ pub struct RaBitQ {
 impl RaBitQ {
     /// RaBitQ for `dim` coordinates of `bits` bits.
     pub fn new(dim: usize, bits: f64) -> Result<Self> {
-        let bits = whole_bits("rabitq", bits, 8)?;
         Ok(Self {
-            bits,
-            layout: Layout::new([Field {
-                count: dim,
-                width: bits,
-            }]),
+            bits: whole_bits("rabitq", bits, 8)?,
+            layout: Self::shape(dim, bits)?.layout,
         })
+    }
+
+    /// What its parameters say of its codes.
+    pub fn shape(dim: usize, bits: f64) -> Result<Shape> {
+        Ok(scalar_shape(dim, whole_bits("rabitq", bits, 8)?, SCALES))
     }
 
     fn level(&self, index: u16) -> f32 {
@@ -43,7 +46,7 @@ impl Method for RaBitQ {
     }
 
     fn scales(&self) -> &'static [ScaleRule] {
-        &[ScaleRule::Unbiased, ScaleRule::Mse]
+        SCALES
     }
 
     fn assign(&self, isa: Isa, u: &[f32], work: &mut Workspace, index: &mut [u16]) {

@@ -7,7 +7,7 @@
 //! d × d Gaussian matrix and q = sign(G r), û = c + √(π/2)/d · γ · Gᵀ q. Stores γ as a second scalar. An inner product needs no Gᵀq:
 //! ⟨Gᵀq, y⟩ = ⟨q, G y⟩, so a query is multiplied by G once.
 
-use super::{Method, ScaleRule, Workspace, whole_bits};
+use super::{Method, ScaleRule, Shape, Workspace, scalar_shape, whole_bits};
 use crate::codebook::{Law, lloyd_max};
 use crate::codes::{Field, Layout};
 use crate::error::Result;
@@ -39,8 +39,17 @@ impl TurboMse {
         let width = whole_bits("turboquant/mse", bits, 8)?;
         Ok(Self {
             levels: levels(dim, width)?,
-            layout: Layout::new([Field { count: dim, width }]),
+            layout: Self::shape(dim, bits)?.layout,
         })
+    }
+
+    /// What its parameters say of its codes.
+    pub fn shape(dim: usize, bits: f64) -> Result<Shape> {
+        Ok(scalar_shape(
+            dim,
+            whole_bits("turboquant/mse", bits, 8)?,
+            &[],
+        ))
     }
 }
 
@@ -83,23 +92,27 @@ pub struct TurboProd {
 impl TurboProd {
     /// Algorithm 2 for `dim` coordinates of `bits` bits; `seed` fixes G.
     pub fn new(dim: usize, bits: f64, seed: u64) -> Result<Self> {
+        let layout = Self::shape(dim, bits)?.layout;
         let bits = whole_bits("turboquant/prod", bits, 8)?;
         let mut stream = SeedStream::new(seed, LABEL_QJL);
         Ok(Self {
             dim,
             bits,
             levels: levels(dim, bits - 1)?,
-            layout: Layout::new([
-                Field {
-                    count: dim,
-                    width: bits - 1,
-                },
-                Field {
-                    count: dim,
-                    width: 1,
-                },
-            ]),
+            layout,
             projection: (0..dim * dim).map(|_| stream.gaussian() as f32).collect(),
+        })
+    }
+
+    /// What its parameters say of its codes.
+    pub fn shape(dim: usize, bits: f64) -> Result<Shape> {
+        let bits = whole_bits("turboquant/prod", bits, 8)?;
+        let field = |width| Field { count: dim, width };
+        Ok(Shape {
+            layout: Layout::new([field(bits - 1), field(1)]),
+            scales: &[],
+            block: None,
+            has_residual_norm: true,
         })
     }
 

@@ -1,7 +1,9 @@
 //! The PyO3 module `blockquant._core`: conversions only.
 //!
-//! Arrays are borrowed for the length of a call and the GIL is released while rows are worked on. Every failure of the core is a `ValueError`.
+//! Arrays are borrowed for the length of a call and the GIL is released while rows are worked on. Failures of the core are
+//! `ValueError`, those of the system to read or write `OSError`.
 
+mod file;
 mod quantizer;
 mod rows;
 
@@ -16,7 +18,10 @@ use crate::{Isa, threads};
 
 impl From<Error> for PyErr {
     fn from(error: Error) -> Self {
-        PyValueError::new_err(error.to_string())
+        match error {
+            Error::Io { path, code, reason } => file::os_error(path, code, reason),
+            error => PyValueError::new_err(error.to_string()),
+        }
     }
 }
 
@@ -35,6 +40,8 @@ fn check_width(width: u32) -> PyResult<()> {
 mod _core {
     use super::*;
 
+    #[pymodule_export]
+    use super::file::{open_file, save};
     #[pymodule_export]
     use super::quantizer::{Quantizer, Sketch};
     use super::rows::unpack_rows;
@@ -81,6 +88,11 @@ mod _core {
     #[pyfunction]
     fn block_distortion(py: Python<'_>, dim: usize, block: usize, width: u32) -> PyResult<f64> {
         py.detach(|| Ok(block_codebook(dim, block, width)?.nmse()))
+    }
+
+    #[pyfunction]
+    fn interval_quantile(dim: usize, confidence: f64) -> PyResult<f64> {
+        Ok(crate::interval::quantile(dim, confidence)?)
     }
 
     #[pyfunction]

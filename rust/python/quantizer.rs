@@ -25,6 +25,9 @@ type CodeArrays<'py> = (
     Option<Bound<'py, PyArray1<f32>>>,
 );
 
+/// Lower and upper bounds.
+type Bounds<'py> = (Bound<'py, PyArray2<f32>>, Bound<'py, PyArray2<f32>>);
+
 /// Scores and rows, one line a query.
 type SearchArrays<'py> = (Bound<'py, PyArray2<f32>>, Bound<'py, PyArray2<i64>>);
 
@@ -42,12 +45,12 @@ impl Sketch {
 
 /// `blockquant._core.Quantizer`.
 #[pyclass(frozen, module = "blockquant._core")]
-pub struct Quantizer(crate::Quantizer);
+pub struct Quantizer(pub(super) crate::Quantizer);
 
 #[pymethods]
 impl Quantizer {
     #[new]
-    #[pyo3(signature = (method, dim, bits, *, scale=None, block=None, rotation="hadamard", seed=0, store_norm=false))]
+    #[pyo3(signature = (method, dim, bits, *, scale=None, block=None, rotation="hadamard", seed=0, store_norm=false, center=None))]
     #[allow(clippy::too_many_arguments)]
     fn new(
         py: Python<'_>,
@@ -59,6 +62,7 @@ impl Quantizer {
         rotation: &str,
         seed: u64,
         store_norm: bool,
+        center: Option<PyReadonlyArray1<'_, f32>>,
     ) -> PyResult<Self> {
         let rotation = RotationKind::from_name(rotation)?;
         let spec = Spec {
@@ -70,6 +74,7 @@ impl Quantizer {
             rotation,
             seed,
             store_norm,
+            center: center.map(|values| contiguous(&values).into_owned()),
         };
         Ok(Self(
             py.detach(|| threads::run(|| crate::Quantizer::new(spec)))?,
@@ -121,13 +126,19 @@ impl Quantizer {
     }
 
     #[getter]
+    fn center<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyArray1<f32>>> {
+        let center = self.0.spec().center.as_ref()?;
+        Some(PyArray1::from_slice(py, center))
+    }
+
+    #[getter]
     fn code_bytes(&self) -> usize {
         self.0.method().layout().row_bytes()
     }
 
     #[getter]
     fn has_residual_norm(&self) -> bool {
-        self.0.method().has_residual_norm()
+        self.0.has_residual_norm()
     }
 
     #[pyo3(signature = (x, *, bfloat16=false))]
@@ -196,6 +207,34 @@ impl Quantizer {
         let isa = Isa::current()?;
         py.detach(|| threads::run(|| self.0.inner_product(isa, codes, &queries, &mut out)))?;
         out.into_pyarray(py).reshape([m, n])
+    }
+
+    #[allow(clippy::too_many_arguments)]
+    fn interval<'py>(
+        &self,
+        py: Python<'py>,
+        packed: PyReadonlyArray2<'py, u8>,
+        scale: PyReadonlyArray1<'py, f32>,
+        norm: Option<PyReadonlyArray1<'py, f32>>,
+        residual_norm: Option<PyReadonlyArray1<'py, f32>>,
+        y: PyReadonlyArray2<'py, f32>,
+        confidence: f64,
+    ) -> PyResult<Bounds<'py>> {
+        let codes = CodeSlices::new(&packed, &scale, norm.as_ref(), residual_norm.as_ref());
+        let codes = codes.view();
+        let queries = Strided(y.as_array());
+        let (m, n) = (queries.rows(), codes.len());
+        let (mut low, mut high) = (vec![0f32; m * n], vec![0f32; m * n]);
+        let isa = Isa::current()?;
+        py.detach(|| {
+            let work = || {
+                self.0
+                    .interval(isa, codes, &queries, confidence, &mut low, &mut high)
+            };
+            threads::run(work)
+        })?;
+        let shaped = |values: Vec<f32>| values.into_pyarray(py).reshape([m, n]);
+        Ok((shaped(low)?, shaped(high)?))
     }
 
     fn sketch(
@@ -359,7 +398,7 @@ fn wrong_array(x: &Bound<'_, PyAny>) -> PyErr {
 }
 
 /// The codes in NumPy's arrays; what is not contiguous is copied.
-struct CodeSlices<'a> {
+pub(super) struct CodeSlices<'a> {
     row_bytes: usize,
     packed: Cow<'a, [u8]>,
     scale: Cow<'a, [f32]>,
@@ -368,7 +407,7 @@ struct CodeSlices<'a> {
 }
 
 impl<'a> CodeSlices<'a> {
-    fn new(
+    pub(super) fn new(
         packed: &'a PyReadonlyArray2<'_, u8>,
         scale: &'a PyReadonlyArray1<'_, f32>,
         norm: Option<&'a PyReadonlyArray1<'_, f32>>,
@@ -383,7 +422,7 @@ impl<'a> CodeSlices<'a> {
         }
     }
 
-    fn view(&self) -> CodesRef<'_> {
+    pub(super) fn view(&self) -> CodesRef<'_> {
         CodesRef {
             row_bytes: self.row_bytes,
             packed: &self.packed,

@@ -6,7 +6,7 @@ use super::{Buffers, Quantizer, check_dim};
 use crate::codes::CodesRef;
 use crate::error::{Error, Result};
 use crate::isa::Isa;
-use crate::kernels::convert;
+use crate::kernels::{convert, reduce};
 use crate::rows::Rows;
 use crate::scan::{Query, products};
 use crate::threads;
@@ -106,12 +106,25 @@ impl Quantizer {
         let length = self.method.expanded_len(dim);
         let query = |row: usize| -> Result<(Query, f64)> {
             let mut buffers = Buffers::default();
-            self.load(isa, y, row..row + 1, &mut buffers)?;
+            self.load(isa, y, row..row + 1, None, &mut buffers)?;
+            let offset = match &self.spec.center {
+                Some(center) => {
+                    let y = y.read(row, &mut buffers.scratch[..dim]);
+                    reduce::wide_dot(isa, center, y)
+                }
+                // What changes no sum, not even that of −0.
+                None => -0.0,
+            };
             let (mut vector, norm) = (buffers.u, buffers.norms[0]);
             vector.resize(length, 0.0);
             self.method.prepare(isa, dim, &mut vector);
             let factor = norm / dim as f64;
-            Ok((Query { vector, factor }, norm))
+            let query = Query {
+                vector,
+                factor,
+                offset,
+            };
+            Ok((query, norm))
         };
         let queries = (0..y.rows()).into_par_iter().map(query).collect::<Vec<_>>();
         queries.into_iter().collect()
@@ -132,11 +145,11 @@ impl Quantizer {
         self.method.expand(isa, index, gamma, out);
     }
 
-    fn unpack(&self, isa: Isa, codes: CodesRef<'_>, row: usize, index: &mut [u16]) {
+    pub(super) fn unpack(&self, isa: Isa, codes: CodesRef<'_>, row: usize, index: &mut [u16]) {
         self.method.layout().unpack(isa, codes.row(row), index);
     }
 
     pub(super) fn check(&self, codes: CodesRef<'_>) -> Result<()> {
-        codes.check(self.method.layout(), self.method.has_residual_norm())
+        codes.check(self.method.layout(), self.has_residual_norm())
     }
 }

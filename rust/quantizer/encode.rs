@@ -51,7 +51,7 @@ impl Quantizer {
         let mut packed = vec![0u8; n * row_bytes];
         let mut scale = floats(true);
         let mut norm = floats(self.spec.store_norm);
-        let mut residual = floats(self.method.has_residual_norm());
+        let mut residual = floats(self.has_residual_norm());
         let slots = Slots {
             packed: &mut packed,
             scale: &mut scale,
@@ -85,7 +85,7 @@ impl Quantizer {
             packed,
             scale,
             norm: self.spec.store_norm.then_some(norm),
-            residual_norm: self.method.has_residual_norm().then_some(residual),
+            residual_norm: self.has_residual_norm().then_some(residual),
         })
     }
 
@@ -97,10 +97,13 @@ impl Quantizer {
         slots: Slots<'_>,
         buffers: &mut Buffers,
     ) -> Result<()> {
-        self.load(isa, rows, first..first + slots.scale.len(), buffers)?;
+        let center = self.spec.center.as_deref();
+        let which = first..first + slots.scale.len();
+        self.load(isa, rows, which, center, buffers)?;
         let Buffers {
             u,
             norms,
+            lengths,
             index,
             c,
             work,
@@ -118,17 +121,18 @@ impl Quantizer {
         {
             self.method.assign(isa, u, work, index);
             let scale = norms[i] * self.factor(isa, u, index, c);
-            slots.scale[i] = scale as f32;
-            if !slots.scale[i].is_finite() {
-                let (what, row) = ("scale", first + i);
-                return Err(Error::Overflow {
-                    what,
-                    row,
-                    value: scale,
-                });
-            }
+            slots.scale[i] = narrow("scale", first + i, scale)?;
             if let Some(slot) = slots.norm.get_mut(i) {
-                *slot = norms[i] as f32;
+                *slot = narrow(
+                    "norm",
+                    first + i,
+                    lengths.get(i).copied().unwrap_or(norms[i]),
+                )?;
+            }
+        }
+        if !self.method.has_residual_norm() {
+            for (slot, &norm) in slots.residual.iter_mut().zip(&*norms) {
+                *slot = norm as f32;
             }
         }
         self.method
@@ -162,21 +166,27 @@ impl Quantizer {
             .scale(f64::from(product) / dim, f64::from(square) / dim)
     }
 
-    /// u and norms of rows into the buffers; a zero row stays zero.
+    /// u and norms of rows less `center` into the buffers; a zero row stays zero.
     pub(super) fn load(
         &self,
         isa: Isa,
         rows: &dyn Rows,
         which: Range<usize>,
+        center: Option<&[f32]>,
         buffers: &mut Buffers,
     ) -> Result<()> {
         let dim = self.spec.dim;
         let Buffers {
-            u, norms, scratch, ..
+            u,
+            norms,
+            lengths,
+            scratch,
+            ..
         } = buffers;
         u.resize(which.len() * dim, 0.0);
         scratch.resize(scratch.len().max(dim), 0.0);
         norms.clear();
+        lengths.clear();
         for (row, u) in which.zip(u.chunks_exact_mut(dim)) {
             let x = rows.read(row, &mut scratch[..dim]);
             let squared = reduce::squared_norm(isa, x);
@@ -188,20 +198,45 @@ impl Quantizer {
                     value: rows.text(row, column),
                 });
             }
-            let norm = squared.sqrt();
-            if norm > f64::from(f32::MAX) {
-                let (what, value) = ("norm", norm);
-                return Err(Error::Overflow { what, row, value });
-            }
-            let factor = if norm > 0.0 {
-                (dim as f64).sqrt() / norm
-            } else {
-                0.0
+            let norm = match center {
+                None => {
+                    let norm = squared.sqrt();
+                    narrow("norm", row, norm)?;
+                    convert::scaled(isa, x, unit_factor(norm, dim), u);
+                    norm
+                }
+                Some(center) => {
+                    lengths.push(squared.sqrt());
+                    convert::subtract(isa, x, center, u);
+                    // A difference beyond float32 makes it infinite.
+                    let norm = reduce::squared_norm(isa, u).sqrt();
+                    narrow("norm of x − center", row, norm)?;
+                    convert::scale(isa, u, unit_factor(norm, dim));
+                    norm
+                }
             };
-            convert::scaled(isa, x, factor, u);
             norms.push(norm);
         }
         self.rotation.apply(isa, u, scratch);
         Ok(())
+    }
+}
+
+/// √d over the norm; 0 for a zero row.
+fn unit_factor(norm: f64, dim: usize) -> f64 {
+    if norm > 0.0 {
+        (dim as f64).sqrt() / norm
+    } else {
+        0.0
+    }
+}
+
+/// A scalar of a row as it is stored.
+fn narrow(what: &'static str, row: usize, value: f64) -> Result<f32> {
+    let narrow = value as f32;
+    if narrow.is_finite() {
+        Ok(narrow)
+    } else {
+        Err(Error::Overflow { what, row, value })
     }
 }

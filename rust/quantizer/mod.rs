@@ -1,21 +1,30 @@
 //! The pipeline that is the same for every method.
 //!
 //! x → ‖x‖, x/‖x‖ → u = √d·R x/‖x‖ → [`Method::assign`] → c, ρ = ⟨u, c⟩/d, ‖c‖²/d → s = ‖x‖·S → packed bits (`encode.rs`).
-//! Back: x̂ = s·Rᵀ c/√d, and inner products without going back (`decode.rs`). Rows are independent of each other, so the bytes are the
+//! Back: x̂ = s·Rᵀ c/√d, and inner products without going back (`decode.rs`). With a center m the residual x − m takes the place of x in all of
+//! this, m is added to what is decoded and ⟨m, y⟩ to inner products; the stored norm stays ‖x‖. Rows are independent of each other, so the bytes are the
 //! same for any number of threads and any batch. Memory besides the result is a few rows a thread: each row goes through all steps while it is in the
 //! first-level cache, or [`BATCH`](crate::kernels::dense::BATCH) rows together where a dense matrix is read once for all of them.
 
 use crate::error::{Error, Result};
 use crate::kernels::dense;
-use crate::methods::{BlockQuant, Eden, Method, RaBitQ, ScaleRule, TurboMse, TurboProd, Workspace};
+use crate::methods::{
+    self, BlockQuant, Eden, Method, RaBitQ, ScaleRule, Shape, TurboMse, TurboProd, Workspace,
+};
 use crate::rotation::{Rotation, RotationKind};
 
 mod decode;
 mod encode;
+mod interval;
 mod search;
 
 /// Rows that a thread takes at a time where they go through the steps one by one.
 const CHUNK: usize = 48;
+
+/// Most coordinates of a row: memory is O(d), 400 MiB at the most.
+pub const MOST_DIM: usize = 1 << 24;
+/// Most coordinates with a dense matrix (`haar`, `prod`): memory is O(d²), 4 GiB.
+pub const MOST_DENSE: usize = 1 << 15;
 
 /// What names a quantizer: with these values it is the same for ever.
 #[derive(Debug, Clone, PartialEq)]
@@ -36,6 +45,45 @@ pub struct Spec {
     pub seed: u64,
     /// Whether ‖x‖ is stored.
     pub store_norm: bool,
+    /// Subtracted from each row before all else, `dim` finite values; none is the origin.
+    pub center: Option<Vec<f32>>,
+}
+
+impl Spec {
+    /// What the codes will look like, and the scale rule; every parameter is checked, nothing is built.
+    ///
+    /// # Errors
+    /// If one is out of range: [`Quantizer::new`] then gives the same error.
+    pub fn shape(&self) -> Result<(Shape, ScaleRule)> {
+        let dim = self.dim;
+        if dim == 0 {
+            return Err(Error::invalid("dim is 0, expected at least 1"));
+        }
+        if dim > MOST_DIM {
+            return Err(Error::invalid(format!(
+                "dim={dim}, expected 1 to {MOST_DIM}"
+            )));
+        }
+        check_center(self.center.as_deref(), dim)?;
+        let mut shape = methods::shape(&self.method, dim, self.bits, self.block)?;
+        let dense = self.rotation == RotationKind::Haar || shape.has_residual_norm;
+        if dense && dim > MOST_DENSE {
+            return Err(Error::invalid(format!(
+                "dim={dim} with a dense matrix, expected 1 to {MOST_DENSE}"
+            )));
+        }
+        let scale = choose_scale(&self.method, shape.scales, self.scale.as_deref())?;
+        shape.has_residual_norm |= self.store_norm && self.center.is_some();
+        Ok((shape, scale))
+    }
+
+    /// [`Spec::shape`], and the defaults filled in.
+    pub(crate) fn fill(&mut self) -> Result<(Shape, ScaleRule)> {
+        let (shape, scale) = self.shape()?;
+        self.block = shape.block;
+        self.scale = (!shape.scales.is_empty()).then(|| scale.name().to_owned());
+        Ok((shape, scale))
+    }
 }
 
 /// A method with its rotation and scale rule.
@@ -52,7 +100,10 @@ pub struct Quantizer {
 struct Buffers {
     /// Rows in u's units.
     u: Vec<f32>,
+    /// Norms of what is quantized.
     norms: Vec<f64>,
+    /// Norms of the rows themselves, where there is a center.
+    lengths: Vec<f64>,
     index: Vec<u16>,
     /// A codeword vector.
     c: Vec<f32>,
@@ -63,6 +114,7 @@ struct Buffers {
 impl Quantizer {
     /// Builds codebook and rotation.
     pub fn new(mut spec: Spec) -> Result<Self> {
+        let (_, scale) = spec.fill()?;
         let Spec {
             dim,
             bits,
@@ -70,32 +122,14 @@ impl Quantizer {
             seed,
             ..
         } = spec;
-        if dim == 0 {
-            return Err(Error::invalid("dim is 0, expected at least 1"));
-        }
-        if block.is_some() && spec.method != "blockquant" {
-            return Err(Error::invalid(format!(
-                "block is not an option of {}",
-                spec.method
-            )));
-        }
         let method: Box<dyn Method> = match spec.method.as_str() {
-            "blockquant" => {
-                let method = BlockQuant::new(dim, bits, block)?;
-                spec.block = Some(method.block());
-                Box::new(method)
-            }
+            "blockquant" => Box::new(BlockQuant::new(dim, bits, block)?),
             "eden" => Box::new(Eden::new(dim, bits)?),
             "turboquant/mse" => Box::new(TurboMse::new(dim, bits)?),
             "turboquant/prod" => Box::new(TurboProd::new(dim, bits, seed)?),
             "rabitq" => Box::new(RaBitQ::new(dim, bits)?),
-            other => {
-                return Err(Error::invalid(format!(
-                    "unknown method {other:?}, expected blockquant, eden, turboquant/mse, turboquant/prod or rabitq"
-                )));
-            }
+            other => return Err(methods::unknown(other)),
         };
-        let scale = choose_scale(&*method, spec.scale.as_deref())?;
         let rotation = Rotation::new(spec.rotation, dim, seed)?;
         Ok(Self {
             spec,
@@ -105,7 +139,7 @@ impl Quantizer {
         })
     }
 
-    /// What it was built from, with the default block filled in.
+    /// What it was built from, with the defaults filled in.
     pub fn spec(&self) -> &Spec {
         &self.spec
     }
@@ -123,6 +157,12 @@ impl Quantizer {
     /// The rotation.
     pub fn rotation(&self) -> &Rotation {
         &self.rotation
+    }
+
+    /// Whether a row has a [`residual_norm`](crate::Codes::residual_norm): the method's γ, or ‖x − center‖ where a stored norm is that of
+    /// another vector than the one quantized.
+    pub fn has_residual_norm(&self) -> bool {
+        self.method.has_residual_norm() || (self.spec.store_norm && self.spec.center.is_some())
     }
 
     /// Rows that a thread takes at a time: fewer where each costs a product with a dense matrix.
@@ -145,28 +185,34 @@ impl Quantizer {
     }
 }
 
-fn choose_scale(method: &dyn Method, name: Option<&str>) -> Result<ScaleRule> {
-    let allowed = method.scales();
-    match name {
-        None => Ok(allowed.first().copied().unwrap_or(ScaleRule::None)),
-        Some(name) => allowed
-            .iter()
-            .copied()
-            .find(|rule| rule.name() == name)
-            .ok_or_else(|| {
-                let names: Vec<_> = allowed.iter().map(|rule| rule.name()).collect();
-                Error::invalid(match names.as_slice() {
-                    [] => format!(
-                        "{} has a fixed scale, scale={name:?} is not an option",
-                        method.name()
-                    ),
-                    _ => format!(
-                        "scale={name:?} for {}, expected {}",
-                        method.name(),
-                        names.join(", ")
-                    ),
-                })
-            }),
+fn choose_scale(method: &str, allowed: &[ScaleRule], name: Option<&str>) -> Result<ScaleRule> {
+    let Some(name) = name else {
+        return Ok(allowed.first().copied().unwrap_or(ScaleRule::None));
+    };
+    let found = allowed.iter().copied().find(|rule| rule.name() == name);
+    found.ok_or_else(|| {
+        let names: Vec<_> = allowed.iter().map(|rule| rule.name()).collect();
+        Error::invalid(match names.as_slice() {
+            [] => format!("{method} has a fixed scale, scale={name:?} is not an option"),
+            _ => format!("scale={name:?} for {method}, expected {}", names.join(", ")),
+        })
+    })
+}
+
+fn check_center(center: Option<&[f32]>, dim: usize) -> Result<()> {
+    let Some(center) = center else { return Ok(()) };
+    if center.len() != dim {
+        return Err(Error::invalid(format!(
+            "center has {} values, expected dim={dim}",
+            center.len()
+        )));
+    }
+    match center.iter().position(|value| !value.is_finite()) {
+        None => Ok(()),
+        Some(column) => Err(Error::invalid(format!(
+            "center: column {column} is {}, expected a finite float32 value",
+            center[column]
+        ))),
     }
 }
 

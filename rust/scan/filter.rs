@@ -58,23 +58,35 @@ struct Level<'a> {
     plane: &'a Plane,
     factors: Vec<Cow<'a, [f32]>>,
     spread: Cow<'a, [f32]>,
-    /// ‖x‖², of which half is subtracted.
+    /// ‖x‖², of which half is subtracted, or 1/‖x‖, which has ⟨center, y⟩ as its factor.
     shift: Option<&'a [f32]>,
+    metric: Metric,
     /// The greatest |factor|, spread and shift.
     greatest: [f32; 3],
 }
 
 impl Level<'_> {
     /// Whether keys are far from where float32 ends, so that no bound is lost.
-    fn is_usable(&self, tables: &Tables) -> bool {
+    fn is_usable(&self, query: &Query, tables: &Tables) -> bool {
         let [factor, spread, shift] = self.greatest;
         let product = factor * tables.offset.abs();
-        (1e-30..1e30).contains(&product) && spread * tables.reach < 1e30 && shift < 1e30
+        (1e-30..1e30).contains(&product)
+            && spread * tables.reach < 1e30
+            && shift * self.weight(query).abs() < 1e30
+    }
+
+    /// Factor of the shift.
+    fn weight(&self, query: &Query) -> f32 {
+        match self.metric {
+            Metric::Euclidean => -0.5,
+            _ => query.offset as f32,
+        }
     }
 
     /// Keys of some rows, with their reach or without.
     fn keys<'s>(
         &'s self,
+        query: &Query,
         tables: &Tables,
         sums: [&'s [u16]; 2],
         rows: Range<usize>,
@@ -99,7 +111,7 @@ impl Level<'_> {
             shift: self.shift.map(|shift| &shift[rows.clone()]),
             unit: tables.unit,
             offset: tables.offset + rounding,
-            weight: -0.5,
+            weight: self.weight(query),
             reach: reach * tables.reach,
         }
     }
@@ -114,9 +126,16 @@ impl<E: Fn(usize, &mut Vec<u16>, &mut [f32]) + Sync> Rows<'_, E> {
         asked: &[Asked<'_>],
         count: usize,
     ) -> Vec<Left> {
-        let square = |norm: &f32| norm * norm;
-        let shift: Option<Vec<f32>> =
-            (self.metric == Metric::Euclidean).then(|| self.norm().iter().map(square).collect());
+        let centred = asked.iter().any(|asked| asked.query.offset != 0.0);
+        let of_norms =
+            |shift: fn(f32) -> f32| self.norm().iter().map(|&norm| shift(norm)).collect();
+        let shift: Option<Vec<f32>> = match self.metric {
+            Metric::Euclidean => Some(of_norms(|norm| norm * norm)),
+            Metric::Cosine if centred => {
+                Some(of_norms(|norm| if norm > 0.0 { norm.recip() } else { 0.0 }))
+            }
+            _ => None,
+        };
         let tables: Vec<Tables> = (asked.par_iter())
             .map(|asked| sketch.tables(asked.query))
             .collect();
@@ -181,6 +200,7 @@ impl<E: Fn(usize, &mut Vec<u16>, &mut [f32]) + Sync> Rows<'_, E> {
             factors,
             spread,
             shift,
+            metric: self.metric,
             greatest,
         }
     }
@@ -231,7 +251,8 @@ impl<E: Fn(usize, &mut Vec<u16>, &mut [f32]) + Sync> Rows<'_, E> {
                     level.plane.sums(isa, &each, from, &mut sums);
                     for (q, (seeds, new)) in seeds.iter_mut().zip(&sums).enumerate() {
                         let sums = in_order(old(q, &rows), &new[..rows.len()]);
-                        let keys = level.keys(&tables[q], sums, rows.clone(), false);
+                        let keys =
+                            level.keys(asked[q].query, &tables[q], sums, rows.clone(), false);
                         near.clear();
                         above(isa, &keys, seeds.least, from as u32, &mut near);
                         for &row in near.iter().filter(|&&row| self.is_allowed(row)) {
@@ -246,7 +267,7 @@ impl<E: Fn(usize, &mut Vec<u16>, &mut [f32]) + Sync> Rows<'_, E> {
         let bounds: Vec<(Vec<Hit>, Option<f32>)> = (0..asked.len())
             .into_par_iter()
             .map(|q| {
-                if !level.is_usable(&tables[q]) {
+                if !level.is_usable(asked[q].query, &tables[q]) {
                     return (Vec::new(), None);
                 }
                 let mut seeds = Seeds::new(count);
@@ -257,7 +278,7 @@ impl<E: Fn(usize, &mut Vec<u16>, &mut [f32]) + Sync> Rows<'_, E> {
                         .for_each(|&(key, row)| seeds.add(key, row));
                 }
                 let mut hits = self.seed_hits(isa, &asked[q], seeds);
-                let bound = self.bound(&mut hits, count);
+                let bound = self.bound(&asked[q], &mut hits, count);
                 (hits, Some(bound))
             })
             .collect();
@@ -270,7 +291,8 @@ impl<E: Fn(usize, &mut Vec<u16>, &mut [f32]) + Sync> Rows<'_, E> {
                     match bound {
                         Some(bound) => {
                             let sums = in_order(old(q, &rows), newest.of(q, &rows));
-                            let keys = level.keys(&tables[q], sums, rows.clone(), true);
+                            let keys =
+                                level.keys(asked[q].query, &tables[q], sums, rows.clone(), true);
                             above(isa, &keys, *bound, rows.start as u32, &mut near);
                         }
                         // Without a bound every row is in question.
@@ -313,12 +335,14 @@ impl<E: Fn(usize, &mut Vec<u16>, &mut [f32]) + Sync> Rows<'_, E> {
     }
 
     /// The least key of the `count` best, lowered by what rounding could have added.
-    fn bound(&self, hits: &mut [Hit], count: usize) -> f32 {
+    fn bound(&self, asked: &Asked<'_>, hits: &mut [Hit], count: usize) -> f32 {
         hits.sort_unstable_by(|a, b| b.key.total_cmp(&a.key));
         let last = hits[count - 1];
+        let norm = || self.norm()[last.row as usize];
         let size = match self.metric {
-            Metric::Euclidean => self.norm()[last.row as usize].powi(2),
-            _ => 0.0,
+            Metric::InnerProduct => 0.0,
+            Metric::Euclidean => norm().powi(2),
+            Metric::Cosine => asked.query.offset.abs() as f32 / norm().max(f32::MIN_POSITIVE),
         };
         (last.key - 1e-6 * (last.key.abs() + size)).next_down()
     }

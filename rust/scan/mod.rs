@@ -1,6 +1,6 @@
 //! Computing on packed codes: inner products of all pairs ([`products`]), and search ([`search`]) by way of a sketch of the rows ([`sketch`]).
 //!
-//! ⟨x̂, y⟩ = s/√d · ⟨û, R y⟩, so a query is rotated once and a row is its codeword vector. What a row is expanded to is the method's affair: this module
+//! ⟨x̂, y⟩ = s/√d · ⟨û, R y⟩ + ⟨center, y⟩, so a query is rotated once and a row is its codeword vector. What a row is expanded to is the method's affair: this module
 //! takes a function that does it.
 
 mod filter;
@@ -15,11 +15,18 @@ pub struct Query {
     pub vector: Vec<f32>,
     /// Factor of every product besides the row's scale.
     pub factor: f64,
+    /// ⟨center, y⟩, added to every estimate.
+    pub offset: f64,
 }
 
 impl Query {
     /// The estimate for a row of this scale whose product with the vector is `dot`.
     pub fn estimate(&self, dot: f32, scale: f32) -> f32 {
-        (f64::from(dot) * f64::from(scale) * self.factor) as f32
+        (self.product(dot, scale) + self.offset) as f32
+    }
+
+    /// The estimate without ⟨center, y⟩.
+    pub fn product(&self, dot: f32, scale: f32) -> f64 {
+        f64::from(dot) * f64::from(scale) * self.factor
     }
 }

@@ -5,7 +5,8 @@
 //! Exactly means: with the estimator of [`products`](super::products), so scores are its bits. A row is expanded once for all queries that ask for it. Where few
 //! rows are allowed, or all would have to be looked at, all of them are estimated.
 //!
-//! **Metrics.** Keys order rows as the metric does: ⟨x, y⟩ itself; ⟨x, y⟩/‖x‖ for the cosine; ⟨x, y⟩ − ‖x‖²/2 for the Euclidean distance.
+//! **Metrics.** Keys order rows as the metric does: ⟨x, y⟩ − ⟨center, y⟩; ⟨x, y⟩/‖x‖ for the cosine; ⟨x, y⟩ − ⟨center, y⟩ − ‖x‖²/2 for the
+//! Euclidean distance.
 //!
 //! **The same result everywhere.** Sums are integers, each key and bound is a fixed sequence of rounded operations on one row, segments of rows are fixed, and ties go to the
 //! lower index: neither threads nor instruction sets change what is looked at.
@@ -117,18 +118,19 @@ impl<E: Fn(usize, &mut Vec<u16>, &mut [f32]) + Sync> Rows<'_, E> {
 
     fn hit(&self, query: &Query, norm: f64, row: u32, dot: f32) -> Hit {
         let i = row as usize;
-        let estimate = query.estimate(dot, self.codes.scale[i]);
-        let product = f64::from(estimate);
+        let scale = self.codes.scale[i];
+        let estimate = f64::from(query.estimate(dot, scale));
+        let product = query.product(dot, scale);
         let own = || f64::from(self.norm()[i]);
         let (score, key) = match self.metric {
-            Metric::InnerProduct => (product, product),
+            Metric::InnerProduct => (estimate, product),
             Metric::Euclidean => {
                 let square = own() * own();
-                let distance = square + norm * norm - 2.0 * product;
+                let distance = square + norm * norm - 2.0 * estimate;
                 (distance.max(0.0), product - 0.5 * square)
             }
             Metric::Cosine => {
-                let divide = |by: f64| if by > 0.0 { product / by } else { 0.0 };
+                let divide = |by: f64| if by > 0.0 { estimate / by } else { 0.0 };
                 (divide(own() * norm), divide(own()))
             }
         };

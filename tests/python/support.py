@@ -68,8 +68,44 @@ def pack_bits(index, width):
     return np.packbits(bits, axis=1, bitorder="little")
 
 
-def supports(name, bits, dim=64):
+def supports(name, bits, dim=64, **options):
     try:
-        return bq.create(name, dim=dim, bits=bits)
+        return bq.create(name, dim=dim, bits=bits, **options)
     except ValueError:
         return None
+
+
+#: The rows of `families`.
+FAMILIES = (
+    "one-hot",
+    "two-hot",
+    "constant",
+    "sparse",
+    "decaying",
+    "sinusoid",
+    "first eighth",
+    "gaussian",
+)
+
+
+def families(dim, rng):
+    """The eight row families of METHODS.md section 2; a fresh draw where one has a random part."""
+    j = np.arange(dim)
+    one_hot, two_hot, sparse = np.zeros((3, dim))
+    one_hot[rng.integers(dim)] = 1
+    two_hot[rng.choice(dim, 2, replace=False)] = 1, -1
+    count = max(1, dim // 32)
+    sparse[rng.choice(dim, count, replace=False)] = rng.standard_normal(count)
+    frequency, phase = rng.uniform(0.5, dim / 2), rng.uniform(0, 2 * math.pi)
+    return np.stack(
+        [
+            one_hot,
+            two_hot,
+            np.ones(dim),
+            sparse,
+            1 / (j + 1),
+            np.sin(2 * math.pi * frequency * (j + 0.5) / dim + phase),
+            (j < max(1, dim // 8)).astype(float),
+            rng.standard_normal(dim),
+        ]
+    ).astype(np.float32)

@@ -104,3 +104,9 @@ def test_seeds_of_a_comparison(seeds, error):
 def test_dim_of_codes(dim, error):
     with says(error, f"dim={dim}, expected a whole number, at least 1"):
         bq.Codes(np.zeros((1, 2), np.uint8), np.ones(1, np.float32), None, None, dim, "")
+
+
+@pytest.mark.parametrize(("bits", "block"), [(2**-16, 2**20), (0.24, 66), (1e-5, 2**17)])
+def test_a_codebook_that_no_memory_holds(bits, block):
+    with pytest.raises(ValueError, match=rf"block={block} needs 2\^\d+ codewords"):
+        bq.BlockQuant(2**22, bits, block=block)

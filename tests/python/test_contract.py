@@ -11,14 +11,23 @@ from support import supports
 
 NAMES = list(bq.available())
 DIMS = [1, 2, 3, 5, 8, 17, 64, 100, 130]
-every = pytest.mark.parametrize("name", NAMES)
+# Each method also with a center; `plain` marks what only holds about the origin.
+every = pytest.mark.parametrize("name", [*NAMES, *(f"{name} centred" for name in NAMES)])
+plain = pytest.mark.parametrize("name", NAMES)
 
 
 def rows(n, dim, seed=0):
     return np.random.default_rng(seed).standard_normal((n, dim)).astype(np.float32)
 
 
+def split(name, dim, options):
+    """The method's own name, and the options with the center that the test's name asks for."""
+    name, _, centred = name.partition(" ")
+    return name, options | ({"center": rows(1, dim, 9)[0]} if centred and dim > 0 else {})
+
+
 def make(name, dim, bits=2, **options):
+    name, options = split(name, dim, options)
     return bq.create(name, dim=dim, bits=bits, **options)
 
 
@@ -188,7 +197,7 @@ def test_empty_batch(name):
     assert q.inner_product(q.encode(rows(4, 16)), np.empty((0, 16), np.float32)).shape == (0, 4)
 
 
-@every
+@plain
 def test_zero_rows(name):
     q = make(name, 20, store_norm=True)
     x = rows(4, 20)
@@ -204,7 +213,7 @@ def test_zero_rows(name):
     assert not q.inner_product(codes, x)[:, 1].any()
 
 
-@every
+@plain
 @pytest.mark.parametrize("rotation", ["haar", "hadamard"])
 @pytest.mark.parametrize("power", [-100, -99, 99, 100])
 def test_huge_and_tiny_norms(name, rotation, power):
@@ -337,7 +346,8 @@ def test_every_stored_byte_counts(name, store_norm, dim):
         a for a in (codes.packed, codes.scale, codes.norm, codes.residual_norm) if a is not None
     ]
     assert (codes.norm is not None) == store_norm
-    assert (codes.residual_norm is not None) == (name == "turboquant/prod")
+    own = name.startswith("turboquant/prod") or ("centred" in name and store_norm)
+    assert (codes.residual_norm is not None) == own
     assert codes.nbytes == sum(a.nbytes for a in arrays)
     assert codes.bits_per_dimension == pytest.approx(8 * codes.nbytes / (6 * dim))
 
@@ -346,7 +356,8 @@ def test_every_stored_byte_counts(name, store_norm, dim):
 @pytest.mark.parametrize("dim", [1, 5, 64, 130])
 @pytest.mark.parametrize("bits", [1, 2, 3, 8, 1.5, 2.5])
 def test_inner_product_is_decode_dot(name, dim, bits):
-    q = supports(name, bits, dim)
+    name, options = split(name, dim, {})
+    q = supports(name, bits, dim, **options)
     if q is None:
         pytest.skip("this method has no such rate")
     x, y = rows(33, dim), rows(4, dim, 1)

@@ -9,7 +9,7 @@ from scipy import stats
 
 import blockquant as bq
 import reference as ref
-from support import cosines, rotate
+from support import FAMILIES, cosines, families, rotate
 
 RATES = [1, 2, 3, 4]
 METHODS = ["blockquant", "eden", "rabitq"]
@@ -155,29 +155,6 @@ def test_theory_nmse(rng, name, bits):
     assert expected > 4.0**-bits
 
 
-def families(dim, rng):
-    """The eight row families of METHODS.md section 2; a fresh draw where one has a random part."""
-    j = np.arange(dim)
-    one_hot, two_hot, sparse = np.zeros((3, dim))
-    one_hot[rng.integers(dim)] = 1
-    two_hot[rng.choice(dim, 2, replace=False)] = 1, -1
-    count = max(1, dim // 32)
-    sparse[rng.choice(dim, count, replace=False)] = rng.standard_normal(count)
-    frequency, phase = rng.uniform(0.5, dim / 2), rng.uniform(0, 2 * math.pi)
-    return np.stack(
-        [
-            one_hot,
-            two_hot,
-            np.ones(dim),
-            sparse,
-            1 / (j + 1),
-            np.sin(2 * math.pi * frequency * (j + 0.5) / dim + phase),
-            (j < max(1, dim // 8)).astype(float),
-            rng.standard_normal(dim),
-        ]
-    ).astype(np.float32)
-
-
 @pytest.mark.parametrize("dim", [8, 50, 64, 96, 100, 128, 384, 768, 1000, 1536, 1537])
 def test_hadamard_is_as_good_as_haar(dim):
     """Mean 2-bit normalised MSE of each family within 1 % of the exact-law distortion, which is
@@ -195,18 +172,10 @@ def test_hadamard_is_as_good_as_haar(dim):
         results.append(np.mean((u - levels[ref.nearest_level(u, levels)]) ** 2, axis=1))
     mean = np.mean(results, axis=0) / wanted
     error = np.std(results, axis=0, ddof=1) / math.sqrt(seeds) / wanted
-    names = (
-        "one-hot",
-        "two-hot",
-        "constant",
-        "sparse",
-        "decaying",
-        "sinusoid",
-        "first eighth",
-        "gaussian",
-    )
     wrong = {
-        n: (m, e) for n, m, e in zip(names, mean, error, strict=True) if abs(m - 1) > 0.01 + 2 * e
+        n: (m, e)
+        for n, m, e in zip(FAMILIES, mean, error, strict=True)
+        if abs(m - 1) > 0.01 + 2 * e
     }
     assert not wrong
 

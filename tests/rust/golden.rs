@@ -48,6 +48,7 @@ fn cases() -> Vec<Spec> {
                     rotation,
                     seed,
                     store_norm: true,
+                    center: None,
                 });
             }
         }
@@ -63,6 +64,7 @@ fn cases() -> Vec<Spec> {
             rotation: RotationKind::Hadamard,
             seed: 7,
             store_norm: true,
+            center: None,
         });
     }
     cases

@@ -213,9 +213,11 @@ proptest! {
             width /= 2;
         }
         let norm = lane_sum(a.len(), |i, s| f64::from(a[i]).mul_add(f64::from(a[i]), s));
+        let wide = lane_sum(a.len(), |i, s| f64::from(a[i]).mul_add(f64::from(b[i]), s));
         for isa in Isa::available() {
             prop_assert_eq!(reduce::dot(isa, &a, &b).to_bits(), lanes[0].to_bits(), "{:?}", isa);
             prop_assert_eq!(reduce::squared_norm(isa, &a).to_bits(), norm.to_bits(), "{:?}", isa);
+            prop_assert_eq!(reduce::wide_dot(isa, &a, &b).to_bits(), wide.to_bits(), "{:?}", isa);
         }
     }
 
@@ -306,12 +308,19 @@ proptest! {
             .map(|&v| if moderate { v * factor as f32 } else { (f64::from(v) * factor) as f32 })
             .collect();
         let sums = f32_sums(&x, &c);
+        let difference: Vec<f32> = x.iter().zip(&c).map(|(x, c)| x - c).collect();
+        let sum: Vec<f32> = x.iter().zip(&c).map(|(x, c)| x + c).collect();
         for isa in Isa::available() {
             let (mut out, mut same) = (vec![9f32; x.len()], x.clone());
             convert::scaled(isa, &x, factor, &mut out);
             convert::scale(isa, &mut same, factor);
             prop_assert_eq!(bits(&out), bits(&expected), "{:?}", isa);
             prop_assert_eq!(bits(&same), bits(&expected), "{:?}", isa);
+            convert::subtract(isa, &x, &c, &mut out);
+            same.copy_from_slice(&x);
+            convert::add(isa, &mut same, &c);
+            prop_assert_eq!(bits(&out), bits(&difference), "{:?}", isa);
+            prop_assert_eq!(bits(&same), bits(&sum), "{:?}", isa);
             let got = reduce::dot_and_square(isa, &x, &c);
             prop_assert_eq!(bits(&[got.0, got.1]), bits(&sums), "{:?}", isa);
         }

@@ -13,6 +13,7 @@ fn spec(method: &str, dim: usize, bits: f64) -> Spec {
         rotation: RotationKind::Hadamard,
         seed: 3,
         store_norm: true,
+        center: None,
     }
 }
 
@@ -193,4 +194,72 @@ fn bad_input_is_named() {
             .decode(isa, broken.view(), &mut [0.0; 12])
             .is_err()
     );
+}
+
+#[test]
+fn a_center_is_subtracted_first_and_added_last() {
+    let dim = 50;
+    let (x, center) = (gaussian(60 * dim, 6), gaussian(dim, 7));
+    let residual: Vec<f32> = x
+        .iter()
+        .zip(center.iter().cycle())
+        .map(|(x, c)| x - c)
+        .collect();
+    let y = gaussian(2 * dim, 8);
+    let y = Dense::new(&y, dim).unwrap();
+    for method in METHODS {
+        let plain = Quantizer::new(spec(method, dim, 2.0)).unwrap();
+        let quantizer = Quantizer::new(Spec {
+            center: Some(center.clone()),
+            ..spec(method, dim, 2.0)
+        })
+        .unwrap();
+        let expected = encode(&plain, Isa::Scalar, &residual);
+        let mut back = vec![0.0; x.len()];
+        plain
+            .decode(Isa::Scalar, expected.view(), &mut back)
+            .unwrap();
+        for (value, c) in back.iter_mut().zip(center.iter().cycle()) {
+            *value += c;
+        }
+        let mut products: Option<Vec<f32>> = None;
+        for isa in Isa::available() {
+            let codes = encode(&quantizer, isa, &x);
+            assert_eq!(codes.packed, expected.packed, "{method} {isa:?}");
+            assert_eq!(codes.scale, expected.scale, "{method} {isa:?}");
+            assert_eq!(codes.norm, encode(&plain, isa, &x).norm, "{method} {isa:?}");
+            let norms = match method {
+                "turboquant/prod" => &expected.residual_norm,
+                _ => &expected.norm,
+            };
+            assert_eq!(&codes.residual_norm, norms, "{method} {isa:?}");
+            let mut found = vec![0.0; x.len()];
+            quantizer.decode(isa, codes.view(), &mut found).unwrap();
+            assert_eq!(found, back, "{method} {isa:?}");
+            let mut found = vec![0.0; 2 * 60];
+            quantizer
+                .inner_product(isa, codes.view(), &y, &mut found)
+                .unwrap();
+            assert_eq!(*products.get_or_insert(found.clone()), found, "{method}");
+        }
+    }
+}
+
+#[test]
+fn bad_centers_are_named() {
+    for (center, text) in [
+        (vec![0.0; 3], "center has 3 values, expected dim=4"),
+        (
+            vec![0.0, f32::INFINITY, 0.0, 0.0],
+            "center: column 1 is inf, expected a finite float32 value",
+        ),
+    ] {
+        let center = Some(center);
+        let error = Quantizer::new(Spec {
+            center,
+            ..spec("eden", 4, 2.0)
+        })
+        .unwrap_err();
+        assert_eq!(error.to_string(), text);
+    }
 }

@@ -16,6 +16,7 @@ fn quantizer(method: &str, dim: usize, bits: f64) -> Quantizer {
         rotation: RotationKind::Hadamard,
         seed: 5,
         store_norm: true,
+        center: None,
     })
     .unwrap()
 }

@@ -1,7 +1,7 @@
-//! Rows brought to another scale.
+//! Rows brought to another scale or another origin.
 //!
-//! Each value is multiplied once, in float32; where the factor is near the ends of float32's range, in float64. One load, product and store for
-//! eight values: bound by memory.
+//! Each value is multiplied once, in float32; where the factor is near the ends of float32's range, in float64. Sums and differences round once, so
+//! that x − c errs by 2⁻²⁴ of itself, not of x. One load, operation and store for eight values: bound by memory.
 
 mod scalar;
 
@@ -18,6 +18,22 @@ kernel! {
 kernel! {
     /// x ← factor·x.
     pub fn scale(x: &mut [f32], factor: f64)
+}
+
+kernel! {
+    /// out ← x − y.
+    ///
+    /// # Panics
+    /// If the lengths differ.
+    pub fn subtract(x: &[f32], y: &[f32], out: &mut [f32])
+}
+
+kernel! {
+    /// x ← x + y.
+    ///
+    /// # Panics
+    /// If the lengths differ.
+    pub fn add(x: &mut [f32], y: &[f32])
 }
 
 /// Whether a float32 holds the factor with full precision and some room.

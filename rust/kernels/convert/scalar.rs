@@ -30,3 +30,20 @@ pub fn scale(x: &mut [f32], factor: f64) {
         }
     }
 }
+
+#[inline(always)]
+pub fn subtract(x: &[f32], y: &[f32], out: &mut [f32]) {
+    assert_eq!(x.len(), out.len(), "lengths of a row");
+    assert_eq!(x.len(), y.len(), "lengths of a row");
+    for ((out, x), y) in out.iter_mut().zip(x).zip(y) {
+        *out = x - y;
+    }
+}
+
+#[inline(always)]
+pub fn add(x: &mut [f32], y: &[f32]) {
+    assert_eq!(x.len(), y.len(), "lengths of a row");
+    for (x, y) in x.iter_mut().zip(y) {
+        *x += y;
+    }
+}

@@ -1,7 +1,7 @@
-//! Sums over a row: inner product in single precision, squared norm in double.
+//! Sums over a row: inner product in single precision or double, squared norm in double.
 //!
-//! One fused multiply-add a coordinate in [`LANES`](super::LANES) independent lanes. The squared norm of float32 values in float64
-//! can neither overflow nor underflow, so no row needs scaling before squaring.
+//! One fused multiply-add a coordinate in [`LANES`](super::LANES) independent lanes. In float64 the
+//! products of float32 values are exact and can neither overflow nor underflow, so no row needs scaling before squaring.
 
 pub(crate) mod scalar;
 
@@ -10,6 +10,11 @@ use super::kernel;
 kernel! {
     /// Σ aᵢ bᵢ.
     pub fn dot(a: &[f32], b: &[f32]) -> f32
+}
+
+kernel! {
+    /// Σ aᵢ bᵢ in double precision.
+    pub fn wide_dot(a: &[f32], b: &[f32]) -> f64
 }
 
 kernel! {

@@ -52,17 +52,23 @@ pub fn halve<T: Copy + std::ops::Add<Output = T>>(mut sum: [T; LANES]) -> T {
 }
 
 #[inline(always)]
-pub fn squared_norm(x: &[f32]) -> f64 {
+pub fn wide_dot(a: &[f32], b: &[f32]) -> f64 {
+    assert_eq!(a.len(), b.len(), "lengths of a dot product");
     let mut sum = [0f64; LANES];
-    let (body, tail) = x.as_chunks::<LANES>();
-    for chunk in body {
+    let (a_body, a_tail) = a.as_chunks::<LANES>();
+    let (b_body, b_tail) = b.as_chunks::<LANES>();
+    for (x, y) in a_body.iter().zip(b_body) {
         for l in 0..LANES {
-            let value = f64::from(chunk[l]);
-            sum[l] = value.mul_add(value, sum[l]);
+            sum[l] = f64::from(x[l]).mul_add(f64::from(y[l]), sum[l]);
         }
     }
-    for (lane, &value) in sum.iter_mut().zip(tail) {
-        *lane = f64::from(value).mul_add(f64::from(value), *lane);
+    for ((lane, &x), &y) in sum.iter_mut().zip(a_tail).zip(b_tail) {
+        *lane = f64::from(x).mul_add(f64::from(y), *lane);
     }
     halve(sum)
+}
+
+#[inline(always)]
+pub fn squared_norm(x: &[f32]) -> f64 {
+    wide_dot(x, x)
 }

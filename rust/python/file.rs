@@ -1,0 +1,57 @@
+//! Files: paths and mapped bytes.
+
+use std::path::PathBuf;
+
+use numpy::{PyReadonlyArray1, PyReadonlyArray2};
+use pyo3::exceptions::PyOSError;
+use pyo3::prelude::*;
+
+use super::quantizer::{CodeSlices, Quantizer};
+use crate::file::{self, Contents};
+use crate::threads;
+
+/// Name, first byte and the one after the last of each tensor.
+type Tensors = Vec<(&'static str, usize, usize)>;
+
+/// An `OSError` of the subclass that belongs to the number.
+pub fn os_error(path: String, code: Option<i32>, reason: String) -> PyErr {
+    match code {
+        None => PyOSError::new_err(format!("{path}: {reason}")),
+        // There the system's numbers are no errno, and Python translates them.
+        Some(code) if cfg!(windows) => PyOSError::new_err((0, reason, path, code)),
+        Some(code) => PyOSError::new_err((code, reason, path)),
+    }
+}
+
+#[pyfunction]
+#[pyo3(signature = (path, quantizer, packed, scale, norm=None, residual_norm=None))]
+pub fn save(
+    py: Python<'_>,
+    path: PathBuf,
+    quantizer: &Quantizer,
+    packed: PyReadonlyArray2<'_, u8>,
+    scale: PyReadonlyArray1<'_, f32>,
+    norm: Option<PyReadonlyArray1<'_, f32>>,
+    residual_norm: Option<PyReadonlyArray1<'_, f32>>,
+) -> PyResult<()> {
+    let codes = CodeSlices::new(&packed, &scale, norm.as_ref(), residual_norm.as_ref());
+    let codes = codes.view();
+    Ok(py.detach(|| file::save(&path, &quantizer.0, codes))?)
+}
+
+#[pyfunction]
+pub fn open_file(
+    py: Python<'_>,
+    data: PyReadonlyArray1<'_, u8>,
+    verify: bool,
+) -> PyResult<(Quantizer, usize, usize, Tensors)> {
+    let data = data.as_slice()?;
+    py.detach(|| {
+        let contents = Contents::new(data, verify)?;
+        let quantizer = threads::run(|| contents.quantizer())?;
+        let range = |tensor: &file::Tensor| (tensor.name, tensor.bytes.start, tensor.bytes.end);
+        let tensors = contents.tensors.iter().map(range).collect();
+        let (rows, row_bytes) = (contents.rows, contents.row_bytes);
+        Ok((Quantizer(quantizer), rows, row_bytes, tensors))
+    })
+}

@@ -1,0 +1,213 @@
+//! Intervals of inner products on packed codes.
+//!
+//! As the [scan](crate::scan): a query is rotated once, a tile of rows is unpacked, and each pair is one dot product, here with the two roots of a
+//! quadratic in float64 behind it. Bounds are rounded outward to float32.
+
+use rayon::prelude::*;
+
+use super::Quantizer;
+use crate::codes::CodesRef;
+use crate::error::{Error, Result};
+use crate::interval::{Direction, Interval};
+use crate::isa::Isa;
+use crate::kernels::reduce;
+use crate::methods::ScaleRule;
+use crate::rows::Rows;
+use crate::scan::products::TILE;
+use crate::threads;
+
+/// Where the bounds of a tile go: low and high, one piece a query.
+type Tile<'a> = Vec<(&'a mut [f32], &'a mut [f32])>;
+
+impl Quantizer {
+    /// Bounds on ⟨x, y⟩ that hold with probability `confidence` each: m × n into `low` and `high`, row j for query j.
+    ///
+    /// Needs the scale rule `mse` or `unbiased` and stored norms.
+    pub fn interval(
+        &self,
+        isa: Isa,
+        codes: CodesRef<'_>,
+        y: &dyn Rows,
+        confidence: f64,
+        low: &mut [f32],
+        high: &mut [f32],
+    ) -> Result<()> {
+        let (dim, rows) = (self.spec.dim, codes.len());
+        let norms = self.quantized_norms(codes)?;
+        let interval = Interval::new(dim, confidence)?;
+        let (queries, _) = self.queries(isa, y)?;
+        for out in [&*low, &*high] {
+            if out.len() != rows * queries.len() {
+                return Err(Error::invalid(format!(
+                    "room for {} values, expected {} queries × {rows} rows",
+                    out.len(),
+                    queries.len()
+                )));
+            }
+        }
+        if rows == 0 {
+            return Ok(());
+        }
+        // The columns of a tile, one piece a query: disjoint, so tiles can be filled in parallel.
+        let mut tiles: Vec<Tile<'_>> = Vec::new();
+        tiles.resize_with(rows.div_ceil(TILE), || Vec::with_capacity(queries.len()));
+        for (low, high) in low.chunks_mut(rows).zip(high.chunks_mut(rows)) {
+            let pieces = low.chunks_mut(TILE).zip(high.chunks_mut(TILE));
+            for (tile, piece) in tiles.iter_mut().zip(pieces) {
+                tile.push(piece);
+            }
+        }
+        let buffers = || {
+            let indices = self.method.layout().indices();
+            (vec![0u16; indices], vec![0f32; TILE * dim])
+        };
+        let work = |(index, words): &mut (Vec<u16>, Vec<f32>),
+                    (tile, pieces): (usize, Tile<'_>)| {
+            let from = tile * TILE;
+            let live = TILE.min(rows - from);
+            let words = &mut words[..live * dim];
+            let known: Vec<_> = (from..)
+                .zip(words.chunks_exact_mut(dim))
+                .map(|(row, c)| {
+                    let found = self.direction(isa, codes, norms, row, index, c);
+                    let along = f64::from(codes.scale[row]) * found.factor / dim as f64;
+                    (interval.of(found.cosine), along, found.norm * dim as f64)
+                })
+                .collect();
+            for (query, (low, high)) in queries.iter().zip(pieces) {
+                let rows = words.chunks_exact(dim).zip(&known);
+                for (i, (c, (bounds, along, size))) in rows.enumerate() {
+                    let product = f64::from(reduce::dot(isa, c, &query.vector));
+                    let (least, most) = bounds.at(product * along);
+                    let size = size * query.factor;
+                    low[i] = down(size * least + query.offset);
+                    high[i] = up(size * most + query.offset);
+                }
+            }
+        };
+        threads::run(|| {
+            let tiles = tiles.into_par_iter().enumerate();
+            tiles.for_each_init(buffers, work);
+        });
+        Ok(())
+    }
+
+    /// What an [`Interval`] needs of every row besides its estimate.
+    ///
+    /// Needs the scale rule `mse` or `unbiased` and stored norms.
+    pub fn directions(&self, isa: Isa, codes: CodesRef<'_>) -> Result<Vec<Direction>> {
+        let norms = self.quantized_norms(codes)?;
+        let buffers = || {
+            let indices = self.method.layout().indices();
+            (vec![0u16; indices], vec![0f32; self.spec.dim])
+        };
+        Ok(threads::run(|| {
+            let rows = (0..codes.len()).into_par_iter();
+            rows.map_init(buffers, |(index, c), row| {
+                self.direction(isa, codes, norms, row, index, c)
+            })
+            .collect()
+        }))
+    }
+
+    /// Direction of a row; c becomes its codeword vector.
+    fn direction(
+        &self,
+        isa: Isa,
+        codes: CodesRef<'_>,
+        norms: &[f32],
+        row: usize,
+        index: &mut [u16],
+        c: &mut [f32],
+    ) -> Direction {
+        self.unpack(isa, codes, row, index);
+        self.method.codewords(isa, index, c);
+        let (scale, norm) = (codes.scale[row], norms[row]);
+        // Below the normal numbers a float32 has too few digits to tell an angle.
+        let told = scale.is_normal() && norm.is_normal();
+        let (s, norm) = (f64::from(scale), f64::from(norm));
+        let square = reduce::squared_norm(isa, c) / self.spec.dim as f64;
+        if !told || square == 0.0 {
+            return Direction {
+                cosine: 0.0,
+                factor: 0.0,
+                norm,
+            };
+        }
+        let rho = match self.scale {
+            ScaleRule::Mse => s * square / norm,
+            _ => norm / s,
+        };
+        Direction {
+            cosine: (rho / square.sqrt()).clamp(0.0, 1.0),
+            factor: 1.0 / (s * square.sqrt()),
+            norm,
+        }
+    }
+
+    /// Norms of what was quantized, where codes and scale rule tell the angle.
+    fn quantized_norms<'a>(&self, codes: CodesRef<'a>) -> Result<&'a [f32]> {
+        if self.scale == ScaleRule::None {
+            return Err(Error::invalid(format!(
+                "intervals need the scale rule unbiased or mse, which keep the angle of row and code; {} has another rule",
+                match self.spec.scale {
+                    Some(_) => format!("{}/{}", self.spec.method, self.scale.name()),
+                    None => self.spec.method.clone(),
+                }
+            )));
+        }
+        let norms = match self.spec.center {
+            Some(_) => codes.residual_norm,
+            None => codes.norm,
+        };
+        let norms = norms.ok_or_else(|| {
+            Error::invalid(
+                "intervals need the norms of the rows: make the quantizer, and with it the codes, with store_norm=True",
+            )
+        })?;
+        self.check(codes)?;
+        if norms.len() != codes.len() {
+            return Err(Error::invalid(format!(
+                "{} norms, expected {}, one a row",
+                norms.len(),
+                codes.len()
+            )));
+        }
+        Ok(norms)
+    }
+}
+
+/// A float32 that is not above, one unit below at the most: nearest rounding of what lies half a unit lower, with no branch to foresee.
+fn down(value: f64) -> f32 {
+    // Half a unit of a normal number, and of a subnormal one: 2⁻¹⁵⁰.
+    const HALF: f64 = 1.0001 / (1u64 << 24) as f64;
+    const LEAST: f64 = 0.5 * f32::MIN_POSITIVE as f64 / (1u64 << 23) as f64;
+    let value = value.min(f64::from(f32::MAX));
+    (value - (value.abs() * HALF + LEAST)) as f32
+}
+
+/// A float32 that is not below, one unit above at the most.
+fn up(value: f64) -> f32 {
+    -down(-value)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rounding_goes_outward() {
+        let mut stream = crate::rng::SeedStream::new(1, 1);
+        for power in [
+            -1e300, -1e39, -1.0, -1e-37, -1e-44, 1e-46, 3e-45, 1e-37, 1.0, 1e38, 1e39,
+        ] {
+            for _ in 0..1000 {
+                let value = power * (1.0 + stream.gaussian().abs());
+                let (low, high) = (down(value), up(value));
+                assert!(f64::from(low) <= value && value <= f64::from(high));
+                assert!(high <= low.next_up().next_up().next_up(), "{value:e}");
+            }
+        }
+        assert_eq!((down(0.0), up(0.0)), (0.0, 0.0));
+    }
+}

@@ -1,0 +1,141 @@
+"""Append and delete against NumPy, and what they must not touch."""
+
+import copy
+import pickle
+import time
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import blockquant as bq
+
+Q = bq.TurboQuant(24, 2, variant="prod", store_norm=True)
+ALL = Q.encode(np.random.default_rng(0).standard_normal((200, 24)))
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.data())
+def test_any_order_of_steps(data):
+    codes, rows = ALL[:0], np.arange(0)
+    views = []
+    for _ in range(data.draw(st.integers(1, 12))):
+        views.append((codes.packed, codes.packed.copy(), codes[::2], copy.copy(codes)))
+        codes._index = object()
+        step = data.draw(st.sampled_from(["append", "append", "itself", "mask", "rows", "slice"]))
+        if step == "append":
+            first = data.draw(st.integers(0, 199))
+            more = np.arange(first, min(200, first + data.draw(st.integers(0, 40))))
+            codes.append(ALL[more])
+            rows = np.concatenate([rows, more])
+        elif step == "itself" and len(rows) < 500:
+            codes.append(codes)
+            rows = np.concatenate([rows, rows])
+        elif step == "mask":
+            mask = np.random.default_rng(len(rows)).random(len(rows)) < 0.3
+            codes.delete(mask)
+            rows = rows[~mask]
+        elif step == "rows":
+            gone = [i for i in (-1, 3, 3, 0) if -len(rows) <= i < len(rows)]
+            codes.delete(gone)
+            rows = np.delete(rows, gone)
+        else:
+            codes.delete(slice(1, None, 3))
+            rows = np.delete(rows, slice(1, None, 3))
+        assert codes._index is None or step == "itself"
+    assert codes == ALL[rows]
+    assert len(codes) == len(rows)
+    for packed, as_it_was, part, other in views:
+        np.testing.assert_array_equal(packed, as_it_was)
+        assert part == other[::2]
+        np.testing.assert_array_equal(other.packed, as_it_was)
+
+
+def test_copies_do_not_share_room():
+    codes = ALL[:4]
+    codes.append(ALL[4:5])  # now with room for three more
+    twin, kept = copy.copy(codes), pickle.loads(pickle.dumps(codes))
+    codes.append(ALL[10:12])
+    twin.append(ALL[20:22])
+    assert codes == ALL[[0, 1, 2, 3, 4, 10, 11]]
+    assert twin == ALL[[0, 1, 2, 3, 4, 20, 21]]
+    assert kept == copy.deepcopy(kept) == ALL[:5]
+
+
+def test_rows_are_not_moved_while_there_is_room():
+    codes = ALL[:0]
+    codes.append(ALL[:100])
+    codes.append(ALL[:1])
+    places = set()
+    for _ in range(99):
+        codes.append(ALL[:1])
+        places.add(codes.packed.ctypes.data)
+    assert len(places) == 1
+    assert codes.nbytes == 200 * (Q._core.code_bytes + 12)
+
+
+def test_appending_costs_what_is_appended():
+    """Row by row to 2^15 and to 2^17 rows: four times the rows take four times as long, not 16."""
+    times = []
+    one = ALL[:1]
+    for count in (1 << 15, 1 << 17):
+        codes = ALL[:0]
+        start = time.perf_counter()
+        for _ in range(count // 16):
+            codes.append(one)
+        times.append(time.perf_counter() - start)
+    assert times[1] < 10 * times[0]
+
+
+def test_mapped_codes_move_to_memory(tmp_path):
+    path = tmp_path / "codes"
+    bq.save(path, Q, ALL)
+    before = path.read_bytes()
+    _, codes = bq.load(path)
+    codes.append(ALL[:2])
+    assert codes == bq.concatenate([ALL, ALL[:2]])
+    assert codes.packed.flags.writeable
+    _, codes = bq.load(path)
+    codes.delete(np.arange(200) % 2 == 0)
+    assert codes == ALL[1::2]
+    np.testing.assert_array_equal(Q.decode(codes), Q.decode(ALL)[1::2])
+    assert path.read_bytes() == before
+
+
+def test_what_cannot_be_appended():
+    codes = ALL[:3]
+    with pytest.raises(TypeError, match="codes to append is ndarray, expected Codes"):
+        codes.append(ALL.packed)
+    with pytest.raises(ValueError, match=r"append were made by create\('eden.*these by create"):
+        codes.append(bq.Eden(24, 2).encode(np.ones((1, 24))))
+    less = bq.Codes(ALL.packed, ALL.scale, None, ALL.residual_norm, 24, ALL.made_by)
+    with pytest.raises(ValueError, match="have the arrays"):
+        codes.append(less)
+    with pytest.raises(ValueError, match="codes 1 have the arrays"):
+        bq.concatenate([ALL, less])
+    thin = bq.Codes(ALL.packed[:, :1], ALL.scale, ALL.norm, ALL.residual_norm, 24, ALL.made_by)
+    with pytest.raises(ValueError, match="have the arrays"):
+        codes.append(thin)
+    assert codes == ALL[:3]
+    with pytest.raises(AttributeError):
+        codes.packed = ALL.packed
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [np.ones(2, bool), [3], [-4], [0.0], None, ..., True, [[0]], "0", (slice(1), 0), [None]],
+    ids=repr,
+)
+def test_what_cannot_be_deleted(rows):
+    codes = ALL[:3]
+    with pytest.raises(IndexError):
+        codes.delete(rows)
+    assert codes == ALL[:3]
+
+
+@pytest.mark.parametrize("rows", [[], np.zeros(0, int), np.zeros(3, bool), slice(0), ()], ids=repr)
+def test_nothing_to_delete(rows):
+    codes = ALL[:3]
+    codes.delete(rows)
+    assert codes == ALL[:3]
