@@ -74,6 +74,9 @@ impl Quantizer {
         self.rotation.apply_inverse(isa, out, scratch);
         for (row, x) in rows.zip(out.chunks_exact_mut(dim)) {
             convert::scale(isa, x, f64::from(codes.scale[row]) / (dim as f64).sqrt());
+            if let Some(center) = &self.spec.center {
+                convert::add(isa, x, center);
+            }
         }
     }
 

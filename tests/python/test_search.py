@@ -72,9 +72,9 @@ def test_the_sketch_is_kept_and_counted(sample):
     q.search(codes, y[:1])
     # d/8 bytes of signs and two numbers a row, at least.
     assert codes.sketch_nbytes >= len(x) // 32 * 32 * (x.shape[1] // 8 + 8)
-    sketch = codes._sketch
+    sketch = codes._index
     q.search(codes, y[:1])
-    assert codes._sketch is sketch
+    assert codes._index is sketch
     assert codes[:100].sketch_nbytes == 0
 
 
