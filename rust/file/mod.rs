@@ -85,7 +85,7 @@ impl<'a> Contents<'a> {
     /// what is float32 is finite.
     ///
     /// # Errors
-    /// If any byte is not what [`write`] writes.
+    /// If any byte is not what [`write()`] writes.
     pub fn new(file: &'a [u8], verify: bool) -> Result<Self> {
         let (header, start) = Header::parse(file)?;
         let mut tensors = Vec::new();
@@ -239,10 +239,10 @@ fn floats_of<'a>(name: &str, spec: &'a Spec, codes: CodesRef<'a>) -> Option<&'a 
     }
 }
 
-/// [`write`] to a path, at once or not at all: into a new file in the same folder, which then takes the name.
+/// [`write()`] to a path, at once or not at all: into a new file in the same folder, which then takes the name.
 ///
 /// # Errors
-/// As [`write`], and if the folder cannot be written to; a file of that name is then as it was, and no other is left.
+/// As [`write()`], and if the folder cannot be written to; a file of that name is then as it was, and no other is left.
 ///
 /// ```
 /// use blockquant::{Dense, Isa, Quantizer, RotationKind, Spec, file};
