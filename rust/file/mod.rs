@@ -8,7 +8,7 @@
 //! |---|---|---|
 //! | `center` | F32 (d) | where there is one |
 //! | `norm` | F32 (n) | with `store_norm` |
-//! | `residual_norm` | F32 (n) | where [`Spec::shape`](crate::Spec::shape) says so |
+//! | `residual_norm` | F32 (n) | where [`Spec::shape`] says so |
 //! | `scale` | F32 (n) | always |
 //! | `packed` | U8 (n, row bytes) | always |
 //!
@@ -17,7 +17,7 @@
 //! | `format`, `version` | `blockquant`, `1` |
 //! | `header_checksum` | of N and the header, with zeros in the place of this checksum |
 //! | `digest` | of what decoding depends on besides the file: codebook, rotation, projection of `prod` ([`digest`]) |
-//! | `method`, `dim`, `bits`, `rotation`, `seed`, `store_norm` | as in [`Spec`](crate::Spec) |
+//! | `method`, `dim`, `bits`, `rotation`, `seed`, `store_norm` | as in [`Spec`] |
 //! | `scale`, `block` | likewise, where the method has a choice |
 //! | *tensor*`_checksum` | of the tensor's bytes |
 //!
