@@ -8,7 +8,7 @@
 //! |---|---|---|
 //! | `center` | F32 (d) | where there is one |
 //! | `norm` | F32 (n) | with `store_norm` |
-//! | `residual_norm` | F32 (n) | where [`Spec::shape`](crate::Spec::shape) says so |
+//! | `residual_norm` | F32 (n) | where [`Spec::shape`] says so |
 //! | `scale` | F32 (n) | always |
 //! | `packed` | U8 (n, row bytes) | always |
 //!
@@ -17,7 +17,7 @@
 //! | `format`, `version` | `blockquant`, `1` |
 //! | `header_checksum` | of N and the header, with zeros in the place of this checksum |
 //! | `digest` | of what decoding depends on besides the file: codebook, rotation, projection of `prod` ([`digest`]) |
-//! | `method`, `dim`, `bits`, `rotation`, `seed`, `store_norm` | as in [`Spec`](crate::Spec) |
+//! | `method`, `dim`, `bits`, `rotation`, `seed`, `store_norm` | as in [`Spec`] |
 //! | `scale`, `block` | likewise, where the method has a choice |
 //! | *tensor*`_checksum` | of the tensor's bytes |
 //!
@@ -85,7 +85,7 @@ impl<'a> Contents<'a> {
     /// what is float32 is finite.
     ///
     /// # Errors
-    /// If any byte is not what [`write`] writes.
+    /// If any byte is not what [`write()`] writes.
     pub fn new(file: &'a [u8], verify: bool) -> Result<Self> {
         let (header, start) = Header::parse(file)?;
         let mut tensors = Vec::new();
@@ -239,10 +239,10 @@ fn floats_of<'a>(name: &str, spec: &'a Spec, codes: CodesRef<'a>) -> Option<&'a 
     }
 }
 
-/// [`write`] to a path, at once or not at all: into a new file in the same folder, which then takes the name.
+/// [`write()`] to a path, at once or not at all: into a new file in the same folder, which then takes the name.
 ///
 /// # Errors
-/// As [`write`], and if the folder cannot be written to; a file of that name is then as it was, and no other is left.
+/// As [`write()`], and if the folder cannot be written to; a file of that name is then as it was, and no other is left.
 ///
 /// ```
 /// use blockquant::{Dense, Isa, Quantizer, RotationKind, Spec, file};
