@@ -19,7 +19,8 @@ from blockquant._core import available_isa, isa, num_threads
 from blockquant.codes import Codes, concatenate
 from blockquant.distortion import Comparison, Distortion, compare, measure
 from blockquant.file import load, save
-from blockquant.quantizer import BlockQuant, Eden, Quantizer, RaBitQ, TurboQuant
+from blockquant.methods import BlockQuant, Eden, RaBitQ, TurboQuant
+from blockquant.quantizer import Quantizer
 from blockquant.registry import available, create, register
 from blockquant.threads import set_num_threads
 

@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 from blockquant import _core
 from blockquant.codes import Codes
-from blockquant.quantizer import BlockQuant, Eden, Quantizer, RaBitQ, TurboQuant
+from blockquant.methods import BlockQuant, Eden, RaBitQ, TurboQuant
+from blockquant.quantizer import Quantizer
 
 _Path = str | bytes | os.PathLike[str] | os.PathLike[bytes]
 

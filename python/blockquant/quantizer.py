@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from hashlib import sha256
-from typing import Any
+from typing import Any, Literal, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,9 +11,11 @@ from numpy.typing import NDArray
 from blockquant import _core
 from blockquant._arrays import as_float32, as_mask, as_rows
 from blockquant._checks import between, real, whole
+from blockquant.certainty import certain
 from blockquant.codes import Codes
 
 _Float = NDArray[np.float32]
+_Rows = NDArray[np.int64]
 _Core = _core.Quantizer
 
 #: Memory is O(dim): 400 MiB at the most; of a dense matrix (`haar`, `prod`) O(dim²): 4 GiB.
@@ -249,16 +251,49 @@ class Quantizer:
             codes.packed, codes.scale, codes.norm, codes.residual_norm, queries, confidence
         )
 
+    @overload
     def search(
-        self, codes: Codes, y: Any, k: int = 10, metric: str = "ip", mask: Any = None
-    ) -> tuple[_Float, NDArray[np.int64]]:
+        self,
+        codes: Codes,
+        y: Any,
+        k: int = 10,
+        metric: str = "ip",
+        mask: Any = None,
+        *,
+        certified: Literal[False] = False,
+        confidence: float = 0.99,
+    ) -> tuple[_Float, _Rows]: ...
+    @overload
+    def search(
+        self,
+        codes: Codes,
+        y: Any,
+        k: int = 10,
+        metric: str = "ip",
+        mask: Any = None,
+        *,
+        certified: Literal[True],
+        confidence: float = 0.99,
+    ) -> tuple[_Float, _Rows, _Rows]: ...
+    def search(
+        self,
+        codes: Codes,
+        y: Any,
+        k: int = 10,
+        metric: str = "ip",
+        mask: Any = None,
+        *,
+        certified: bool = False,
+        confidence: float = 0.99,
+    ) -> tuple[_Float, _Rows] | tuple[_Float, _Rows, _Rows]:
         """Finds the k rows with the best estimates for each query.
 
         The first search of codes derives a sketch from them, one bit a coordinate and eight bytes
-        a row (``codes.sketch_nbytes``), and keeps it with them. A scan of the sketch leaves few
-        rows, which are estimated as by :meth:`inner_product`; a row at the k-th place is overlooked
-        about once in a thousand times. Without sketch, for ``turboquant/prod``, few rows or a
-        narrow mask, every allowed row is estimated.
+        a row (``codes.sketch_nbytes``), and keeps it with them; data that it does not part makes it
+        twice as large. A scan of the sketch leaves few rows, which are estimated as by
+        :meth:`inner_product`; a row at the k-th place is overlooked about once in a thousand times.
+        Without sketch, for ``turboquant/prod``, few rows or a narrow mask, every allowed row is
+        estimated.
 
         Parameters
         ----------
@@ -274,6 +309,11 @@ class Quantizer:
             ``store_norm``.
         mask : array_like, optional
             Which rows may be found: a boolean for each, or their positions.
+        certified : bool
+            Whether to tell how many of the rows found are certain, from :meth:`interval` of every
+            allowed row: some hundred times the cost of the search. Needs what intervals need.
+        confidence : float
+            Of the certificate, for all rows of a query together.
 
         Returns
         -------
@@ -281,6 +321,9 @@ class Quantizer:
             Estimated in the metric's units, best first, ties to the lower position.
         index : ndarray of int64, same shape
             Positions of the rows in `codes`.
+        certain : ndarray of int64, (m,)
+            If `certified`: how many of the rows found are among the truly best as many, each with
+            the rest of them, with probability `confidence` at least (union bound over the rows).
 
         Raises
         ------
@@ -310,7 +353,10 @@ class Quantizer:
         parts = codes.packed, codes.scale, codes.norm, codes.residual_norm
         if codes._index is None and len(codes) >= _FEWEST_FOR_A_SKETCH:
             codes._index = self._core.sketch(codes.packed, codes.scale, codes.residual_norm)
-        return self._core.search(*parts, codes._index, queries, k, metric, allowed)
+        score, index = self._core.search(*parts, codes._index, queries, k, metric, allowed)
+        if not certified:
+            return score, index
+        return score, index, certain(self, codes, queries, index, metric, allowed, confidence)
 
     def rotate(self, x: Any) -> _Float:
         """R x for each row: float32 (n, dim)."""
@@ -343,175 +389,3 @@ def _mean_row(center: Any, dim: int) -> _Float:
         raise ValueError("center is a sample of 0 rows, expected at least one")
     mean: _Float = rows.mean(axis=0, dtype=np.float64).astype(np.float32)
     return mean
-
-
-class BlockQuant(Quantizer):
-    """Block-Sphere Vector Quantization (arXiv 2605.19972): the nearest codeword of each block.
-
-    Parameters
-    ----------
-    dim : int
-        Coordinates of a row, 1 to 2^24, with a dense matrix (``haar``, ``prod``) to 2^15.
-    bits : float
-        Bits a coordinate, fractions included (2.5 is blocks of 2 with 32 codewords).
-    block : int, optional
-        Coordinates of a block; by default the largest with at most 256 codewords (at 3 bits: 4,
-        with 4096).
-    scale : str
-        ``unbiased`` (inner products), ``mse`` (reconstruction) or ``none``.
-    rotation : str
-        ``hadamard`` (fast) or ``haar`` (the dense reference).
-    seed : int
-        Fixes the rotation, for ever.
-    store_norm : bool
-        Whether codes keep ‖x‖ besides the scale; intervals need it.
-    center : array_like, (dim,) or (n, dim), optional
-        A vector, or a sample of rows whose mean is taken. The residual x − center is quantized;
-        what is decoded and estimated has the center added back, and norms stay those of x. Helps
-        where rows share a mean that is large beside their spread.
-
-    Raises
-    ------
-    TypeError
-        If a parameter has the wrong type.
-    ValueError
-        If a parameter is out of range, or the codebook would exceed 2^16 words or 2^22
-        numbers.
-
-    Examples
-    --------
-    >>> import blockquant as bq
-    >>> q = bq.BlockQuant(dim=384, bits=2, scale="mse")
-    >>> q
-    create('blockquant/mse', dim=384, bits=2, block=4, rotation='hadamard', seed=0)
-    >>> q.codebook().shape
-    (256, 4)
-    """
-
-    def __init__(
-        self,
-        dim: int,
-        bits: float,
-        block: int | None = None,
-        scale: str = "unbiased",
-        rotation: str = "hadamard",
-        seed: int = 0,
-        store_norm: bool = False,
-        center: Any = None,
-    ) -> None:
-        self._make(
-            "blockquant",
-            dim,
-            bits,
-            block=block,
-            scale=scale,
-            rotation=rotation,
-            seed=seed,
-            store_norm=store_norm,
-            center=center,
-        )
-
-
-class Eden(Quantizer):
-    """EDEN (arXiv 2105.08339; ICML 2022): the nearest Gaussian Lloyd–Max level of each coordinate.
-
-    Parameters are those of :class:`BlockQuant` without ``block``; ``bits`` 1 to 8, ``scale``
-    ``unbiased`` or ``mse``.
-
-    Examples
-    --------
-    >>> import blockquant as bq
-    >>> bq.Eden(dim=128, bits=2).codebook().ravel().round(3).tolist()
-    [-1.5099999904632568, -0.453000009059906, 0.453000009059906, 1.5099999904632568]
-    """
-
-    def __init__(
-        self,
-        dim: int,
-        bits: float,
-        scale: str = "unbiased",
-        rotation: str = "hadamard",
-        seed: int = 0,
-        store_norm: bool = False,
-        center: Any = None,
-    ) -> None:
-        self._make(
-            "eden",
-            dim,
-            bits,
-            scale=scale,
-            rotation=rotation,
-            seed=seed,
-            store_norm=store_norm,
-            center=center,
-        )
-
-
-class RaBitQ(Quantizer):
-    """RaBitQ (arXiv 2405.12497, 2409.09913): the grid point with the largest cosine, exactly.
-
-    Parameters are those of :class:`Eden`.
-
-    Examples
-    --------
-    >>> import blockquant as bq
-    >>> bq.RaBitQ(dim=128, bits=2).codebook().ravel().tolist()
-    [-1.5, -0.5, 0.5, 1.5]
-    """
-
-    def __init__(
-        self,
-        dim: int,
-        bits: float,
-        scale: str = "unbiased",
-        rotation: str = "hadamard",
-        seed: int = 0,
-        store_norm: bool = False,
-        center: Any = None,
-    ) -> None:
-        self._make(
-            "rabitq",
-            dim,
-            bits,
-            scale=scale,
-            rotation=rotation,
-            seed=seed,
-            store_norm=store_norm,
-            center=center,
-        )
-
-
-class TurboQuant(Quantizer):
-    """TurboQuant (arXiv 2504.19874): ``mse`` (Algorithm 1) or ``prod`` (Algorithm 2, with QJL).
-
-    ``mse`` is EDEN with S = 1 and the exact law of a coordinate. Other parameters are those of
-    :class:`Eden`.
-
-    Examples
-    --------
-    >>> import blockquant as bq
-    >>> bq.TurboQuant(dim=128, bits=2, variant="prod").name
-    'turboquant/prod'
-    """
-
-    def __init__(
-        self,
-        dim: int,
-        bits: float,
-        variant: str = "mse",
-        rotation: str = "hadamard",
-        seed: int = 0,
-        store_norm: bool = False,
-        center: Any = None,
-    ) -> None:
-        if variant not in ("mse", "prod"):
-            raise ValueError(f"variant={variant!r}, expected 'mse' or 'prod'")
-        self._make(
-            f"turboquant/{variant}",
-            dim,
-            bits,
-            rotation=rotation,
-            seed=seed,
-            store_norm=store_norm,
-            center=center,
-        )

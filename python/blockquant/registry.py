@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from blockquant._checks import brief
-from blockquant.quantizer import BlockQuant, Eden, RaBitQ, TurboQuant
+from blockquant.methods import BlockQuant, Eden, RaBitQ, TurboQuant
 
 Factory = Callable[..., Any]
 

@@ -6,7 +6,8 @@ use numpy::{PyReadonlyArray1, PyReadonlyArray2};
 use pyo3::exceptions::PyOSError;
 use pyo3::prelude::*;
 
-use super::quantizer::{CodeSlices, Quantizer};
+use super::codes::CodeSlices;
+use super::quantizer::Quantizer;
 use crate::file::{self, Contents};
 use crate::threads;
 

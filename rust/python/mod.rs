@@ -3,6 +3,7 @@
 //! Arrays are borrowed for the length of a call and the GIL is released while rows are worked on. Failures of the core are
 //! `ValueError`, those of the system to read or write `OSError`.
 
+mod codes;
 mod file;
 mod quantizer;
 mod rows;
@@ -41,9 +42,11 @@ mod _core {
     use super::*;
 
     #[pymodule_export]
+    use super::codes::Sketch;
+    #[pymodule_export]
     use super::file::{open_file, save};
     #[pymodule_export]
-    use super::quantizer::{Quantizer, Sketch};
+    use super::quantizer::Quantizer;
     use super::rows::unpack_rows;
 
     #[pyfunction]

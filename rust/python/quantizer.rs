@@ -1,18 +1,15 @@
 //! The class `Quantizer`.
 
-use std::borrow::Cow;
-
 use half::f16;
-use numpy::ndarray::Dimension;
 use numpy::{
-    Element, IntoPyArray, PyArray1, PyArray2, PyArrayMethods, PyReadonlyArray, PyReadonlyArray1,
-    PyReadonlyArray2,
+    Element, IntoPyArray, PyArray1, PyArray2, PyArrayMethods, PyReadonlyArray1, PyReadonlyArray2,
 };
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
 
+use super::codes::{CodeSlices, Sketch, contiguous};
 use super::rows::{Strided, unpack_rows};
-use crate::codes::{Codes, CodesRef};
+use crate::codes::Codes;
 use crate::rows::{Real, Rows};
 use crate::scan::search::Metric;
 use crate::{Isa, RotationKind, Spec, threads};
@@ -30,18 +27,6 @@ type Bounds<'py> = (Bound<'py, PyArray2<f32>>, Bound<'py, PyArray2<f32>>);
 
 /// Scores and rows, one line a query.
 type SearchArrays<'py> = (Bound<'py, PyArray2<f32>>, Bound<'py, PyArray2<i64>>);
-
-/// `blockquant._core.Sketch`: what makes searches of a batch of codes fast.
-#[pyclass(frozen, module = "blockquant._core")]
-pub struct Sketch(crate::scan::sketch::Sketch);
-
-#[pymethods]
-impl Sketch {
-    #[getter]
-    fn nbytes(&self) -> usize {
-        self.0.bytes()
-    }
-}
 
 /// `blockquant._core.Quantizer`.
 #[pyclass(frozen, module = "blockquant._core")]
@@ -395,51 +380,6 @@ fn wrong_array(x: &Bound<'_, PyAny>) -> PyErr {
     PyTypeError::new_err(format!(
         "{kind} is no two-dimensional float16, float32 or float64 array"
     ))
-}
-
-/// The codes in NumPy's arrays; what is not contiguous is copied.
-pub(super) struct CodeSlices<'a> {
-    row_bytes: usize,
-    packed: Cow<'a, [u8]>,
-    scale: Cow<'a, [f32]>,
-    norm: Option<Cow<'a, [f32]>>,
-    residual_norm: Option<Cow<'a, [f32]>>,
-}
-
-impl<'a> CodeSlices<'a> {
-    pub(super) fn new(
-        packed: &'a PyReadonlyArray2<'_, u8>,
-        scale: &'a PyReadonlyArray1<'_, f32>,
-        norm: Option<&'a PyReadonlyArray1<'_, f32>>,
-        residual_norm: Option<&'a PyReadonlyArray1<'_, f32>>,
-    ) -> Self {
-        Self {
-            row_bytes: packed.as_array().ncols(),
-            packed: contiguous(packed),
-            scale: contiguous(scale),
-            norm: norm.map(contiguous),
-            residual_norm: residual_norm.map(contiguous),
-        }
-    }
-
-    pub(super) fn view(&self) -> CodesRef<'_> {
-        CodesRef {
-            row_bytes: self.row_bytes,
-            packed: &self.packed,
-            scale: &self.scale,
-            norm: self.norm.as_deref(),
-            residual_norm: self.residual_norm.as_deref(),
-        }
-    }
-}
-
-fn contiguous<'a, T: Element + Copy, D: Dimension>(
-    array: &'a PyReadonlyArray<'_, T, D>,
-) -> Cow<'a, [T]> {
-    match array.as_slice() {
-        Ok(values) => Cow::Borrowed(values),
-        Err(_) => Cow::Owned(array.as_array().iter().copied().collect()),
-    }
 }
 
 fn book<'py>(

@@ -175,3 +175,66 @@ def test_codes_of_another_quantizer(rng):
     codes = bq.Eden(8, 2, seed=1).encode(rng.standard_normal((10, 8)))
     with pytest.raises(ValueError, match="seed=1"):
         bq.Eden(8, 2).search(codes, np.ones((1, 8)))
+
+
+@pytest.mark.parametrize("name", ["blockquant/unbiased", "eden/mse"])
+def test_centred_codes(sample, name):
+    x, y = sample[0] + 0.3, sample[1][:50]
+    q = bq.create(name, dim=x.shape[1], bits=2, store_norm=True, center=x.mean(0))
+    codes = q.encode(x)
+    for metric in ("ip", "l2", "cosine"):
+        expected = reference(q, codes, x, y, 10, metric)
+        agree(q.search(codes, y, 10, metric), expected, most_differing=2)
+
+
+def test_growing_codes_are_searched_whole(sample):
+    x, y = sample
+    q = bq.BlockQuant(x.shape[1], 2)
+    codes = q.encode(x[:1000])
+    q.search(codes, y[:1])
+    codes.append(q.encode(x[1000:]))
+    whole = q.search(q.encode(x), y)
+    np.testing.assert_array_equal(q.search(codes, y)[1], whole[1])
+    codes.delete(np.arange(len(x)) < 500)
+    assert q.search(codes, y)[1].max() < len(x) - 500
+
+
+@pytest.mark.parametrize("metric", ["ip", "l2", "cosine"])
+def test_certified_rows_are_among_the_truly_best(sample, metric):
+    x, y = sample[0], sample[1][:40]
+    x = x * np.linspace(0.8, 1.2, len(x), dtype=np.float32)[:, None]
+    product = y.astype(np.float64) @ x.T
+    norm = np.linalg.norm(x, axis=1)
+    merit = {"ip": product, "l2": 2 * product - norm**2, "cosine": product / norm}[metric]
+    found_certain = 0
+    for bits in (4, 8):
+        q = bq.Eden(x.shape[1], bits, store_norm=True, seed=bits)
+        codes = q.encode(x)
+        for k in (1, 10):
+            _, index, certain = q.search(codes, y, k, metric, certified=True, confidence=0.9)
+            assert certain.shape == (len(y),)
+            best = np.argsort(-merit, axis=1, kind="stable")[:, :k]
+            right = [len(set(a) & set(b)) for a, b in zip(index, best, strict=True)]
+            # A union bound over 2,000 rows: a failure in these 160 cases is not to be expected.
+            assert (certain <= right).all()
+            found_certain += certain.sum()
+    assert found_certain > 40
+
+
+def test_all_rows_are_certain_where_all_are_found(sample):
+    x, y = sample[0][:30], sample[1][:3]
+    q = bq.Eden(x.shape[1], 2, store_norm=True)
+    codes = q.encode(x)
+    for mask, count in ((None, 30), ([1, 5, 7], 3)):
+        certain = q.search(codes, y, 50, mask=mask, certified=True)[2]
+        assert certain.tolist() == [count] * 3
+
+
+def test_what_cannot_be_certified(sample):
+    x, y = sample[0][:30], sample[1][:3]
+    q = bq.Eden(x.shape[1], 2)
+    with pytest.raises(ValueError, match="store_norm"):
+        q.search(q.encode(x), y, certified=True)
+    q = bq.Eden(x.shape[1], 2, store_norm=True)
+    with pytest.raises(ValueError, match="confidence"):
+        q.search(q.encode(x), y, certified=True, confidence=1.5)

@@ -1,0 +1,71 @@
+"""How many of the rows that a search found are certain.
+
+With intervals that hold for all n rows at once, a row of the k found is certainly among the k best
+if at most k - 1 others can be better: if its lower bound is not below the (k + 1)-th greatest upper
+bound. All at once is the union bound: each interval has the confidence 1 - (1 - confidence)/n.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from blockquant._checks import between
+
+if TYPE_CHECKING:
+    from blockquant.codes import Codes
+
+_Float = NDArray[np.float32]
+
+#: Pairs of a row and a query that are bounded at a time.
+_PAIRS = 1 << 22
+
+
+def certain(
+    q: Any,
+    codes: Codes,
+    queries: _Float,
+    index: NDArray[np.int64],
+    metric: str,
+    allowed: NDArray[np.bool_] | None,
+    confidence: float,
+) -> NDArray[np.int64]:
+    """Certain rows of each query, (m,); `index` is what the search of `q` found, (m, k).
+
+    Raises
+    ------
+    ValueError
+        If the confidence is out of range, or `q` and the codes tell no intervals.
+    """
+    confidence = between(confidence, "confidence")
+    m, k = index.shape
+    rows = len(codes) if allowed is None else int(allowed.sum())
+    each = 1 - (1 - confidence) / max(rows, 1)
+    # The k + 1 greatest upper bounds so far.
+    best = np.full((m, k + 1), -np.inf)
+    together = max(1, _PAIRS // max(m, 1))
+    for start in range(0, len(codes), together):
+        part = codes[start : start + together]
+        high = _merit(q.interval(part, queries, each)[1], part, metric)
+        if allowed is not None:
+            high = np.where(allowed[start : start + together], high, -np.inf)
+        best = np.sort(np.concatenate([best, high], axis=1), axis=1)[:, -(k + 1) :]
+    count = np.zeros(m, dtype=np.int64)
+    for place, found in enumerate(index):
+        part = codes[found]
+        low = _merit(q.interval(part, queries[place], each)[0], part, metric)
+        count[place] = (low >= best[place, 0]).sum()
+    return count
+
+
+def _merit(product: _Float, codes: Codes, metric: str) -> NDArray[np.float64]:
+    """What orders rows as the metric does, the greatest first, from bounds on inner products."""
+    merit = product.astype(np.float64)
+    if codes.norm is None or metric == "ip":
+        return merit
+    norm = codes.norm.astype(np.float64)
+    if metric == "l2":
+        return 2 * merit - norm**2
+    return np.divide(merit, norm, out=np.zeros_like(merit), where=norm > 0)

@@ -1,0 +1,179 @@
+"""The four methods: what each takes, with its defaults and papers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from blockquant.quantizer import Quantizer
+
+
+class BlockQuant(Quantizer):
+    """Block-Sphere Vector Quantization (arXiv 2605.19972): the nearest codeword of each block.
+
+    Parameters
+    ----------
+    dim : int
+        Coordinates of a row, 1 to 2^24, with a dense matrix (``haar``, ``prod``) to 2^15.
+    bits : float
+        Bits a coordinate, fractions included (2.5 is blocks of 2 with 32 codewords).
+    block : int, optional
+        Coordinates of a block; by default the largest with at most 256 codewords (at 3 bits: 4,
+        with 4096).
+    scale : str
+        ``unbiased`` (inner products), ``mse`` (reconstruction) or ``none``.
+    rotation : str
+        ``hadamard`` (fast) or ``haar`` (the dense reference).
+    seed : int
+        Fixes the rotation, for ever.
+    store_norm : bool
+        Whether codes keep ‖x‖ besides the scale; intervals need it.
+    center : array_like, (dim,) or (n, dim), optional
+        A vector, or a sample of rows whose mean is taken. The residual x − center is quantized;
+        what is decoded and estimated has the center added back, and norms stay those of x. Helps
+        where rows share a mean that is large beside their spread.
+
+    Raises
+    ------
+    TypeError
+        If a parameter has the wrong type.
+    ValueError
+        If a parameter is out of range, or the codebook would exceed 2^16 words or 2^22
+        numbers.
+
+    Examples
+    --------
+    >>> import blockquant as bq
+    >>> q = bq.BlockQuant(dim=384, bits=2, scale="mse")
+    >>> q
+    create('blockquant/mse', dim=384, bits=2, block=4, rotation='hadamard', seed=0)
+    >>> q.codebook().shape
+    (256, 4)
+    """
+
+    def __init__(
+        self,
+        dim: int,
+        bits: float,
+        block: int | None = None,
+        scale: str = "unbiased",
+        rotation: str = "hadamard",
+        seed: int = 0,
+        store_norm: bool = False,
+        center: Any = None,
+    ) -> None:
+        self._make(
+            "blockquant",
+            dim,
+            bits,
+            block=block,
+            scale=scale,
+            rotation=rotation,
+            seed=seed,
+            store_norm=store_norm,
+            center=center,
+        )
+
+
+class Eden(Quantizer):
+    """EDEN (arXiv 2105.08339; ICML 2022): the nearest Gaussian Lloyd–Max level of each coordinate.
+
+    Parameters are those of :class:`BlockQuant` without ``block``; ``bits`` 1 to 8, ``scale``
+    ``unbiased`` or ``mse``.
+
+    Examples
+    --------
+    >>> import blockquant as bq
+    >>> bq.Eden(dim=128, bits=2).codebook().ravel().round(3).tolist()
+    [-1.5099999904632568, -0.453000009059906, 0.453000009059906, 1.5099999904632568]
+    """
+
+    def __init__(
+        self,
+        dim: int,
+        bits: float,
+        scale: str = "unbiased",
+        rotation: str = "hadamard",
+        seed: int = 0,
+        store_norm: bool = False,
+        center: Any = None,
+    ) -> None:
+        self._make(
+            "eden",
+            dim,
+            bits,
+            scale=scale,
+            rotation=rotation,
+            seed=seed,
+            store_norm=store_norm,
+            center=center,
+        )
+
+
+class RaBitQ(Quantizer):
+    """RaBitQ (arXiv 2405.12497, 2409.09913): the grid point with the largest cosine, exactly.
+
+    Parameters are those of :class:`Eden`.
+
+    Examples
+    --------
+    >>> import blockquant as bq
+    >>> bq.RaBitQ(dim=128, bits=2).codebook().ravel().tolist()
+    [-1.5, -0.5, 0.5, 1.5]
+    """
+
+    def __init__(
+        self,
+        dim: int,
+        bits: float,
+        scale: str = "unbiased",
+        rotation: str = "hadamard",
+        seed: int = 0,
+        store_norm: bool = False,
+        center: Any = None,
+    ) -> None:
+        self._make(
+            "rabitq",
+            dim,
+            bits,
+            scale=scale,
+            rotation=rotation,
+            seed=seed,
+            store_norm=store_norm,
+            center=center,
+        )
+
+
+class TurboQuant(Quantizer):
+    """TurboQuant (arXiv 2504.19874): ``mse`` (Algorithm 1) or ``prod`` (Algorithm 2, with QJL).
+
+    ``mse`` is EDEN with S = 1 and the exact law of a coordinate. Other parameters are those of
+    :class:`Eden`.
+
+    Examples
+    --------
+    >>> import blockquant as bq
+    >>> bq.TurboQuant(dim=128, bits=2, variant="prod").name
+    'turboquant/prod'
+    """
+
+    def __init__(
+        self,
+        dim: int,
+        bits: float,
+        variant: str = "mse",
+        rotation: str = "hadamard",
+        seed: int = 0,
+        store_norm: bool = False,
+        center: Any = None,
+    ) -> None:
+        if variant not in ("mse", "prod"):
+            raise ValueError(f"variant={variant!r}, expected 'mse' or 'prod'")
+        self._make(
+            f"turboquant/{variant}",
+            dim,
+            bits,
+            rotation=rotation,
+            seed=seed,
+            store_norm=store_norm,
+            center=center,
+        )

@@ -1,0 +1,66 @@
+//! Codes in NumPy's arrays, and what a search derives from them.
+
+use std::borrow::Cow;
+
+use numpy::ndarray::Dimension;
+use numpy::{Element, PyReadonlyArray, PyReadonlyArray1, PyReadonlyArray2};
+use pyo3::prelude::*;
+
+use crate::codes::CodesRef;
+
+/// `blockquant._core.Sketch`: what makes searches of a batch of codes fast.
+#[pyclass(frozen, module = "blockquant._core")]
+pub struct Sketch(pub(super) crate::scan::sketch::Sketch);
+
+#[pymethods]
+impl Sketch {
+    #[getter]
+    fn nbytes(&self) -> usize {
+        self.0.bytes()
+    }
+}
+
+/// The codes in NumPy's arrays; what is not contiguous is copied.
+pub(super) struct CodeSlices<'a> {
+    row_bytes: usize,
+    packed: Cow<'a, [u8]>,
+    scale: Cow<'a, [f32]>,
+    norm: Option<Cow<'a, [f32]>>,
+    residual_norm: Option<Cow<'a, [f32]>>,
+}
+
+impl<'a> CodeSlices<'a> {
+    pub(super) fn new(
+        packed: &'a PyReadonlyArray2<'_, u8>,
+        scale: &'a PyReadonlyArray1<'_, f32>,
+        norm: Option<&'a PyReadonlyArray1<'_, f32>>,
+        residual_norm: Option<&'a PyReadonlyArray1<'_, f32>>,
+    ) -> Self {
+        Self {
+            row_bytes: packed.as_array().ncols(),
+            packed: contiguous(packed),
+            scale: contiguous(scale),
+            norm: norm.map(contiguous),
+            residual_norm: residual_norm.map(contiguous),
+        }
+    }
+
+    pub(super) fn view(&self) -> CodesRef<'_> {
+        CodesRef {
+            row_bytes: self.row_bytes,
+            packed: &self.packed,
+            scale: &self.scale,
+            norm: self.norm.as_deref(),
+            residual_norm: self.residual_norm.as_deref(),
+        }
+    }
+}
+
+pub(super) fn contiguous<'a, T: Element + Copy, D: Dimension>(
+    array: &'a PyReadonlyArray<'_, T, D>,
+) -> Cow<'a, [T]> {
+    match array.as_slice() {
+        Ok(values) => Cow::Borrowed(values),
+        Err(_) => Cow::Owned(array.as_array().iter().copied().collect()),
+    }
+}
