@@ -199,7 +199,7 @@ fn scans(criterion: &mut Criterion) {
     );
     each(criterion, "scan above, 1024 rows", |_| {
         let (sums, rows) = ([100; 1024], [1.0; 1024]);
-        let mut found = vec![];
+        let (mut found, mut greatest) = (vec![], vec![]);
         move |isa, _| {
             let keys = scan::Keys {
                 first: scan::Term {
@@ -214,7 +214,8 @@ fn scans(criterion: &mut Criterion) {
                 weight: 0.0,
                 reach: 3.0,
             };
-            scan::above(isa, &keys, 200.0, 0, &mut found);
+            greatest.clear();
+            scan::above(isa, &keys, 200.0, 0, &mut found, &mut greatest);
         }
     });
 }

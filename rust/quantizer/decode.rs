@@ -107,7 +107,7 @@ impl Quantizer {
         let dim = self.spec.dim;
         check_dim(y.dim(), dim)?;
         let length = self.method.expanded_len(dim);
-        let query = |row: usize| -> Result<(Query, f64)> {
+        let query = |_, row: usize| -> Result<(Query, f64)> {
             let mut buffers = Buffers::default();
             self.load(isa, y, row..row + 1, None, &mut buffers)?;
             let offset = match &self.spec.center {
@@ -129,7 +129,7 @@ impl Quantizer {
             };
             Ok((query, norm))
         };
-        let queries = (0..y.rows()).into_par_iter().map(query).collect::<Vec<_>>();
+        let queries = threads::map((0..y.rows()).collect(), query);
         queries.into_iter().collect()
     }
 

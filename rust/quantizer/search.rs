@@ -79,6 +79,8 @@ impl Quantizer {
                 self.expand(isa, codes, row, index, c);
             },
         };
-        Ok(threads::run(|| rows.search(isa, &queries, &norms, count)))
+        Ok(threads::run_here(|| {
+            rows.search(isa, &queries, &norms, count)
+        }))
     }
 }

@@ -2,18 +2,17 @@
 //!
 //! A level of the sketch gives every row a key, from sums in one pass over its newest plane. The rows with the greatest keys, the seeds, are
 //! estimated exactly; the k-th best of them is a bound that the k-th best of all reaches. In question are the rows whose key, with its reach, is above
-//! the bound. If these are more than a pass over the second level would cost, the second level decides.
+//! the bound; they are looked for in the groups of rows whose greatest key is near it. If these are more than a pass over the second level would cost, the second level decides.
 
 use std::borrow::Cow;
 use std::ops::Range;
-
-use rayon::prelude::*;
 
 use super::Query;
 use super::search::{Hit, Metric, Rows, SEGMENT};
 use super::sketch::{Column, Plane, Sketch, Tables, greatest};
 use crate::isa::Isa;
 use crate::kernels::scan::{GROUP, Keys, Term, above};
+use crate::threads;
 
 /// Rows whose sums are computed while their nibbles are in the first-level cache; the first pieces of a segment are smaller, so that its
 /// seeds are soon few.
@@ -83,6 +82,13 @@ impl Level<'_> {
         }
     }
 
+    /// What the reach adds to a key at the most.
+    fn most_reach(&self, tables: &Tables) -> f32 {
+        let [factor, spread, _] = self.greatest;
+        let terms = self.factors.len() as f32;
+        1.001 * (tables.reach * spread + terms * tables.rounding * factor)
+    }
+
     /// Keys of some rows, with their reach or without.
     fn keys<'s>(
         &'s self,
@@ -136,9 +142,9 @@ impl<E: Fn(usize, &mut Vec<u16>, &mut [f32]) + Sync> Rows<'_, E> {
             }
             _ => None,
         };
-        let tables: Vec<Tables> = (asked.par_iter())
-            .map(|asked| sketch.tables(asked.query))
-            .collect();
+        let tables = threads::map(asked.iter().collect(), |_, asked: &Asked<'_>| {
+            sketch.tables(asked.query)
+        });
         let level = self.level(
             &sketch.plane,
             &[&sketch.factor],
@@ -168,7 +174,14 @@ impl<E: Fn(usize, &mut Vec<u16>, &mut [f32]) + Sync> Rows<'_, E> {
                 left[q] = closer;
             }
         }
-        left
+        threads::map(left, |_, mut left| {
+            let mut estimated: Vec<u32> = left.seeds.iter().map(|seed| seed.row).collect();
+            estimated.sort_unstable();
+            for near in &mut left.near {
+                near.retain(|row| self.is_allowed(*row) && estimated.binary_search(row).is_err());
+            }
+            left
+        })
     }
 
     fn level<'a>(
@@ -234,9 +247,8 @@ impl<E: Fn(usize, &mut Vec<u16>, &mut [f32]) + Sync> Rows<'_, E> {
         let old =
             |q: usize, rows: &Range<usize>| before.map(|(sums, which)| sums.of(which[q], rows));
         let each: Vec<&Tables> = tables.iter().collect();
-        let seeded: Vec<Vec<Seeds>> = (pieces.into_par_iter())
-            .enumerate()
-            .map(|(segment, mut pieces)| {
+        let seeded: Vec<Vec<Seeds>> =
+            threads::map(pieces, |segment, mut pieces: Vec<&mut [u16]>| {
                 let mut seeds = vec![Seeds::new(count); asked.len()];
                 let mut near = Vec::new();
                 let all = segment_rows(segment);
@@ -254,7 +266,8 @@ impl<E: Fn(usize, &mut Vec<u16>, &mut [f32]) + Sync> Rows<'_, E> {
                         let keys =
                             level.keys(asked[q].query, &tables[q], sums, rows.clone(), false);
                         near.clear();
-                        above(isa, &keys, seeds.least, from as u32, &mut near);
+                        let (least, greatest) = (seeds.least, &mut seeds.greatest);
+                        above(isa, &keys, least, from as u32, &mut near, greatest);
                         for &row in near.iter().filter(|&&row| self.is_allowed(row)) {
                             seeds.add(keys.key(row as usize - from), row);
                         }
@@ -262,11 +275,9 @@ impl<E: Fn(usize, &mut Vec<u16>, &mut [f32]) + Sync> Rows<'_, E> {
                     from = rows.end;
                 }
                 seeds
-            })
-            .collect();
-        let bounds: Vec<(Vec<Hit>, Option<f32>)> = (0..asked.len())
-            .into_par_iter()
-            .map(|q| {
+            });
+        let bounds: Vec<(Vec<Hit>, Option<f32>)> =
+            threads::map((0..asked.len()).collect(), |_, q| {
                 if !level.is_usable(asked[q].query, &tables[q]) {
                     return (Vec::new(), None);
                 }
@@ -280,34 +291,32 @@ impl<E: Fn(usize, &mut Vec<u16>, &mut [f32]) + Sync> Rows<'_, E> {
                 let mut hits = self.seed_hits(isa, &asked[q], seeds);
                 let bound = self.bound(&asked[q], &mut hits, count);
                 (hits, Some(bound))
-            })
-            .collect();
-        let near: Vec<Vec<Vec<u32>>> = (0..rows.div_ceil(SEGMENT))
-            .into_par_iter()
-            .map(|segment| {
-                let rows = segment_rows(segment);
-                let near = |(q, (seeds, bound)): (usize, &(Vec<Hit>, Option<f32>))| {
-                    let mut near = Vec::new();
-                    match bound {
-                        Some(bound) => {
-                            let sums = in_order(old(q, &rows), newest.of(q, &rows));
-                            let keys =
-                                level.keys(asked[q].query, &tables[q], sums, rows.clone(), true);
-                            above(isa, &keys, *bound, rows.start as u32, &mut near);
-                        }
-                        // Without a bound every row is in question.
-                        None => near.extend(rows.start as u32..rows.end as u32),
-                    }
-                    let mut estimated: Vec<u32> = seeds.iter().map(|seed| seed.row).collect();
-                    estimated.sort_unstable();
-                    near.retain(|row| {
-                        self.is_allowed(*row) && estimated.binary_search(row).is_err()
-                    });
-                    near
+            });
+        let segments = (0..rows.div_ceil(SEGMENT)).collect();
+        let near: Vec<Vec<Vec<u32>>> = threads::map(segments, |_, segment| {
+            let all = segment_rows(segment);
+            let near = |(q, (_, bound)): (usize, &(Vec<Hit>, Option<f32>))| {
+                let mut near = Vec::new();
+                let Some(bound) = *bound else {
+                    // Without a bound every row is in question.
+                    near.extend(all.start as u32..all.end as u32);
+                    return near;
                 };
-                bounds.iter().enumerate().map(near).collect()
-            })
-            .collect();
+                let key = bound - level.most_reach(&tables[q]);
+                let mut scratch = Vec::new();
+                let groups = &seeded[segment][q].greatest;
+                for (group, _) in groups.iter().enumerate().filter(|(_, most)| **most > key) {
+                    let from = all.start + group * GROUP;
+                    let rows = from..all.end.min(from + GROUP);
+                    let sums = in_order(old(q, &rows), newest.of(q, &rows));
+                    let keys = level.keys(asked[q].query, &tables[q], sums, rows, true);
+                    scratch.clear();
+                    above(isa, &keys, bound, from as u32, &mut near, &mut scratch);
+                }
+                near
+            };
+            bounds.iter().enumerate().map(near).collect()
+        });
         let mut left: Vec<Left> = (bounds.into_iter())
             .map(|(seeds, _)| Left {
                 seeds,
@@ -365,6 +374,8 @@ struct Seeds {
     kept: Vec<(f32, u32)>,
     /// Only greater keys are wanted.
     least: f32,
+    /// The greatest key of each group of rows.
+    greatest: Vec<f32>,
 }
 
 impl Seeds {
@@ -374,6 +385,7 @@ impl Seeds {
             count: seeds_for(count),
             kept: Vec::new(),
             least: f32::NEG_INFINITY,
+            greatest: Vec::new(),
         }
     }
 

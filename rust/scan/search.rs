@@ -13,8 +13,6 @@
 
 use std::cmp::Ordering;
 
-use rayon::prelude::*;
-
 use super::Query;
 use super::filter::{Asked, seeds_for};
 use super::sketch::Sketch;
@@ -23,11 +21,12 @@ use crate::error::{Error, Result};
 use crate::isa::Isa;
 use crate::kernels::scan::GROUP;
 use crate::kernels::{prefetch, reduce};
+use crate::threads;
 
 /// Rows that a thread takes at a time.
-pub(super) const SEGMENT: usize = 1 << 14;
-/// Bytes of sums that are kept at a time: what the shared cache holds.
-const SUMS: usize = 1 << 22;
+pub(super) const SEGMENT: usize = 1 << 15;
+/// Bytes of sums that are kept at a time: what the second-level cache holds.
+const SUMS: usize = 1 << 21;
 /// Of the batch, the share that must be allowed for the sketch to be worth a pass over all rows.
 const DENSE: usize = 16;
 
@@ -166,6 +165,7 @@ impl<E: Fn(usize, &mut Vec<u16>, &mut [f32]) + Sync> Rows<'_, E> {
             for &(row, _) in ahead.by_ref().take(same_row.len()) {
                 let code = self.codes.row(row as usize);
                 code.chunks(CACHE_LINE).for_each(|line| prefetch(&line[0]));
+                prefetch(&self.codes.scale[row as usize]);
             }
             (self.expand)(row as usize, &mut index, &mut c);
             for &(_, q) in same_row {
@@ -185,31 +185,28 @@ impl<E: Fn(usize, &mut Vec<u16>, &mut [f32]) + Sync> Rows<'_, E> {
         of: impl Fn(usize) -> Vec<(u32, u32)> + Sync,
     ) -> Vec<Vec<Hit>> {
         let segments = self.codes.len().div_ceil(SEGMENT);
-        let parts: Vec<Vec<Vec<Hit>>> = (0..segments)
-            .into_par_iter()
-            .map(|segment| {
-                let mut best = vec![Vec::new(); asked.len()];
-                self.hits(isa, asked, &of(segment), |q, hit| {
-                    let hits: &mut Vec<Hit> = &mut best[q as usize];
-                    hits.push(hit);
-                    if hits.len() >= 4 * count + GROUP {
-                        cut(hits, count);
-                    }
-                });
-                best
-            })
-            .collect();
+        let parts: Vec<Vec<Vec<Hit>>> = threads::map((0..segments).collect(), |_, segment| {
+            let mut best = vec![Vec::new(); asked.len()];
+            self.hits(isa, asked, &of(segment), |q, hit| {
+                let hits: &mut Vec<Hit> = &mut best[q as usize];
+                hits.push(hit);
+                if hits.len() >= 4 * count + GROUP {
+                    cut(hits, count);
+                }
+            });
+            best
+        });
         let mut best = vec![Vec::new(); asked.len()];
         for part in parts {
             for (all, hits) in best.iter_mut().zip(part) {
                 all.extend(hits);
             }
         }
-        best.par_iter_mut().for_each(|hits| {
-            cut(hits, count);
+        threads::map(best, |_, mut hits| {
+            cut(&mut hits, count);
             hits.sort_unstable_by(Hit::order);
-        });
-        best
+            hits
+        })
     }
 
     /// The `count` best rows of each query, best first; fewer where fewer are allowed. `norms` holds ‖y‖.

@@ -5,8 +5,8 @@
 //! coordinate of a uniform point of a sphere, of standard deviation ‖r‖·√(d/(d − 1)) at most. So the sketch gives an estimate of the
 //! estimate, with its spread, from one bit a coordinate, whatever the code is.
 //!
-//! **The second level** adds the signs of c − g·sign(c) with their factor h, and both are scaled so that the rest is orthogonal to c again:
-//! a third of the spread for as many bits again. It is derived where a first search needs it.
+//! **The second level** adds the signs of what is left beyond a common magnitude, and the two factors for which g·sign(c) + h·sign(…) is nearest to c,
+//! scaled so that the rest is orthogonal to c again: half the spread for as many bits again. It is derived where a first search needs it.
 //!
 //! **A query** becomes tables: four signs are a nibble, and the sum ±y₁ ± y₂ ± y₃ ± y₄ has sixteen values, rounded to multiples of a common unit above the
 //! least of them; both levels use the same. The rounding of P table entries has the standard deviation unit·√(P/12), and is part of the reach.
@@ -29,6 +29,9 @@ const DEVIATIONS: f64 = 3.0;
 
 /// The least that the greatest table entry may be.
 const LEAST_ENTRY: usize = 7;
+
+/// Where the second level splits magnitudes, by their mean: where the best four levels of a Gaussian coordinate do, .9816/√(2/π).
+const SPLIT: f64 = 1.2302;
 
 /// Signs of a nibble.
 const SIGNS: usize = 4;
@@ -110,6 +113,26 @@ pub(super) fn greatest(values: &[f32]) -> f32 {
         }
     }
     (most.iter().chain(rest)).fold(0.0, |most, value| most.max(value.abs()))
+}
+
+/// Σ sign(aᵢ)·sign(bᵢ).
+fn agreement(a: &[f32], b: &[f32]) -> f64 {
+    let differ = (a.iter().zip(b)).filter(|(a, b)| (**a >= 0.0) != (**b >= 0.0));
+    a.len() as f64 - 2.0 * differ.count() as f64
+}
+
+/// The factors g, h for which g·sign(c) + h·sign(rest) is the nearest to c: the projection of c. None where the signs agree everywhere or nowhere.
+fn two_factors(c: &[f32], rest: &[f32]) -> Option<[f64; 2]> {
+    let (dim, both) = (c.len() as f64, agreement(c, rest));
+    let first: f64 = c.iter().map(|&c| f64::from(c.abs())).sum();
+    let second: f64 = (c.iter().zip(rest))
+        .map(|(&c, &rest)| f64::from(if rest >= 0.0 { c } else { -c }))
+        .sum();
+    let determinant = dim * dim - both * both;
+    (determinant > 0.0).then(|| {
+        let solved = |a: f64, b: f64| (dim * a - both * b) / determinant;
+        [solved(first, second), solved(second, first)]
+    })
 }
 
 /// Signs, factors and spreads of the rows of a batch.
@@ -225,21 +248,19 @@ impl Sketch {
                 |(index, c, rest), (place, ((group, values), scale))| {
                     for (row, (values, &scale)) in values.iter_mut().zip(scale).enumerate() {
                         expand(place * GROUP + row, index, c);
-                        let g = sign_factor(isa, c);
-                        let signed = |by: f64, of: f32| if of >= 0.0 { by } else { -by } as f32;
+                        let mean = c.iter().map(|&c| f64::from(c.abs())).sum::<f64>() / dim as f64;
+                        let split = (SPLIT * mean) as f32;
                         for (rest, &c) in rest.iter_mut().zip(&*c) {
-                            *rest = c - signed(g, c);
+                            *rest = c - split.copysign(c);
                         }
                         put_signs(group, row, rest);
-                        let h = sign_factor(isa, rest);
-                        for (rest, &c) in rest.iter_mut().zip(&*c) {
-                            *rest = signed(g, c) + signed(h, *rest);
-                        }
-                        let (along, own) = reduce::dot_and_square(isa, c, rest);
-                        if along > 0.0 {
-                            let square = reduce::squared_norm(isa, c);
-                            let onto = square / f64::from(along);
-                            let left = onto * onto * f64::from(own) - square;
+                        let square = reduce::squared_norm(isa, c);
+                        if let Some([g, h]) = two_factors(c, rest) {
+                            let own =
+                                dim as f64 * (g * g + h * h) + 2.0 * g * h * agreement(c, rest);
+                            // Scaled so that the rest is orthogonal to c: ⟨c, g·s₁ + h·s₂⟩ is the square of the projection.
+                            let onto = if own > 0.0 { square / own } else { 0.0 };
+                            let left = onto * onto * own - square;
                             *values = [onto * g, onto * h, left.max(0.0).sqrt()]
                                 .map(|value| (f64::from(scale) * value) as f32);
                         }

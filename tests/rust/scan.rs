@@ -99,9 +99,14 @@ proptest! {
             reach,
         };
         for isa in Isa::available() {
-            let mut rows = vec![];
-            scan::above(isa, &keys, least, 1000, &mut rows);
+            let (mut rows, mut greatest) = (vec![], vec![]);
+            scan::above(isa, &keys, least, 1000, &mut rows, &mut greatest);
             prop_assert_eq!(&rows, &expected, "{}", isa.name());
+            let most: Vec<f32> = upper
+                .chunks(GROUP)
+                .map(|group| group.iter().copied().fold(f32::NEG_INFINITY, f32::max))
+                .collect();
+            prop_assert_eq!(&greatest, &most, "{}", isa.name());
         }
     }
 }

@@ -99,11 +99,12 @@ impl Keys<'_> {
 }
 
 vector_kernel! {
-    /// Appends `from` + i for every i with keyᵢ + reach·spreadᵢ > `least`, ascending.
+    /// Appends `from` + i to `rows` for every i with keyᵢ + reach·spreadᵢ > `least`, ascending, and to `greatest` the greatest of these bounds of each
+    /// [`GROUP`] of rows.
     ///
     /// # Panics
     /// If the lengths do not fit.
-    pub fn above(keys: &Keys<'_>, least: f32, from: u32, rows: &mut Vec<u32>)
+    pub fn above(keys: &Keys<'_>, least: f32, from: u32, rows: &mut Vec<u32>, greatest: &mut Vec<f32>)
 }
 
 /// The lengths, checked: the number of positions.

@@ -20,15 +20,29 @@ pub fn nibble_sums(nibbles: &[u8], tables: &[&[u8]], sums: &mut [&mut [u16]]) {
     }
 }
 
-pub fn above(keys: &Keys<'_>, least: f32, from: u32, rows: &mut Vec<u32>) {
-    above_after(0, keys, least, from, rows);
+pub fn above(keys: &Keys<'_>, least: f32, from: u32, rows: &mut Vec<u32>, greatest: &mut Vec<f32>) {
+    above_after(0, keys, least, from, rows, greatest);
 }
 
-/// [`above`] of the rows after the first `done`.
-pub fn above_after(done: usize, keys: &Keys<'_>, least: f32, from: u32, rows: &mut Vec<u32>) {
-    for i in done..keys.rows() {
-        if keys.reach.mul_add(keys.spread[i], keys.key(i)) > least {
-            rows.push(from + i as u32);
+/// [`above`] of the rows after the first `done`, a multiple of [`GROUP`].
+pub fn above_after(
+    done: usize,
+    keys: &Keys<'_>,
+    least: f32,
+    from: u32,
+    rows: &mut Vec<u32>,
+    greatest: &mut Vec<f32>,
+) {
+    let count = keys.rows();
+    for group in (done..count).step_by(GROUP) {
+        let mut most = f32::NEG_INFINITY;
+        for i in group..count.min(group + GROUP) {
+            let bound = keys.reach.mul_add(keys.spread[i], keys.key(i));
+            if bound > least {
+                rows.push(from + i as u32);
+            }
+            most = if bound > most { bound } else { most };
         }
+        greatest.push(most);
     }
 }

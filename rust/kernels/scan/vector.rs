@@ -84,7 +84,14 @@ fn widen<S: Simd>(s: S, all: S::P, high: S::P, sums: &mut [u16; 16]) {
 }
 
 #[inline(always)]
-pub fn above<S: Simd>(s: S, keys: &Keys<'_>, least: f32, from: u32, rows: &mut Vec<u32>) {
+pub fn above<S: Simd>(
+    s: S,
+    keys: &Keys<'_>,
+    least: f32,
+    from: u32,
+    rows: &mut Vec<u32>,
+    greatest: &mut Vec<f32>,
+) {
     keys.rows();
     let (unit, offset) = (s.splat(keys.unit), s.splat(keys.offset));
     let (weight, reach) = (s.splat(keys.weight), s.splat(keys.reach));
@@ -96,6 +103,7 @@ pub fn above<S: Simd>(s: S, keys: &Keys<'_>, least: f32, from: u32, rows: &mut V
     let whole = spread.len() / 4 * 4;
     for eight in (0..whole).step_by(4) {
         let mut bits = 0;
+        let mut most = s.splat(f32::NEG_INFINITY);
         for part in 0..4 {
             let i = eight + part;
             let product = s.fma(unit, s.to_float(s.load_index(&sums[i])), offset);
@@ -109,13 +117,17 @@ pub fn above<S: Simd>(s: S, keys: &Keys<'_>, least: f32, from: u32, rows: &mut V
             }
             bound = s.fma(reach, s.load(&spread[i]), bound);
             bits |= s.bits(s.above(bound, limit)) << (part * WIDTH);
+            most = s.max(bound, most);
         }
+        let mut lanes = [0f32; WIDTH];
+        s.store(s.maximum(most), &mut lanes);
+        greatest.push(lanes[0]);
         while bits != 0 {
             rows.push(from + (eight * WIDTH) as u32 + bits.trailing_zeros());
             bits &= bits - 1;
         }
     }
-    scalar::above_after(whole * WIDTH, keys, least, from, rows);
+    scalar::above_after(whole * WIDTH, keys, least, from, rows, greatest);
 }
 
 type Eights<'a> = (&'a [[u16; WIDTH]], &'a [[f32; WIDTH]]);
