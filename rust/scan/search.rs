@@ -1,6 +1,6 @@
 //! The k best rows of each query.
 //!
-//! The [filter](super::filter) names the rows that can be among them, by their [sketch](super::sketch), and these are estimated exactly.
+//! The filter (`filter.rs`) names the rows that can be among them, by their [sketch](super::sketch), and these are estimated exactly.
 //!
 //! Exactly means: with the estimator of [`products`](super::products), so scores are its bits. A row is expanded once for all queries that ask for it. Where few
 //! rows are allowed, or all would have to be looked at, all of them are estimated.
