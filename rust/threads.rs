@@ -12,7 +12,7 @@ fn slot() -> &'static RwLock<Option<Arc<ThreadPool>>> {
     POOL.get_or_init(RwLock::default)
 }
 
-/// Uses `count` threads from now on; running batches keep theirs.
+/// Uses `count` threads from now on; what is running may go on with those it has.
 pub fn set_num_threads(count: usize) -> Result<()> {
     if count == 0 {
         return Err(Error::invalid("0 threads, expected at least 1"));

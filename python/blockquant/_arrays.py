@@ -143,6 +143,8 @@ def as_mask(mask: Any, rows: int) -> NDArray[np.bool_]:
     >>> as_mask([0, -1], 3).tolist()
     [True, False, True]
     """
+    if isinstance(mask, np.ma.MaskedArray):
+        raise TypeError("mask is a masked array; fill it first")
     given = np.asarray(mask)
     if given.ndim != 1:
         raise ValueError(f"mask has shape {given.shape}, expected ({rows},) or positions")
@@ -152,13 +154,12 @@ def as_mask(mask: Any, rows: int) -> NDArray[np.bool_]:
         return np.ascontiguousarray(given)
     if given.dtype.kind not in "iu" and len(given):
         raise TypeError(f"mask has dtype {given.dtype}, expected bool or integer positions")
-    places = given.astype(np.int64)
-    outside = (places < -rows) | (places >= rows)
+    outside = (given < -rows) | (given >= rows)
     if outside.any():
         place = int(np.argmax(outside))
         raise ValueError(f"mask: position {given[place]} at {place}, expected less than {rows}")
     allowed = np.zeros(rows, dtype=bool)
-    allowed[places] = True
+    allowed[given.astype(np.int64)] = True
     return allowed
 
 

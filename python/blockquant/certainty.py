@@ -2,7 +2,8 @@
 
 With intervals that hold for all n rows at once, a row of the k found is certainly among the k best
 if at most k - 1 others can be better: if its lower bound is not below the (k + 1)-th greatest upper
-bound. All at once is the union bound: each interval has the confidence 1 - (1 - confidence)/n.
+bound, and its own is one of the k above (else it must not be below the k-th). All at once is the
+union bound: each interval has the confidence 1 - (1 - confidence)/n.
 """
 
 from __future__ import annotations
@@ -55,8 +56,9 @@ def certain(
     count = np.zeros(m, dtype=np.int64)
     for place, found in enumerate(index):
         part = codes[found]
-        low = _merit(q.interval(part, queries[place], each)[0], part, metric)
-        count[place] = (low >= best[place, 0]).sum()
+        low, high = (_merit(b, part, metric)[0] for b in q.interval(part, queries[place], each))
+        among = (high > low) | (low >= best[place, 1])
+        count[place] = ((low >= best[place, 0]) & among).sum()
     return count
 
 

@@ -61,7 +61,8 @@ class Codes:
     #: Arrays of more rows that begin with `_filled`; of no other codes.
     _room: dict[str, NDArray[Any]]
     #: What a search derives from these rows and keeps with them.
-    _index: _core.Sketch | None
+    #: With the arrays that it was derived from: they may have changed meanwhile.
+    _index: tuple[dict[str, NDArray[Any]], _core.Sketch | None] | None
 
     def __init__(
         self,
@@ -244,7 +245,8 @@ class Codes:
     @property
     def sketch_nbytes(self) -> int:
         """Memory of the sketch that the first search derives from the codes; it is not stored."""
-        return 0 if self._index is None else self._index.nbytes
+        sketch = None if self._index is None else self._index[1]
+        return 0 if sketch is None else sketch.nbytes
 
     @property
     def bits_per_dimension(self) -> float:

@@ -23,6 +23,8 @@ _MOST_DIM = 2**24
 _MOST_DENSE = 2**15
 #: Fewer rows are estimated sooner than sketched.
 _FEWEST_FOR_A_SKETCH = 256
+#: A mask of one row in so many is searched without.
+_NARROW = 16
 
 
 class Quantizer:
@@ -349,14 +351,23 @@ class Quantizer:
         queries = as_float32(y, self.dim, "y")
         if not isinstance(metric, str):
             raise TypeError(f"metric is {type(metric).__name__}, expected str")
-        allowed = None if mask is None else as_mask(mask, len(codes))
-        parts = codes.packed, codes.scale, codes.norm, codes.residual_norm
-        if codes._index is None and len(codes) >= _FEWEST_FOR_A_SKETCH:
-            codes._index = self._core.sketch(codes.packed, codes.scale, codes.residual_norm)
-        score, index = self._core.search(*parts, codes._index, queries, k, metric, allowed)
+        # The arrays of one moment: another thread may let the codes grow.
+        filled = codes._filled
+        parts = filled["packed"], filled["scale"], filled.get("norm"), filled.get("residual_norm")
+        now = Codes(*parts, codes.dim, codes.made_by)
+        rows = len(now)
+        allowed = None if mask is None else as_mask(mask, rows)
+        derived = codes._index
+        sketch = derived[1] if derived is not None and derived[0] is filled else None
+        narrow = allowed is not None and _NARROW * int(allowed.sum()) <= rows
+        if sketch is None and rows >= _FEWEST_FOR_A_SKETCH and not narrow:
+            sketch = self._core.sketch(now.packed, now.scale, now.residual_norm)
+            codes._index = filled, sketch
+        k = min(k, max(rows, 1))
+        score, index = self._core.search(*parts, sketch, queries, k, metric, allowed)
         if not certified:
             return score, index
-        return score, index, certain(self, codes, queries, index, metric, allowed, confidence)
+        return score, index, certain(self, now, queries, index, metric, allowed, confidence)
 
     def rotate(self, x: Any) -> _Float:
         """R x for each row: float32 (n, dim)."""

@@ -60,13 +60,20 @@ impl Quantizer {
                 allowed.len()
             )));
         }
-        if sketch.is_some_and(|sketch| sketch.rows() != rows) {
+        let fits = |sketch: &Sketch| (sketch.rows(), sketch.dim()) == (rows, self.spec.dim);
+        if !sketch.is_none_or(fits) {
             return Err(Error::invalid("the sketch is of other codes"));
         }
         if metric != Metric::InnerProduct && codes.norm.is_none() {
             return Err(Error::invalid(format!(
                 "metric {:?} needs the rows' norms: encode with store_norm",
                 metric.name()
+            )));
+        }
+        if let Some(norm) = codes.norm.filter(|norm| norm.len() != rows) {
+            return Err(Error::invalid(format!(
+                "{} norms, expected {rows}, one a row",
+                norm.len()
             )));
         }
         let (queries, norms) = self.queries(isa, y)?;

@@ -34,6 +34,8 @@ pub(super) struct Left {
     pub seeds: Vec<Hit>,
     /// The other rows in question, ascending, segment by segment.
     pub near: Vec<Vec<u32>>,
+    /// Whether there is a bound; else every row is in question.
+    bounded: bool,
 }
 
 /// Sums of a plane, query by query.
@@ -153,11 +155,15 @@ impl<E: Fn(usize, &mut Vec<u16>, &mut [f32]) + Sync> Rows<'_, E> {
         );
         let (mut left, sums) = self.pass(isa, &level, asked, &tables, None, count);
         let most = (SECOND * self.codes.len() as f64) as usize;
+        let count_near = |left: &Left| {
+            let near = left.near.iter().flatten();
+            near.filter(|&&row| self.is_allowed(row)).count()
+        };
         let wide: Vec<usize> = (0..left.len())
-            .filter(|&q| left[q].near.iter().map(Vec::len).sum::<usize>() > most)
+            .filter(|&q| left[q].bounded && count_near(&left[q]) > most)
             .collect();
         if !wide.is_empty() {
-            let second = sketch.second(isa, self.codes.scale, &self.expand);
+            let second = threads::run(|| sketch.second(isa, self.codes.scale, &self.expand));
             let [first_factor, second_factor] = &second.factors;
             let level = self.level(
                 &second.plane,
@@ -290,7 +296,7 @@ impl<E: Fn(usize, &mut Vec<u16>, &mut [f32]) + Sync> Rows<'_, E> {
                 }
                 let mut hits = self.seed_hits(isa, &asked[q], seeds);
                 let bound = self.bound(&asked[q], &mut hits, count);
-                (hits, Some(bound))
+                (hits, bound)
             });
         let segments = (0..rows.div_ceil(SEGMENT)).collect();
         let near: Vec<Vec<Vec<u32>>> = threads::map(segments, |_, segment| {
@@ -318,8 +324,9 @@ impl<E: Fn(usize, &mut Vec<u16>, &mut [f32]) + Sync> Rows<'_, E> {
             bounds.iter().enumerate().map(near).collect()
         });
         let mut left: Vec<Left> = (bounds.into_iter())
-            .map(|(seeds, _)| Left {
+            .map(|(seeds, bound)| Left {
                 seeds,
+                bounded: bound.is_some(),
                 near: Vec::with_capacity(near.len()),
             })
             .collect();
@@ -343,17 +350,25 @@ impl<E: Fn(usize, &mut Vec<u16>, &mut [f32]) + Sync> Rows<'_, E> {
         hits
     }
 
-    /// The least key of the `count` best, lowered by what rounding could have added.
-    fn bound(&self, asked: &Asked<'_>, hits: &mut [Hit], count: usize) -> f32 {
+    /// The least key of the `count` best, lowered by what rounding of keys and scores could have added, so that ties of scores are in question. None for
+    /// fewer than `count`, and where it is no number.
+    fn bound(&self, asked: &Asked<'_>, hits: &mut [Hit], count: usize) -> Option<f32> {
         hits.sort_unstable_by(|a, b| b.key.total_cmp(&a.key));
-        let last = hits[count - 1];
+        let last = *hits.get(count - 1)?;
         let norm = || self.norm()[last.row as usize];
-        let size = match self.metric {
-            Metric::InnerProduct => 0.0,
-            Metric::Euclidean => norm().powi(2),
-            Metric::Cosine => asked.query.offset.abs() as f32 / norm().max(f32::MIN_POSITIVE),
+        let offset = asked.query.offset as f32;
+        let square = (asked.norm * asked.norm) as f32;
+        let (key, size) = match self.metric {
+            Metric::InnerProduct => (last.key, offset.abs()),
+            // Distances below 0 are 0, and tie.
+            Metric::Euclidean => (
+                last.key.min(0.5 * square - offset),
+                norm().powi(2) + square + 2.0 * offset.abs(),
+            ),
+            Metric::Cosine => (last.key, offset.abs() / norm().max(f32::MIN_POSITIVE)),
         };
-        (last.key - 1e-6 * (last.key.abs() + size)).next_down()
+        let bound = (key - 1e-6 * (key.abs() + size)).next_down();
+        bound.is_finite().then_some(bound)
     }
 }
 

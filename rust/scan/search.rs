@@ -27,6 +27,8 @@ use crate::threads;
 pub(super) const SEGMENT: usize = 1 << 15;
 /// Bytes of sums that are kept at a time: what the second-level cache holds.
 const SUMS: usize = 1 << 21;
+/// Queries whose pairs with a segment are listed at a time where every row is estimated: 8 MiB.
+const TOGETHER: usize = 32;
 /// Of the batch, the share that must be allowed for the sketch to be worth a pass over all rows.
 const DENSE: usize = 16;
 
@@ -118,11 +120,11 @@ impl<E: Fn(usize, &mut Vec<u16>, &mut [f32]) + Sync> Rows<'_, E> {
     fn hit(&self, query: &Query, norm: f64, row: u32, dot: f32) -> Hit {
         let i = row as usize;
         let scale = self.codes.scale[i];
-        let estimate = f64::from(query.estimate(dot, scale));
         let product = query.product(dot, scale);
+        let estimate = product + query.offset;
         let own = || f64::from(self.norm()[i]);
         let (score, key) = match self.metric {
-            Metric::InnerProduct => (estimate, product),
+            Metric::InnerProduct => (f64::from(query.estimate(dot, scale)), product),
             Metric::Euclidean => {
                 let square = own() * own();
                 let distance = square + norm * norm - 2.0 * estimate;
@@ -138,6 +140,12 @@ impl<E: Fn(usize, &mut Vec<u16>, &mut [f32]) + Sync> Rows<'_, E> {
         let merit = match self.metric {
             Metric::Euclidean => -score,
             _ => score,
+        };
+        // Damaged codes can have no number: these rows are the last.
+        let merit = if merit.is_nan() {
+            f32::NEG_INFINITY
+        } else {
+            merit
         };
         Hit {
             row,
@@ -228,18 +236,25 @@ impl<E: Fn(usize, &mut Vec<u16>, &mut [f32]) + Sync> Rows<'_, E> {
         match self.sketch {
             Some(sketch) if allowed > 8 * seeds_for(count) && allowed > rows / DENSE => {
                 let together = (SUMS / 2 / rows.next_multiple_of(GROUP)).max(2);
-                (asked.chunks(together))
-                    .flat_map(|asked| self.sketched(isa, sketch, asked, count))
-                    .collect()
+                let groups = asked.chunks(together).collect();
+                let found =
+                    threads::map(groups, |_, asked| self.sketched(isa, sketch, asked, count));
+                found.concat()
             }
-            _ => self.best(isa, &asked, count, |segment| {
-                let from = segment * SEGMENT;
-                let to = rows.min(from + SEGMENT);
-                (from as u32..to as u32)
-                    .filter(|&row| self.is_allowed(row))
-                    .flat_map(|row| (0..asked.len() as u32).map(move |q| (row, q)))
-                    .collect()
-            }),
+            _ => {
+                let groups = asked.chunks(TOGETHER).collect();
+                let found = threads::map(groups, |_, asked: &[Asked<'_>]| {
+                    self.best(isa, asked, count, |segment| {
+                        let from = segment * SEGMENT;
+                        let to = rows.min(from + SEGMENT);
+                        (from as u32..to as u32)
+                            .filter(|&row| self.is_allowed(row))
+                            .flat_map(|row| (0..asked.len() as u32).map(move |q| (row, q)))
+                            .collect()
+                    })
+                });
+                found.concat()
+            }
         }
     }
 

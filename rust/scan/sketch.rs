@@ -98,21 +98,28 @@ impl Column {
     }
 }
 
-/// The greatest magnitude, lane by lane.
+/// The greatest magnitude, lane by lane; no number if one of them is none.
 pub(super) fn greatest(values: &[f32]) -> f32 {
     const LANES: usize = 16;
     let mut most = [0f32; LANES];
     let (whole, rest) = values.as_chunks::<LANES>();
     for values in whole {
         for (most, value) in most.iter_mut().zip(values) {
-            *most = if value.abs() > *most {
+            *most = if value.abs() > *most || value.is_nan() {
                 value.abs()
             } else {
                 *most
             };
         }
     }
-    (most.iter().chain(rest)).fold(0.0, |most, value| most.max(value.abs()))
+    let greater = |most: f32, value: &f32| {
+        if value.abs() > most || value.is_nan() {
+            value.abs()
+        } else {
+            most
+        }
+    };
+    most.iter().chain(rest).fold(0.0, greater)
 }
 
 /// Σ sign(aᵢ)·sign(bᵢ).
@@ -121,18 +128,21 @@ fn agreement(a: &[f32], b: &[f32]) -> f64 {
     a.len() as f64 - 2.0 * differ.count() as f64
 }
 
-/// The factors g, h for which g·sign(c) + h·sign(rest) is the nearest to c: the projection of c. None where the signs agree everywhere or nowhere.
-fn two_factors(c: &[f32], rest: &[f32]) -> Option<[f64; 2]> {
+/// The factors g, h for which g·sign(c) + h·sign(rest) is the nearest to c: the projection of c. Where the signs agree everywhere or nowhere, the
+/// second adds nothing.
+fn two_factors(c: &[f32], rest: &[f32]) -> [f64; 2] {
     let (dim, both) = (c.len() as f64, agreement(c, rest));
     let first: f64 = c.iter().map(|&c| f64::from(c.abs())).sum();
     let second: f64 = (c.iter().zip(rest))
         .map(|(&c, &rest)| f64::from(if rest >= 0.0 { c } else { -c }))
         .sum();
     let determinant = dim * dim - both * both;
-    (determinant > 0.0).then(|| {
+    if determinant > 0.0 {
         let solved = |a: f64, b: f64| (dim * a - both * b) / determinant;
         [solved(first, second), solved(second, first)]
-    })
+    } else {
+        [first / dim, 0.0]
+    }
 }
 
 /// Signs, factors and spreads of the rows of a batch.
@@ -151,7 +161,7 @@ pub struct Sketch {
 /// The second level.
 #[derive(Debug)]
 pub struct Second {
-    /// Signs of c − g·sign(c).
+    /// Signs of what is left of c beyond a common magnitude.
     pub plane: Plane,
     /// The factors of both planes, in order.
     pub factors: [Column; 2],
@@ -176,7 +186,8 @@ pub struct Tables {
 impl Sketch {
     /// Whether rows of this many coordinates leave table entries enough of their precision.
     pub fn fits(dim: usize) -> bool {
-        dim.div_ceil(SIGNS) <= usize::from(u16::MAX) / LEAST_ENTRY
+        let positions = dim.div_ceil(SIGNS).next_multiple_of(POSITIONS);
+        positions <= usize::from(u16::MAX) / LEAST_ENTRY
     }
 
     /// The first level for the rows with these scales; `expand(row, index, c)` writes the codeword vector of a row.
@@ -206,11 +217,16 @@ impl Sketch {
                     }
                 },
             );
+        let mut spread = Column::new(spread);
+        if scale.iter().any(|scale| scale.is_nan() || *scale < 0.0) {
+            // Damaged codes: with no number for the greatest spread no bound is used.
+            spread.greatest = f32::NAN;
+        }
         Self {
             dim,
             plane,
             factor: Column::new(factor),
-            spread: Column::new(spread),
+            spread,
             second: OnceLock::new(),
         }
     }
@@ -255,15 +271,13 @@ impl Sketch {
                         }
                         put_signs(group, row, rest);
                         let square = reduce::squared_norm(isa, c);
-                        if let Some([g, h]) = two_factors(c, rest) {
-                            let own =
-                                dim as f64 * (g * g + h * h) + 2.0 * g * h * agreement(c, rest);
-                            // Scaled so that the rest is orthogonal to c: ⟨c, g·s₁ + h·s₂⟩ is the square of the projection.
-                            let onto = if own > 0.0 { square / own } else { 0.0 };
-                            let left = onto * onto * own - square;
-                            *values = [onto * g, onto * h, left.max(0.0).sqrt()]
-                                .map(|value| (f64::from(scale) * value) as f32);
-                        }
+                        let [g, h] = two_factors(c, rest);
+                        let own = dim as f64 * (g * g + h * h) + 2.0 * g * h * agreement(c, rest);
+                        // Scaled so that the rest is orthogonal to c: ⟨c, g·s₁ + h·s₂⟩ is the square of the projection.
+                        let onto = if own > 0.0 { square / own } else { 0.0 };
+                        let left = onto * onto * own - square;
+                        *values = [onto * g, onto * h, left.max(0.0).sqrt()]
+                            .map(|value| (f64::from(scale) * value) as f32);
                     }
                 },
             );
@@ -273,6 +287,11 @@ impl Sketch {
             factors: [column(0), column(1)],
             spread: column(2),
         }
+    }
+
+    /// d.
+    pub fn dim(&self) -> usize {
+        self.dim
     }
 
     /// Rows.

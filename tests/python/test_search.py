@@ -72,9 +72,9 @@ def test_the_sketch_is_kept_and_counted(sample):
     q.search(codes, y[:1])
     # d/8 bytes of signs and two numbers a row, at least.
     assert codes.sketch_nbytes >= len(x) // 32 * 32 * (x.shape[1] // 8 + 8)
-    sketch = codes._index
+    derived = codes._index
     q.search(codes, y[:1])
-    assert codes._index is sketch
+    assert codes._index is derived
     assert codes[:100].sketch_nbytes == 0
 
 
@@ -238,3 +238,121 @@ def test_what_cannot_be_certified(sample):
     q = bq.Eden(x.shape[1], 2, store_norm=True)
     with pytest.raises(ValueError, match="confidence"):
         q.search(q.encode(x), y, certified=True, confidence=1.5)
+
+
+def test_codes_that_change_while_they_are_sketched(rng, monkeypatch):
+    """A sketch of rows that are no longer there is not used."""
+    x, y = rng.standard_normal((600, 40)), rng.standard_normal((5, 40))
+    q = bq.Eden(40, 2)
+    codes = q.encode(x)
+
+    class Meanwhile:
+        def __getattr__(self, name):
+            return getattr(core, name)
+
+        def sketch(self, *parts):
+            made = core.sketch(*parts)
+            codes.delete([0])
+            codes.append(q.encode(rng.standard_normal((1, 40))))
+            return made
+
+    core = q._core
+    monkeypatch.setattr(q, "_core", Meanwhile())
+    q.search(codes, y)
+    monkeypatch.undo()
+    agree(q.search(codes, y), reference(q, codes, x, y.astype(np.float32), 10))
+
+
+@pytest.mark.parametrize("scale", [1e-25, 1e20])
+def test_products_of_norms_beyond_float32(rng, scale):
+    x, y = rng.standard_normal((1000, 40)), rng.standard_normal((4, 40))
+    q = bq.Eden(40, 2, store_norm=True)
+    plain, scaled = q.encode(x), q.encode(x * scale)
+    expected = q.search(plain, y, 5, "cosine")
+    found = q.search(scaled, y * scale, 5, "cosine")
+    np.testing.assert_array_equal(found[1], expected[1])
+    np.testing.assert_allclose(found[0], expected[0], rtol=1e-5)
+    assert (q.search(scaled, y * scale, 5, "l2")[0] > 0).all() or scale < 1
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -1.0])
+def test_damaged_scales_are_not_first_and_no_panic(rng, bad):
+    x, y = rng.standard_normal((1000, 40)), rng.standard_normal((4, 40))
+    q = bq.Eden(40, 2)
+    codes = q.encode(x)
+    scale = codes.scale.copy()
+    scale[5:] = bad
+    damaged = bq.Codes(codes.packed, scale, None, None, 40, codes.made_by)
+    assert q.search(damaged, y, 10)[1].shape == (4, 10)
+    scale = codes.scale.copy()
+    scale[7] = np.nan
+    damaged = bq.Codes(codes.packed, scale, None, None, 40, codes.made_by)
+    assert 7 not in q.search(damaged, y, 10)[1]
+
+
+def test_a_zero_query_makes_no_second_level(sample):
+    x = sample[0]
+    q = bq.BlockQuant(x.shape[1], 2)
+    codes = q.encode(x)
+    q.search(codes, x[:1], 1)
+    before = codes.sketch_nbytes
+    q.search(codes, np.zeros_like(x[:1]), 1)
+    assert codes.sketch_nbytes == before
+
+
+def test_the_second_level(rng):
+    """Gaussian rows, which one bit does not part: another plane is made, and finds the same."""
+    x, y = rng.standard_normal((5000, 256)), rng.standard_normal((20, 256)).astype(np.float32)
+    q = bq.Eden(256, 4, store_norm=True)
+    codes = q.encode(x)
+    mask = rng.random(len(x)) < 0.7
+    for metric in ("ip", "l2", "cosine"):
+        expected = reference(q, codes, x, y, 10, metric, mask)
+        agree(q.search(codes, y, 10, metric, mask), expected, most_differing=2)
+    assert codes.sketch_nbytes > 2 * len(x) * 256 // 8
+
+
+@pytest.mark.parametrize("dim", [1, 2, 3, 5])
+def test_few_dimensions(rng, dim):
+    x, y = rng.standard_normal((700, dim)), rng.standard_normal((6, dim)).astype(np.float32)
+    q = bq.Eden(dim, 3, store_norm=True)
+    codes = q.encode(x)
+    for metric in ("ip", "l2"):
+        # Many rows have the same code, so only scores are told apart.
+        score = q.search(codes, y, 5, metric)[0]
+        expected = reference(q, codes, x, y, 5, metric)[0]
+        np.testing.assert_allclose(score, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_a_large_negative_offset(sample):
+    x, y = sample[0], -np.abs(sample[1][:20])
+    q = bq.Eden(x.shape[1], 2, store_norm=True, center=np.full(x.shape[1], 3.0, np.float32))
+    codes = q.encode(x + 3)
+    for metric in ("ip", "cosine"):
+        expected = reference(q, codes, x, y, 10, metric)
+        agree(q.search(codes, y, 10, metric), expected, most_differing=4)
+
+
+def test_rows_of_no_width_are_not_certain(rng):
+    """Zero rows have intervals of one point, which prove nothing about the only other row."""
+    x = np.zeros((300, 16), np.float32)
+    x[0] = rng.standard_normal(16)
+    q = bq.Eden(16, 1, store_norm=True)
+    codes = q.encode(x)
+    y = rng.standard_normal((50, 16)).astype(np.float32)
+    _, index, certain = q.search(codes, y, 1, certified=True)
+    low, high = q.interval(codes[:1], y, 1 - 0.01 / 300)
+    open_question = ((low < 0) & (high > 0))[:, 0]
+    assert open_question.any()
+    assert (certain[open_question & (index[:, 0] != 0)] == 0).all()
+
+
+def test_masks_of_other_kinds(rng):
+    q = bq.Eden(8, 2)
+    codes = q.encode(rng.standard_normal((10, 8)))
+    y = np.ones((1, 8))
+    with pytest.raises(ValueError, match="position 18446744073709551615"):
+        q.search(codes, y, mask=np.array([2**64 - 1], np.uint64))
+    with pytest.raises(TypeError, match="masked array"):
+        q.search(codes, y, mask=np.ma.masked_array([True] * 10))
+    assert q.search(codes, y, k=2**70)[1].shape == (1, 10)
