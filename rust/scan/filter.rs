@@ -9,6 +9,7 @@ use std::ops::Range;
 
 use super::Query;
 use super::search::{Hit, Metric, Rows, SEGMENT};
+use super::seeds::Seeds;
 use super::sketch::{Column, Plane, Sketch, Tables, greatest};
 use crate::isa::Isa;
 use crate::kernels::scan::{GROUP, Keys, Term, above};
@@ -375,53 +376,4 @@ impl<E: Fn(usize, &mut Vec<u16>, &mut [f32]) + Sync> Rows<'_, E> {
 /// The sums of the planes in order; the second is not looked at where there is one plane.
 fn in_order<'a>(before: Option<&'a [u16]>, newest: &'a [u16]) -> [&'a [u16]; 2] {
     [before.unwrap_or(newest), newest]
-}
-
-/// How many rows are tried for the bound of the `count` best.
-pub(super) fn seeds_for(count: usize) -> usize {
-    2 * count + GROUP / 2
-}
-
-/// The rows with the greatest keys.
-#[derive(Debug, Clone)]
-struct Seeds {
-    count: usize,
-    kept: Vec<(f32, u32)>,
-    /// Only greater keys are wanted.
-    least: f32,
-    /// The greatest key of each group of rows.
-    greatest: Vec<f32>,
-}
-
-impl Seeds {
-    /// For the bound of the `count` best.
-    fn new(count: usize) -> Self {
-        Self {
-            count: seeds_for(count),
-            kept: Vec::new(),
-            least: f32::NEG_INFINITY,
-            greatest: Vec::new(),
-        }
-    }
-
-    fn add(&mut self, key: f32, row: u32) {
-        self.kept.push((key, row));
-        if self.kept.len() >= 2 * self.count {
-            self.cut();
-        }
-    }
-
-    fn cut(&mut self) {
-        if self.kept.len() > self.count {
-            let order = |a: &(f32, u32), b: &(f32, u32)| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1));
-            self.kept.select_nth_unstable_by(self.count - 1, order);
-            self.kept.truncate(self.count);
-            self.least = self.kept[self.count - 1].0;
-        }
-    }
-
-    fn finish(mut self) -> Vec<(f32, u32)> {
-        self.cut();
-        self.kept
-    }
 }

@@ -6,6 +6,7 @@
 mod filter;
 pub mod products;
 pub mod search;
+mod seeds;
 pub mod sketch;
 
 /// A query ready for the scan.

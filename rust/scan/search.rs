@@ -2,8 +2,8 @@
 //!
 //! The filter (`filter.rs`) names the rows that can be among them, by their [sketch](super::sketch), and these are estimated exactly.
 //!
-//! Exactly means: with the estimator of [`products`](super::products), so scores are its bits. A row is expanded once for all queries that ask for it. Where few
-//! rows are allowed, or all would have to be looked at, all of them are estimated.
+//! Exactly means: with the estimator of [`products`](super::products). By inner product scores are its bits, the other metrics go on from it in float64. A
+//! row is expanded once for all queries that ask for it. Where few rows are allowed, or all would have to be looked at, all of them are estimated.
 //!
 //! **Metrics.** Keys order rows as the metric does: ⟨x, y⟩ − ⟨center, y⟩; ⟨x, y⟩/‖x‖ for the cosine; ⟨x, y⟩ − ⟨center, y⟩ − ‖x‖²/2 for the
 //! Euclidean distance.
@@ -14,7 +14,8 @@
 use std::cmp::Ordering;
 
 use super::Query;
-use super::filter::{Asked, seeds_for};
+use super::filter::Asked;
+use super::seeds::seeds_for;
 use super::sketch::Sketch;
 use crate::codes::CodesRef;
 use crate::error::{Error, Result};
