@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import reprlib
+from collections.abc import Callable
 from numbers import Real
 from typing import Any
 
@@ -81,12 +82,7 @@ def real(value: Any, what: str, most: float) -> float:
     ValueError: bits=nan, expected a number above 0, at most 16
     """
     text = f"{what}={brief(value)}, expected a number above 0, at most {most:g}"
-    is_number = isinstance(value, Real) and not isinstance(value, bool)
-    if not is_number:
-        raise TypeError(text)
-    if not 0 < value <= most:  # NaN too
-        raise ValueError(text)
-    return float(value)
+    return _number(value, text, lambda value: 0 < value <= most)
 
 
 def between(value: Any, what: str) -> float:
@@ -107,9 +103,13 @@ def between(value: Any, what: str) -> float:
     ValueError: confidence=1, expected a number between 0 and 1, both left out
     """
     text = f"{what}={brief(value)}, expected a number between 0 and 1, both left out"
-    is_number = isinstance(value, Real) and not isinstance(value, bool)
-    if not is_number:
+    return _number(value, text, lambda value: 0 < value < 1)
+
+
+def _number(value: Any, text: str, is_inside: Callable[[Any], bool]) -> float:
+    """A real number that is inside, or an error of this text."""
+    if not isinstance(value, Real) or isinstance(value, bool):
         raise TypeError(text)
-    if not 0 < value < 1:  # NaN too
+    if not is_inside(value):  # NaN too
         raise ValueError(text)
     return float(value)

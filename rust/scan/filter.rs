@@ -7,10 +7,10 @@
 use std::borrow::Cow;
 use std::ops::Range;
 
-use super::Query;
 use super::search::{Hit, Metric, Rows, SEGMENT};
 use super::seeds::Seeds;
 use super::sketch::{Column, Plane, Sketch, Tables, greatest};
+use super::{Query, columns};
 use crate::isa::Isa;
 use crate::kernels::scan::{GROUP, Keys, Term, above};
 use crate::threads;
@@ -102,20 +102,15 @@ impl Level<'_> {
         reach: bool,
     ) -> Keys<'s> {
         let reach = f32::from(u8::from(reach));
-        let term = |place: usize| {
-            self.factors.get(place).map(|factor| Term {
-                sums: &sums[place][..rows.len()],
-                factor: &factor[rows.clone()],
-            })
+        let term = |place: usize| Term {
+            sums: &sums[place][..rows.len()],
+            factor: &self.factors[place][rows.clone()],
         };
         // The rounding of each term is its own.
         let rounding = tables.rounding * reach;
         Keys {
-            first: Term {
-                sums: &sums[0][..rows.len()],
-                factor: &self.factors[0][rows.clone()],
-            },
-            second: term(1),
+            first: term(0),
+            second: (self.factors.len() > 1).then(|| term(1)),
             spread: &self.spread[rows.clone()],
             shift: self.shift.map(|shift| &shift[rows.clone()]),
             unit: tables.unit,
@@ -243,14 +238,7 @@ impl<E: Fn(usize, &mut Vec<u16>, &mut [f32]) + Sync> Rows<'_, E> {
             values: vec![0; length * asked.len()],
             length,
         };
-        // The sums of a segment, one piece a query: disjoint, so segments can be filled in parallel.
-        let mut pieces: Vec<Vec<&mut [u16]>> = Vec::new();
-        pieces.resize_with(rows.div_ceil(SEGMENT), Vec::new);
-        for sums in newest.values.chunks_exact_mut(length) {
-            for (all, piece) in pieces.iter_mut().zip(sums.chunks_mut(SEGMENT)) {
-                all.push(piece);
-            }
-        }
+        let pieces = columns(&mut newest.values, length, SEGMENT);
         let old =
             |q: usize, rows: &Range<usize>| before.map(|(sums, which)| sums.of(which[q], rows));
         let each: Vec<&Tables> = tables.iter().collect();

@@ -31,3 +31,15 @@ impl Query {
         f64::from(dot) * f64::from(scale) * self.factor
     }
 }
+
+/// Lines of `length` values, one a query, cut into columns of `width`, one piece a line: disjoint, so columns can be filled in parallel.
+fn columns<T>(lines: &mut [T], length: usize, width: usize) -> Vec<Vec<&mut [T]>> {
+    let mut columns: Vec<Vec<&mut [T]>> = Vec::new();
+    columns.resize_with(length.div_ceil(width), Vec::new);
+    for line in lines.chunks_exact_mut(length) {
+        for (column, piece) in columns.iter_mut().zip(line.chunks_mut(width)) {
+            column.push(piece);
+        }
+    }
+    columns
+}

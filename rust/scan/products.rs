@@ -8,7 +8,7 @@ use rayon::prelude::*;
 
 use crate::isa::Isa;
 use crate::kernels::dense;
-use crate::scan::Query;
+use crate::scan::{Query, columns};
 
 /// Rows of a tile.
 pub const TILE: usize = 32;
@@ -31,14 +31,7 @@ pub fn inner_products(
     if rows == 0 {
         return;
     }
-    // The columns of a tile, one piece a query: disjoint, so tiles can be filled in parallel.
-    let mut tiles: Vec<Vec<&mut [f32]>> = Vec::new();
-    tiles.resize_with(rows.div_ceil(TILE), || Vec::with_capacity(queries.len()));
-    for line in out.chunks_mut(rows) {
-        for (tile, piece) in tiles.iter_mut().zip(line.chunks_mut(TILE)) {
-            tile.push(piece);
-        }
-    }
+    let tiles = columns(out, rows, TILE);
     let vectors: Vec<f32> = (queries.iter())
         .flat_map(|query| query.vector.iter().copied())
         .collect();
