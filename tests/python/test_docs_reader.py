@@ -1,0 +1,65 @@
+"""`docs/reader.py`, written by the documented rules alone, reads what the library writes."""
+
+import importlib.util
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import blockquant as bq
+
+PATH = Path(__file__).parents[2] / "docs" / "reader.py"
+_spec = importlib.util.spec_from_file_location("docs_reader", PATH)
+reader = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(reader)
+
+CASES = [
+    ("rabitq", 384, 1, {}),
+    ("rabitq", 384, 3, {"store_norm": True, "center": np.full(384, 0.5, np.float32)}),
+    ("rabitq", 200, 2, {"rotation": "haar", "seed": 2**64 - 1}),
+    ("rabitq/mse", 1000, 2, {"seed": 5}),
+    ("rabitq", 50, 4, {"center": np.ones(50, np.float32)}),
+    ("eden", 1536, 2, {}),
+    ("eden/mse", 130, 5, {"store_norm": True}),
+    ("turboquant/mse", 256, 4, {}),
+    ("turboquant/prod", 96, 1, {}),
+    ("turboquant/prod", 256, 3, {"store_norm": True}),
+    ("blockquant", 384, 2, {}),
+    ("blockquant/none", 387, 2, {}),
+    ("blockquant/mse", 1537, 2.5, {"seed": 1}),
+    ("blockquant", 389, 2.4, {"block": 5}),
+]
+
+
+@pytest.mark.parametrize(("name", "dim", "bits", "options"), CASES)
+def test_reads_and_decodes_by_the_documented_rules(name, dim, bits, options, tmp_path):
+    x = np.random.default_rng(0).standard_normal((3, dim)).astype(np.float32)
+    q = bq.create(name, dim=dim, bits=bits, **options)
+    codes = q.encode(x)
+    bq.save(tmp_path / "codes.safetensors", q, codes)
+    metadata, tensors = reader.read(tmp_path / "codes.safetensors")
+    assert float(metadata["bits"]) == bits
+    for part in ("packed", "scale", "norm", "residual_norm"):
+        stored = getattr(codes, part)
+        assert (stored is None) == (part not in tensors), part
+        assert stored is None or np.array_equal(stored, tensors[part]), part
+    words = {}
+    if not name.startswith("rabitq"):  # whose levels are a formula: nothing but the file
+        words = {"codebook": q.codebook()}
+    if name.startswith("blockquant"):
+        words["tail_codebook"] = q.tail_codebook()
+    rows = reader.decode(metadata, tensors, **words)
+    np.testing.assert_allclose(rows, q.decode(codes), rtol=0, atol=1e-5 * np.abs(x).max())
+
+
+def test_indexes_are_those_of_the_library(tmp_path):
+    q = bq.BlockQuant(dim=387, bits=2)
+    codes = q.encode(np.random.default_rng(1).standard_normal((5, 387)))
+    bq.save(tmp_path / "codes.safetensors", q, codes)
+    metadata, tensors = reader.read(tmp_path / "codes.safetensors")
+    found = reader.unpack(tensors["packed"], reader.fields(metadata))
+    assert np.array_equal(np.concatenate(found, axis=1), q.indices(codes))
+
+
+def test_checksum_is_the_standard_one():
+    assert reader.crc64(b"123456789") == 0x995DC9BBDF1939FA
