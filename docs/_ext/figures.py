@@ -1,4 +1,4 @@
-"""The figures, measured and drawn when the site is built, once for light pages and once for dark."""
+"""The figures, measured and drawn when the site is built, for light pages and for dark ones."""
 
 from pathlib import Path
 

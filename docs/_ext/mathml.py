@@ -1,7 +1,7 @@
 """Formulas as MathML, made when the site is built, and a subset of a mathematical font for them.
 
-Every current browser shows MathML, so a page needs no script for its formulas. What a machine has
-no mathematical font for looks poor, so STIX Two Math (of the package `ziamath`) comes with the site.
+Every current browser shows MathML, so a page needs no script for its formulas. Without a
+mathematical font it looks poor, so STIX Two Math (from the package `ziamath`) comes with the site.
 """
 
 import logging
@@ -33,8 +33,8 @@ _RANGES = (
     (0x1D538, 0x1D56B),
     (0x1D6A8, 0x1D71B),
 )
-#: What latex2mathml gives, and what it should be: \sim is an ASCII tilde there, norms beside a power
-#: stretch on one side only, and a slash stands apart.
+#: What latex2mathml gives, and what it should be: \sim is an ASCII tilde there, norms beside a
+#: power stretch on one side only, and a slash stands apart.
 _REPAIRS = (
     ("<mi>&#x0007E;</mi>", "<mo>&#x223C;</mo>"),
     ("<mo>&#x02016;</mo>", '<mo fence="false" stretchy="false">&#x02016;</mo>'),
@@ -63,10 +63,9 @@ def _block(self, node):
 
 
 def _even_radicals(font):
-    """Gives every size of √ the width of the least: Chromium leaves room for the widest.
+    """Gives every size of √ the width of the least.
 
-    (https://w3c.github.io/mathml-core/#radicals-msqrt-mroot asks for that in the preferred width
-    only, but the gap behind the root stays.)
+    Chromium leaves room for the widest, whichever it takes: a gap behind every root.
     """
     least = font.getBestCmap()[0x221A]
     width, _ = font["hmtx"][least]
@@ -79,6 +78,17 @@ def _even_radicals(font):
             glyph.coordinates.toInt()
             glyph.recalcBounds(font["glyf"])
             font["hmtx"][name] = width, round(share * bearing)
+
+
+def _hold_punctuation(app, pagename, templatename, context, doctree):
+    """A comma or full stop after a formula stays on its line."""
+    if "body" in context:
+        context["body"] = re.sub(
+            r"(<math(?:(?!</math>).)*</math>)([,.;:?)]+)",
+            r'<span class="held">\1\2</span>',
+            context["body"],
+            flags=re.DOTALL,
+        )
 
 
 def _font(app, error):
@@ -104,5 +114,6 @@ def _font(app, error):
 def setup(app):
     logging.getLogger("fontTools").setLevel(logging.WARNING)  # Sphinx shows what is above
     app.add_html_math_renderer("mathml", (_inline, None), (_block, None))
+    app.connect("html-page-context", _hold_punctuation)
     app.connect("build-finished", _font)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

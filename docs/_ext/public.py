@@ -3,9 +3,10 @@
 import inspect
 from types import ModuleType
 
-import blockquant
 from sphinx.util.docutils import SphinxDirective
 from sphinx.util.nodes import make_refnode
+
+import blockquant
 
 
 def _kind(value):
@@ -33,7 +34,8 @@ class Public(SphinxDirective):
             elif inspect.isclass(value):
                 lines += [name, "-" * len(name), ""]
                 lines += [f".. autoclass:: {where}", "   :members:", "   :undoc-members:"]
-                lines += ["   :show-inheritance:", ""]
+                lines += ["   :special-members: __getitem__"]
+                lines += ["   :show-inheritance:"] * (value.__bases__ != (object,)) + [""]
             else:
                 lines += [name, "-" * len(name), "", f".. autofunction:: {where}", ""]
         return self.parse_text_to_nodes("\n".join(lines), allow_section_headings=True)

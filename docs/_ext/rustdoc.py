@@ -5,6 +5,7 @@ The layout of the codes and the file format are defined there; the site has no s
 
 import re
 from pathlib import Path
+from typing import ClassVar
 
 from docutils.parsers.rst import directives
 from sphinx.util.docutils import SphinxDirective
@@ -25,7 +26,10 @@ class RustModule(SphinxDirective):
     """With `start-after` and `end-before`, as `include` has them."""
 
     required_arguments = 1
-    option_spec = {"start-after": directives.unchanged, "end-before": directives.unchanged}
+    option_spec: ClassVar = {
+        "start-after": directives.unchanged,
+        "end-before": directives.unchanged,
+    }
 
     def run(self):
         (path,) = self.arguments

@@ -46,7 +46,9 @@ def test_code_prints_what_the_page_says(page, monkeypatch):
     if os.environ.get("BLOCKQUANT_WRITE_DOCS") == "1":
         for block, output in reversed(printed):
             below = f"\n```text\n{output}```" if output else ""
-            text = text[: block.start()] + f"```python\n{block[1]}```\n{below}" + text[block.end() :]
+            text = (
+                text[: block.start()] + f"```python\n{block[1]}```\n{below}" + text[block.end() :]
+            )
         page.write_text(text, "utf-8")
         return
     for block, output in printed:
