@@ -49,11 +49,13 @@ mod _core {
     use super::quantizer::Quantizer;
     use super::rows::unpack_rows;
 
+    /// The instruction set that kernels run on: ``scalar``, ``avx2`` or ``neon``. ``BLOCKQUANT_ISA`` picks another at start; the bytes do not depend on it.
     #[pyfunction]
     fn isa() -> PyResult<&'static str> {
         Ok(Isa::current()?.name())
     }
 
+    /// The instruction sets that this machine has, as :func:`isa` names them.
     #[pyfunction]
     fn available_isa() -> Vec<&'static str> {
         Isa::available().into_iter().map(Isa::name).collect()
@@ -64,6 +66,7 @@ mod _core {
         Ok(threads::set_num_threads(n)?)
     }
 
+    /// The threads that batches run on, as :func:`set_num_threads` sets them.
     #[pyfunction]
     fn num_threads() -> usize {
         threads::num_threads()
