@@ -25,6 +25,7 @@ extensions = [
 ]
 exclude_patterns = ["_*"]
 nitpicky = True
+smartquotes = False  # `--bits` is an option, not a dash
 # Only this package's names are linked: the inventories of others would have to be fetched.
 nitpick_ignore_regex = [(r"py:.*", r"(?!blockquant).*")]
 

@@ -16,11 +16,13 @@ _METHODS = {
 }
 _PANELS = (
     (
+        "reconstruction",
         "Reconstruction: ‖x − x̂‖²/‖x‖²",
         "nmse",
         ("blockquant/mse", "eden/mse", "rabitq/mse", "turboquant/mse"),
     ),
     (
+        "products",
         "Inner products: d·E[error²]",
         "ip_error",
         ("blockquant/unbiased", "eden/unbiased", "rabitq/unbiased", "turboquant/prod"),
@@ -38,7 +40,8 @@ def _measure():
     return found
 
 
-def _draw(found, path, dark):
+def _draw(found, panel, path, dark):
+    _, title, field, names = panel
     ink = "#cfd0d0" if dark else "#333333"
     style = {
         "svg.fonttype": "path",
@@ -51,22 +54,22 @@ def _draw(found, path, dark):
         "ytick.color": ink,
     }
     with mpl.rc_context(style):
-        figure = Figure(figsize=(8, 3.7), layout="constrained")
-        for axes, (title, field, names) in zip(figure.subplots(1, 2), _PANELS, strict=True):
-            axes.set(title=title, xlabel="bits a coordinate", yscale="log", xticks=_BITS)
-            axes.title.set_fontsize(10)
-            axes.patch.set_alpha(0)
-            axes.grid(alpha=0.25, which="both")
-            axes.spines[["top", "right"]].set_visible(False)
-            if field == "nmse":
-                bound = [bq.theory.shannon(bits) for bits in _BITS]
-                axes.plot(_BITS, bound, "--", color=ink, label="Shannon's bound")
-            for name in names:
-                light, pale, marker = _METHODS[name.partition("/")[0]]
-                values = [getattr(one, field) for one in found[name]]
-                colour = pale if dark else light
-                axes.plot(_BITS, values, marker=marker, color=colour, label=name, lw=1.6, ms=5.5)
-            axes.legend(frameon=False, fontsize=8.5, labelcolor=ink)
+        figure = Figure(figsize=(4.2, 3.7), layout="constrained")
+        axes = figure.subplots()
+        axes.set(xlabel="bits a coordinate", yscale="log", xticks=_BITS)
+        axes.set_title(title, fontsize=10)
+        axes.patch.set_alpha(0)
+        axes.grid(alpha=0.25, which="both")
+        axes.spines[["top", "right"]].set_visible(False)
+        if field == "nmse":
+            bound = [bq.theory.shannon(bits) for bits in _BITS]
+            axes.plot(_BITS, bound, "--", color=ink, label="Shannon's bound")
+        for name in names:
+            light, pale, marker = _METHODS[name.partition("/")[0]]
+            values = [getattr(one, field) for one in found[name]]
+            colour = pale if dark else light
+            axes.plot(_BITS, values, marker=marker, color=colour, label=name, lw=1.6, ms=5.5)
+        axes.legend(frameon=False, fontsize=8.5, labelcolor=ink)
         figure.savefig(path, transparent=True, metadata={"Date": None})
 
 
@@ -74,8 +77,9 @@ def _figures(app):
     folder = Path(app.srcdir, "_generated")
     folder.mkdir(exist_ok=True)
     found = _measure()
-    for name, dark in (("light", False), ("dark", True)):
-        _draw(found, folder / f"methods-{name}.svg", dark)
+    for panel in _PANELS:
+        for theme, dark in (("light", False), ("dark", True)):
+            _draw(found, panel, folder / f"{panel[0]}-{theme}.svg", dark)
 
 
 def setup(app):

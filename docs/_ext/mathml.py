@@ -7,6 +7,7 @@ mathematical font it looks poor, so STIX Two Math (from the package `ziamath`) c
 import logging
 import re
 from pathlib import Path
+from unicodedata import lookup
 
 import ziamath
 from docutils import nodes
@@ -33,13 +34,26 @@ _RANGES = (
     (0x1D538, 0x1D56B),
     (0x1D6A8, 0x1D71B),
 )
-#: What latex2mathml gives, and what it should be: \sim is an ASCII tilde there, norms beside a
-#: power stretch on one side only, and a slash stands apart.
+#: What latex2mathml gives, and what it should be: operators that are no letters, fences that
+#: neither stretch nor stand apart, functions without the space of an operator before a bracket.
 _REPAIRS = (
     ("<mi>&#x0007E;</mi>", "<mo>&#x223C;</mo>"),
+    ("<mi>&#x000B1;</mi>", "<mo>&#x000B1;</mo>"),
     ("<mo>&#x02016;</mo>", '<mo fence="false" stretchy="false">&#x02016;</mo>'),
+    ('<mo stretchy="false">&#x0007C;</mo>', '<mo stretchy="false" lspace="0" rspace="0">|</mo>'),
     ("<mo>&#x0002F;</mo>", '<mo lspace="0" rspace="0">&#x0002F;</mo>'),
+    ("<mo>max</mo><mo", "<mi>max</mi><mo"),
+    ("<mo>min</mo><mo", "<mi>min</mi><mo"),
 )
+
+
+def _script(match):
+    """A script letter as the character: browsers know no other `mathvariant` than `normal`."""
+    try:
+        letter = lookup(f"MATHEMATICAL SCRIPT CAPITAL {match[1]}")
+    except KeyError:
+        letter = lookup(f"SCRIPT CAPITAL {match[1]}")
+    return f"<mi>{letter}</mi>"
 
 
 def mathml(latex, display):
@@ -47,6 +61,7 @@ def mathml(latex, display):
     text = convert(latex, display=display)
     for wrong, right in _REPAIRS:
         text = text.replace(wrong, right)
+    text = re.sub('<mi mathvariant="script">([A-Z])</mi>', _script, text)
     if unknown := re.search(r"\\\w+|\\.|&#x0005C;\w*", text):
         raise SphinxError(f"no MathML for {unknown.group()} in {latex!r}")
     return text
