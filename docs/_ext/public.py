@@ -1,6 +1,7 @@
 """The API pages: what `blockquant.__all__` names, so that no list is kept by hand."""
 
 import inspect
+import re
 from types import ModuleType
 
 from sphinx.util.docutils import SphinxDirective
@@ -83,8 +84,15 @@ def _plain_bars(app, what, name, obj, options, lines):
         lines[place] = "``".join(parts)
 
 
+def _dashes(app, pagename, templatename, context, doctree):
+    """The dash after a parameter's name, which smart quotes would make of options too."""
+    if "body" in context:
+        context["body"] = re.sub(r"(</(?:em|strong|a)>\)?) -- ", r"\1 – ", context["body"])
+
+
 def setup(app):
     app.connect("autodoc-process-docstring", _plain_bars)
+    app.connect("html-page-context", _dashes)
     app.add_directive("public", Public)
     app.add_directive("public-overview", Overview)
     app.connect("missing-reference", _resolve)
