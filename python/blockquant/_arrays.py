@@ -110,8 +110,10 @@ def as_rows(x: Any, dim: int | None, what: str = "x") -> tuple[Array, bool]:
     return array, is_bfloat16
 
 
-def as_float32(x: Any, dim: int | None, what: str = "x") -> NDArray[np.float32]:
+def as_float32(x: Any, dim: int | None, what: str = "x", first: int = 0) -> NDArray[np.float32]:
     """Rows as a C-contiguous float32 copy or view; non-finite values are errors.
+
+    Errors count the rows from `first`.
 
     Examples
     --------
@@ -124,7 +126,7 @@ def as_float32(x: Any, dim: int | None, what: str = "x") -> NDArray[np.float32]:
         rows = wide.view(np.float32)
     with np.errstate(over="ignore"):
         out = np.ascontiguousarray(rows, dtype=np.float32)
-    _check_finite(out, rows, what)
+    _check_finite(out, rows, what, first)
     return out
 
 
@@ -163,8 +165,10 @@ def as_mask(mask: Any, rows: int) -> NDArray[np.bool_]:
     return allowed
 
 
-def as_result(values: Any, shape: tuple[int, int], what: str) -> NDArray[np.float32]:
-    """What a method returned, as float32.
+def as_result(
+    values: Any, shape: tuple[int, ...], what: str, first: int = 0
+) -> NDArray[np.float32]:
+    """What a method returned, as float32; errors count the rows from `first`.
 
     Raises
     ------
@@ -188,16 +192,16 @@ def as_result(values: Any, shape: tuple[int, int], what: str) -> NDArray[np.floa
         raise TypeError(f"{what} gave no array of numbers: {error}") from error
     if out.shape != shape:
         raise ValueError(f"{what} gave shape {out.shape}, expected {shape}")
-    _check_finite(out, given, what)
+    _check_finite(out, given, what, first)
     return out
 
 
-def _check_finite(out: NDArray[np.float32], given: Array, what: str) -> None:
+def _check_finite(out: NDArray[np.float32], given: Array, what: str, first: int = 0) -> None:
     finite = np.isfinite(out)
     if not finite.all():
         row, column = np.argwhere(~finite)[0]
         raise ValueError(
-            f"{what}: row {row}, column {column} is {float(given[row, column]):.9g}, "
+            f"{what}: row {first + row}, column {column} is {float(given[row, column]):.9g}, "
             "expected a finite float32 value"
         )
 

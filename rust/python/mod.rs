@@ -102,6 +102,20 @@ mod _core {
     }
 
     #[pyfunction]
+    #[pyo3(signature = (method, dim, bits, *, block=None, store_norm=false))]
+    fn bytes_per_vector(
+        method: &str,
+        dim: usize,
+        bits: f64,
+        block: Option<usize>,
+        store_norm: bool,
+    ) -> PyResult<usize> {
+        let shape = crate::methods::shape(method, dim, bits, block)?;
+        let scalars = 1 + usize::from(shape.has_residual_norm) + usize::from(store_norm);
+        Ok(shape.layout.row_bytes() + scalars * size_of::<f32>())
+    }
+
+    #[pyfunction]
     fn pack<'py>(
         py: Python<'py>,
         indices: PyReadonlyArray2<'py, u16>,

@@ -1,0 +1,25 @@
+"""The three criteria, measured beside their theory: reconstruction, expected and high-probability
+inner-product error."""
+
+from blockquant.distortion._comparison import (
+    CRITERIA,
+    METHODS,
+    Comparison,
+    Difference,
+    Verdict,
+    compare,
+)
+from blockquant.distortion._errors import Errors
+from blockquant.distortion._measurement import Distortion, measure
+
+__all__ = [
+    "CRITERIA",
+    "METHODS",
+    "Comparison",
+    "Difference",
+    "Distortion",
+    "Errors",
+    "Verdict",
+    "compare",
+    "measure",
+]

@@ -1,0 +1,72 @@
+"""The most bits a coordinate that a method can have within a number of bytes a vector."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from blockquant import registry, theory
+from blockquant.distortion._truth import Truth
+
+#: Of the scalar methods; the first that fits is taken.
+_WHOLE = range(8, 0, -1)
+#: Blocks of BlockQuant that are tried, and bits of an index: codebooks that are built in no time.
+_BLOCKS = range(1, 17)
+_WIDTHS = range(1, 9)
+#: Besides, the default at 3 bits.
+_LARGE = (4, 12)
+
+
+class Rate(NamedTuple):
+    """Bits a coordinate, and the block where the default is not taken."""
+
+    bits: float
+    block: int | None = None
+
+
+class Unmet(Exception):
+    """No rate of the method fits; the message says why."""
+
+
+def within(name: str, budget: int, truth: Truth, options: dict[str, Any]) -> Rate:
+    """The rate of the most bytes that are no more than `budget`.
+
+    Raises
+    ------
+    Unmet
+        If there is none, or the method does not say how many bytes its codes have.
+    """
+    if not registry.is_built_in(name):
+        return _tried(name, budget, truth, options)
+    dim = truth.shape[2]
+    if not name.startswith("blockquant/"):
+        rates = [Rate(bits) for bits in _WHOLE]
+    else:
+        shapes = [(p, w) for p in _BLOCKS for w in _WIDTHS if p <= dim and w <= 8 * p]
+        shapes += [_LARGE] if dim >= _LARGE[0] else []
+        rates = [Rate(w / p, p) for p, w in shapes]
+    sizes = {rate: theory.bytes_per_vector(name, rate.bits, dim, rate.block) for rate in rates}
+    fitting = [rate for rate in rates if sizes[rate] <= budget]
+    if not fitting:
+        raise Unmet(f"needs at least {min(sizes.values())} bytes")
+    # Of equally many bytes the largest codebook has the least error.
+    return max(fitting, key=lambda rate: (sizes[rate], rate.bits * (rate.block or 1)))
+
+
+def _tried(name: str, budget: int, truth: Truth, options: dict[str, Any]) -> Rate:
+    """By encoding the first rows at one rate after the other."""
+    rows = next(truth.chunks()).x
+    least: float | None = None
+    reason = "has no rate from 1 to 8 bits"
+    for bits in _WHOLE:
+        try:
+            q = registry.create(name, dim=truth.shape[2], bits=bits, seed=0, **options)
+        except ValueError as error:
+            reason = str(error)
+            continue
+        nbytes = getattr(q.encode(rows), "nbytes", None)
+        if nbytes is None:
+            raise Unmet("does not say how many bytes its codes have")
+        least = nbytes / len(rows)
+        if least <= budget:
+            return Rate(bits)
+    raise Unmet(reason if least is None else f"needs at least {least:.4g} bytes")

@@ -1,0 +1,58 @@
+"""What a row costs, side information included."""
+
+from __future__ import annotations
+
+from blockquant import _core
+from blockquant.theory._angles import split
+
+
+def bytes_per_vector(
+    name: str, bits: float, dim: int, block: int | None = None, store_norm: bool = False
+) -> int:
+    """Every stored byte of a row: ⌈code bits/8⌉ and 4 for each scalar.
+
+    The scalars are the scale s, γ for TurboQuant ``prod`` (arXiv 2504.19874) and the norm where it
+    is stored. No dimension is padded, and the code bits are d·bits for the scalar methods; for
+    BlockQuant ⌊d/p⌋ indexes of w = round(bits·p) bits and ⌈t·w/p + ¼⌉ bits for a tail of t.
+
+    Parameters
+    ----------
+    name : str
+        As for :func:`blockquant.create`.
+    bits : float
+        Bits a coordinate.
+    dim : int
+        Coordinates of a row.
+    block : int, optional
+        Coordinates of a block, for BlockQuant.
+    store_norm : bool
+        Whether ‖x‖ is stored.
+
+    Raises
+    ------
+    ValueError
+        If there is no such method, or it cannot have such bits.
+
+    Examples
+    --------
+    >>> bytes_per_vector("eden/unbiased", 2, 384), bytes_per_vector("turboquant/prod", 2, 384)
+    (100, 104)
+    """
+    method, scale = split(name)
+    named = f"{method}/{scale}" if method == "turboquant" else method
+    return _core.bytes_per_vector(named, dim, bits, block=block, store_norm=store_norm)
+
+
+def bits_per_dimension(
+    name: str, bits: float, dim: int, block: int | None = None, store_norm: bool = False
+) -> float:
+    """Every stored bit of a row over its coordinates: 8·:func:`bytes_per_vector`/d.
+
+    Parameters and errors are those of :func:`bytes_per_vector`.
+
+    Examples
+    --------
+    >>> bits_per_dimension("eden/unbiased", 2, 1024)
+    2.03125
+    """
+    return 8 * bytes_per_vector(name, bits, dim, block, store_norm) / dim

@@ -1,0 +1,271 @@
+"""What is measured, against plain NumPy and SciPy over the whole data at once; chunks, budgets,
+paired differences."""
+
+import json
+import tracemalloc
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+from scipy import stats
+
+import blockquant as bq
+from blockquant import distortion
+from blockquant.distortion import Errors, _comparison, _truth
+from blockquant.distortion._ranks import Best, ranks, recall
+from blockquant.distortion._student import half_interval
+
+FINITE = st.floats(-4, 4, width=32)
+
+
+@pytest.fixture
+def small_chunks(monkeypatch):
+    """Chunks of some tens of rows, none kept."""
+    monkeypatch.setattr(_truth, "_CHUNK", 37 * 384)
+    monkeypatch.setattr(_truth, "_KEPT", 0)
+
+
+@given(hnp.arrays(np.float32, st.integers(1, 300), elements=FINITE), st.floats(0.01, 0.9999))
+def test_quantiles_of_errors(values, level):
+    """Within a bin of the smallest error that at least `level` of them do not exceed."""
+    found = Errors.of(values).quantile(level)
+    exact = np.sort(np.abs(values))[max(0, int(np.ceil(level * len(values))) - 1)]
+    assert abs(found - exact) <= exact * 2.0**-9 + 1e-38
+
+
+def test_tails_and_density_of_errors(rng):
+    values = rng.standard_normal(50_000).astype(np.float32)
+    errors = Errors.sum([Errors.of(values[:1000]), Errors.of(values[1000:])])
+    assert errors.total == len(values)
+    size = np.array([0.1, 1.0, 2.5])
+    share = [(np.abs(values) > s).mean() for s in size]
+    np.testing.assert_allclose(errors.beyond(size), share, atol=1e-3)
+    edges = np.linspace(-3, 3, 13)
+    want, _ = np.histogram(values, edges)
+    np.testing.assert_allclose(errors.density(edges), want / len(values) / 0.5, atol=2e-3)
+
+
+@given(
+    hnp.arrays(np.float32, st.tuples(st.just(3), st.integers(1, 60)), elements=FINITE),
+    st.integers(1, 20),
+    st.integers(1, 17),
+)
+def test_best_of_chunks(scores, k, step):
+    scores = np.round(scores)  # many ties
+    best = Best(3, k)
+    for first in range(0, scores.shape[1], step):
+        best.add(first, scores[:, first : first + step])
+    want = np.argsort(-scores, axis=1, kind="stable")[:, :k]
+    found = best.places()
+    np.testing.assert_array_equal(
+        np.take_along_axis(scores, found, 1), np.take_along_axis(scores, want, 1)
+    )
+    assert recall(want, want, k) == 1.0
+
+
+def test_recall_and_ranks(rng):
+    truth = rng.permuted(np.tile(np.arange(50), (7, 1)), axis=1)
+    found = rng.permuted(truth, axis=1)
+    for k in (1, 10, 50):
+        want = np.mean(
+            [len(set(a[:k]) & set(b[:k])) / k for a, b in zip(truth, found, strict=True)]
+        )
+        assert recall(truth, found, k) == pytest.approx(want)
+    a, b = rng.standard_normal((2, 5, 200)).astype(np.float32)
+    own = np.einsum("ij,ij->i", ranks(a), ranks(b))
+    want = [stats.spearmanr(x, y).statistic for x, y in zip(a, b, strict=True)]
+    np.testing.assert_allclose(own, want, atol=1e-12)
+
+
+@pytest.mark.parametrize("name", ["blockquant/unbiased", "eden/mse", "turboquant/prod"])
+def test_measure_is_what_it_says(sample, name):
+    """Every figure from its definition."""
+    x, y = sample[0][:500].astype(np.float64), sample[1][:40].astype(np.float64)
+    x /= np.linalg.norm(x, axis=1, keepdims=True)
+    y /= np.linalg.norm(y, axis=1, keepdims=True)
+    q = bq.create(name, dim=384, bits=2, seed=3)
+    found = bq.measure(q, x, y, confidence=0.9)
+    codes = q.encode(x.astype(np.float32))
+    back = q.decode(codes).astype(np.float64)
+    true, estimate = y @ x.T, q.inner_product(codes, y.astype(np.float32)).astype(np.float64)
+    error = estimate - true
+    slope = (error * true).sum() / (true**2).sum()
+    want = {
+        "nmse": np.mean(np.sum((x - back) ** 2, axis=1)),
+        "cosine": np.mean(np.sum(x * back, axis=1) / np.linalg.norm(back, axis=1)),
+        "bias": slope,
+        "ip_error": 384 * np.mean(error**2),
+        "variance": 384 * (np.mean(error**2) - slope**2 * np.mean(true**2)),
+        "q50": np.quantile(np.abs(error), 0.5),
+        "q99": np.quantile(np.abs(error), 0.99),
+        "rank_correlation": np.mean(
+            [stats.spearmanr(a, b).statistic for a, b in zip(true, estimate, strict=True)]
+        ),
+        "bytes_per_vector": codes.nbytes / 500,
+        "bits_per_dimension": codes.bits_per_dimension,
+    }
+    for field, value in want.items():
+        assert getattr(found, field) == pytest.approx(value, rel=2e-3, abs=1e-6), field
+    for k in (1, 10, 100):
+        top = [np.argsort(-a)[:k] for a in true], [np.argsort(-a)[:k] for a in estimate]
+        share = np.mean([len(set(a) & set(b)) / k for a, b in zip(*top, strict=True)])
+        assert getattr(found, f"recall{k}") == pytest.approx(share, abs=1e-3)
+    if name.startswith("turboquant"):
+        assert found.coverage is found.half_width is None
+    else:
+        twin = bq.create(name, dim=384, bits=2, seed=3, store_norm=True)
+        low, high = twin.interval(twin.encode(x), y, 0.9)
+        inside = (low <= true) & (true <= high)
+        assert found.coverage == pytest.approx(inside.mean(), abs=1e-3)
+        assert found.half_width == pytest.approx(np.mean(high - low) / 2, rel=1e-3)
+    assert "normalised MSE" in str(found)
+
+
+def figures(found):
+    return {name: getattr(found, name) for name in NAMES}
+
+
+NAMES = [
+    name for name in bq.Distortion.__dataclass_fields__ if not name.endswith(("_us", "errors"))
+]
+
+
+def test_chunks_change_nothing(sample, small_chunks):
+    x, y = sample[0][:400], sample[1][:30]
+    q = bq.BlockQuant(384, 2)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(_truth, "_CHUNK", 1 << 22)
+        whole = figures(bq.measure(q, x, y))
+    pieces = figures(bq.measure(q, x, y))
+    for name in NAMES:
+        assert pieces[name] == pytest.approx(whole[name], rel=1e-5, abs=1e-7), name
+    assert figures(bq.measure(q, x, y)) == pieces, "not the same twice"
+
+
+class Lazy:
+    """Rows of a file too large for memory: gives pieces, and says how large the largest was."""
+
+    def __init__(self, rows):
+        self._rows, self.shape, self.most = rows, rows.shape, 0
+
+    def __len__(self):
+        return len(self._rows)
+
+    def __getitem__(self, rows):
+        piece = self._rows[rows]
+        self.most = max(self.most, len(piece))
+        return piece
+
+
+def test_rows_are_read_in_pieces(sample, small_chunks):
+    rows = Lazy(sample[0][:600])
+    found = bq.measure(bq.Eden(384, 2), rows, sample[1][:20])
+    assert 0 < rows.most <= 37
+    assert found.nmse == pytest.approx(bq.measure(bq.Eden(384, 2), rows[:], sample[1][:20]).nmse)
+    held = Lazy(sample[0][:600])
+    bq.measure(bq.Eden(384, 2), held)
+    assert held.most <= 60
+
+
+def test_memory_does_not_grow_with_the_rows(rng, monkeypatch):
+    """Rows of 16 MiB as float32, 4 MiB of them in chunks."""
+    monkeypatch.setattr(_truth, "_CHUNK", 1 << 18)
+    monkeypatch.setattr(_truth, "_KEPT", 0)
+    x = rng.standard_normal((1 << 15, 128), dtype=np.float32).astype(np.float16)
+    y = x[:8].copy()
+    bq.measure(bq.Eden(128, 1), x[:4096], y)
+    tracemalloc.start()
+    bq.measure(bq.Eden(128, 1), x, y)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 32 << 20  # the counter of errors alone has 8
+
+
+def test_errors_name_the_row_of_the_data(sample, small_chunks):
+    x = sample[0][:200].astype(np.float32)
+    x[123, 4] = np.nan
+    with pytest.raises(ValueError, match=r"^x: row 123, column 4 is nan"):
+        bq.measure(bq.Eden(384, 2), x, sample[1])
+    x[123] = 0
+    with pytest.raises(ValueError, match=r"^x: row 123 is zero"):
+        bq.measure(bq.Eden(384, 2), x, sample[1])
+    with pytest.raises(ValueError, match=r"^confidence=1"):
+        bq.measure(bq.Eden(384, 2), sample[0], sample[1], confidence=1)
+
+
+def test_a_bfloat16_array(sample):
+    import ml_dtypes
+
+    x = sample[0][:100].astype(ml_dtypes.bfloat16)
+    wide = bq.measure(bq.Eden(384, 2), x.astype(np.float32), sample[1][:10])
+    assert bq.measure(bq.Eden(384, 2), x, sample[1][:10]).nmse == wide.nmse
+
+
+def test_budgets(sample):
+    x, y = sample[0][:80], sample[1][:10]
+    methods = ["blockquant/mse", "eden/mse", "turboquant/prod", "rabitq/unbiased"]
+    c = bq.compare(x, y, methods, seeds=1, bytes_per_vector=[40, 60, 130])
+    for (budget, name), runs in c.runs.items():
+        assert runs[0].bytes_per_vector <= budget
+        bits, block = c.rates[budget, name]
+        assert bq.theory.bytes_per_vector(name, bits, 384, block) == runs[0].bytes_per_vector
+        more = bits + 1
+        if block is None:
+            assert bq.theory.bytes_per_vector(name, more, 384) > budget
+    assert (40, "eden/mse") not in c.runs
+    assert c.unmet[40, "eden/mse"] == "needs at least 52 bytes"
+    assert c.unmet[40, "turboquant/prod"] == "needs at least 56 bytes"
+    # Blocks have rates between whole bits.
+    assert c.runs[130, "blockquant/mse"][0].bytes_per_vector == 124
+    assert c.runs[40, "blockquant/mse"][0].bytes_per_vector <= 40
+    assert "not there, needs at least 52 bytes" in c.to_text()
+    assert "at most 60 bytes" in c.to_text()
+    with pytest.raises(ValueError, match="no method fits 5 bytes"):
+        bq.compare(x, y, ["eden/mse"], seeds=1, bytes_per_vector=[5])
+
+
+@pytest.mark.parametrize("dim", [1, 7, 50, 384])
+@pytest.mark.parametrize("name", [n for n in bq.available() if "/" in n and n[0] in "betr"])
+def test_theory_of_bytes(rng, name, dim):
+    x = rng.standard_normal((3, dim)).astype(np.float32)
+    for bits, norm in ((1, False), (2, True), (3, False)):
+        codes = bq.create(name, dim=dim, bits=bits, store_norm=norm).encode(x)
+        assert bq.theory.bytes_per_vector(name, bits, dim, store_norm=norm) * 3 == codes.nbytes
+        told = bq.theory.bits_per_dimension(name, bits, dim, store_norm=norm)
+        assert told == pytest.approx(codes.bits_per_dimension)
+
+
+def test_differences_are_paired(sample):
+    c = bq.compare(sample[0][:200], sample[1][:20], ["eden/mse", "blockquant/mse"], [2], seeds=4)
+    own, other = (c.values(2, name, "nmse") for name in ("blockquant/mse", "eden/mse"))
+    gain = 100 * (other - own) / other.mean()
+    found = c.difference("blockquant/mse", "eden/mse")
+    want = stats.t.interval(0.95, 3, gain.mean(), stats.sem(gain))
+    assert (found.low, found.high) == pytest.approx(want, rel=2e-3)
+    assert found.significant
+    assert (
+        not bq.compare(sample[0][:50], sample[1][:5], ["eden/mse", "eden/unbiased"], [2], seeds=1)
+        .differences()[0]
+        .significant
+    )
+
+
+@pytest.mark.parametrize("n", [2, 3, 8, 14])
+def test_student(rng, n):
+    values = rng.standard_normal(n)
+    want = stats.t.ppf(0.975, n - 1) * stats.sem(values)
+    assert half_interval(values) == pytest.approx(want, rel=2e-3)
+
+
+def test_json_and_rows(sample):
+    c = bq.compare(sample[0][:60], sample[1][:5], ["turboquant/mse", "eden/mse"], [1, 2], seeds=2)
+    found = json.loads(json.dumps(c.to_dict(), allow_nan=False))
+    assert set(found) == {"about", "shape", "rows", "verdicts", "differences", "unmet"}
+    assert found["shape"] == {"rows": 60, "queries": 5, "dim": 384}
+    assert len(found["rows"]) == 4
+    assert {v["field"] for v in found["verdicts"]} == {f for _, f in distortion.CRITERIA}
+    assert found["rows"][0]["coverage"] is None
+    assert "errors" not in found["rows"][0]
+    assert _comparison.METHODS == distortion.METHODS
