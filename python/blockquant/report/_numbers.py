@@ -1,0 +1,56 @@
+"""How figures are shown, and which of a column is the best."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from blockquant.distortion import Comparison
+
+#: Fields of which more is better.
+_RISING = ("cosine", "recall1", "recall10", "recall100", "rank_correlation")
+
+
+def figure(value: float | None) -> str:
+    """At most seven characters: four decimals, five below 0.1 and an exponent below 0.001."""
+    if value is None:
+        return "–"
+    if 0 < abs(value) < 0.001:
+        return f"{value:.1e}"
+    return f"{value:.4g}" if abs(value) >= 10 else f"{value:.{4 if abs(value) >= 0.1 else 5}f}"
+
+
+def best(comparison: Comparison, fields: Iterable[str]) -> dict[tuple[float, str], float]:
+    """The best figure of each field at each rate, by rate and field, where a method has one."""
+    rows = list(zip(comparison.runs, comparison.rows(), strict=True))
+    out: dict[tuple[float, str], float] = {}
+    for field in fields:
+        pick = max if field in _RISING else min
+        for (rate, _), row in rows:
+            if row[field] is not None:
+                out[rate, field] = pick(out.get((rate, field), row[field]), row[field])
+    return out
+
+
+def rate_name(comparison: Comparison, rate: float) -> str:
+    """A rate as readers are told it."""
+    if comparison.unit == "bytes":
+        return f"at most {rate:g} bytes"
+    return f"{rate:g} bit" if rate == 1 else f"{rate:g} bits"
+
+
+def rate_heading(comparison: Comparison, rate: float, width: int) -> str:
+    """A rule above the rows of a rate; it names a budget, which no column does."""
+    if comparison.unit == "bits":
+        return "-" * width
+    return f"-- {rate_name(comparison, rate)} a vector ".ljust(width, "-")
+
+
+def span(values: Iterable[float], show: str = "{:.3g}") -> str:
+    """``low to high``, or one figure where both are shown alike."""
+    found = np.array(list(values), np.float64)
+    low, high = show.format(found.min()), show.format(found.max())
+    return low if low == high else f"{low} to {high}"

@@ -1,0 +1,260 @@
+"""The page: one HTML file that needs nothing else.
+
+What it answers comes first (which method for reconstruction, for inner products, for guarantees; at
+how many bytes, at what cost of encoding), then the plots, then all figures in tables that sort.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from html import escape
+from importlib.resources import files
+from string import Template
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from blockquant.report._numbers import best, figure, rate_name
+from blockquant.report._summary import answers, choices
+
+if TYPE_CHECKING:
+    from blockquant.distortion import Comparison
+    from blockquant.report._plots import Plot
+
+
+class _Column(NamedTuple):
+    """A field of the comparison's rows, its heading and how it is shown."""
+
+    field: str
+    heading: str
+    show: str = ""
+    #: Whether the best of each rate is marked.
+    marked: bool = True
+
+
+_TABLES = (
+    (
+        "Reconstruction",
+        "Error of the decoded rows. Normalised MSE is E‖x − x̂‖²/‖x‖²; in small type what the "
+        "theory says, and the standard error over seeds. The cosine is that of a row and its "
+        "decoding.",
+        (
+            _Column("nmse", "normalised MSE"),
+            _Column("cosine", "cosine", "{:.4f}"),
+        ),
+    ),
+    (
+        "Expected inner-product error",
+        "Of unit vectors, e = ⟨x̂, y⟩ − ⟨x, y⟩. The bias is the slope of e against ⟨x, y⟩, the "
+        "variance is what is left of E[e²] without it; both expectations times d, so that they can "
+        "be compared across dimensions.",
+        (
+            _Column("ip_error", "d·E[e²]"),
+            _Column("bias", "bias (slope)", "{:+.4f}", False),
+            _Column("variance", "d·variance", "", False),
+        ),
+    ),
+    (
+        "High probability",
+        "Quantiles of |e|, and the intervals that the method states for each pair from what is "
+        "stored with its code: how many contain the true value, and how wide they are. A method "
+        "without intervals has none to keep.",
+        (
+            _Column("q50", "|e| at 50 %"),
+            _Column("q99", "99 %"),
+            _Column("q999", "99.9 %"),
+            _Column("q9999", "99.99 %"),
+            _Column("coverage", "coverage", "{:.4f}", False),
+            _Column("half_width", "half width"),
+        ),
+    ),
+    (
+        "Retrieval and cost",
+        "Recall@k is the share of the true k nearest rows (by inner product) among the k of the "
+        "highest estimates; the rank correlation is Spearman's. Times are medians over seeds.",
+        (
+            _Column("recall1", "recall@1", "{:.3f}"),
+            _Column("recall10", "recall@10", "{:.3f}"),
+            _Column("recall100", "recall@100", "{:.3f}"),
+            _Column("rank_correlation", "rank correlation", "{:.4f}"),
+            _Column("encode_us", "encode, µs a row", "{:.2f}"),
+            _Column("decode_us", "decode, µs a row", "{:.2f}"),
+        ),
+    ),
+)
+
+_METHOD = """<dl>
+<dt>The same for all</dt><dd>The same unit rows, unit queries and rotation seeds for every method;
+differences are paired over seeds, and their intervals (95 %) are Student's t.</dd>
+<dt>Every byte counted</dt><dd>Bytes a vector are those of the packed code and of every scalar
+stored with it.</dd>
+<dt>Theory</dt><dd>The expectation under a Haar rotation, from the law of a coordinate or block of a
+random point on the sphere: <code>blockquant.theory</code>.</dd>
+<dt>Standard errors</dt><dd>Over rotation seeds. They do not say how the figures would change for
+other rows.</dd>
+</dl>"""
+
+
+def page(comparison: Comparison, plots: Sequence[Plot]) -> str:
+    """The whole page."""
+    about = comparison.about
+    rows, queries, dim = comparison.shape
+    seeds = f"{about['seeds']} rotation seed" + ("s" if about["seeds"] != 1 else "")
+    body = [_answers(comparison), _by_rate(comparison)]
+    if plots:
+        body.append(_figures(plots))
+    body += [_table(comparison, *table) for table in _TABLES]
+    body.append(_differences(comparison))
+    if comparison.unmet:
+        body.append(_unmet(comparison))
+    body.append(f"<h2>How it was measured</h2>\n{_METHOD}")
+    assets = files("blockquant") / "report" / "assets"
+    return Template((assets / "page.html").read_text(encoding="utf-8")).substitute(
+        title="Vector quantizers compared",
+        subtitle=escape(
+            f"{rows:,} rows and {queries:,} queries of {dim} dimensions: {about['source']}. "
+            f"{seeds}, rotation {about['rotation']}."
+        ),
+        css=(assets / "page.css").read_text(encoding="utf-8"),
+        js=(assets / "page.js").read_text(encoding="utf-8"),
+        body="\n".join(body),
+        machine=escape(
+            f"blockquant {about['blockquant']}, {about['machine']}, {about['isa']}, "
+            f"{about['threads']} threads, Python {about['python']}, NumPy {about['numpy']}"
+        ),
+    )
+
+
+def _answers(comparison: Comparison) -> str:
+    out = []
+    for answer in answers(comparison):
+        text = " ".join(answer.sentences)
+        out.append(
+            f'<section class="answer"><h3>{escape(answer.question)}</h3>'
+            f"<strong>{escape(answer.method)}</strong><p>{escape(text)}</p></section>"
+        )
+    return '<div class="answers">\n' + "\n".join(out) + "\n</div>"
+
+
+def _by_rate(comparison: Comparison) -> str:
+    """What to take at each rate, with its bytes and its cost of encoding."""
+    lines = []
+    previous: float | None = None
+    for choice in choices(comparison):
+        row = choice.row
+        size = row["bytes_per_vector"]
+        cells = [
+            f'<th scope="row">{escape(rate_name(comparison, choice.rate))}</th>',
+            f'<td class="name">{escape(choice.purpose)}</td>',
+            f'<td class="name">{escape(row["method"])}</td>',
+            _cell(size, "–" if size is None else f"{size:.4g}"),
+            f'<td class="name">{escape(choice.figure)}</td>',
+            _cell(row["encode_us"], f"{row['encode_us']:.2f}"),
+        ]
+        lines.append(f"<tr{_rule(choice.rate, previous)}>{''.join(cells)}</tr>")
+        previous = choice.rate
+    headings = ("rate", "for", "take", "bytes a vector", "what it leaves", "encode, µs a row")
+    table = _grid("The best of each criterion.", headings, lines, left=(1, 2, 4))
+    return f"<h2>What to take</h2>\n{table}"
+
+
+def _rule(rate: float, previous: float | None) -> str:
+    """A line above the first row of a rate but the first."""
+    return ' class="new"' if previous not in (None, rate) else ""
+
+
+def _figures(plots: Sequence[Plot]) -> str:
+    out = [
+        f"<figure>{plot.svg()}<figcaption>{escape(plot.caption)}</figcaption></figure>"
+        for plot in plots
+    ]
+    return '<h2>Plots</h2>\n<div class="plots">\n' + "\n".join(out) + "\n</div>"
+
+
+def _grid(
+    caption: str, headings: Sequence[str], rows: Sequence[str], left: Sequence[int] = ()
+) -> str:
+    """A table that sorts; the headings at `left` stand over words."""
+    head = "".join(
+        f'<th scope="col"{" class=name" if place in left else ""}>'
+        f'<button type="button">{escape(text)}</button></th>'
+        for place, text in enumerate(headings)
+    )
+    return (
+        f'<div class="wide"><table><caption>{escape(caption)}</caption>'
+        f"<thead><tr>{head}</tr></thead>\n<tbody>\n" + "\n".join(rows) + "\n</tbody></table></div>"
+    )
+
+
+def _table(comparison: Comparison, title: str, caption: str, columns: Sequence[_Column]) -> str:
+    leading = best(comparison, [column.field for column in columns if column.marked])
+    lines = []
+    previous: float | None = None
+    for (rate, name), row in zip(comparison.runs, comparison.rows(), strict=True):
+        size = row["bytes_per_vector"]
+        cells = [
+            f'<th scope="row">{escape(name)}</th>',
+            _cell(row["bits"], f"{row['bits']:.4g}"),
+            _cell(size, "–" if size is None else f"{size:.4g}"),
+            *(_value(row, column, leading.get((rate, column.field))) for column in columns),
+        ]
+        lines.append(f"<tr{_rule(rate, previous)}>{''.join(cells)}</tr>")
+        previous = rate
+    headings = ["method", "bits", "bytes", *(column.heading for column in columns)]
+    return f"<h2>{escape(title)}</h2>\n{_grid(caption, headings, lines)}"
+
+
+def _cell(value: Any, shown: str, small: str = "", mark: bool = False) -> str:
+    data = "" if value is None else f"{value:.9g}"
+    shown = f"<b>{shown} ★</b>" if mark else shown
+    below = f"<small>{small}</small>" if small else ""
+    return f'<td data-value="{data}">{shown}{below}</td>'
+
+
+def _value(row: dict[str, Any], column: _Column, leading: float | None) -> str:
+    value = row[column.field]
+    if value is None:
+        return _cell(None, "–")
+    show = column.show.format if column.show else figure
+    notes = []
+    expected = row.get(f"{column.field}_theory")
+    if expected is not None:
+        notes.append(f"theory {show(expected)}")
+    error = row.get(f"{column.field}_se")
+    if error is not None and error == error and column.field in ("nmse", "ip_error"):
+        notes.append(f"± {error:.1e}")
+    return _cell(value, show(value), ", ".join(notes), column.marked and value == leading)
+
+
+def _differences(comparison: Comparison) -> str:
+    names = {"nmse": "normalised MSE", "ip_error": "d·E[e²]", "q999": "|e| at 99.9 %"}
+    lines = []
+    for found in comparison.differences():
+        known = found.high < float("inf")
+        span = f"{found.low:.2f} to {found.high:.2f}" if known else "one seed"
+        word = "yes" if found.significant else "no"
+        cells = [
+            f'<th scope="row">{escape(rate_name(comparison, found.rate))}</th>',
+            f'<td class="name">{escape(names[found.field])}</td>',
+            f'<td class="name">{escape(found.method)}</td>',
+            f'<td class="name">{escape(found.other)}</td>',
+            _cell(found.percent, f"{found.percent:.2f} %"),
+            _cell(found.low if known else None, span),
+            f"<td>{word}</td>",
+        ]
+        lines.append(f"<tr>{''.join(cells)}</tr>")
+    caption = "How much lower the best figure is than each other method's, paired over seeds."
+    headings = (
+        *("rate", "criterion", "best", "other"),
+        *("lower by", "95 % interval", "beyond the noise"),
+    )
+    return (
+        "<h2>Differences</h2>\n<details><summary>The best of each criterion against every other "
+        f"method</summary>{_grid(caption, headings, lines, left=(1, 2, 3))}</details>"
+    )
+
+
+def _unmet(comparison: Comparison) -> str:
+    items = "".join(
+        f"<li>{escape(name)}, at most {rate:g} bytes: {escape(reason)}</li>"
+        for (rate, name), reason in comparison.unmet.items()
+    )
+    return f"<h2>Not there at a budget</h2>\n<ul>{items}</ul>"

@@ -1,0 +1,290 @@
+"""The plots of a comparison. Needs matplotlib.
+
+A family has a colour (Okabe and Ito's, told apart by the colour-blind) and a scale rule has a line
+and a marker, so that no method is told by colour alone. In the page the colours are variables of
+its style sheet: one drawing serves light, dark and print.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from matplotlib import rc_context
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from blockquant import theory
+
+if TYPE_CHECKING:
+    from blockquant.distortion import Comparison
+
+#: Families by first appearance, with `_INK` for the rest.
+_COLOURS = ("#0072b2", "#d55e00", "#009e73", "#aa4499", "#e69f00", "#56b4e9", "#7a7a00")
+_INK, _GRID = "#1b1b1f", "#c8c8cf"
+#: Scale rules and variants: line, marker.
+_RULES = {
+    "unbiased": ("-", "o"),
+    "mse": ("--", "s"),
+    "none": (":", "D"),
+    "prod": (":", "^"),
+}
+_OTHER = ("-.", "v")
+_STYLE: Any = {
+    "font.family": "sans-serif",
+    "font.sans-serif": ["DejaVu Sans"],
+    "font.size": 8.5,
+    "text.color": _INK,
+    "axes.edgecolor": _INK,
+    "axes.labelcolor": _INK,
+    "axes.titlesize": 9.5,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.linewidth": 0.8,
+    "axes.grid": True,
+    "grid.color": _GRID,
+    "grid.linewidth": 0.5,
+    "xtick.color": _INK,
+    "ytick.color": _INK,
+    "lines.linewidth": 1.3,
+    "lines.markersize": 4.5,
+    "legend.frameon": False,
+    "legend.fontsize": 7.5,
+    "svg.fonttype": "none",
+    "svg.hashsalt": "blockquant",
+}
+#: A phone's width, nearly: the page enlarges it.
+_SIZE = (5.0, 4.3)
+#: Least share of pairs that the tails are drawn to: a few of them have to be there.
+_FEWEST = 10
+
+
+@dataclass(frozen=True)
+class Plot:
+    """A drawing, its file name and what the page says below it."""
+
+    name: str
+    title: str
+    caption: str
+    figure: Figure
+
+    def svg(self) -> str:
+        """For the page: no size of its own, colours that follow the page's."""
+        text = self._svg()
+        text = text[text.index("<svg") :]
+        text = re.sub(r'(<svg [^>]*?) width="[^"]*"', r"\1", text, count=1)
+        text = re.sub(r'(<svg [^>]*?) height="[^"]*"', r"\1", text, count=1)
+        text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
+        # One page has several drawings: their identifiers must differ.
+        text = re.sub(r'(id="|href="#|url\(#)', rf"\g<1>{self.name}-", text)
+        for place, colour in enumerate(_COLOURS):
+            text = text.replace(colour, f"var(--series-{place})")
+        text = text.replace(_INK, "var(--ink)").replace(_GRID, "var(--grid)")
+        label = f'role="img" aria-label="{self.title}"'
+        return text.replace("<svg ", f"<svg {label} ", 1)
+
+    def save(self, folder: Path) -> list[Path]:
+        """Writes ``.svg`` and ``.png``, on white."""
+        paths = [folder / f"{self.name}.svg", folder / f"{self.name}.png"]
+        paths[0].write_text(self._svg(), encoding="utf-8")
+        with rc_context(_STYLE):
+            self.figure.savefig(paths[1], dpi=160, facecolor="white")
+        return paths
+
+    def _svg(self) -> str:
+        buffer = io.StringIO()
+        with rc_context(_STYLE):
+            self.figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
+        return buffer.getvalue()
+
+
+def draw(comparison: Comparison) -> list[Plot]:
+    """All plots, in the order of the page."""
+    rate = _middle(comparison)
+    bits = comparison.unit == "bits"
+    at = f"{rate:g} {'bit' if rate == 1 else 'bits'}" if bits else f"at most {rate:g} bytes"
+    level = comparison.about["confidence"]
+    plots = [
+        (
+            "mse",
+            "Reconstruction error against bits",
+            "Points are measured, lines are theory; no quantizer can be below Shannon's bound. "
+            + ("" if bits else "Bits count every stored byte."),
+            _mse,
+        ),
+        (
+            "errors",
+            f"Inner-product error, {at}",
+            "Density of the error ⟨x̂, y⟩ − ⟨x, y⟩ of unit vectors, times √d: narrow is good, and "
+            "a shift or a shoulder is bias.",
+            _density,
+        ),
+        (
+            "tails",
+            f"How often the error is beyond a bound, {at}",
+            "Share of the pairs whose error is greater than t/√d. Points are measured, lines are "
+            f"theory. A method keeps the bound that it states at confidence {level:g} where its "
+            f"points are not above its line at {1 - level:.2g}.",
+            _tails,
+        ),
+        (
+            "recall",
+            "Recall@10 against bytes",
+            "Share of the true ten nearest rows (by inner product) among the ten of the highest "
+            "estimates; every stored byte is counted.",
+            _recall,
+        ),
+        (
+            "cost",
+            "Encoding time against error",
+            "Each line joins the rates of one method; below and to the left is better. Times are "
+            "those of this machine, all its threads.",
+            _cost,
+        ),
+    ]
+    return [_plot(comparison, rate, *plot) for plot in plots]
+
+
+def _plot(
+    comparison: Comparison,
+    rate: float,
+    name: str,
+    title: str,
+    caption: str,
+    body: Callable[[Comparison, float, Any], None],
+) -> Plot:
+    with rc_context(_STYLE):
+        figure = Figure(figsize=_SIZE, layout="constrained")
+        axes = figure.subplots()
+        axes.set_title(title)
+        body(comparison, rate, axes)
+        figure.legend(
+            *axes.get_legend_handles_labels(), loc="outside lower center", ncols=2, handlelength=3
+        )
+    return Plot(name, title, caption, figure)
+
+
+def _middle(comparison: Comparison) -> float:
+    """The rate whose distribution is drawn: two bits, or what is in the middle."""
+    rates = list(dict.fromkeys(rate for rate, _ in comparison.runs))
+    return 2.0 if comparison.unit == "bits" and 2.0 in rates else rates[(len(rates) - 1) // 2]
+
+
+def _styles(comparison: Comparison) -> dict[str, dict[str, Any]]:
+    methods = list(dict.fromkeys(name for _, name in comparison.runs))
+    families = list(dict.fromkeys(name.partition("/")[0] for name in methods))
+    out = {}
+    for name in methods:
+        family, _, rule = name.partition("/")
+        place = families.index(family)
+        line, marker = _RULES.get(rule, _OTHER)
+        colour = _COLOURS[place] if place < len(_COLOURS) else _INK
+        out[name] = {"color": colour, "linestyle": line, "marker": marker}
+    return out
+
+
+def _own(comparison: Comparison, name: str) -> list[dict[str, Any]]:
+    return [row for row in comparison.rows() if row["method"] == name]
+
+
+def _mse(comparison: Comparison, _rate: float, axes: Any) -> None:
+    dim = comparison.shape[2]
+    # At equal bits side information is left out: theory and bound are those of the code.
+    whole = comparison.unit == "bits"
+    reach: list[float] = []
+    for name, style in _styles(comparison).items():
+        own = [row for row in _own(comparison, name) if whole or row["bits_per_dimension"]]
+        bits = [row["bits"] if whole else row["bits_per_dimension"] for row in own]
+        reach += bits
+        known = [(b, row["nmse_theory"]) for b, row in zip(bits, own, strict=True)]
+        known = [pair for pair in known if pair[1] is not None]
+        axes.plot(bits, [row["nmse"] for row in own], label=name, **style | {"linestyle": "none"})
+        if known:
+            axes.plot(*zip(*known, strict=True), **style | {"marker": "none"})
+    if reach:
+        grid = np.linspace(min(reach), max(reach), 50)
+        bound = [theory.shannon(b) for b in grid]
+        axes.plot(grid, bound, color=_INK, linestyle=(0, (1, 1)), label="Shannon's bound")
+    spoken = "bits a coordinate" if whole else "stored bits a dimension"
+    axes.xaxis.set_major_locator(MaxNLocator(integer=whole, nbins=8))
+    axes.set(yscale="log", xlabel=f"{spoken} (d = {dim})", ylabel="normalised MSE")
+
+
+def _density(comparison: Comparison, rate: float, axes: Any) -> None:
+    root = comparison.shape[2] ** 0.5
+    found = {name: comparison.errors(rate, name) for at, name in comparison.runs if at == rate}
+    least = min(errors.quantile(0.99) for errors in found.values())
+    reach = min(max(errors.quantile(0.999) for errors in found.values()), 4 * least) * root
+    edges = np.linspace(-reach, reach, 122)
+    for name, errors in found.items():
+        style = _styles(comparison)[name] | {"markevery": 12}
+        density = errors.density(edges / root) / root
+        axes.plot((edges[1:] + edges[:-1]) / 2, density, label=name, **style)
+    axes.set(xlabel="error · √d", ylabel="density", ylim=(0, None))
+
+
+def _tails(comparison: Comparison, rate: float, axes: Any) -> None:
+    dim = comparison.shape[2]
+    products, weights = comparison.products
+    names = [name for at, name in comparison.runs if at == rate]
+    least = 1.0
+    reach = 0.0
+    for name in names:
+        errors = comparison.errors(rate, name)
+        style = _styles(comparison)[name]
+        end = errors.quantile(1 - _FEWEST / max(errors.total, 2 * _FEWEST))
+        reach = max(reach, end * dim**0.5)
+        least = min(least, _FEWEST / errors.total)
+        size = np.linspace(0, end, 60)
+        measured = errors.beyond(size)
+        live = measured > 0
+        axes.plot(
+            size[live][::4] * dim**0.5,
+            measured[live][::4],
+            label=name,
+            **style | {"linestyle": "none"},
+        )
+        bits, block = comparison.rates[rate, name]
+        if not theory.supported(name, bits) or dim < 3:
+            continue
+        law = [
+            theory.error_probability(
+                name, e, bits, dim, block=block, products=products, weights=weights
+            )
+            for e in size
+        ]
+        beyond = 1 - np.array(law, np.float64)
+        axes.plot(size * dim**0.5, np.maximum(beyond, 1e-12), **style | {"marker": "none"})
+    level = 1 - comparison.about["confidence"]
+    axes.axhline(level, color=_INK, linestyle=(0, (1, 1)), label=f"{level:.2g} of the pairs")
+    axes.set(
+        yscale="log",
+        ylim=(max(least, 1e-7), 1.3),
+        xlim=(0, reach * 1.02),
+        xlabel="t = |error| · √d",
+        ylabel="share of pairs beyond",
+    )
+
+
+def _lines(comparison: Comparison, axes: Any, x: str, y: str) -> None:
+    for name, style in _styles(comparison).items():
+        own = [row for row in _own(comparison, name) if row[x] is not None]
+        if own:
+            axes.plot([row[x] for row in own], [row[y] for row in own], label=name, **style)
+
+
+def _recall(comparison: Comparison, _rate: float, axes: Any) -> None:
+    _lines(comparison, axes, "bytes_per_vector", "recall10")
+    axes.set(xlabel="bytes a vector, all counted", ylabel="recall@10")
+
+
+def _cost(comparison: Comparison, _rate: float, axes: Any) -> None:
+    _lines(comparison, axes, "nmse", "encode_us")
+    axes.set(xscale="log", yscale="log", xlabel="normalised MSE", ylabel="encoding, µs a row")

@@ -1,0 +1,174 @@
+"""What a comparison answers, in sentences: one question a criterion, and what it costs."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from blockquant.report._numbers import rate_name, span
+
+if TYPE_CHECKING:
+    from blockquant.distortion import Comparison, Verdict
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A question, the method that answers it and why."""
+
+    question: str
+    method: str
+    sentences: list[str]
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The best method for a purpose at a rate."""
+
+    rate: float
+    purpose: str
+    row: dict[str, Any]
+    #: What it leaves, in words.
+    figure: str
+
+
+def choices(comparison: Comparison) -> list[Choice]:
+    """The best method of each criterion at each rate."""
+    rows = _rows(comparison)
+    narrowest = _narrowest(comparison)
+    shown = {
+        "nmse": ("reconstruction", "normalised MSE {:.3g}"),
+        "ip_error": ("inner products", "d·E[error²] {:.3g}"),
+    }
+    out = []
+    for verdict in comparison.verdicts():
+        rate = verdict.rate
+        if verdict.field in shown:
+            purpose, text = shown[verdict.field]
+            row = rows[rate, verdict.best]
+            out.append(Choice(rate, purpose, row, text.format(row[verdict.field])))
+        elif rate in narrowest:
+            row = rows[rate, narrowest[rate]]
+            text = f"± {row['half_width']:.3g} at confidence {row['confidence']:g}"
+            out.append(Choice(rate, "guarantees", row, text))
+    return out
+
+
+def answers(comparison: Comparison) -> list[Answer]:
+    """The answers, in the order of the criteria; guarantees where a method has intervals."""
+    verdicts = comparison.verdicts()
+    out = [
+        _criterion(
+            comparison,
+            [verdict for verdict in verdicts if verdict.field == field],
+            question,
+            measure,
+        )
+        for field, question, measure in (
+            ("nmse", "To get the vectors back: reconstruction", "normalised MSE"),
+            ("ip_error", "To score and search: inner products", "d·E[error²]"),
+        )
+    ]
+    guarantee = _guarantee(comparison)
+    out += [guarantee] if guarantee else []
+    out.append(_cost(comparison, out))
+    return out
+
+
+def _rows(comparison: Comparison) -> dict[tuple[float, str], dict[str, Any]]:
+    return dict(zip(comparison.runs, comparison.rows(), strict=True))
+
+
+def _size(row: dict[str, Any]) -> str:
+    size = row["bytes_per_vector"]
+    return "" if size is None else f" ({size:.4g} bytes)"
+
+
+def _winner(names: list[str]) -> tuple[str, bool]:
+    """The one that wins most often, the first of equals, and whether it wins always."""
+    name, often = Counter(names).most_common(1)[0]
+    return name, often == len(names)
+
+
+def _criterion(
+    comparison: Comparison, verdicts: list[Verdict], question: str, measure: str
+) -> Answer:
+    rows = _rows(comparison)
+    winner, always = _winner([verdict.best for verdict in verdicts])
+    own = [verdict for verdict in verdicts if verdict.best == winner]
+    figures = ", ".join(
+        f"{rows[v.rate, winner][v.field]:.3g} at {rate_name(comparison, v.rate)}"
+        f"{_size(rows[v.rate, winner]) if v.unit == 'bits' else ''}"
+        for v in own
+    )
+    lead = "the least at every rate" if always else "the least at most rates"
+    sentences = [f"{measure} {figures}: {lead}."]
+    rivals = sorted({v.runner_up for v in own if v.runner_up is not None})
+    if rivals:
+        sure = [v for v in own if v.significant]
+        margin = span((v.margin for v in own), "{:.0f}")
+        word = "beyond" if len(sure) == len(own) else "not everywhere beyond"
+        noise = f"{word} the noise of the seeds"
+        if comparison.about["seeds"] == 1:
+            noise = "but one seed does not tell the noise"
+        sentences.append(
+            f"That is {margin} % below the best of the other families ({', '.join(rivals)}), "
+            f"{noise}."
+        )
+    sentences += [
+        f"At {rate_name(comparison, v.rate)} {v.best} is ahead." for v in verdicts if v not in own
+    ]
+    return Answer(question, winner, sentences)
+
+
+def _narrowest(comparison: Comparison) -> dict[float, str]:
+    """The method with the narrowest intervals at each rate."""
+    out: dict[float, tuple[float, bool, str]] = {}
+    for (rate, name), row in _rows(comparison).items():
+        if row["half_width"] is not None:
+            # The scale rules of one method state the same intervals: the unbiased one is taken.
+            key = round(row["half_width"], 6), name.endswith("/mse"), name
+            out[rate] = min(out.get(rate, key), key)
+    return {rate: name for rate, (_, _, name) in out.items()}
+
+
+def _guarantee(comparison: Comparison) -> Answer | None:
+    rows = _rows(comparison)
+    narrowest = _narrowest(comparison)
+    if not narrowest:
+        return None
+    winner, always = _winner(list(narrowest.values()))
+    level = comparison.about["confidence"]
+    own = {rate: rows[rate, name] for rate, name in narrowest.items() if name == winner}
+    figures = ", ".join(
+        f"± {row['half_width']:.3g} at {rate_name(comparison, rate)}" for rate, row in own.items()
+    )
+    covered = span((row["coverage"] for row in own.values()), "{:.4f}")
+    lead = "the narrowest of all that state intervals" if always else "the narrowest at most rates"
+    without = sorted({name for (_, name), row in rows.items() if row["half_width"] is None})
+    sentences = [
+        f"Each inner product within {figures}, at confidence {level:g}: {lead}.",
+        f"They contain the true value in {covered} of the pairs.",
+    ]
+    if without:
+        sentences.append(f"No intervals: {', '.join(without)}.")
+    return Answer("For guarantees: intervals that hold", winner, sentences)
+
+
+def _cost(comparison: Comparison, found: list[Answer]) -> Answer:
+    rows = _rows(comparison)
+    times: dict[str, list[float]] = {}
+    for (_, name), row in rows.items():
+        times.setdefault(name, []).append(row["encode_us"])
+    fastest = min(times, key=lambda name: sum(times[name]) / len(times[name]))
+    losses = [
+        row["nmse"] / min(other["nmse"] for (at, _), other in rows.items() if at == rate)
+        for (rate, name), row in rows.items()
+        if name == fastest
+    ]
+    loss = f"; {span(losses, '{:.2f}')} times the least error of the rate" if min(losses) else ""
+    sentences = [f"{span(times[fastest], '{:.2g}')} µs a row to encode on this machine{loss}."]
+    for name in dict.fromkeys(answer.method for answer in found):
+        if name != fastest:
+            sentences.append(f"{name} takes {span(times[name], '{:.2g}')} µs.")
+    return Answer("If encoding time decides", fastest, sentences)

@@ -1,0 +1,202 @@
+"""The report: the terminal's table, the page, the files."""
+
+import builtins
+import csv
+import json
+import re
+from html.parser import HTMLParser
+
+import pytest
+
+import blockquant as bq
+from blockquant import report
+from blockquant.report._summary import answers, choices
+
+
+@pytest.fixture(scope="module")
+def comparison(sample):
+    x, y = sample[0][:200], sample[1][:20]
+    return bq.compare(x, y, bits=[1, 2], seeds=2, source="<rows> & queries")
+
+
+@pytest.fixture(scope="module")
+def folder(comparison, tmp_path_factory):
+    path = tmp_path_factory.mktemp("report") / "new" / "folder"
+    written = comparison.save(path)
+    assert sorted(written) == sorted(path.iterdir())
+    return path
+
+
+class Page(HTMLParser):
+    """Tags that close, attributes, the text of table cells."""
+
+    VOID = ("meta", "br", "hr", "img", "link", "input")
+
+    def __init__(self, text):
+        super().__init__()
+        self.open, self.ids, self.links, self.tables, self.text = [], [], [], [], ""
+        self.feed(text)
+        assert not self.open, self.open
+
+    def handle_starttag(self, tag, attrs):
+        attrs = dict(attrs)
+        self.links += [v for k, v in attrs.items() if k in ("href", "src", "xlink:href")]
+        self.ids += [attrs["id"]] if "id" in attrs else []
+        if tag == "tr":
+            self.row = []
+        if tag == "table":
+            self.tables.append([])
+        if tag in ("td", "th"):
+            self.row.append((attrs.get("data-value"), ""))
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        if tag not in self.VOID:
+            self.handle_starttag(tag, attrs)
+            self.handle_endtag(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+        if tag == "tr":
+            self.tables[-1].append(self.row)
+
+    def handle_data(self, data):
+        self.text += data
+        if {"td", "th"} & set(self.open):
+            value, text = self.row[-1]
+            self.row[-1] = value, text + data
+
+
+@pytest.fixture(scope="module")
+def page(folder):
+    return Page((folder / "report.html").read_text(encoding="utf-8"))
+
+
+def test_the_page_needs_nothing_else(page, folder):
+    assert all(link.startswith("#") for link in page.links)
+    assert len(page.ids) == len(set(page.ids))
+    text = (folder / "report.html").read_text(encoding="utf-8")
+    outside = set(re.findall(r"https?://[^\s\"'<>]+", text))
+    assert all(link.startswith("http://www.w3.org/") for link in outside), outside
+    assert "@import" not in text
+    assert "&lt;rows&gt; &amp; queries" in text
+    # Every colour of a plot follows the page.
+    drawings = re.findall(r"<svg.*?</svg>", text, re.DOTALL)
+    assert len(drawings) == 5
+    for drawing in drawings:
+        assert set(re.findall(r"#[0-9a-fA-F]{6}\b", drawing)) <= {"#ffffff"}
+
+
+def test_the_page_has_every_figure(page, comparison):
+    tables = {table[0][3][1]: table for table in page.tables if len(table[0]) > 3}
+    body = tables["normalised MSE"][1:]
+    assert len(body) == len(comparison.rows())
+    for cells, row in zip(body, comparison.rows(), strict=True):
+        assert cells[0][1] == row["method"]
+        assert float(cells[3][0]) == pytest.approx(row["nmse"])
+        assert f"theory {row['nmse_theory']:.4f}"[:12] in cells[3][1]
+    marked = [cells[0][1] for cells in body if "★" in cells[3][1]]
+    want = [v.best for v in comparison.verdicts() if v.field == "nmse"]
+    assert marked == want
+    assert all(len(row) == len(table[0]) for table in page.tables for row in table)
+
+
+def test_the_page_answers(page, comparison):
+    found = answers(comparison)
+    assert [answer.method for answer in found[:3]] == [
+        "blockquant/mse",
+        "blockquant/unbiased",
+        "blockquant/unbiased",
+    ]
+    for answer in found:
+        assert answer.question in page.text
+        assert all(sentence in page.text for sentence in answer.sentences)
+    assert "52 bytes" in found[0].sentences[0]
+    assert "turboquant/mse" in found[2].sentences[-1]
+    assert [choice.purpose for choice in choices(comparison)] == 2 * [
+        "reconstruction",
+        "inner products",
+        "guarantees",
+    ]
+
+
+def test_the_terminals_table(comparison):
+    text = comparison.to_text()
+    table = text.split("\n\n")[0].splitlines()
+    assert max(map(len, table)) <= 100
+    assert len(table) == 1 + 2 + len(comparison.rows())
+    for line in table[1:]:
+        assert line.startswith("---") or line.count("*") <= 6
+    # Each column ends at the same place.
+    starts = [re.search(r"/(mse|unbiased|prod)", line) for line in table if "/" in line]
+    assert all(starts)
+    assert "0.99" in text
+
+
+def test_files(comparison, folder):
+    names = {path.name for path in folder.iterdir()}
+    plots = ("mse", "errors", "tails", "recall", "cost")
+    assert names == {"report.html", "results.csv", "results.json"} | {
+        f"{name}.{kind}" for name in plots for kind in ("svg", "png")
+    }
+    with (folder / "results.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [float(row["nmse"]) for row in rows] == [row["nmse"] for row in comparison.rows()]
+    assert json.loads((folder / "results.json").read_text(encoding="utf-8")) == (
+        comparison.to_dict()
+    )
+    assert (folder / "mse.png").read_bytes().startswith(b"\x89PNG")
+    assert "var(--" not in (folder / "mse.svg").read_text(encoding="utf-8")
+
+
+def test_without_matplotlib(comparison, tmp_path, monkeypatch):
+    real = builtins.__import__
+
+    def without(name, *rest):
+        if name.startswith("matplotlib") or (rest and "_plots" in (rest[2] or ())):
+            raise ImportError(name)
+        return real(name, *rest)
+
+    monkeypatch.setattr(builtins, "__import__", without)
+    names = {path.name for path in comparison.save(tmp_path)}
+    assert names == {"report.html", "results.csv", "results.json"}
+    Page((tmp_path / "report.html").read_text(encoding="utf-8"))
+
+
+def test_one_method_one_seed_and_budgets(sample, tmp_path):
+    x, y = sample[0][:50], sample[1][:5]
+    for options in (
+        {"methods": ["turboquant/prod"], "bits": [1]},
+        {"methods": ["eden/mse", "turboquant/mse"], "bytes_per_vector": [52, 30]},
+    ):
+        found = bq.compare(x, y, seeds=1, **options)
+        found.save(tmp_path)
+        text = (tmp_path / "report.html").read_text(encoding="utf-8")
+        Page(text)
+        assert report.text(found)
+        assert report.markdown(found)
+        assert not re.search(r"\binf\b|\bnan\b", text + report.text(found))
+    assert "needs at least 52 bytes" in text
+
+
+def test_a_method_of_ones_own(sample, tmp_path, monkeypatch):
+    """Without bits, bytes, theory or intervals; its name is escaped."""
+
+    class Rounded:
+        def __init__(self, **options): ...
+
+        def encode(self, x):
+            return [x.round(1)]
+
+        def decode(self, codes):
+            return codes[0]
+
+    monkeypatch.setitem(bq.registry._FACTORIES, "<own>", Rounded)
+    found = bq.compare(sample[0][:50], sample[1][:5], ["<own>", "eden/mse"], [2], seeds=2)
+    found.save(tmp_path)
+    text = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "&lt;own&gt;" in text
+    assert "<own>" not in text
+    with pytest.raises(ValueError, match="does not say how many bytes"):
+        bq.compare(sample[0][:50], sample[1][:5], ["<own>"], seeds=1, bytes_per_vector=[99])
