@@ -272,7 +272,7 @@ def test_rows_that_are_no_slices(tmp_path, x):
         with pytest.raises(IndexError, match="row 50 of 50"):
             rows[50]
         with pytest.raises(ValueError, match="always copied"):
-            np.array(rows, copy=False)
+            rows.__array__(copy=False)
     with pytest.raises(ValueError, match="closed"):
         rows[:1]
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import click
 
+from blockquant import __version__
 from blockquant.cli import compare, completion, decode, encode, info, search
 from blockquant.cli._errors import Group
 
@@ -26,7 +27,7 @@ __all__ = ["main"]
         " .fvecs; they may be larger than memory."
     ),
 )
-@click.version_option(package_name="blockquant")
+@click.version_option(__version__, prog_name="blockquant")
 @click.pass_context
 def main(context: click.Context) -> None:
     """Rotation-based vector quantization, measured."""

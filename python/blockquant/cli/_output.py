@@ -18,15 +18,17 @@ from blockquant.quantizer import Quantizer
 
 
 @contextmanager
-def bar(total: int, unit: str, what: str = "") -> Iterator[Callable[[int], None] | None]:
+def bar(total: int, unit: str, what: str = "") -> Iterator[Callable[..., None] | None]:
     """What takes progress and shows it with rate and time left; None where stderr is no terminal.
+
+    It is called with the progress since the last call, and if you like with a text to show.
 
     Parameters
     ----------
     total : int
         Of all progress.
     unit : str
-        Of `total`, in the plural.
+        Of `total`, as it follows a number: `` rows``.
     what : str
         Stands before the bar.
     """
@@ -37,14 +39,22 @@ def bar(total: int, unit: str, what: str = "") -> Iterator[Callable[[int], None]
 
     with tqdm(
         total=total,
-        unit=f" {unit}",
+        unit=unit,
         unit_scale=total >= 10_000,
         desc=what or None,
         file=sys.stderr,
         leave=False,
         **_width(),
     ) as shown:
-        yield shown.update
+
+        def step(progress: int, text: str | None = None) -> None:
+            if text is not None:
+                shown.set_postfix_str(text, refresh=False)
+            shown.update(progress)
+            if not progress:
+                shown.refresh()
+
+        yield step
 
 
 def _width() -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -100,8 +101,8 @@ def command(
             y = stack.enter_context(open_rows(queries, array=queries_array, option=option))
         folder = None if out is None else _prepare(out)
         total = len(set(bits if sizes is None else sizes)) * len(set(names)) * seeds
-        step = stack.enter_context(bar(total, "runs"))
-        progress = None if step is None else lambda _line: step(1)
+        step = stack.enter_context(bar(total, "run", "compare"))
+        progress = None if step is None else _progress(step)
         try:
             result = run_comparison(x, y, names, bits, seeds, rotation, progress, **options)
         except ValueError as error:
@@ -120,6 +121,17 @@ def command(
             click.echo("\nwritten: " + ", ".join(str(path) for path in written))
     if written is not None and not any(path.suffix == ".png" for path in written):
         click.echo("no plot: it needs matplotlib, pip install 'blockquant[plot]'", err=True)
+
+
+def _progress(step: Callable[..., None]) -> Callable[[str], None]:
+    """What is told the line of each run before it: the run before that is done."""
+    lines: list[str] = []
+
+    def line(text: str) -> None:
+        step(1 if lines else 0, text)
+        lines[:] = [text]
+
+    return line
 
 
 def _with_files(message: str, file: str | None, queries: str | None) -> str:

@@ -37,7 +37,7 @@ def command(
     chunk = chunk_rows(q.dim)
     with (
         write_rows(out, len(wanted), q.dim, name) as writer,
-        bar(len(wanted), "rows", "decode") as step,
+        bar(len(wanted), " rows", "decode") as step,
     ):
         for first in range(wanted.start, wanted.stop, chunk):
             rows = q.decode(held[first : min(first + chunk, wanted.stop)])

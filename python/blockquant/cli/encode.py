@@ -109,7 +109,7 @@ def encode_rows(q: Quantizer, rows: Rows) -> Codes:
         If a value is not finite; its row in the file is named.
     """
     codes = q.encode(np.empty((0, rows.shape[1]), np.float32))
-    with bar(len(rows), "rows", "encode") as step:
+    with bar(len(rows), " rows", "encode") as step:
         for start, chunk in rows.chunks():
             try:
                 part = q.encode(chunk)
@@ -126,7 +126,7 @@ def _mean(rows: Rows) -> NDArray[np.float64]:
     if not len(rows):
         raise ValueError(f"{rows.path} has 0 rows, which have no mean")
     total = np.zeros(rows.shape[1], np.float64)
-    with bar(len(rows), "rows", "mean") as step:
+    with bar(len(rows), " rows", "mean") as step:
         for start, chunk in rows.chunks():
             error = rows.not_finite(start, chunk)
             if error is not None:

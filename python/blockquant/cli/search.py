@@ -106,7 +106,7 @@ def _search(
     """Score, index and, if certified, certain, of all queries."""
     names = ("score", "index", "certain")
     parts: list[tuple[NDArray[Any], ...]] = []
-    with bar(len(rows), "queries", "search") as step:
+    with bar(len(rows), " queries", "search") as step:
         for start in range(0, max(len(rows), 1), _QUERIES):
             chunk = rows[start : start + _QUERIES]
             error = rows.not_finite(start, chunk)

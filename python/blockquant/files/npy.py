@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from blockquant.files.rows import Array, Entry, ForwardRows, MappedRows, PlainRows, Rows, chunk_rows
+from blockquant.files.rows import Array, Entry, ForwardRows, HeldRows, PlainRows, Rows, chunk_rows
 
 _HEADERS = {
     (1, 0): np.lib.format.read_array_header_1_0,
@@ -46,11 +46,7 @@ def entries(path: str) -> list[Entry]:
 
 def open_entry(path: str, entry: Entry) -> Rows:
     """Its rows."""
-    plain = PlainRows(path, entry)  # checks the size
-    if not entry.fortran:
-        return plain
-    plain.close()
-    return MappedRows(path, entry)
+    return PlainRows(path, entry)
 
 
 def _members(archive: zipfile.ZipFile) -> Iterator[zipfile.ZipInfo]:
@@ -88,9 +84,7 @@ def archive_open_entry(path: str, entry: Entry) -> Rows:
     """The rows of one of them."""
     if entry.offset is not None:
         return open_entry(path, entry)
-    return (
-        MappedRows(path, entry, _unpacked(path, entry)) if entry.fortran else _Packed(path, entry)
-    )
+    return HeldRows(path, entry, _unpacked(path, entry)) if entry.fortran else _Packed(path, entry)
 
 
 def _unpacked(path: str, entry: Entry) -> Array:

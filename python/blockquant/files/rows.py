@@ -1,7 +1,7 @@
 """Rows of a file, left on the disk: only what a slice asks for is read.
 
 A file is read, not mapped: memory stays bounded whatever its size, and one that is shortened
-meanwhile is an error instead of a crash. (A Fortran-ordered array is mapped: its rows are spread.)
+meanwhile is an error instead of a crash.
 """
 
 from __future__ import annotations
@@ -184,13 +184,14 @@ class Rows(ABC):
 
 
 class PlainRows(Rows):
-    """Rows that lie in a file one after the other."""
+    """Rows that lie in a file one after the other, or in Fortran order column after column."""
 
     def __init__(self, path: str, entry: Entry) -> None:
         super().__init__(path, entry)
         assert entry.offset is not None
         self._offset = entry.offset
         self._disk = np.dtype(entry.disk)
+        self._fortran = entry.fortran
         n, columns = self._columns()
         needed, there = n * columns * self._disk.itemsize, os.stat(path).st_size - self._offset
         if there < needed:
@@ -205,24 +206,33 @@ class PlainRows(Rows):
         return self.shape
 
     def _read(self, start: int, stop: int) -> Array:
+        shape, item = (stop - start, self._columns()[1]), self._disk.itemsize
+        if self._fortran:
+            found = np.empty(shape, self._disk, order="F")
+            for column in range(shape[1]):
+                self._fill(found[:, column], (column * len(self) + start) * item, start)
+        else:
+            found = np.empty(shape, self._disk)
+            self._fill(found.reshape(-1), start * shape[1] * item, start)
+        return self._as_floats(found, start)
+
+    def _fill(self, part: Array, place: int, start: int) -> None:
+        """Reads what lies at a place after the header; `start` is the first row, for errors."""
         if self._file is None:
             raise self._fault("it is closed")
-        found = np.empty((stop - start, self._columns()[1]), self._disk)
-        place = self._offset + start * found.strides[0]
-        self._file.seek(place)
-        wanted = found.reshape(-1).view(np.uint8).data
+        self._file.seek(self._offset + place)
+        wanted = part.view(np.uint8).data
         while len(wanted):
             got = self._file.readinto(wanted)  # type: ignore[attr-defined]
             if not got:
                 raise self._fault(f"it was cut short while it was read, at row {start} or after")
             wanted = wanted[got:]
-        return self._as_floats(found, start)
 
     def _as_floats(self, found: Array, start: int) -> Array:
         """Elements of the disk as `dtype`; `start` is the first row, for errors."""
         if self.stored == "bfloat16":
             return widened(found)
-        return found.astype(self.dtype, copy=False)
+        return found.astype(self.dtype, order="C", copy=False)
 
     def close(self) -> None:
         """Closes the file; closing twice is no error."""
@@ -236,14 +246,12 @@ def widened(bits: Array) -> Array:
     return (bits.astype(np.uint32) << np.uint32(16)).view(np.float32)
 
 
-class MappedRows(Rows):
-    """Rows of an array whose columns come first, or that is in memory already."""
+class HeldRows(Rows):
+    """Rows that are in memory."""
 
-    def __init__(self, path: str, entry: Entry, values: Array | None = None) -> None:
+    def __init__(self, path: str, entry: Entry, values: Array) -> None:
         super().__init__(path, entry)
-        if values is None and 0 not in self.shape:
-            values = np.memmap(path, entry.disk, "r", entry.offset or 0, self.shape, "F")
-        self._values = values
+        self._values: Array | None = values
 
     def _read(self, start: int, stop: int) -> Array:
         if self._values is None:
@@ -251,7 +259,7 @@ class MappedRows(Rows):
         return np.array(self._values[start:stop], self.dtype, order="C")
 
     def close(self) -> None:
-        """Forgets the map."""
+        """Drops them."""
         self._values = None
 
 
