@@ -222,6 +222,28 @@ def test_damage_is_an_error_that_names_the_file(tmp_path, x):
         assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_random_damage_is_a_value_error_or_harmless(tmp_path, x, suffix):
+    whole = write(tmp_path, suffix, x).read_bytes()
+    rng = np.random.default_rng(1)
+    path = tmp_path / f"bad{suffix}"
+    for _ in range(300):
+        bad = bytearray(whole[: rng.integers(len(whole)) if rng.random() < 0.3 else None])
+        for _ in range(rng.integers(1, 4) if bad else 0):
+            end = min(300, len(bad))  # headers stand at either end
+            at = rng.choice([rng.integers(len(bad)), rng.integers(end), len(bad) - end])
+            bad[at] = rng.integers(256)
+        path.write_bytes(bad)
+        caught = None
+        try:
+            with files.open_rows(path) as rows:
+                if rows.shape[0] * rows.shape[1] < 10**6:
+                    list(rows.chunks())
+        except ValueError as error:
+            caught = str(error)
+        assert caught is None or (path.name in caught and "\n" not in caught)
+
+
 def test_a_file_that_shrinks_while_it_is_read(tmp_path, x):
     path = write(tmp_path, ".npy", x)
     with files.open_rows(path) as rows:

@@ -1,16 +1,19 @@
 """NumPy's .npy and .npz.
 
-An array that .npz stores as it is (``numpy.savez``) is read in place like a .npy file; one that is
-compressed (``numpy.savez_compressed``) is unpacked as it is read, from its start again where a row
-before the last is asked for. Only a compressed array in Fortran order is unpacked to memory.
+An array that .npz stores as it is (``numpy.savez``) is read in place like a .npy file, without a
+look at its checksum. One that is compressed (``numpy.savez_compressed``) is unpacked as it is read,
+from its start again where a row before the last is asked for; only in Fortran order it is unpacked
+to memory.
 """
 
 from __future__ import annotations
 
+import errno
 import struct
 import zipfile
 import zlib
 from collections.abc import Iterator
+from tokenize import TokenError
 from typing import Any
 
 import numpy as np
@@ -32,7 +35,10 @@ def _header(file: Any, name: str | None, offset: int | None) -> Entry:
     version = tuple(file.read(2))
     if version not in _HEADERS:  # version 3 is for names of fields, which floats have not
         raise ValueError(f"it has a header of version {version}, expected (1, 0) or (2, 0)")
-    shape, fortran, dtype = _HEADERS[version](file)
+    try:
+        shape, fortran, dtype = _HEADERS[version](file)
+    except TokenError as error:
+        raise ValueError(f"its header cannot be read: {error.args[0]}") from None
     stored = "an object" if dtype.hasobject else dtype.name
     place = None if offset is None else offset + file.tell()
     return Entry(name, shape, stored, place, dtype, fortran and len(shape) == 2)
@@ -64,6 +70,10 @@ def archive_entries(path: str) -> list[Entry]:
                     found.append(_header(file, member.filename[: -len(".npy")], place))
     except (zipfile.BadZipFile, zlib.error, RuntimeError, NotImplementedError) as error:
         raise ValueError(str(error)) from None
+    except OSError as error:
+        if error.errno != errno.EINVAL:
+            raise
+        raise ValueError("its directory names places that it does not have") from None
     return found
 
 

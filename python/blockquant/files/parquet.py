@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -36,10 +37,23 @@ def needs_pyarrow() -> Any:
 
 
 def _open(path: str) -> Any:
+    with _plain_errors():
+        return needs_pyarrow().parquet.ParquetFile(
+            path, buffer_size=_BUFFER, pre_buffer=False, page_checksum_verification=True
+        )
+
+
+@contextmanager
+def _plain_errors() -> Iterator[None]:
+    """What pyarrow finds wrong in a file, as a ValueError: it raises an OSError for much of it."""
     pyarrow = needs_pyarrow()
     try:
-        return pyarrow.parquet.ParquetFile(path, buffer_size=_BUFFER, pre_buffer=False)
+        yield
     except pyarrow.ArrowException as error:
+        raise ValueError(str(error)) from None
+    except OSError as error:
+        if error.errno is not None:  # of the system
+            raise
         raise ValueError(str(error)) from None
 
 
@@ -47,7 +61,7 @@ def entries(path: str) -> list[Entry]:
     """The columns of a file; a list column of floats is two-dimensional."""
     pyarrow = needs_pyarrow()
     types = pyarrow.types
-    with _open(path) as file:
+    with _open(path) as file, _plain_errors():
         found = []
         for field in file.schema_arrow:
             kind = field.type
@@ -93,11 +107,10 @@ class _Column(ForwardRows):
         return int(self._starts[self._group(row)])
 
     def _pieces_from(self, start: int) -> Iterator[Array]:
-        pyarrow = needs_pyarrow()
         groups = list(range(self._group(start), len(self._starts)))
         row = start
         try:
-            with _open(self.path) as file:
+            with _open(self.path) as file, _plain_errors():
                 batches = file.iter_batches(
                     chunk_rows(self.shape[1]),
                     row_groups=groups,
@@ -107,7 +120,9 @@ class _Column(ForwardRows):
                 for batch in batches:
                     yield self._floats(batch.column(0), row)
                     row += batch.num_rows
-        except (pyarrow.ArrowException, OSError) as error:
+        except ValueError as error:
+            if str(error).startswith(self.path):  # of `_floats`
+                raise
             reason = str(error).partition("\n")[0]
             raise self._fault(
                 f"column {self.array!r} is damaged after row {row}: {reason}"
