@@ -1,5 +1,6 @@
 """The command line, in a pipe."""
 
+import json
 import os
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from click.testing import CliRunner
 
 import blockquant as bq
 from blockquant import cli
+from blockquant.cli import compare as compare_module
 
 
 def run(*arguments, **environment):
@@ -96,6 +98,12 @@ def test_plot(tiny, tmp_path):
         (["compare", "{tiny}", "--seeds", "0"], ["--seeds", "compare --help)"]),
         (["compare", "{tiny}", "--rotation", "x"], ["hadamard", "compare --help)"]),
         (["compare", "--queries", "{tiny}"], ["--queries needs a FILE", "compare --help)"]),
+        (["compare", "--array", "a"], ["--array needs a FILE", "compare --help)"]),
+        (["compare", "{tiny}", "--array", "a"], ["one array without a name", "--array a"]),
+        (["compare", "{tiny}", "--queries-array", "a"], ["--queries-array needs --queries"]),
+        (["compare", "{tiny}", "--bytes", "1.5"], ["--bytes", "64,128"]),
+        (["compare", "{tiny}", "--bytes", "16", "--bits", "1"], ["exclude each other"]),
+        (["compare", "{tiny}", "--confidence", "1"], ["--confidence", "compare --help)"]),
         (["compare", "--nosuch"], ["--nosuch", "compare --help)"]),
         (["info", "extra"], ["extra", "info --help)"]),
         (["--nosuch"], ["--nosuch", "blockquant --help)"]),
@@ -142,16 +150,17 @@ def test_a_file_that_is_cut_short(tiny):
     fails(run("compare", tiny), f"{tiny} is not a .npy file of floats: ")
 
 
-def test_an_archive_of_arrays(tmp_path):
+def test_an_archive_under_another_name(tmp_path):
     path = tmp_path / "rows.npz"
     np.savez(path, x=np.ones((5, 8)))
+    path = path.rename(tmp_path / "rows.npy")
     fails(run("compare", path), f"{path} is not a .npy file of floats: it starts with b'PK")
 
 
 @pytest.mark.parametrize("inside", ["", "deeper"])
 def test_a_folder_that_cannot_be_written_stops_before_measuring(tiny, monkeypatch, inside):
     out = tiny / inside if inside else "/proc" if Path("/proc").is_dir() else tiny
-    monkeypatch.setattr(cli, "run_comparison", lambda *_: pytest.fail("it measured"))
+    monkeypatch.setattr(compare_module, "run_comparison", lambda *_: pytest.fail("it measured"))
     result = CliRunner().invoke(cli.main, ["compare", str(tiny), "--out", str(out)])
     assert result.exit_code == 2
     assert f"{out}" in result.output
@@ -159,7 +168,7 @@ def test_a_folder_that_cannot_be_written_stops_before_measuring(tiny, monkeypatc
 
 def test_trying_the_folder_leaves_nothing(tiny, tmp_path):
     out = tmp_path / "new" / "out"
-    fails(run("compare", tiny, "--methods", "nosuch", "--out", out), "nosuch")
+    fails(run("compare", tiny, "--bits", "nan", "--out", out), "bits=nan")
     assert list(out.iterdir()) == []
 
 
@@ -168,7 +177,49 @@ def test_rows_that_are_not_finite(tmp_path):
     x[3, 2] = np.nan
     np.save(tmp_path / "bad.npy", x)
     result = run("compare", tmp_path / "bad.npy", "--bits", "1", "--seeds", "1")
-    fails(result, "row 3", "column 2")
+    fails(result, "bad.npy: row 3, column 2 is nan")
+
+
+def test_queries_of_another_dimension(tiny, tmp_path):
+    np.save(tmp_path / "q.npy", np.ones((2, 8)))
+    result = run("compare", tiny, "--queries", tmp_path / "q.npy", "--bits", "1")
+    fails(result, f"{tmp_path / 'q.npy'} has 8 columns", "32")
+
+
+def test_compare_takes_every_kind_of_file(tiny, tmp_path):
+    x = np.load(tiny)
+    np.savez(tmp_path / "x.npz", rows=x[:100], queries=x[100:])
+    path, options = (
+        tmp_path / "x.npz",
+        ["--bits", "1", "--seeds", "1", "--methods", "eden", "--json"],
+    )
+    arrays = ["--array", "rows", "--queries-array", "queries"]
+    result = run("compare", path, "--queries", path, *arrays, *options)
+    assert result.returncode == 0, result.stderr
+    (line,) = result.stdout.splitlines()
+    found = json.loads(line)
+    assert found["rows"][0]["method"] == "eden/unbiased"
+    assert "NaN" not in line
+    fails(run("compare", path, *options), "pick one with --array NAME: 'rows': float32")
+
+
+def test_compare_hands_on_what_was_asked(tiny, monkeypatch):
+    seen = {}
+
+    def compare(*given, **options):
+        seen.update(given=given, options=options)
+        raise ValueError("stop")
+
+    monkeypatch.setattr(compare_module, "run_comparison", compare)
+    arguments = ["--bytes", "8,16", "--confidence", "0.9", "--rotation", "haar", "--seeds", "2"]
+    result = CliRunner().invoke(cli.main, ["compare", str(tiny), *arguments])
+    assert result.exit_code == 2
+    x, y, names, _bits, seeds, rotation, progress = seen["given"]
+    assert x.shape == (120, 32)
+    assert (y, seeds, rotation, progress) == (None, 2, "haar", None)
+    assert "eden/mse" in names
+    wanted = {"bytes_per_vector": [8, 16], "confidence": 0.9, "source": str(tiny)}
+    assert seen["options"] == wanted
 
 
 def test_help_and_version():

@@ -1,0 +1,148 @@
+"""What commands print: bars, figures, JSON."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import click
+
+import blockquant
+from blockquant.codes import Codes
+from blockquant.quantizer import Quantizer
+
+
+@contextmanager
+def bar(total: int, unit: str, what: str = "") -> Iterator[Callable[..., None] | None]:
+    """What takes progress and shows it with rate and time left; None where stderr is no terminal.
+
+    It is called with the progress since the last call, and if you like with a text to show.
+
+    Parameters
+    ----------
+    total : int
+        Of all progress.
+    unit : str
+        Of `total`, as it follows a number: `` rows``.
+    what : str
+        Stands before the bar.
+    """
+    if not sys.stderr.isatty():
+        yield None
+        return
+    from tqdm import tqdm
+
+    with tqdm(
+        total=total,
+        unit=unit,
+        unit_scale=total >= 10_000,
+        desc=what or None,
+        file=sys.stderr,
+        leave=False,
+        **_width(),
+    ) as shown:
+
+        def step(progress: int, text: str | None = None) -> None:
+            if text is not None:
+                shown.set_postfix_str(text, refresh=False)
+            shown.update(progress)
+            if not progress:
+                shown.refresh()
+
+        yield step
+
+
+def _width() -> dict[str, Any]:
+    """The terminal's size, or a usual one where it does not say: tqdm would show nothing."""
+    try:
+        is_told = os.get_terminal_size(sys.stderr.fileno()).columns > 0
+    except (OSError, ValueError):
+        is_told = False
+    return {"dynamic_ncols": True} if is_told else {"ncols": 80, "nrows": 24}
+
+
+def emit(values: dict[str, Any]) -> None:
+    """Prints one JSON object on one line; what is not finite becomes null."""
+    click.echo(json.dumps(_plain(values), allow_nan=False))
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {str(key): _plain(inside) for key, inside in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(inside) for inside in value]
+    if hasattr(value, "tolist"):  # NumPy's arrays and numbers
+        return _plain(value.tolist())
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    return value if value is None or isinstance(value, (bool, int)) else str(value)
+
+
+def size(count: float) -> str:
+    """Bytes in a unit that suits them.
+
+    Examples
+    --------
+    >>> size(999), size(5.2e6)
+    ('999 bytes', '5.20 MB')
+    """
+    for unit, name in ((1e12, "TB"), (1e9, "GB"), (1e6, "MB"), (1e3, "kB")):
+        if count >= unit:
+            return (
+                f"{count / unit:.3g} {name}"
+                if count >= 100 * unit
+                else f"{count / unit:.2f} {name}"
+            )
+    return f"{count:.0f} bytes"
+
+
+def parameters(q: Quantizer) -> dict[str, Any]:
+    """What a quantizer was made with, for JSON."""
+    return {
+        "method": q.name,
+        "dim": q.dim,
+        "bits": q.bits,
+        "block": q.block,
+        "rotation": q.rotation,
+        "seed": q.seed,
+        "store_norm": q.store_norm,
+        "center": q.center is not None,
+    }
+
+
+def measures(path: str, q: Quantizer, codes: Codes) -> dict[str, Any]:
+    """What codes cost, for JSON: null where there are no rows."""
+    rows = len(codes)
+    each = codes.nbytes / rows if rows else None
+    return {
+        "rows": rows,
+        "dim": q.dim,
+        "quantizer": parameters(q),
+        "bytes": codes.nbytes,
+        "file_bytes": os.stat(path).st_size,
+        "bytes_per_vector": each,
+        "bits_per_dimension": codes.bits_per_dimension,
+        "ratio_float32": None if each is None else 4 * q.dim / each,
+        "ratio_float16": None if each is None else 2 * q.dim / each,
+    }
+
+
+def cost(found: dict[str, Any]) -> str:
+    """The line about what codes cost."""
+    if found["bytes_per_vector"] is None:
+        return f"no rows; the file has {size(found['file_bytes'])}"
+    return (
+        f"{found['bytes_per_vector']:g} bytes a vector, {found['bits_per_dimension']:.3f} bits a"
+        f" dimension, {found['ratio_float32']:.1f}× smaller than float32"
+        f" ({found['ratio_float16']:.1f}× than float16), {size(found['file_bytes'])} in all"
+    )
+
+
+def version() -> str:
+    """The version of this package."""
+    return blockquant.__version__

@@ -1,0 +1,162 @@
+"""``blockquant compare``: methods side by side."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import click
+from click.core import ParameterSource
+
+from blockquant.cli import _options
+from blockquant.cli._errors import Failure
+from blockquant.cli._output import bar, emit
+from blockquant.cli.info import machine
+from blockquant.distortion import METHODS
+from blockquant.distortion import compare as run_comparison
+from blockquant.files import open_rows
+
+
+@click.command("compare", short_help="Compares methods on rows: error, recall, bytes, time.")
+@click.argument("file", required=False, type=_options.EXISTING)
+@click.option("--queries", type=_options.EXISTING, help="Queries, a file as FILE.")
+@_options.array_option("--array", "FILE")
+@_options.array_option("--queries-array", "--queries")
+@click.option(
+    "--bits",
+    default="1,2,3,4",
+    type=_options.Numbers(float, "1,2,4"),
+    show_default=True,
+    help="Bits a coordinate.",
+)
+@click.option(
+    "--bytes",
+    "sizes",
+    type=_options.Numbers(int, "64,128"),
+    help="Bytes a vector in place of bits, every stored byte counted.",
+)
+@click.option(
+    "--methods",
+    type=_options.Methods(),
+    help="Comma-separated; by default all built-in ones in their usual scale rules.",
+)
+@click.option("--seeds", default=5, type=click.IntRange(min=1), show_default=True)
+@click.option("--rotation", default="hadamard", type=click.Choice(["hadamard", "haar"]))
+@click.option(
+    "--confidence",
+    default=0.99,
+    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    show_default=True,
+    help="Of the bounds whose coverage is measured.",
+)
+@click.option(
+    "--out",
+    type=click.Path(file_okay=False),
+    help="Folder for report, tables and plots; what is there under their names is replaced.",
+)
+@_options.json_option
+@click.pass_context
+def command(
+    context: click.Context,
+    file: str | None,
+    queries: str | None,
+    array: str | None,
+    queries_array: str | None,
+    bits: list[float],
+    sizes: list[int] | None,
+    methods: list[str] | None,
+    seeds: int,
+    rotation: str,
+    confidence: float,
+    out: str | None,
+    as_json: bool,
+) -> None:
+    """Compares the methods on FILE, rows of floats, by default on the shipped embeddings.
+
+    Without --queries the last tenth of the rows, at most 200, are the queries.
+    """
+    if queries is not None and file is None:
+        raise click.UsageError("--queries needs a FILE of rows", context)
+    if array is not None and file is None:
+        raise click.UsageError("--array needs a FILE of rows", context)
+    if queries_array is not None and queries is None:
+        raise click.UsageError("--queries-array needs --queries", context)
+    options: dict[str, Any] = {}
+    if sizes is not None:
+        if context.get_parameter_source("bits") is ParameterSource.COMMANDLINE:
+            raise click.UsageError("--bits and --bytes exclude each other", context)
+        options["bytes_per_vector"] = sizes
+    if context.get_parameter_source("confidence") is ParameterSource.COMMANDLINE:
+        options["confidence"] = confidence
+    names = list(METHODS) if methods is None else methods
+    with ExitStack() as stack:
+        x = y = None
+        if file is not None:
+            x = stack.enter_context(open_rows(file, array=array, option="--array "))
+        if queries is not None:
+            option = "--queries-array "
+            y = stack.enter_context(open_rows(queries, array=queries_array, option=option))
+        folder = None if out is None else _prepare(out)
+        total = len(set(bits if sizes is None else sizes)) * len(set(names)) * seeds
+        step = stack.enter_context(bar(total, "run", "compare"))
+        progress = None if step is None else _progress(step)
+        try:
+            result = run_comparison(
+                x, y, names, bits, seeds, rotation, progress, source=file, **options
+            )
+        except ValueError as error:
+            raise ValueError(_with_files(str(error), file, queries)) from None
+    written = None if folder is None else _save(result, folder)
+    if as_json:
+        values = result.to_dict()
+        emit(values if written is None else {**values, "written": written})
+    else:
+        rows, count, dim = result.shape
+        source = result.about["source"]
+        click.echo(f"{rows} rows, {count} queries, d = {dim}: {source}; rotation {rotation}")
+        click.echo(machine() + "\n")
+        click.echo(result.to_text())
+        if written is not None:
+            click.echo("\nwritten: " + ", ".join(str(path) for path in written))
+    if written is not None and not any(path.suffix == ".png" for path in written):
+        click.echo("no plot: it needs matplotlib, pip install 'blockquant[plot]'", err=True)
+
+
+def _progress(step: Callable[..., None]) -> Callable[[str], None]:
+    """What is told the line of each run before it: the run before that is done."""
+    lines: list[str] = []
+
+    def line(text: str) -> None:
+        step(1 if lines else 0, text)
+        lines[:] = [text]
+
+    return line
+
+
+def _with_files(message: str, file: str | None, queries: str | None) -> str:
+    """An error that names the files in place of x and y."""
+    for name, path in (("x", file), ("y", queries)):
+        if path is not None and re.match(rf"{name}\b", message):
+            return path + message[len(name) :]
+    return message
+
+
+def _prepare(out: str) -> Path:
+    """The folder of the results, made and tried before anything is measured."""
+    folder = Path(out)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise Failure(f"--out {out}: cannot write there: {error.strerror}") from None
+    _options.try_folder(folder, f"--out {out}")
+    return folder
+
+
+def _save(result: Any, folder: Path) -> list[Path]:
+    try:
+        return [Path(path) for path in result.save(folder)]
+    except OSError as error:
+        raise Failure(f"--out {folder}: {error}") from None

@@ -1,0 +1,137 @@
+"""``blockquant encode``: rows to codes."""
+
+from __future__ import annotations
+
+from time import perf_counter
+from typing import Any
+
+import click
+import numpy as np
+from numpy.typing import NDArray
+
+from blockquant import registry
+from blockquant.cli import _options
+from blockquant.cli._output import bar, cost, emit, measures
+from blockquant.codes import Codes
+from blockquant.file import save
+from blockquant.files import Rows, open_rows
+from blockquant.quantizer import Quantizer
+
+
+@click.command("encode", short_help="Encodes rows to a file of codes.")
+@click.argument("file", type=_options.EXISTING)
+@click.option("--out", required=True, type=_options.NEW, help="The codes, .safetensors.")
+@_options.array_option("--array", "FILE")
+@click.option("--method", default="blockquant/unbiased", type=_options.Method(), show_default=True)
+@click.option("--bits", default=2.0, type=float, show_default=True, help="Bits a coordinate.")
+@click.option("--block", type=int, help="Coordinates of a block, for blockquant.")
+@click.option(
+    "--rotation",
+    default="hadamard",
+    type=click.Choice(["hadamard", "haar"]),
+    show_default=True,
+)
+@click.option("--seed", default=0, type=int, show_default=True, help="Seed of the rotation.")
+@click.option("--store-norm", is_flag=True, help="Keep norms: for l2, cosine and certificates.")
+@click.option(
+    "--center-mean", is_flag=True, help="Subtract the mean of FILE, which is read once more."
+)
+@click.option(
+    "--center", type=_options.EXISTING, help="Subtract the mean of the rows of this file."
+)
+@_options.force_option
+@_options.json_option
+@click.pass_context
+def command(
+    context: click.Context,
+    file: str,
+    out: str,
+    array: str | None,
+    method: str,
+    bits: float,
+    block: int | None,
+    rotation: str,
+    seed: int,
+    store_norm: bool,
+    center_mean: bool,
+    center: str | None,
+    force: bool,
+    as_json: bool,
+) -> None:
+    """Encodes the rows of FILE, a chunk at a time: it may be larger than memory.
+
+    The codes stay in memory until all are there, then --out is written at once or not at all.
+    """
+    options: dict[str, Any] = {"rotation": rotation, "store_norm": store_norm}
+    if block is not None:
+        if not method.startswith("blockquant/"):
+            raise click.UsageError(f"--block is for blockquant, not for {method}", context)
+        options["block"] = block
+    if center_mean and center is not None:
+        raise click.UsageError("--center and --center-mean exclude each other", context)
+    with open_rows(file, array=array, option="--array ") as rows:
+        _options.prepare(out, [file, *([center] if center else [])], force, [".safetensors"])
+        dim = rows.shape[1]
+        # Wrong parameters are found before the file is read for its mean.
+        q = registry.create(method, dim=dim, bits=bits, seed=seed, **options)
+        if center_mean:
+            options["center"] = _mean(rows)
+        elif center is not None:
+            with open_rows(center) as sample:
+                if sample.shape[1] != dim:
+                    raise ValueError(f"{center} has d = {sample.shape[1]}, {file} has {dim}")
+                options["center"] = _mean(sample)
+        if "center" in options:
+            q = registry.create(method, dim=dim, bits=bits, seed=seed, **options)
+        start = perf_counter()
+        codes = encode_rows(q, rows)
+        seconds = perf_counter() - start
+    save(out, q, codes)
+    found = measures(out, q, codes)
+    rate = len(codes) / seconds
+    if as_json:
+        named = {"file": file, "array": rows.array, "stored": rows.stored, "out": out}
+        speed = {"seconds": seconds, "rows_per_second": rate}
+        emit({"command": "encode", **named, **found, **speed})
+        return
+    click.echo(f"{out}: {len(codes)} rows, d = {dim}, of {file} ({rows.stored})")
+    click.echo(f"{q!r}")
+    click.echo(cost(found))
+    click.echo(f"{seconds:.2f} s, {rate:,.0f} rows/s")
+
+
+def encode_rows(q: Quantizer, rows: Rows) -> Codes:
+    """The codes of all rows of a file, of which one chunk is in memory at a time.
+
+    Raises
+    ------
+    ValueError
+        If a value is not finite; its row in the file is named.
+    """
+    codes = q.encode(np.empty((0, rows.shape[1]), np.float32))
+    with bar(len(rows), " rows", "encode") as step:
+        for start, chunk in rows.chunks():
+            try:
+                part = q.encode(chunk)
+            except ValueError as error:
+                raise rows.not_finite(start, chunk) or error from None
+            codes.append(part)
+            if step is not None:
+                step(len(chunk))
+    return codes
+
+
+def _mean(rows: Rows) -> NDArray[np.float64]:
+    """The mean row of a file."""
+    if not len(rows):
+        raise ValueError(f"{rows.path} has 0 rows, which have no mean")
+    total = np.zeros(rows.shape[1], np.float64)
+    with bar(len(rows), " rows", "mean") as step:
+        for start, chunk in rows.chunks():
+            error = rows.not_finite(start, chunk)
+            if error is not None:
+                raise error
+            total += chunk.sum(axis=0, dtype=np.float64)
+            if step is not None:
+                step(len(chunk))
+    return total / len(rows)

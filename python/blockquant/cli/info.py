@@ -1,0 +1,101 @@
+"""``blockquant info``: what a file is, or this installation."""
+
+from __future__ import annotations
+
+import os
+import platform
+from typing import Any
+
+import click
+import numpy as np
+
+from blockquant import _core, registry
+from blockquant.cli import _options
+from blockquant.cli._output import cost, emit, measures, size, version
+from blockquant.file import load
+from blockquant.files import list_arrays
+from blockquant.files.rows import regular
+from blockquant.files.tensors import is_codes
+
+
+@click.command("info", short_help="Says what a file is, or this installation.")
+@click.argument("file", required=False, type=_options.EXISTING)
+@_options.verify_option
+@_options.json_option
+def command(file: str | None, verify: bool, as_json: bool) -> None:
+    """Says what FILE is, codes or rows; without FILE what this installation is.
+
+    Of codes the checksums are compared, unless --no-verify is given: a damaged file is an error.
+    """
+    if file is None:
+        _installation(as_json)
+    elif is_codes(regular(file)):
+        _codes(file, verify, as_json)
+    else:
+        _rows(file, as_json)
+
+
+def machine() -> str:
+    """What runs here, in one line."""
+    return (
+        f"{platform.machine()}, {_core.isa()}, {_core.num_threads()} threads, "
+        f"Python {platform.python_version()}, NumPy {np.__version__}"
+    )
+
+
+def _installation(as_json: bool) -> None:
+    if not as_json:
+        click.echo(machine())
+        click.echo("instruction sets: " + ", ".join(_core.available_isa()))
+        click.echo("methods: " + ", ".join(registry.available()))
+        return
+    emit(
+        {
+            "command": "info",
+            "kind": "installation",
+            "version": version(),
+            "machine": platform.machine(),
+            "isa": _core.isa(),
+            "available_isa": _core.available_isa(),
+            "threads": _core.num_threads(),
+            "python": platform.python_version(),
+            "numpy": np.__version__,
+            "methods": registry.available(),
+        }
+    )
+
+
+def _codes(file: str, verify: bool, as_json: bool) -> None:
+    q, codes = load(file, verify)
+    found = measures(file, q, codes)
+    if as_json:
+        emit({"command": "info", "kind": "codes", "file": file, **found, "verified": verify})
+        return
+    click.echo(f"{file}: codes of {len(codes)} rows, d = {q.dim}")
+    click.echo(f"{q!r}")
+    click.echo(cost(found))
+    click.echo(f"checksums: {'verified' if verify else 'not compared (--no-verify)'}")
+
+
+def _rows(file: str, as_json: bool) -> None:
+    held = list_arrays(file)
+    total = os.stat(file).st_size
+    if as_json:
+        arrays: list[dict[str, Any]] = [
+            {
+                "name": entry.name,
+                "shape": entry.shape,
+                "dtype": entry.stored,
+                "is_rows": entry.holds_rows,
+            }
+            for entry in held
+        ]
+        emit(
+            {"command": "info", "kind": "rows", "file": file, "file_bytes": total, "arrays": arrays}
+        )
+        return
+    click.echo(f"{file}: {size(total)}")
+    for entry in held:
+        n, dim = (*entry.shape, 0, 0)[:2]
+        rows = f"; {n} rows, d = {dim}" if entry.holds_rows else ""
+        click.echo(f"{entry}{rows}")

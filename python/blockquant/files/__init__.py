@@ -1,0 +1,146 @@
+"""Files of rows: .npy, .npz, .safetensors, .fvecs and, with pyarrow, .parquet.
+
+Rows are read by the slice and written by the chunk, so that a file may be larger than memory.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+
+from blockquant.files import fvecs, npy, parquet, tensors
+from blockquant.files.rows import CHUNK_BYTES, Entry, Rows, chunk_rows, regular
+from blockquant.files.writers import RowsWriter, write_rows
+
+__all__ = [
+    "CHUNK_BYTES",
+    "SUFFIXES",
+    "Entry",
+    "Rows",
+    "RowsWriter",
+    "chunk_rows",
+    "list_arrays",
+    "open_rows",
+    "write_rows",
+]
+
+#: What lists the arrays of each kind of file, and what opens one of them.
+_FORMATS: dict[str, tuple[Callable[[str], list[Entry]], Callable[[str, Entry], Rows]]] = {
+    ".npy": (npy.entries, npy.open_entry),
+    ".npz": (npy.archive_entries, npy.archive_open_entry),
+    ".safetensors": (tensors.entries, tensors.open_entry),
+    ".parquet": (parquet.entries, parquet.open_entry),
+    ".fvecs": (fvecs.entries, fvecs.open_entry),
+}
+
+#: The names of files that can be read end in one of these.
+SUFFIXES = tuple(_FORMATS)
+
+
+def _suffix(path: str) -> str:
+    suffix = os.path.splitext(path)[1].lower()
+    if suffix not in _FORMATS:
+        raise ValueError(f"{path}: expected a name that ends in {', '.join(SUFFIXES)}")
+    return suffix
+
+
+def _no_rows(path: str, suffix: str, error: Exception) -> ValueError:
+    reason = str(error).partition("\n")[0]
+    return ValueError(f"{path} is not a {suffix} file of floats: {reason}")
+
+
+def list_arrays(path: str | os.PathLike[str]) -> list[Entry]:
+    """The arrays of a file, with shape and type, whether or not they are rows of floats.
+
+    Parameters
+    ----------
+    path : path-like
+        A file whose name ends in one of :data:`SUFFIXES`.
+
+    Raises
+    ------
+    ValueError
+        If the file is damaged, none of these, or needs a library that is not installed.
+    OSError
+        If it cannot be read.
+
+    Examples
+    --------
+    >>> import tempfile, numpy as np
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     np.savez(f"{folder}/x.npz", a=np.ones((5, 8)), label=np.arange(5))
+    ...     print(*list_arrays(f"{folder}/x.npz"), sep=", ")
+    'a': float64 of shape (5, 8), 'label': int64 of shape (5,)
+    """
+    where = regular(path)
+    suffix = _suffix(where)
+    try:
+        return _FORMATS[suffix][0](where)
+    except (EOFError, ValueError, TypeError) as error:
+        raise _no_rows(where, suffix, error) from None
+
+
+def open_rows(
+    path: str | os.PathLike[str], *, array: str | None = None, option: str = "array="
+) -> Rows:
+    """Opens a file of rows, which stay there until a slice is taken.
+
+    Parameters
+    ----------
+    path : path-like
+        A file whose name ends in one of :data:`SUFFIXES`.
+    array : str, optional
+        Name of the array or column to take; by default the only one that is two-dimensional and of
+        floats. A one-dimensional array that is named, or alone in a .npy file, is one row.
+    option : str
+        What errors say an array is chosen by.
+
+    Returns
+    -------
+    Rows
+        A context manager; its dtype is float16, float32 or float64.
+
+    Raises
+    ------
+    ValueError
+        If the file is damaged, none of these, holds no such array, or several and none is named.
+    OSError
+        If it cannot be read.
+
+    Examples
+    --------
+    >>> import tempfile, numpy as np
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     np.savez(f"{folder}/x.npz", a=np.ones((5, 8)), label=np.arange(5))
+    ...     with open_rows(f"{folder}/x.npz") as rows:
+    ...         rows.shape, rows[1:3].shape, [start for start, _ in rows.chunks(2)]
+    ((5, 8), (2, 8), [0, 2, 4])
+    """
+    held = list_arrays(path)
+    where = os.fspath(path)
+    suffix = _suffix(where)
+    entry = _choose(where, held, array, option)
+    try:
+        return _FORMATS[suffix][1](where, entry)
+    except (EOFError, ValueError, TypeError) as error:
+        raise _no_rows(where, suffix, error) from None
+
+
+def _choose(path: str, held: list[Entry], wanted: str | None, option: str) -> Entry:
+    names = ", ".join(map(str, held)) or "nothing"
+    if len(held) == 1 and held[0].name is None:
+        if wanted is not None:
+            raise ValueError(f"{path} holds one array without a name; leave {option}{wanted} out")
+        return held[0]
+    if wanted is not None:
+        for entry in held:
+            if entry.name == wanted:
+                return entry
+        raise ValueError(f"{path} holds no array {wanted!r}, only {names}")
+    fit = [entry for entry in held if entry.holds_rows]
+    if not fit:
+        raise ValueError(f"{path} holds no rows of floats (n, dim), only {names}")
+    if len(fit) > 1:
+        names = ", ".join(map(str, fit))
+        raise ValueError(f"{path} holds {len(fit)} arrays; pick one with {option}NAME: {names}")
+    return fit[0]

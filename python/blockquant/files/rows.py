@@ -1,0 +1,328 @@
+"""Rows of a file, left on the disk: only what a slice asks for is read.
+
+A file is read, not mapped: memory stays bounded whatever its size, and one that is shortened
+meanwhile is an error instead of a crash.
+"""
+
+from __future__ import annotations
+
+import os
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[Any]
+
+#: Rows are processed in chunks of about so many bytes of float32.
+CHUNK_BYTES = 8 * 2**20
+
+#: What rows may be stored as.
+FLOATS = ("float16", "bfloat16", "float32", "float64")
+
+
+def chunk_rows(dim: int) -> int:
+    """Rows of a chunk, at least one.
+
+    Examples
+    --------
+    >>> chunk_rows(384)
+    5461
+    """
+    return max(1, CHUNK_BYTES // max(1, 4 * dim))
+
+
+@dataclass(frozen=True)
+class Entry:
+    """An array in a file."""
+
+    #: None where a file holds one array without name.
+    name: str | None
+    shape: tuple[int, ...]
+    #: The type of its elements: NumPy's name, or what the file calls one that NumPy lacks.
+    stored: str
+    #: Where its first byte is, for what can be read in place.
+    offset: int | None = None
+    #: How its bytes are read: an element, and whether columns come first.
+    disk: Any = None
+    fortran: bool = False
+
+    @property
+    def holds_rows(self) -> bool:
+        """Whether it is two-dimensional and of floats."""
+        return len(self.shape) == 2 and self.stored in FLOATS
+
+    def __str__(self) -> str:
+        what = f"{self.stored} of shape {self.shape}"
+        return what if self.name is None else f"{self.name!r}: {what}"
+
+
+_Rows = TypeVar("_Rows", bound="Rows")
+
+
+class Rows(ABC):
+    """Rows (n, dim) of a file, read by the slice; a context manager that closes the file.
+
+    Made by :func:`blockquant.files.open_rows`. ``rows[a:b]`` is an ndarray of these rows,
+    ``rows[i]`` one row, ``numpy.asarray(rows)`` all of them in memory.
+
+    Attributes
+    ----------
+    path : str
+        The file.
+    array : str or None
+        Name of the array in the file, where it has one.
+    shape : tuple of int
+        (n, dim).
+    dtype : numpy.dtype
+        Of what a slice gives: float16, float32 or float64 in the machine's byte order.
+    stored : str
+        What the file holds: the name of `dtype`, or ``bfloat16``, which is given as float32.
+    """
+
+    ndim = 2
+
+    def __init__(self, path: str, entry: Entry) -> None:
+        if entry.stored not in FLOATS:
+            expected = "float16, bfloat16, float32 or float64"
+            raise TypeError(f"it has dtype {entry.stored}, expected {expected}")
+        if len(entry.shape) not in (1, 2):
+            dimensions = len(entry.shape)
+            raise ValueError(f"it has {dimensions} dimensions, expected rows (n, dim) or one row")
+        self.path = path
+        self.array = entry.name
+        rows, dim = (1, *entry.shape)[-2:]
+        self.shape: tuple[int, int] = (rows, dim)
+        self.stored = entry.stored
+        self.dtype = np.dtype("float32" if entry.stored == "bfloat16" else entry.stored)
+
+    @abstractmethod
+    def _read(self, start: int, stop: int) -> Array:
+        """Rows start to stop, of which there is at least one; `dtype` in any strides."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Closes the file; closing twice is no error."""
+
+    def _fault(self, reason: str) -> ValueError:
+        return ValueError(f"{self.path}: {reason}")
+
+    def __enter__(self: _Rows) -> _Rows:
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self.close()
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, which: slice | int) -> Array:
+        if isinstance(which, (int, np.integer)) and not isinstance(which, bool):
+            place = int(which) + (len(self) if which < 0 else 0)
+            if not 0 <= place < len(self):
+                raise IndexError(f"row {which} of {len(self)} in {self.path}")
+            row: Array = self._read(place, place + 1)[0]
+            return row
+        if not isinstance(which, slice):
+            raise TypeError(f"rows of a file are read by a slice, not by {type(which).__name__}")
+        start, stop, step = which.indices(len(self))
+        if step != 1:
+            raise ValueError(f"rows of a file are read in slices of step 1, not {step}")
+        if start >= stop:
+            return np.empty((0, self.shape[1]), self.dtype)
+        return self._read(start, stop)
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
+        if copy is False:
+            raise ValueError(f"{self.path}: rows of a file are always copied to memory")
+        return np.asarray(self[:], self.dtype if dtype is None else dtype)
+
+    def chunks(self, rows: int | None = None) -> Iterator[tuple[int, Array]]:
+        """All rows in order, a chunk at a time.
+
+        Parameters
+        ----------
+        rows : int, optional
+            Rows of a chunk; by default :func:`chunk_rows`.
+
+        Yields
+        ------
+        start : int
+            Position of the chunk's first row.
+        chunk : ndarray, (at most rows, dim)
+        """
+        step = chunk_rows(self.shape[1]) if rows is None else rows
+        for start in range(0, len(self), step):
+            yield start, self[start : start + step]
+
+    def not_finite(self, start: int, chunk: Array) -> ValueError | None:
+        """The error about the first value of a chunk that is not finite in float32, if any is.
+
+        Parameters
+        ----------
+        start : int
+            Position of the chunk in the file: errors name rows of the file.
+        chunk : ndarray
+            As :meth:`chunks` gives it.
+        """
+        with np.errstate(over="ignore"):
+            finite = np.isfinite(chunk.astype(np.float32, copy=False))
+        if finite.all():
+            return None
+        row, column = np.argwhere(~finite)[0]
+        value = f"{float(chunk[row, column]):.9g}"
+        expected = "expected a finite float32 value"
+        return self._fault(f"row {start + row}, column {column} is {value}, {expected}")
+
+    def __repr__(self) -> str:
+        name = "" if self.array is None else f"[{self.array!r}]"
+        return f"<Rows {self.shape} of {self.stored} in {self.path}{name}>"
+
+
+class PlainRows(Rows):
+    """Rows that lie in a file one after the other, or in Fortran order column after column."""
+
+    def __init__(self, path: str, entry: Entry) -> None:
+        super().__init__(path, entry)
+        assert entry.offset is not None
+        self._offset = entry.offset
+        self._disk = np.dtype(entry.disk)
+        self._fortran = entry.fortran
+        n, columns = self._columns()
+        needed, there = n * columns * self._disk.itemsize, os.stat(path).st_size - self._offset
+        if there < needed:
+            place = f"{max(there, 0)} bytes at offset {self._offset}, expected {needed}"
+            raise ValueError(
+                f"it is cut short: {place} for {n} rows of {self.shape[1]} {entry.stored}"
+            )
+        self._file: BinaryIO | None = open(path, "rb", buffering=0)  # noqa: SIM115
+
+    def _columns(self) -> tuple[int, int]:
+        """Rows, and elements of a row on the disk."""
+        return self.shape
+
+    def _read(self, start: int, stop: int) -> Array:
+        shape, item = (stop - start, self._columns()[1]), self._disk.itemsize
+        if self._fortran:
+            found = np.empty(shape, self._disk, order="F")
+            for column in range(shape[1]):
+                self._fill(found[:, column], (column * len(self) + start) * item, start)
+        else:
+            found = np.empty(shape, self._disk)
+            self._fill(found.reshape(-1), start * shape[1] * item, start)
+        return self._as_floats(found, start)
+
+    def _fill(self, part: Array, place: int, start: int) -> None:
+        """Reads what lies at a place after the header; `start` is the first row, for errors."""
+        if self._file is None:
+            raise self._fault("it is closed")
+        self._file.seek(self._offset + place)
+        wanted = part.view(np.uint8).data
+        while len(wanted):
+            got = self._file.readinto(wanted)  # type: ignore[attr-defined]
+            if not got:
+                raise self._fault(f"it was cut short while it was read, at row {start} or after")
+            wanted = wanted[got:]
+
+    def _as_floats(self, found: Array, start: int) -> Array:
+        """Elements of the disk as `dtype`; `start` is the first row, for errors."""
+        if self.stored == "bfloat16":
+            return widened(found)
+        return found.astype(self.dtype, order="C", copy=False)
+
+    def close(self) -> None:
+        """Closes the file; closing twice is no error."""
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+
+def widened(bits: Array) -> Array:
+    """The bits of bfloat16, little-endian uint16, as float32."""
+    return (bits.astype(np.uint32) << np.uint32(16)).view(np.float32)
+
+
+class HeldRows(Rows):
+    """Rows that are in memory."""
+
+    def __init__(self, path: str, entry: Entry, values: Array) -> None:
+        super().__init__(path, entry)
+        self._values: Array | None = values
+
+    def _read(self, start: int, stop: int) -> Array:
+        if self._values is None:
+            raise self._fault("it is closed")
+        return np.array(self._values[start:stop], self.dtype, order="C")
+
+    def close(self) -> None:
+        """Drops them."""
+        self._values = None
+
+
+class ForwardRows(Rows):
+    """Rows that can only be read in order, from certain places on."""
+
+    def __init__(self, path: str, entry: Entry) -> None:
+        super().__init__(path, entry)
+        self._pieces: Iterator[Array] | None = None
+        #: The position of the first row of `_rest`, and what was drawn and not given yet.
+        self._at = 0
+        self._rest = np.empty((0, self.shape[1]), self.dtype)
+
+    @abstractmethod
+    def _start_before(self, row: int) -> int:
+        """The last place at or before a row that can be read from."""
+
+    @abstractmethod
+    def _pieces_from(self, start: int) -> Iterator[Array]:
+        """Rows from such a place on, some at a time."""
+
+    def _read(self, start: int, stop: int) -> Array:
+        near = self._start_before(start)
+        if self._pieces is None or start < self._at or self._at < near:
+            self.close()
+            self._pieces, self._at = self._pieces_from(near), near
+        out = np.empty((stop - start, self.shape[1]), self.dtype)
+        filled = 0
+        while filled < len(out):
+            if not len(self._rest):
+                piece = next(self._pieces, None)
+                if piece is None:
+                    raise self._fault(f"it ends at row {self._at}, expected {len(self)} rows")
+                self._rest = piece
+            skipped = min(start + filled - self._at, len(self._rest))
+            taken = self._rest[skipped : skipped + len(out) - filled]
+            out[filled : filled + len(taken)] = taken
+            filled += len(taken)
+            self._at += skipped + len(taken)
+            self._rest = self._rest[skipped + len(taken) :]
+        return out
+
+    def close(self) -> None:
+        """Drops what was drawn; reading again starts anew."""
+        if self._pieces is not None:
+            self._pieces.close()  # type: ignore[attr-defined]
+            self._pieces = None
+        self._rest = self._rest[:0]
+
+
+def regular(path: str | os.PathLike[str]) -> str:
+    """The path of a file that can be read at any place.
+
+    Raises
+    ------
+    OSError
+        If there is none, or it is a folder.
+    ValueError
+        If it is a pipe or a device.
+    """
+    where = os.fspath(path)
+    with open(where, "rb"):  # says why, if it cannot be read
+        pass
+    if not Path(where).is_file():
+        raise ValueError(f"{where} is a pipe or a device, expected a file")
+    return where
