@@ -106,12 +106,17 @@ class Faiss(Codec):
         return self.index.sa_decode(codes)
 
     def reconstruct(self, x: Rows) -> Rows:
-        """By the transpose of the rotation: faiss inverts none that pads."""
+        return self.unrotated(self.encode(x))
+
+    def unrotated(self, codes: NDArray[np.uint8]) -> Rows:
+        """By the transpose of the rotation, if there is one: faiss inverts none that pads."""
+        if not hasattr(self.index, "chain"):
+            return self.decode(codes)
         inner = self.faiss.downcast_index(self.index.index)
         if isinstance(inner, self.faiss.IndexRaBitQ) and inner.rabitq.nb_bits > 1:
             raise Unavailable("sa_decode of faiss RaBitQ reads the sign bits only")
-        rotation = self.index.chain.at(0).apply(np.eye(x.shape[1], dtype=np.float32))
-        return inner.sa_decode(self.encode(x)) @ rotation.T
+        rotation = self.index.chain.at(0).apply(np.eye(self.index.d, dtype=np.float32))
+        return inner.sa_decode(codes) @ rotation.T
 
     def bytes_per_row(self, x: Rows) -> float:
         return self.index.sa_code_size()

@@ -3,6 +3,7 @@
     pip install '.[bench]'
     python benches/peers.py             # encoding and decoding: peer_codec.py
     python benches/peers.py search      # search in codes: peer_search.py
+    python benches/peers.py compare     # error and recall in one table: peer_methods.py
 
 Options of each: `python benches/peers.py search --help`.
 """
@@ -13,9 +14,10 @@ import argparse
 import sys
 
 import peer_codec
+import peer_methods
 import peer_search
 
-COMMANDS = {"codec": peer_codec, "search": peer_search}
+COMMANDS = {"codec": peer_codec, "search": peer_search, "compare": peer_methods}
 DEFAULT = "codec"
 
 
