@@ -11,6 +11,7 @@ from blockquant.distortion._comparison import (
 )
 from blockquant.distortion._errors import Errors
 from blockquant.distortion._measurement import Distortion, measure
+from blockquant.distortion._student import half_interval
 
 __all__ = [
     "CRITERIA",
@@ -21,5 +22,6 @@ __all__ = [
     "Errors",
     "Verdict",
     "compare",
+    "half_interval",
     "measure",
 ]

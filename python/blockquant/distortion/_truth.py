@@ -17,7 +17,7 @@ _Float = NDArray[np.float32]
 #: Numbers of a chunk, of rows or of inner products: 16 MiB of float32.
 _CHUNK = 1 << 22
 #: Chunks of fewer bytes in all are kept; others are made again for each run.
-_KEPT = 1 << 28
+_KEPT = 1 << 29
 #: Bins of the inner products over [−1, 1].
 _BINS = 1 << 12
 #: Scores of which the rank correlation is taken: rows, spread evenly, and queries.

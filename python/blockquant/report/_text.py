@@ -72,6 +72,25 @@ def _coverage(comparison: Comparison) -> list[str]:
     ]
 
 
+def _verdicts(comparison: Comparison) -> list[str]:
+    """The best of each criterion against the best of the other families."""
+    names = {"nmse": "nmse", "ip_error": "d·E[e²]", "q999": "|e|99.9%"}
+    out = [
+        f"{comparison.unit:<6}{'criterion':<11}{'best':<21}below the best of the other families "
+        "(95 % interval)"
+    ]
+    for verdict in comparison.verdicts():
+        line = f"{verdict.rate:<6g}{names[verdict.field]:<11}{verdict.best:<21}"
+        if verdict.runner_up is None:
+            out.append(line + "the only family")
+            continue
+        noise = "one seed" if verdict.noise == float("inf") else f"± {verdict.noise:.2f}"
+        line += f"{verdict.margin:>6.2f} % {noise:<8}  {verdict.runner_up}"
+        unknown = verdict.significant or verdict.noise == float("inf")
+        out.append(line + ("" if unknown else ", within the noise"))
+    return out
+
+
 def text(comparison: Comparison) -> str:
     """The table and the verdicts, for a terminal."""
     left = (0, 1)
@@ -96,7 +115,7 @@ def text(comparison: Comparison) -> str:
         f"{name} at {rate:g} bytes a vector: not there, {reason}"
         for (rate, name), reason in comparison.unmet.items()
     ]
-    out += ["", *map(str, comparison.verdicts())]
+    out += ["", *_verdicts(comparison)]
     return "\n".join(out)
 
 

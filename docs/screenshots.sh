@@ -1,0 +1,18 @@
+#!/usr/bin/env bash
+# Makes the pictures of the page `report.md`: needs an installed blockquant[plot], Chromium and pdftoppm (poppler).
+set -euo pipefail
+cd "$(dirname "$0")"
+blockquant=${BLOCKQUANT:-blockquant}
+folder=$(mktemp -d)
+trap 'rm -rf "$folder"' EXIT
+"$blockquant" compare --out "$folder/report" > "$folder/text"
+shoot() { # NAME WIDTH HEIGHT [OPTION]
+    chromium --headless=new --no-sandbox --disable-gpu --hide-scrollbars --user-data-dir="$folder/profile-$1" \
+        --window-size="$2,$3" --screenshot="$PWD/_static/report-$1.png" "${@:4}" "file://$folder/report/report.html"
+}
+shoot light 1100 1500
+shoot dark 1100 1500 --blink-settings=preferredColorScheme=0 --force-dark-mode
+shoot narrow 500 1000
+chromium --headless=new --no-sandbox --disable-gpu --user-data-dir="$folder/profile" --no-pdf-header-footer \
+    --print-to-pdf="$folder/report.pdf" "file://$folder/report/report.html"
+pdftoppm -r 80 -f 1 -l 1 -singlefile -png "$folder/report.pdf" "_static/report-print"

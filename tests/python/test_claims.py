@@ -1,0 +1,63 @@
+"""The verdicts of `benches/claims.py`, on figures that are made up."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+BENCHES = Path(__file__).parents[2] / "benches"
+
+
+@pytest.fixture(scope="module")
+def claims():
+    sys.path.insert(0, str(BENCHES))
+    import claims as module
+
+    yield module
+    sys.path.remove(str(BENCHES))
+
+
+@pytest.mark.parametrize(
+    ("figure", "half", "verdict"),
+    [(2.0, 1.0, "holds"), (0.5, 1.0, "open"), (-0.5, 1.0, "open"), (-2.0, 1.0, "fails")],
+)
+def test_a_cell(claims, figure, half, verdict):
+    assert claims.Cell("rows", "a below b", 2, figure, half).verdict == verdict
+
+
+def test_a_claim(claims):
+    cells = [claims.Cell("rows", "a below b", b, f, 1.0) for b, f in ((1, 3), (2, 0.2), (4, -3))]
+    claim = claims.Claim("A leads", "Of nmse.", "per cent below", cells)
+    assert "holds in 1 of 3 cells, is open in 1, fails in 1" in claim.verdict()
+    assert list(claim.table())[2] == (
+        "| rows | a below b | +3.00 ± 1.00 | +0.20 ± 1.00 (open) | – | -3.00 ± 1.00 (**fails**) |"
+    )
+    told = list(claims.failures([claim]))
+    assert len(told) == 2
+    assert "fails in 1 of 3 cells (rows; bits 4)" in told[0]
+    sure = claims.Claim("A leads", "Of nmse.", "per cent below", cells[:1])
+    assert sure.verdict() == "**Holds** in all 1 cells."
+    assert list(claims.failures([sure])) == ["- Nowhere, in these cells."]
+
+
+def test_bits_saved(claims, sample):
+    """EDEN needs a bit less than TurboQuant prod, nearly exactly."""
+    import blockquant as bq
+
+    x, y = sample[0][:300], sample[1][:30]
+    names = ["eden/unbiased", "turboquant/prod"]
+    found = {"rows": {b: bq.compare(x, y, names, [b], seeds=3) for b in claims.BITS}}
+    cells = claims.prod_in_bits(found).cells
+    assert [cell.bits for cell in cells] == [2, 3, 4]
+    assert all(0.9 < cell.figure < 1.5 and cell.verdict == "holds" for cell in cells)
+
+
+def test_rows(claims, tmp_path):
+    from claims_data import datasets
+
+    for name, about, x, y in datasets(tmp_path / "not there", 60):
+        assert name
+        assert about
+        assert len(x) in (30, 60)
+        assert len(y) == 200
+        assert (x != 0).any(axis=1).all()
