@@ -13,7 +13,7 @@
 (200, 2000)
 """
 
-from blockquant import theory
+from blockquant import files, theory
 from blockquant._arrays import sample
 from blockquant._core import available_isa, isa, num_threads
 from blockquant.codes import Codes, concatenate
@@ -40,6 +40,7 @@ __all__ = [
     "compare",
     "concatenate",
     "create",
+    "files",
     "isa",
     "load",
     "measure",

@@ -5,7 +5,6 @@ from __future__ import annotations
 import platform
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -323,6 +322,8 @@ def compare(
     >>> [(row["method"], row["bits"], row["bytes_per_vector"]) for row in c.rows()]
     [('eden/mse', 2, 100.0), ('turboquant/prod', 1, 56.0)]
     """
+    from blockquant import __version__
+
     seeds = whole(seeds, "seeds")
     confidence = between(confidence, "confidence")
     chosen = list(dict.fromkeys(map(registry.full_name, METHODS if methods is None else methods)))
@@ -373,6 +374,6 @@ def compare(
         "threads": _core.num_threads(),
         "python": platform.python_version(),
         "numpy": np.__version__,
-        "blockquant": version("blockquant"),
+        "blockquant": __version__,
     }
     return Comparison(runs, rates, unmet, about, truth)
