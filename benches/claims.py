@@ -117,12 +117,17 @@ def show(cell: Cell) -> str:
 
 
 def lower(
-    found: Measured, own: Callable[[int], str], other: str, field: str, what: str, bits=BITS
+    found: Measured,
+    own: Callable[[int], str],
+    other: str,
+    field: str,
+    what: str,
+    bits: Iterable[int] | None = None,
 ) -> list[Cell]:
     """By how many per cent of the other the method is below it, on all rows."""
     cells = []
     for where, at in found.items():
-        for b in bits:
+        for b in BITS if bits is None else bits:
             d = at[b].difference(own(b), other, field, b)
             cells.append(Cell(where, what, b, d.percent, (d.high - d.low) / 2))
     return cells
@@ -214,13 +219,12 @@ def blocks_lead(
 
     cells = []
     for where, at in found.items():
-        for b in BITS:
-            other = best(at[b], b, rivals)
-            for p in BLOCKS[b]:
+        for p in sorted({p for b in BITS for p in BLOCKS[b]}):
+            for b in (b for b in BITS if p in BLOCKS[b]):
                 own = best(at[b], b, [blocked(p, rule) for rule in rules])
-                d = at[b].difference(own, other, field, b)
+                d = at[b].difference(own, best(at[b], b, rivals), field, b)
                 cells.append(Cell(where, f"p = {p}{what}", b, d.percent, (d.high - d.low) / 2))
-    return sorted(cells, key=lambda c: (list(found).index(c.where), int(c.what.split()[2])))
+    return cells
 
 
 def mse_by_block(found: Measured) -> Claim:

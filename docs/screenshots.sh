@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Makes the pictures of the page `report.md`: needs an installed blockquant[plot], Chromium and pdftoppm (poppler).
+# Makes the pictures of the page `report.md`: needs an installed blockquant[plot] (BLOCKQUANT and PYTHON
+# name others than those on the path), Chromium and pdftoppm (poppler).
 set -euo pipefail
 cd "$(dirname "$0")"
 blockquant=${BLOCKQUANT:-blockquant}
@@ -16,3 +17,12 @@ shoot narrow 500 1000
 chromium --headless=new --no-sandbox --disable-gpu --user-data-dir="$folder/profile" --no-pdf-header-footer \
     --print-to-pdf="$folder/report.pdf" "file://$folder/report/report.html"
 pdftoppm -r 80 -f 1 -l 1 -singlefile -png "$folder/report.pdf" "_static/report-print"
+"${PYTHON:-python3}" - _static/report-*.png << 'EOF'
+# Few colours: a third of the size.
+import sys
+
+from PIL import Image
+
+for path in sys.argv[1:]:
+    Image.open(path).convert("RGB").quantize(64, dither=Image.Dither.NONE).save(path, optimize=True)
+EOF

@@ -61,3 +61,22 @@ def test_rows(claims, tmp_path):
         assert len(x) in (30, 60)
         assert len(y) == 200
         assert (x != 0).any(axis=1).all()
+
+
+def test_the_page(claims, sample, monkeypatch):
+    """All of it, on few rows at two rates."""
+    from argparse import Namespace
+
+    from blockquant import registry
+
+    monkeypatch.setattr(registry, "_FACTORIES", dict(registry._FACTORIES))
+    monkeypatch.setattr(claims, "BITS", (1, 2))
+    monkeypatch.setattr(claims, "BLOCKS", {1: (2, 8), 2: (2, 4)})
+    claims.register_blocks("hadamard")
+    found = {"rows": claims.measured(sample[0][:60], sample[1][:10], 2, "hadamard")}
+    options = Namespace(seeds=2, rotation="hadamard")
+    text = "\n".join(claims.page(found, {"rows": "some rows"}, options))
+    for claim in claims.CLAIMS:
+        assert f"## {claim(found).title}" in text
+    assert "| rows | p = 8, unbiased | " in text
+    assert "nan" not in text
