@@ -18,11 +18,11 @@ chromium --headless=new --no-sandbox --disable-gpu --user-data-dir="$folder/prof
     --print-to-pdf="$folder/report.pdf" "file://$folder/report/report.html"
 pdftoppm -r 80 -f 1 -l 1 -singlefile -png "$folder/report.pdf" "_static/report-print"
 "${PYTHON:-python3}" - _static/report-*.png << 'EOF'
-# Few colours: a third of the size.
+# Colours by number: half of the size.
 import sys
 
 from PIL import Image
 
 for path in sys.argv[1:]:
-    Image.open(path).convert("RGB").quantize(64, dither=Image.Dither.NONE).save(path, optimize=True)
+    Image.open(path).convert("RGB").quantize(256, dither=Image.Dither.NONE).save(path, optimize=True)
 EOF
