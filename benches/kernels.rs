@@ -197,9 +197,9 @@ fn scans(criterion: &mut Criterion) {
             }
         },
     );
-    each(criterion, "scan above, 1024 rows", |_| {
+    each(criterion, "scan greatest, 1024 rows", |_| {
         let (sums, rows) = ([100; 1024], [1.0; 1024]);
-        let (mut found, mut greatest) = (vec![], vec![]);
+        let mut greatest = [0.0; 1024 / scan::GROUP];
         move |isa, _| {
             let keys = scan::Keys {
                 first: scan::Term {
@@ -214,8 +214,7 @@ fn scans(criterion: &mut Criterion) {
                 weight: 0.0,
                 reach: 3.0,
             };
-            greatest.clear();
-            scan::above(isa, &keys, 200.0, 0, &mut found, &mut greatest);
+            scan::greatest(isa, &keys, &mut greatest);
         }
     });
 }

@@ -99,6 +99,9 @@ pub struct Workspace {
     pub vectors: Vec<f32>,
 }
 
+/// Rows of [`Method::products`].
+pub const TOGETHER: usize = 4;
+
 /// The middle step of the pipeline.
 pub trait Method: Debug + Send + Sync {
     /// The name in the registry, without the scale rule.
@@ -151,6 +154,18 @@ pub trait Method: Debug + Send + Sync {
     /// A vector whose inner product with [`Method::prepare`]d y is ⟨û, y⟩, û the codeword vector with its residual part.
     fn expand(&self, isa: Isa, index: &[u16], _gamma: f32, out: &mut [f32]) {
         self.codewords(isa, index, out);
+    }
+
+    /// The products of the expansions of some packed rows with a vector, if the method has a way to them without expanding: the same bits as
+    /// [`dot`](crate::kernels::reduce::dot).
+    fn products(
+        &self,
+        _isa: Isa,
+        _rows: [&[u8]; TOGETHER],
+        _y: &[f32],
+        _index: &mut Vec<u16>,
+    ) -> Option<[f32; TOGETHER]> {
+        None
     }
 
     /// The query's side of [`Method::expand`]: `y` rotated, in `out`'s first d places; fills the others.

@@ -1,13 +1,33 @@
 //! Computing on packed codes: inner products of all pairs ([`products`]), and search ([`search`]) by way of a sketch of the rows ([`sketch`]).
 //!
 //! ⟨x̂, y⟩ = s/√d · ⟨û, R y⟩ + ⟨center, y⟩, so a query is rotated once and a row is its codeword vector. What a row is expanded to is the method's affair: this module
-//! takes a function that does it.
+//! asks for it ([`Expand`]). Layers: `search` → `filter` → `level` → `rows`, [`sketch`].
 
 mod filter;
+mod level;
 pub mod products;
+mod rows;
 pub mod search;
 mod seeds;
 pub mod sketch;
+
+/// What queries are multiplied with, of each row.
+pub trait Expand: Sync {
+    /// Writes the vector of a row, as long as a query's.
+    fn expand(&self, row: usize, index: &mut Vec<u16>, out: &mut [f32]);
+
+    /// The products of some rows with a query's vector: the bits of [`dot`](crate::kernels::reduce::dot) with their vectors.
+    fn products(&self, rows: &[u32], query: &[f32], work: &mut Work, out: &mut [f32]);
+}
+
+/// Buffers of [`Expand::products`].
+#[derive(Debug, Default, Clone)]
+pub struct Work {
+    /// Indexes of a few rows.
+    pub index: Vec<u16>,
+    /// An expanded row.
+    pub expanded: Vec<f32>,
+}
 
 /// A query ready for the scan.
 #[derive(Debug, Clone)]
