@@ -36,6 +36,7 @@ class Quantizer:
 
     _core: _Core
     _center_digest: str | None = None
+    _repr: str | None = None
 
     def _make(self, method: str, dim: int, bits: float, **options: Any) -> None:
         dense = options["rotation"] == "haar" or method == "turboquant/prod"
@@ -100,6 +101,12 @@ class Quantizer:
         return self._core.center
 
     def __repr__(self) -> str:
+        # Made once: every call compares it with that of the codes.
+        if self._repr is None:
+            self._repr = self._describe()
+        return self._repr
+
+    def _describe(self) -> str:
         core = self._core
         given = [f"{core.method!r}" if core.method.startswith("turboquant") else f"{self.name!r}"]
         bits = int(core.bits) if core.bits.is_integer() else core.bits

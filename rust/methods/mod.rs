@@ -8,6 +8,8 @@ use std::fmt::Debug;
 use crate::codes::{Field, Layout};
 use crate::error::{Error, Result};
 use crate::isa::Isa;
+use crate::kernels::level::Levels;
+use crate::kernels::product::{self, MOST_WIDTH, ROWS};
 use crate::kernels::rescale;
 
 mod blockquant;
@@ -99,9 +101,6 @@ pub struct Workspace {
     pub vectors: Vec<f32>,
 }
 
-/// Rows of [`Method::products`].
-pub const TOGETHER: usize = 4;
-
 /// The middle step of the pipeline.
 pub trait Method: Debug + Send + Sync {
     /// The name in the registry, without the scale rule.
@@ -161,10 +160,10 @@ pub trait Method: Debug + Send + Sync {
     fn products(
         &self,
         _isa: Isa,
-        _rows: [&[u8]; TOGETHER],
+        _rows: [&[u8]; ROWS],
         _y: &[f32],
         _index: &mut Vec<u16>,
-    ) -> Option<[f32; TOGETHER]> {
+    ) -> Option<[f32; ROWS]> {
         None
     }
 
@@ -199,4 +198,21 @@ fn scalar_shape(dim: usize, width: u32, scales: &'static [ScaleRule]) -> Shape {
         block: None,
         has_residual_norm: false,
     }
+}
+
+/// [`Method::products`] of a method of one index a coordinate.
+fn level_products(
+    isa: Isa,
+    layout: &Layout,
+    levels: &Levels,
+    rows: [&[u8]; ROWS],
+    y: &[f32],
+) -> Option<[f32; ROWS]> {
+    let width = layout.fields().first().map_or(0, |field| field.width);
+    if !(1..=MOST_WIDTH).contains(&width) {
+        return None;
+    }
+    let mut out = [0.0; ROWS];
+    product::levels(isa, rows, width, levels, y, &mut out);
+    Some(out)
 }

@@ -6,8 +6,8 @@ use super::{Buffers, Quantizer, check_dim};
 use crate::codes::CodesRef;
 use crate::error::{Error, Result};
 use crate::isa::Isa;
+use crate::kernels::product::ROWS;
 use crate::kernels::{convert, reduce};
-use crate::methods::TOGETHER;
 use crate::rows::Rows;
 use crate::scan::{Expand, Query, Work, products};
 use crate::threads;
@@ -175,7 +175,7 @@ impl Expand for Expander<'_> {
 
     fn products(&self, rows: &[u32], query: &[f32], work: &mut Work, out: &mut [f32]) {
         let Work { index, expanded } = work;
-        for (some, out) in rows.chunks(TOGETHER).zip(out.chunks_mut(TOGETHER)) {
+        for (some, out) in rows.chunks(ROWS).zip(out.chunks_mut(ROWS)) {
             let code = |i: usize| self.codes.row(some[i.min(some.len() - 1)] as usize);
             let code = std::array::from_fn(code);
             if let Some(dots) = (self.quantizer.method).products(self.isa, code, query, index) {

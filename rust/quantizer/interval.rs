@@ -110,7 +110,7 @@ impl Quantizer {
         }))
     }
 
-    /// Direction of a row; c becomes its codeword vector.
+    /// Direction of a row; c becomes what queries are multiplied with.
     fn direction(
         &self,
         isa: Isa,
@@ -121,7 +121,7 @@ impl Quantizer {
         c: &mut [f32],
     ) -> Direction {
         self.unpack(isa, codes, row, index);
-        self.method.codewords(isa, index, c);
+        self.method.expand(isa, index, 0.0, c);
         let (scale, norm) = (codes.scale[row], norms[row]);
         // Below the normal numbers a float32 has too few digits to tell an angle.
         let told = scale.is_normal() && norm.is_normal();

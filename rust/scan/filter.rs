@@ -19,7 +19,7 @@ use crate::threads;
 /// Rows that a thread takes at a time.
 const SEGMENT: usize = 1 << 13;
 /// Rows whose sums are computed while their nibbles are in the first-level cache.
-const PIECE: usize = 512;
+const PIECE: usize = 256;
 /// The share of rows whose exact estimates cost as much as a pass over the second level.
 const SECOND: f64 = 0.02;
 

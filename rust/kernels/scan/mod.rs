@@ -8,9 +8,9 @@
 //! codes meets the tables of two positions side by side.
 //!
 //! **Its cost.** Two positions of 32 rows are two loads, two masks, a shift, two table look-ups and two additions of bytes; every sixteenth position the
-//! byte sums are widened (six instructions). 9.8 instructions for 64 look-ups; two queries share the loads and masks of the codes, 7.8 for each.
-//! d = 384 in signs (96 positions) are 15 and 12 instructions a row, 1.15 and .82 ns, bound by the four vector ports; reading the row's 48 bytes takes longer
-//! beyond the caches.
+//! byte sums are widened (six instructions). 9.8 instructions for 64 look-ups; four queries share the load and masks of the codes, 6.8 for each.
+//! d = 384 in signs (96 positions) are 15 and 10 instructions a row, 1.2 and .7 ns, bound by the four vector ports; one query is as much bound by
+//! reading the row's 48 bytes, which come from beyond the second-level cache.
 
 mod scalar;
 mod vector;

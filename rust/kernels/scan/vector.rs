@@ -1,5 +1,7 @@
 //! Two positions of a group in a register.
 
+use std::hint::black_box;
+
 use super::{GROUP, Keys, POSITIONS, Term, positions, scalar};
 use crate::kernels::simd::{PAIRS, Simd, WIDTH};
 
@@ -8,6 +10,11 @@ pub fn nibble_sums<S: Simd>(s: S, nibbles: &[u8], tables: &[&[u8]], sums: &mut [
     let positions = positions(nibbles, tables, sums);
     if positions == 0 {
         return sums.iter_mut().for_each(|sums| sums.fill(0));
+    }
+    let (fours, tables) = tables.as_chunks::<4>();
+    let (sums_of_fours, sums) = sums.as_chunks_mut::<4>();
+    for (tables, sums) in fours.iter().zip(sums_of_fours) {
+        together::<S, 4>(s, positions, nibbles, tables, sums);
     }
     let (twos, last) = tables.as_chunks::<2>();
     let (sums_of_twos, last_sums) = sums.as_chunks_mut::<2>();
@@ -29,24 +36,25 @@ fn together<S: Simd, const N: usize>(
     sums: &mut [&mut [u16]; N],
 ) {
     const BYTES: usize = 2 * PAIRS;
-    const STEPS: usize = POSITIONS / 2;
-    let mut parts: [&[[[u8; BYTES]; STEPS]]; N] = [&[]; N];
+    // Not a constant to the compiler, which would unroll the loop and then keep nothing of it in registers.
+    let steps = black_box(POSITIONS / 2);
+    let mut parts: [&[[u8; BYTES]]; N] = [&[]; N];
     for (part, tables) in parts.iter_mut().zip(tables) {
-        *part = &tables.as_chunks().0.as_chunks().0[..positions / POSITIONS];
+        *part = &tables.as_chunks().0[..positions / 2];
     }
     for (place, group) in nibbles.chunks_exact(positions * GROUP / 2).enumerate() {
         let (codes, _) = group.as_chunks::<BYTES>();
-        let (codes, _) = codes.as_chunks::<STEPS>();
         // Of the rows in low nibbles and of those in high ones: sums of all bytes as 16 bits, and of the high bytes.
         let mut all = [[s.splat_pair(0); 2]; N];
         let mut high = [[s.splat_pair(0); 2]; N];
-        for (part, codes) in codes.iter().enumerate() {
+        for (part, codes) in codes.chunks_exact(steps).enumerate() {
+            let tables = parts.map(|tables| &tables[part * steps..][..codes.len()]);
             let mut bytes = [[s.splat_pair(0); 2]; N];
             for (step, code) in codes.iter().enumerate() {
                 let code = s.load_bytes(code);
                 let halves = [s.low_nibbles(code), s.high_nibbles(code)];
                 for q in 0..N {
-                    let table = s.load_bytes(&parts[q][part][step]);
+                    let table = s.load_bytes(&tables[q][step]);
                     for half in 0..2 {
                         let entries = s.look_up_bytes(table, halves[half]);
                         bytes[q][half] = s.add_bytes(bytes[q][half], entries);
