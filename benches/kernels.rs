@@ -77,6 +77,15 @@ fn transforms(criterion: &mut Criterion) {
         let (x, mut out) = (vec![0.25f32; 24 * dim], vec![0f32; 24 * dim]);
         move |isa, _| dense::products(isa, &matrix, dim, &x, &mut out)
     });
+    each(
+        criterion,
+        "dense panel_products, 16 rows, 24 vectors",
+        |dim| {
+            let panel = vec![0.5; dim * dense::PANEL];
+            let (x, mut out) = (vec![0.5; 24 * dim], vec![0.0; 24 * dense::PANEL]);
+            move |isa, _| dense::panel_products(isa, &panel, dim, &x, &mut out)
+        },
+    );
     each(criterion, "dense transposed_products, 24 vectors", |dim| {
         let matrix = vec![0.5f32; dim * dim];
         let (x, mut out) = (vec![0.25f32; 24 * dim], vec![0f32; 24 * dim]);

@@ -213,7 +213,9 @@ class Quantizer:
         """
         self._check(codes)
         queries = as_float32(y, self.dim, "y")
-        return self._core.inner_product(codes.packed, codes.scale, codes.residual_norm, queries)
+        out = np.empty((len(queries), len(codes)), np.float32)
+        self._core.inner_product(codes.packed, codes.scale, codes.residual_norm, queries, out)
+        return out
 
     def interval(self, codes: Codes, y: Any, confidence: float = 0.99) -> tuple[_Float, _Float]:
         """Bounds that contain the true ⟨x, y⟩ with a stated probability, each for itself.

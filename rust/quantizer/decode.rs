@@ -3,6 +3,7 @@
 use rayon::prelude::*;
 
 use super::{Buffers, Quantizer, check_dim};
+use crate::aligned::Aligned;
 use crate::codes::CodesRef;
 use crate::error::{Error, Result};
 use crate::isa::Isa;
@@ -125,7 +126,7 @@ impl Quantizer {
             self.method.prepare(isa, dim, &mut vector);
             let factor = norm / dim as f64;
             let query = Query {
-                vector,
+                vector: Aligned::from(&*vector),
                 factor,
                 offset,
             };

@@ -11,6 +11,10 @@ pub mod search;
 mod seeds;
 pub mod sketch;
 
+use crate::aligned::Aligned;
+use crate::isa::Isa;
+use crate::kernels::convert;
+
 /// What queries are multiplied with, of each row.
 pub trait Expand: Sync {
     /// Writes the vector of a row, as long as a query's.
@@ -33,7 +37,7 @@ pub struct Work {
 #[derive(Debug, Clone)]
 pub struct Query {
     /// What expanded rows are multiplied with.
-    pub vector: Vec<f32>,
+    pub vector: Aligned<f32>,
     /// Factor of every product besides the row's scale.
     pub factor: f64,
     /// ⟨center, y⟩, added to every estimate.
@@ -46,10 +50,24 @@ impl Query {
         (self.product(dot, scale) + self.offset) as f32
     }
 
+    /// [`Query::estimate`] of some rows.
+    pub fn estimates(&self, isa: Isa, dots: &[f32], scale: &[f32], out: &mut [f32]) {
+        convert::estimates(isa, dots, scale, self.factor, self.offset, out);
+    }
+
     /// The estimate without ⟨center, y⟩.
     pub fn product(&self, dot: f32, scale: f32) -> f64 {
         f64::from(dot) * f64::from(scale) * self.factor
     }
+}
+
+/// The vectors one after the other.
+fn joined<'a>(queries: impl IntoIterator<Item = &'a Query>) -> Aligned<f32> {
+    let queries = queries.into_iter();
+    let all: Vec<f32> = queries
+        .flat_map(|query| query.vector.iter().copied())
+        .collect();
+    Aligned::from(&*all)
 }
 
 /// Lines of `length` values, one a query, cut into columns of `width`, one piece a line: disjoint, so columns can be filled in parallel.

@@ -7,7 +7,8 @@
 
 use std::cmp::Ordering;
 
-use super::{Expand, Query, Work};
+use super::{Expand, Query, Work, joined};
+use crate::aligned::Aligned;
 use crate::codes::CodesRef;
 use crate::error::{Error, Result};
 use crate::isa::Isa;
@@ -176,11 +177,10 @@ impl<E: Expand> Rows<'_, E> {
         let Some(length) = asked.first().map(|asked| asked.query.vector.len()) else {
             return;
         };
-        let vectors: Vec<f32> = (asked.iter())
-            .flat_map(|asked| asked.query.vector.iter().copied())
-            .collect();
+        let vectors = joined(asked.iter().map(|asked| asked.query));
         let mut index = Vec::new();
-        let (mut expanded, mut dots) = (vec![0f32; TILE * length], vec![0f32; TILE * asked.len()]);
+        let (mut expanded, mut dots) =
+            (Aligned::new(TILE * length), vec![0f32; TILE * asked.len()]);
         for tile in rows.chunks(TILE) {
             let expanded = &mut expanded[..tile.len() * length];
             for (&row, c) in tile.iter().zip(expanded.chunks_exact_mut(length)) {

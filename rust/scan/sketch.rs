@@ -19,6 +19,7 @@ use std::sync::OnceLock;
 use rayon::prelude::*;
 
 use super::{Expand, Query};
+use crate::aligned::Aligned;
 use crate::isa::Isa;
 use crate::kernels::reduce;
 use crate::kernels::scan::{self, GROUP, MOST_ENTRY, POSITIONS};
@@ -40,7 +41,7 @@ const SIGNS: usize = 4;
 #[derive(Debug, Clone)]
 pub struct Plane {
     positions: usize,
-    nibbles: Vec<u8>,
+    nibbles: Aligned<u8>,
 }
 
 impl Plane {
@@ -48,7 +49,7 @@ impl Plane {
         let positions = dim.div_ceil(SIGNS).next_multiple_of(POSITIONS);
         Self {
             positions,
-            nibbles: vec![0; scan::nibble_bytes(rows, positions)],
+            nibbles: Aligned::new(scan::nibble_bytes(rows, positions)),
         }
     }
 
@@ -176,7 +177,7 @@ pub struct Second {
 /// What of a query the sketch is multiplied with.
 #[derive(Debug, Clone)]
 pub struct Tables {
-    entries: Vec<u8>,
+    entries: Aligned<u8>,
     /// Of the table entries, in estimates for a factor of 1.
     pub unit: f32,
     /// The estimate for a factor of 1 where all entries are 0.
@@ -306,7 +307,7 @@ impl Sketch {
         let span = |part: &[f32]| 2.0 * part.iter().map(|y| y.abs()).sum::<f32>();
         let widest = parts.clone().map(span).fold(0f32, f32::max);
         let unit = if widest > 0.0 { widest / most } else { 1.0 };
-        let mut entries = vec![0; 16 * positions];
+        let mut entries = Aligned::new(16 * positions);
         for (part, table) in parts.zip(entries.as_chunks_mut::<16>().0) {
             // Above the least sum: with no bit set what the negative coordinates have, and 2y more for each bit.
             let mut above = [0f32; 16];

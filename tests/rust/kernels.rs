@@ -4,7 +4,7 @@ use blockquant::Isa;
 use blockquant::codebook::{block_codebook, pruning};
 use blockquant::kernels::level::{self, Levels};
 use blockquant::kernels::nearest::{self, Plan, Words};
-use blockquant::kernels::{convert, dense, fwht, pack, product, reduce, rescale};
+use blockquant::kernels::{convert, dense, fwht, pack, reduce, rescale};
 use blockquant::rng::SeedStream;
 use proptest::prelude::*;
 use proptest::test_runner::TestCaseError;
@@ -143,40 +143,6 @@ fn rescaling_search_equals_a_full_walk_at_1536() {
     }
 }
 
-/// Codewords one after the other, and their products without that.
-fn check_word_products(
-    isa: Isa,
-    index: &[u16],
-    words: &Words,
-    y: &[f32],
-) -> Result<(), TestCaseError> {
-    let rows = [0, 1, 2, 3].map(|shift| {
-        let mut index = index.to_vec();
-        let by = shift % index.len().max(1);
-        index.rotate_left(by);
-        index
-    });
-    let mut products = [7f32; 4];
-    product::words(
-        isa,
-        rows.each_ref().map(|row| &**row),
-        words,
-        y,
-        &mut products,
-    );
-    for (index, product) in rows.iter().zip(products) {
-        let mut c = vec![7f32; y.len()];
-        product::concatenate(isa, index, words, &mut c);
-        for (word, &k) in c.chunks(words.block()).zip(index) {
-            let whole = &words.words()[usize::from(k) * words.block()..];
-            prop_assert_eq!(word, &whole[..words.block()]);
-        }
-        let dot = reduce::dot(Isa::Scalar, &c, y);
-        prop_assert_eq!(product.to_bits(), dot.to_bits(), "{:?}", isa);
-    }
-    Ok(())
-}
-
 /// The search by grid, the search of all, and the gathering of what they find.
 fn check_nearest(words: &[f32], block: usize, u: &[f32]) -> Result<(), TestCaseError> {
     let half: Vec<f32> = words
@@ -218,7 +184,6 @@ fn check_nearest(words: &[f32], block: usize, u: &[f32]) -> Result<(), TestCaseE
                 plan.grid().map(|g| g.bins)
             );
         }
-        check_word_products(isa, &got, plans[0].words(), u)?;
         let mut c = vec![0f32; u.len()];
         nearest::gather(isa, &got, plans[0].words(), &mut c);
         for (i, &k) in got.iter().enumerate() {
@@ -400,42 +365,6 @@ proptest! {
             let mut c = vec![9f32; u.len()];
             level::look_up(isa, &got, &levels, &mut c);
             prop_assert_eq!(bits(&c), bits(&values), "{:?}", isa);
-        }
-    }
-
-    #[test]
-    fn products_of_packed_levels_are_those_of_the_levels(
-        width in 1u32..5,
-        y in prop_oneof![0usize..70, Just(96), Just(100)].prop_flat_map(values),
-        few in any::<bool>(),
-        seed in any::<u64>(),
-    ) {
-        let count = if few { 1 << width } else { 16 };
-        let table: Vec<f32> = (0..count).map(|k| k as f32 - 1.7).collect();
-        let levels = Levels::new(&table);
-        let index: Vec<Vec<u16>> = (0..4)
-            .map(|r| {
-                let drawn = |i: usize| (seed >> ((i * 7 + r * 13) % 60)) as u16 & ((1 << width) - 1);
-                (0..y.len()).map(drawn).collect()
-            })
-            .collect();
-        let bytes = (y.len() * width as usize).div_ceil(8);
-        let rows: Vec<Vec<u8>> = (index.iter())
-            .map(|index| {
-                let mut row = vec![0u8; bytes];
-                pack::pack(Isa::Scalar, index, width, 0, &mut row);
-                row
-            })
-            .collect();
-        for isa in Isa::available() {
-            let mut products = [7f32; 4];
-            let rows = [0, 1, 2, 3].map(|r| &*rows[r]);
-            product::levels(isa, rows, width, &levels, &y, &mut products);
-            for (index, product) in index.iter().zip(products) {
-                let c: Vec<f32> = index.iter().map(|&k| table[usize::from(k)]).collect();
-                let dot = reduce::dot(Isa::Scalar, &c, &y);
-                prop_assert_eq!(product.to_bits(), dot.to_bits(), "{:?} {}", isa, width);
-            }
         }
     }
 
