@@ -302,9 +302,9 @@ class Quantizer:
         The first search of codes derives a sketch from them, one bit a coordinate and eight bytes
         a row (``codes.sketch_nbytes``), and keeps it with them; data that it does not part makes it
         twice as large. A scan of the sketch leaves few rows, which are estimated as by
-        :meth:`inner_product`; a row at the k-th place is overlooked about once in a thousand times.
-        Without sketch, for ``turboquant/prod``, few rows or a narrow mask, every allowed row is
-        estimated.
+        :meth:`inner_product`; a few in 10,000 of the rows found can be next best ones, in place of
+        others that were overlooked. Without sketch, for ``turboquant/prod``, few rows or a narrow
+        mask, every allowed row is estimated.
 
         Parameters
         ----------

@@ -29,8 +29,8 @@ pub(super) struct Left {
     pub seeds: Vec<Hit>,
     /// The other rows in question, ascending.
     pub near: Vec<u32>,
-    /// Whether there is a bound; else every row is in question.
-    bounded: bool,
+    /// Whether there is a bound and more rows are above it than were asked for: they may not be listed.
+    wide: bool,
 }
 
 /// The levels of a sketch for one search.
@@ -88,16 +88,14 @@ impl<'a, E: Expand> Filter<'a, E> {
     /// The rows in question for each query. `second` keeps the second level from one call to the next.
     pub fn left(&self, asked: &[Asked<'_>], second: &OnceLock<Level<'a>>) -> Vec<Left> {
         let tables = threads::map(asked.to_vec(), |_, asked| self.sketch.tables(asked.query));
-        let (mut left, pass) = self.pass(&self.first, asked, &tables, None);
         let most = (SECOND * self.rows.codes.len() as f64) as usize;
-        let wide: Vec<usize> = (0..left.len())
-            .filter(|&q| left[q].bounded && left[q].near.len() > most)
-            .collect();
+        let (mut left, pass) = self.pass(&self.first, asked, &tables, None, most);
+        let wide: Vec<usize> = (0..left.len()).filter(|&q| left[q].wide).collect();
         if !wide.is_empty() {
             let second = self.second(second);
             let asked: Vec<Asked<'_>> = wide.iter().map(|&q| asked[q]).collect();
             let tables: Vec<Tables> = wide.iter().map(|&q| tables[q].clone()).collect();
-            let (closer, _) = self.pass(second, &asked, &tables, Some((&pass, &wide)));
+            let (closer, _) = self.pass(second, &asked, &tables, Some((&pass, &wide)), usize::MAX);
             for (q, closer) in wide.into_iter().zip(closer) {
                 left[q] = closer;
             }
@@ -125,13 +123,15 @@ impl<'a, E: Expand> Filter<'a, E> {
         kept.get_or_init(|| unreachable!("set above"))
     }
 
-    /// One level: sums of its plane (`before` has those of the plane before), seeds, bound, and the rows above it.
+    /// One level: sums of its plane (`before` has those of the plane before), seeds, bound, and the rows above it unless they are
+    /// more than `most`.
     fn pass(
         &self,
         level: &Level<'_>,
         asked: &[Asked<'_>],
         tables: &[Tables],
         before: Before<'_>,
+        most: usize,
     ) -> (Vec<Left>, Pass) {
         let rows = self.rows.codes.len();
         let length = rows.next_multiple_of(GROUP);
@@ -190,11 +190,17 @@ impl<'a, E: Expand> Filter<'a, E> {
             let found = within(limit, f32::INFINITY);
             (self.rows).hits(asked[q], &found, &mut Work::default(), &mut seeds);
             match self.bound(&asked[q], &mut seeds) {
-                Some(bound) => Left {
+                // A row or more in each group.
+                Some(bound) if tops.iter().filter(|top| **top > bound).count() > most => Left {
                     seeds,
-                    near: within(bound, limit),
-                    bounded: true,
+                    near: Vec::new(),
+                    wide: true,
                 },
+                Some(bound) => {
+                    let near = within(bound, limit);
+                    let wide = near.len() > most;
+                    Left { seeds, near, wide }
+                }
                 None => self.everything(),
             }
         });
@@ -207,7 +213,7 @@ impl<'a, E: Expand> Filter<'a, E> {
         Left {
             seeds: Vec::new(),
             near: all.filter(|&row| self.rows.is_allowed(row)).collect(),
-            bounded: false,
+            wide: false,
         }
     }
 

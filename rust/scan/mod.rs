@@ -62,7 +62,7 @@ impl Query {
 }
 
 /// The vectors one after the other.
-fn joined<'a>(queries: impl IntoIterator<Item = &'a Query>) -> Aligned<f32> {
+pub(crate) fn joined<'a>(queries: impl IntoIterator<Item = &'a Query>) -> Aligned<f32> {
     let queries = queries.into_iter();
     let all: Vec<f32> = queries
         .flat_map(|query| query.vector.iter().copied())
@@ -71,7 +71,7 @@ fn joined<'a>(queries: impl IntoIterator<Item = &'a Query>) -> Aligned<f32> {
 }
 
 /// Lines of `length` values, one a query, cut into columns of `width`, one piece a line: disjoint, so columns can be filled in parallel.
-fn columns<T>(lines: &mut [T], length: usize, width: usize) -> Vec<Vec<&mut [T]>> {
+pub(crate) fn columns<T>(lines: &mut [T], length: usize, width: usize) -> Vec<Vec<&mut [T]>> {
     let mut columns: Vec<Vec<&mut [T]>> = Vec::new();
     columns.resize_with(length.div_ceil(width), Vec::new);
     for line in lines.chunks_exact_mut(length) {

@@ -80,7 +80,7 @@ impl Case {
     }
 }
 
-/// A row is overlooked once in a thousand times at the k-th place: of some hundreds of hits at most two may differ.
+/// Of 10,000 rows found a few are overlooked: of a hundred at most two may differ.
 #[test]
 fn a_sketch_overlooks_almost_nothing() {
     for (method, dim, bits) in [
