@@ -3,10 +3,10 @@
 //! What [`dot`](super::reduce::dot) gives for the expanded row, to the bit: coordinate i goes to lane i mod 16 in order of i, and the lanes are combined by
 //! halving. [`ROWS`] rows go together, for two accumulators of one row would wait for each other.
 //!
-//! **Its cost.** [`words`]: a block is an index, a load of its codeword and a share of the multiply-add: at p = 4 a register is two loads and
-//! two indexes, 1.1 instructions a coordinate, bound by the loads; at p = 2 twice that. [`levels`]: eight coordinates are one load of their bits, a shift, a
-//! permutation of the table and a multiply-add, 0.6 instructions a coordinate (1 at 4 bits). Beyond the caches, or of rows far apart, both are bound by
-//! reading the codes.
+//! **Its cost.** [`words`]: a block is an index, checked, a load of its codeword and a share of the multiply-add: some 1.2 instructions a coordinate at
+//! p = 4, bound by the loads; at p = 2 twice that. [`levels`]: sixteen coordinates are one load of their bits, and eight of them a broadcast, a shift, a
+//! permutation of the table and a multiply-add, about one instruction a coordinate (half as many again at 4 bits). Of rows far apart
+//! both are bound by reading the codes.
 
 mod scalar;
 mod vector;

@@ -96,10 +96,12 @@ pub fn levels<S: Simd>(
     for (place, y) in whole.iter().enumerate() {
         let y = y.as_chunks::<WIDTH>().0;
         let y = [s.load(&y[0]), s.load(&y[1])];
-        for half in 0..2 {
-            let from = (2 * place + half) * width_bytes;
-            for r in 0..ROWS {
-                let bits = s.shift_down(s.splat_int(four_bytes(rows[r], from)), by);
+        let from = 2 * place * width_bytes;
+        for r in 0..ROWS {
+            let bits = eight_bytes(rows[r], from);
+            let halves = [bits as i32, (bits >> (8 * width)) as i32];
+            for half in 0..2 {
+                let bits = s.shift_down(s.splat_int(halves[half]), by);
                 let c = if width == 4 {
                     s.look_up_pair(low, high, bits)
                 } else {
@@ -119,14 +121,20 @@ pub fn levels<S: Simd>(
     }
 }
 
-/// Four bytes of a row, zeros beyond its end.
+/// Eight bytes of a row, zeros beyond its end.
 #[inline(always)]
-fn four_bytes(row: &[u8], from: usize) -> i32 {
-    if let Some(bytes) = row[from..].first_chunk() {
-        return i32::from_le_bytes(*bytes);
+fn eight_bytes(row: &[u8], from: usize) -> u64 {
+    match row.get(from..from + 8).and_then(<[u8]>::first_chunk) {
+        Some(bytes) => u64::from_le_bytes(*bytes),
+        None => last_bytes(row, from),
     }
-    let mut bytes = [0; 4];
+}
+
+#[cold]
+#[inline(never)]
+fn last_bytes(row: &[u8], from: usize) -> u64 {
+    let mut bytes = [0; 8];
     let rest = &row[from..];
     bytes[..rest.len()].copy_from_slice(rest);
-    i32::from_le_bytes(bytes)
+    u64::from_le_bytes(bytes)
 }
