@@ -77,6 +77,15 @@ fn transforms(criterion: &mut Criterion) {
         let (x, mut out) = (vec![0.25f32; 24 * dim], vec![0f32; 24 * dim]);
         move |isa, _| dense::products(isa, &matrix, dim, &x, &mut out)
     });
+    each(
+        criterion,
+        "dense panel_products, 16 rows, 24 vectors",
+        |dim| {
+            let panel = vec![0.5; dim * dense::PANEL];
+            let (x, mut out) = (vec![0.5; 24 * dim], vec![0.0; 24 * dense::PANEL]);
+            move |isa, _| dense::panel_products(isa, &panel, dim, &x, &mut out)
+        },
+    );
     each(criterion, "dense transposed_products, 24 vectors", |dim| {
         let matrix = vec![0.5f32; dim * dim];
         let (x, mut out) = (vec![0.25f32; 24 * dim], vec![0f32; 24 * dim]);
@@ -197,9 +206,9 @@ fn scans(criterion: &mut Criterion) {
             }
         },
     );
-    each(criterion, "scan above, 1024 rows", |_| {
+    each(criterion, "scan greatest, 1024 rows", |_| {
         let (sums, rows) = ([100; 1024], [1.0; 1024]);
-        let (mut found, mut greatest) = (vec![], vec![]);
+        let mut greatest = [0.0; 1024 / scan::GROUP];
         move |isa, _| {
             let keys = scan::Keys {
                 first: scan::Term {
@@ -214,8 +223,7 @@ fn scans(criterion: &mut Criterion) {
                 weight: 0.0,
                 reach: 3.0,
             };
-            greatest.clear();
-            scan::above(isa, &keys, 200.0, 0, &mut found, &mut greatest);
+            scan::greatest(isa, &keys, &mut greatest);
         }
     });
 }

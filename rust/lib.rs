@@ -40,6 +40,7 @@
 //! # Ok::<(), blockquant::Error>(())
 //! ```
 
+mod aligned;
 pub mod codebook;
 pub mod codes;
 pub mod error;

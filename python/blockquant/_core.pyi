@@ -82,7 +82,8 @@ class Quantizer:
         scale: NDArray[np.float32],
         residual_norm: NDArray[np.float32] | None,
         y: NDArray[np.float32],
-    ) -> NDArray[np.float32]: ...
+        out: NDArray[np.float32],
+    ) -> None: ...
     def interval(
         self,
         packed: NDArray[np.uint8],

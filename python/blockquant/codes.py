@@ -82,9 +82,9 @@ class Codes:
         for name, array, dtype, ndim in parts:
             if array is None and name in ("norm", "residual_norm"):
                 continue
-            kind = getattr(array, "dtype", type(array).__name__)
-            found = f"{kind} of shape {getattr(array, 'shape', ())}"
             if not isinstance(array, np.ndarray) or array.dtype != dtype or array.ndim != ndim:
+                kind = getattr(array, "dtype", type(array).__name__)
+                found = f"{kind} of shape {getattr(array, 'shape', ())}"
                 raise TypeError(f"{name} is {found}, expected {dtype} of {ndim} dimensions")
             if len(array) != len(scale):
                 raise ValueError(f"{name} has {len(array)} rows, expected {len(scale)} as scale")

@@ -36,6 +36,7 @@ class Quantizer:
 
     _core: _Core
     _center_digest: str | None = None
+    _repr: str | None = None
 
     def _make(self, method: str, dim: int, bits: float, **options: Any) -> None:
         dense = options["rotation"] == "haar" or method == "turboquant/prod"
@@ -100,6 +101,12 @@ class Quantizer:
         return self._core.center
 
     def __repr__(self) -> str:
+        # Made once: every call compares it with that of the codes.
+        if self._repr is None:
+            self._repr = self._describe()
+        return self._repr
+
+    def _describe(self) -> str:
         core = self._core
         given = [f"{core.method!r}" if core.method.startswith("turboquant") else f"{self.name!r}"]
         bits = int(core.bits) if core.bits.is_integer() else core.bits
@@ -206,7 +213,9 @@ class Quantizer:
         """
         self._check(codes)
         queries = as_float32(y, self.dim, "y")
-        return self._core.inner_product(codes.packed, codes.scale, codes.residual_norm, queries)
+        out = np.empty((len(queries), len(codes)), np.float32)
+        self._core.inner_product(codes.packed, codes.scale, codes.residual_norm, queries, out)
+        return out
 
     def interval(self, codes: Codes, y: Any, confidence: float = 0.99) -> tuple[_Float, _Float]:
         """Bounds that contain the true ⟨x, y⟩ with a stated probability, each for itself.
@@ -293,9 +302,9 @@ class Quantizer:
         The first search of codes derives a sketch from them, one bit a coordinate and eight bytes
         a row (``codes.sketch_nbytes``), and keeps it with them; data that it does not part makes it
         twice as large. A scan of the sketch leaves few rows, which are estimated as by
-        :meth:`inner_product`; a row at the k-th place is overlooked about once in a thousand times.
-        Without sketch, for ``turboquant/prod``, few rows or a narrow mask, every allowed row is
-        estimated.
+        :meth:`inner_product`; a few in 10,000 of the rows found can be next best ones, in place of
+        others that were overlooked. Without sketch, for ``turboquant/prod``, few rows or a narrow
+        mask, every allowed row is estimated.
 
         Parameters
         ----------

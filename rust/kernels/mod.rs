@@ -20,6 +20,7 @@ pub mod fwht;
 pub mod level;
 pub mod nearest;
 pub mod pack;
+pub mod product;
 pub mod reduce;
 pub mod rescale;
 pub mod scan;

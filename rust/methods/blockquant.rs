@@ -14,7 +14,8 @@ use crate::codebook::{BlockCodebook, block_codebook};
 use crate::codes::{Field, Layout};
 use crate::error::{Error, Result};
 use crate::isa::Isa;
-use crate::kernels::nearest;
+use crate::kernels::nearest::{self, Words};
+use crate::kernels::product::{self, ROWS};
 
 /// Largest index of a block, in bits.
 const MOST_WIDTH: f64 = 16.0;
@@ -51,8 +52,12 @@ impl Part {
         nearest::pruned(isa, u, self.0.plan(), index);
     }
 
+    fn words(&self) -> &Words {
+        self.0.plan().words()
+    }
+
     fn gather(&self, isa: Isa, index: &[u16], c: &mut [f32]) {
-        nearest::gather(isa, index, self.0.plan().words(), c);
+        nearest::gather(isa, index, self.words(), c);
     }
 }
 
@@ -199,6 +204,44 @@ impl Method for BlockQuant {
         if let Some(tail) = &self.tail {
             tail.gather(isa, tail_index, rest);
         }
+    }
+
+    /// The blocks one after the other, not coordinate by coordinate: so a block is one copy, and [`product`] needs none.
+    fn expand(&self, isa: Isa, index: &[u16], _gamma: f32, out: &mut [f32]) {
+        let (body, rest) = out.split_at_mut(self.blocks * self.block);
+        let (body_index, tail_index) = index.split_at(self.blocks);
+        product::concatenate(isa, body_index, self.body.words(), body);
+        if let Some(tail) = &self.tail {
+            product::concatenate(isa, tail_index, tail.words(), rest);
+        }
+    }
+
+    fn prepare(&self, _isa: Isa, _dim: usize, out: &mut [f32]) {
+        let body = out[..self.blocks * self.block].to_vec();
+        for (j, coordinates) in body.chunks_exact(self.blocks).enumerate() {
+            let places = out.iter_mut().skip(j).step_by(self.block);
+            places.zip(coordinates).for_each(|(to, &y)| *to = y);
+        }
+    }
+
+    fn products(
+        &self,
+        isa: Isa,
+        rows: [&[u8]; ROWS],
+        y: &[f32],
+        index: &mut Vec<u16>,
+    ) -> Option<[f32; ROWS]> {
+        if self.tail.is_some() || !matches!(self.block, 2 | 4 | 8) {
+            return None;
+        }
+        index.resize(ROWS * self.blocks, 0);
+        for (row, index) in rows.into_iter().zip(index.chunks_exact_mut(self.blocks)) {
+            self.layout.unpack(isa, row, index);
+        }
+        let index = std::array::from_fn(|r| &index[r * self.blocks..][..self.blocks]);
+        let mut out = [0.0; ROWS];
+        product::words(isa, index, self.body.words(), y, &mut out);
+        Some(out)
     }
 
     fn codebook(&self) -> (Vec<f32>, usize) {

@@ -2,10 +2,12 @@
 //!
 //! The grid is {±½, ±3/2, …, ±(2^b − 1)/2}^d; at b = 1 the optimum is the sign. Index k stands for the level k − (2^b − 1)/2.
 
-use super::{Method, ScaleRule, Shape, Workspace, scalar_shape, whole_bits};
+use super::{Method, ScaleRule, Shape, Workspace, level_products, scalar_shape, whole_bits};
 use crate::codes::Layout;
 use crate::error::Result;
 use crate::isa::Isa;
+use crate::kernels::level::{self, Levels};
+use crate::kernels::product::ROWS;
 use crate::kernels::rescale;
 
 const SCALES: &[ScaleRule] = &[ScaleRule::Unbiased, ScaleRule::Mse];
@@ -14,25 +16,27 @@ const SCALES: &[ScaleRule] = &[ScaleRule::Unbiased, ScaleRule::Mse];
 #[derive(Debug)]
 pub struct RaBitQ {
     bits: u32,
+    levels: Levels,
     layout: Layout,
 }
 
 impl RaBitQ {
     /// RaBitQ for `dim` coordinates of `bits` bits.
     pub fn new(dim: usize, bits: f64) -> Result<Self> {
+        let layout = Self::shape(dim, bits)?.layout;
+        let bits = whole_bits("rabitq", bits, 8)?;
+        let middle = 0.5 * ((1u32 << bits) - 1) as f32;
+        let levels: Vec<f32> = (0..1u16 << bits).map(|k| f32::from(k) - middle).collect();
         Ok(Self {
-            bits: whole_bits("rabitq", bits, 8)?,
-            layout: Self::shape(dim, bits)?.layout,
+            bits,
+            levels: Levels::new(&levels),
+            layout,
         })
     }
 
     /// What its parameters say of its codes.
     pub fn shape(dim: usize, bits: f64) -> Result<Shape> {
         Ok(scalar_shape(dim, whole_bits("rabitq", bits, 8)?, SCALES))
-    }
-
-    fn level(&self, index: u16) -> f32 {
-        f32::from(index) - 0.5 * ((1u32 << self.bits) - 1) as f32
     }
 }
 
@@ -61,13 +65,21 @@ impl Method for RaBitQ {
         }
     }
 
-    fn codewords(&self, _isa: Isa, index: &[u16], c: &mut [f32]) {
-        for (value, &k) in c.iter_mut().zip(index) {
-            *value = self.level(k);
-        }
+    fn codewords(&self, isa: Isa, index: &[u16], c: &mut [f32]) {
+        level::look_up(isa, index, &self.levels, c);
+    }
+
+    fn products(
+        &self,
+        isa: Isa,
+        rows: [&[u8]; ROWS],
+        y: &[f32],
+        _index: &mut Vec<u16>,
+    ) -> Option<[f32; ROWS]> {
+        level_products(isa, &self.layout, &self.levels, rows, y)
     }
 
     fn codebook(&self) -> (Vec<f32>, usize) {
-        ((0..1u16 << self.bits).map(|k| self.level(k)).collect(), 1)
+        (self.levels.levels().to_vec(), 1)
     }
 }

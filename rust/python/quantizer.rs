@@ -3,6 +3,7 @@
 use half::f16;
 use numpy::{
     Element, IntoPyArray, PyArray1, PyArray2, PyArrayMethods, PyReadonlyArray1, PyReadonlyArray2,
+    PyReadwriteArray2,
 };
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
@@ -176,6 +177,7 @@ impl Quantizer {
         out.into_pyarray(py).reshape([rows, dim])
     }
 
+    /// Into `out`: NumPy asks for large pages where its arrays are large.
     fn inner_product<'py>(
         &self,
         py: Python<'py>,
@@ -183,15 +185,15 @@ impl Quantizer {
         scale: PyReadonlyArray1<'py, f32>,
         residual_norm: Option<PyReadonlyArray1<'py, f32>>,
         y: PyReadonlyArray2<'py, f32>,
-    ) -> PyResult<Bound<'py, PyArray2<f32>>> {
+        mut out: PyReadwriteArray2<'py, f32>,
+    ) -> PyResult<()> {
         let codes = CodeSlices::new(&packed, &scale, None, residual_norm.as_ref());
         let codes = codes.view();
         let queries = Strided(y.as_array());
-        let (m, n) = (queries.rows(), codes.len());
-        let mut out = vec![0f32; m * n];
+        let out = out.as_slice_mut()?;
         let isa = Isa::current()?;
-        py.detach(|| threads::run(|| self.0.inner_product(isa, codes, &queries, &mut out)))?;
-        out.into_pyarray(py).reshape([m, n])
+        py.detach(|| threads::run(|| self.0.inner_product(isa, codes, &queries, out)))?;
+        Ok(())
     }
 
     #[allow(clippy::too_many_arguments)]

@@ -3,12 +3,14 @@
 use rayon::prelude::*;
 
 use super::{Buffers, Quantizer, check_dim};
+use crate::aligned::Aligned;
 use crate::codes::CodesRef;
 use crate::error::{Error, Result};
 use crate::isa::Isa;
+use crate::kernels::product::ROWS;
 use crate::kernels::{convert, reduce};
 use crate::rows::Rows;
-use crate::scan::{Query, products};
+use crate::scan::{Expand, Query, Work, products};
 use crate::threads;
 
 impl Quantizer {
@@ -93,10 +95,11 @@ impl Quantizer {
         check_dim(y.dim(), dim)?;
         let (queries, _) = self.queries(isa, y)?;
         let length = self.method.expanded_len(dim);
+        let expander = self.expander(isa, codes);
         products::inner_products(isa, &queries, codes.scale, out, |from, live, buffer| {
             let mut index = Vec::new();
             for (row, expanded) in (from..from + live).zip(buffer.chunks_exact_mut(length)) {
-                self.expand(isa, codes, row, &mut index, expanded);
+                expander.expand(row, &mut index, expanded);
             }
         });
         Ok(())
@@ -123,7 +126,7 @@ impl Quantizer {
             self.method.prepare(isa, dim, &mut vector);
             let factor = norm / dim as f64;
             let query = Query {
-                vector,
+                vector: Aligned::from(&*vector),
                 factor,
                 offset,
             };
@@ -133,19 +136,13 @@ impl Quantizer {
         queries.into_iter().collect()
     }
 
-    /// What queries are multiplied with, of a row.
-    pub(super) fn expand(
-        &self,
-        isa: Isa,
-        codes: CodesRef<'_>,
-        row: usize,
-        index: &mut Vec<u16>,
-        out: &mut [f32],
-    ) {
-        index.resize(self.method.layout().indices(), 0);
-        self.unpack(isa, codes, row, index);
-        let gamma = codes.residual_norm.map_or(0.0, |values| values[row]);
-        self.method.expand(isa, index, gamma, out);
+    /// What queries are multiplied with, of each row.
+    pub(super) fn expander<'a>(&'a self, isa: Isa, codes: CodesRef<'a>) -> Expander<'a> {
+        Expander {
+            quantizer: self,
+            isa,
+            codes,
+        }
     }
 
     pub(super) fn unpack(&self, isa: Isa, codes: CodesRef<'_>, row: usize, index: &mut [u16]) {
@@ -154,5 +151,43 @@ impl Quantizer {
 
     pub(super) fn check(&self, codes: CodesRef<'_>) -> Result<()> {
         codes.check(self.method.layout(), self.has_residual_norm())
+    }
+}
+
+/// Codes with the quantizer that made them.
+pub(super) struct Expander<'a> {
+    quantizer: &'a Quantizer,
+    isa: Isa,
+    codes: CodesRef<'a>,
+}
+
+impl Expand for Expander<'_> {
+    fn expand(&self, row: usize, index: &mut Vec<u16>, out: &mut [f32]) {
+        let Self {
+            quantizer,
+            isa,
+            codes,
+        } = *self;
+        index.resize(quantizer.method.layout().indices(), 0);
+        quantizer.unpack(isa, codes, row, index);
+        let gamma = codes.residual_norm.map_or(0.0, |values| values[row]);
+        quantizer.method.expand(isa, index, gamma, out);
+    }
+
+    fn products(&self, rows: &[u32], query: &[f32], work: &mut Work, out: &mut [f32]) {
+        let Work { index, expanded } = work;
+        for (some, out) in rows.chunks(ROWS).zip(out.chunks_mut(ROWS)) {
+            let code = |i: usize| self.codes.row(some[i.min(some.len() - 1)] as usize);
+            let code = std::array::from_fn(code);
+            if let Some(dots) = (self.quantizer.method).products(self.isa, code, query, index) {
+                out.copy_from_slice(&dots[..out.len()]);
+                continue;
+            }
+            expanded.resize(query.len(), 0.0);
+            for (&row, out) in some.iter().zip(out) {
+                self.expand(row as usize, index, expanded);
+                *out = reduce::dot(self.isa, expanded, query);
+            }
+        }
     }
 }

@@ -1,23 +1,25 @@
 //! Intervals of inner products on packed codes.
 //!
-//! As the [scan](crate::scan): a query is rotated once, a tile of rows is unpacked, and each pair is one dot product, here with the two roots of a
+//! As the [scan](crate::scan): a query is rotated once, a tile of rows is unpacked, and each pair is one dot product ([`dense`]), here with the two roots of a
 //! quadratic in float64 behind it. Bounds are rounded outward to float32.
 
 use rayon::prelude::*;
 
 use super::Quantizer;
+use crate::aligned::Aligned;
 use crate::codes::CodesRef;
 use crate::error::{Error, Result};
 use crate::interval::{Direction, Interval};
 use crate::isa::Isa;
-use crate::kernels::reduce;
+use crate::kernels::{dense, reduce};
 use crate::methods::ScaleRule;
 use crate::rows::Rows;
 use crate::scan::products::TILE;
+use crate::scan::{columns, joined};
 use crate::threads;
 
-/// Where the bounds of a tile go: low and high, one piece a query.
-type Tile<'a> = Vec<(&'a mut [f32], &'a mut [f32])>;
+/// Where the bounds of a tile go, low and high, one piece a query each.
+type Tile<'a> = (Vec<&'a mut [f32]>, Vec<&'a mut [f32]>);
 
 impl Quantizer {
     /// Bounds on ⟨x, y⟩ that hold with probability `confidence` each: m × n into `low` and `high`, row j for query j.
@@ -48,21 +50,16 @@ impl Quantizer {
         if rows == 0 {
             return Ok(());
         }
-        // The columns of a tile, one piece a query: disjoint, so tiles can be filled in parallel.
-        let mut tiles: Vec<Tile<'_>> = Vec::new();
-        tiles.resize_with(rows.div_ceil(TILE), || Vec::with_capacity(queries.len()));
-        for (low, high) in low.chunks_mut(rows).zip(high.chunks_mut(rows)) {
-            let pieces = low.chunks_mut(TILE).zip(high.chunks_mut(TILE));
-            for (tile, piece) in tiles.iter_mut().zip(pieces) {
-                tile.push(piece);
-            }
-        }
+        let tiles = columns(low, rows, TILE).into_iter();
+        let tiles: Vec<Tile<'_>> = tiles.zip(columns(high, rows, TILE)).collect();
+        let vectors = joined(&queries);
         let buffers = || {
             let indices = self.method.layout().indices();
-            (vec![0u16; indices], vec![0f32; TILE * dim])
+            let products = vec![0f32; TILE * dense::BATCH];
+            (vec![0u16; indices], Aligned::new(TILE * dim), products)
         };
-        let work = |(index, words): &mut (Vec<u16>, Vec<f32>),
-                    (tile, pieces): (usize, Tile<'_>)| {
+        let work = |(index, words, products): &mut (Vec<u16>, Aligned<f32>, Vec<f32>),
+                    (tile, (mut lows, mut highs)): (usize, Tile<'_>)| {
             let from = tile * TILE;
             let live = TILE.min(rows - from);
             let words = &mut words[..live * dim];
@@ -74,14 +71,25 @@ impl Quantizer {
                     (interval.of(found.cosine), along, found.norm * dim as f64)
                 })
                 .collect();
-            for (query, (low, high)) in queries.iter().zip(pieces) {
-                let rows = words.chunks_exact(dim).zip(&known);
-                for (i, (c, (bounds, along, size))) in rows.enumerate() {
-                    let product = f64::from(reduce::dot(isa, c, &query.vector));
-                    let (least, most) = bounds.at(product * along);
-                    let size = size * query.factor;
-                    low[i] = down(size * least + query.offset);
-                    high[i] = up(size * most + query.offset);
+            let pieces = lows
+                .chunks_mut(dense::BATCH)
+                .zip(highs.chunks_mut(dense::BATCH));
+            for ((queries, vectors), (lows, highs)) in (queries.chunks(dense::BATCH))
+                .zip(vectors.chunks(dense::BATCH * dim))
+                .zip(pieces)
+            {
+                let products = &mut products[..live * queries.len()];
+                dense::products(isa, words, dim, vectors, products);
+                let bounds = lows.iter_mut().zip(highs).zip(products.chunks_exact(live));
+                for (query, ((low, high), products)) in queries.iter().zip(bounds) {
+                    for (i, (&product, (bounds, along, size))) in
+                        products.iter().zip(&known).enumerate()
+                    {
+                        let (least, most) = bounds.at(f64::from(product) * along);
+                        let size = size * query.factor;
+                        low[i] = down(size * least + query.offset);
+                        high[i] = up(size * most + query.offset);
+                    }
                 }
             }
         };
@@ -110,7 +118,7 @@ impl Quantizer {
         }))
     }
 
-    /// Direction of a row; c becomes its codeword vector.
+    /// Direction of a row; c becomes what queries are multiplied with.
     fn direction(
         &self,
         isa: Isa,
@@ -121,7 +129,7 @@ impl Quantizer {
         c: &mut [f32],
     ) -> Direction {
         self.unpack(isa, codes, row, index);
-        self.method.codewords(isa, index, c);
+        self.method.expand(isa, index, 0.0, c);
         let (scale, norm) = (codes.scale[row], norms[row]);
         // Below the normal numbers a float32 has too few digits to tell an angle.
         let told = scale.is_normal() && norm.is_normal();

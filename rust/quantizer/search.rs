@@ -19,9 +19,7 @@ impl Quantizer {
             return Ok(None);
         }
         Ok(Some(threads::run(|| {
-            Sketch::new(isa, dim, codes.scale, |row, index, c| {
-                self.expand(isa, codes, row, index, c);
-            })
+            Sketch::new(isa, dim, codes.scale, &self.expander(isa, codes))
         })))
     }
 
@@ -81,13 +79,10 @@ impl Quantizer {
             codes,
             metric,
             allowed,
-            sketch,
-            expand: |row: usize, index: &mut Vec<u16>, c: &mut [f32]| {
-                self.expand(isa, codes, row, index, c);
-            },
+            expand: self.expander(isa, codes),
         };
         Ok(threads::run_here(|| {
-            rows.search(isa, &queries, &norms, count)
+            rows.search(isa, sketch, &queries, &norms, count)
         }))
     }
 }

@@ -1,17 +1,24 @@
 //! Inner products of all pairs.
 //!
-//! A tile of rows is unpacked to codeword vectors, which are the matrix that some queries at a time are multiplied with. The batch is never
-//! decoded: memory is one tile a thread, and no row is rotated back. A tile of 32 rows of d = 384 is 48 KiB and the queries together 36 KiB, so both
-//! stay in the second-level cache, and the product is bound by its fused multiply-adds ([`dense`]).
+//! A tile of rows is expanded, and set side by side in panels for many queries ([`dense::panel_products`]). The batch is never decoded: memory is
+//! one tile a thread, and no row is rotated back. Bound by the multiply-adds of d coordinates a pair; what is done once a row (unpacking,
+//! expanding, setting side by side) is shared by all queries.
 
 use rayon::prelude::*;
 
+use crate::aligned::Aligned;
 use crate::isa::Isa;
-use crate::kernels::dense;
-use crate::scan::{Query, columns};
+use crate::kernels::dense::{self, PANEL, VECTORS};
+use crate::scan::{Query, columns, joined};
 
 /// Rows of a tile.
-pub const TILE: usize = 32;
+pub const TILE: usize = 64;
+
+/// Queries for which it pays to set the rows side by side.
+const FEWEST: usize = 12;
+
+/// Numbers of the queries that meet a tile at a time, at most 96 of d = 384: they stay in the second-level cache.
+const BATCH: usize = 96 * 384;
 
 /// Writes ⟨x̂ᵢ, yⱼ⟩ to out\[j·n + i\].
 ///
@@ -32,30 +39,71 @@ pub fn inner_products(
         return;
     }
     let tiles = columns(out, rows, TILE);
-    let vectors: Vec<f32> = (queries.iter())
-        .flat_map(|query| query.vector.iter().copied())
-        .collect();
-    tiles.into_par_iter().enumerate().for_each_init(
-        || (vec![0f32; TILE * length], vec![0f32; TILE * dense::BATCH]),
-        |(expanded, products), (tile, mut pieces)| {
-            let from = tile * TILE;
-            let live = TILE.min(rows - from);
-            let expanded = &mut expanded[..live * length];
-            expand(from, live, expanded);
-            for ((queries, vectors), pieces) in (queries.chunks(dense::BATCH))
-                .zip(vectors.chunks(dense::BATCH * length))
-                .zip(pieces.chunks_mut(dense::BATCH))
-            {
-                let products = &mut products[..live * queries.len()];
-                dense::products(isa, expanded, length, vectors, products);
-                for ((query, piece), products) in
-                    queries.iter().zip(pieces).zip(products.chunks_exact(live))
-                {
-                    for ((value, &dot), &s) in piece.iter_mut().zip(products).zip(&scale[from..]) {
-                        *value = query.estimate(dot, s);
-                    }
+    let panels = queries.len() >= FEWEST;
+    let mut vectors = joined(queries);
+    if panels {
+        for (query, vector) in queries.iter().zip(vectors.chunks_exact_mut(length)) {
+            dense::by_lane(isa, &query.vector, vector);
+        }
+    }
+    let batch = if panels {
+        (BATCH / length / VECTORS * VECTORS).clamp(4 * VECTORS, 16 * VECTORS)
+    } else {
+        dense::BATCH
+    };
+    let buffers = || Buffers {
+        expanded: Aligned::new(TILE * length),
+        panels: Aligned::new(if panels { TILE * length } else { 0 }),
+        products: Aligned::new(TILE * batch),
+    };
+    (tiles.into_par_iter().enumerate()).for_each_init(buffers, |buffers, (tile, mut pieces)| {
+        let from = tile * TILE;
+        let live = TILE.min(rows - from);
+        let expanded = &mut buffers.expanded[..live * length];
+        expand(from, live, expanded);
+        if panels {
+            let rows = expanded.chunks(PANEL * length);
+            for (rows, panel) in rows.zip(buffers.panels.chunks_exact_mut(PANEL * length)) {
+                dense::fill_panel(isa, rows, length, panel);
+            }
+        }
+        for ((queries, vectors), pieces) in (queries.chunks(batch))
+            .zip(vectors.chunks(batch * length))
+            .zip(pieces.chunks_mut(batch))
+        {
+            // The rows that go together, and how far a query's products are apart.
+            let (together, stride) = if panels { (PANEL, PANEL) } else { (live, live) };
+            let expanded = expanded.chunks(together * length);
+            let panel = buffers
+                .panels
+                .chunks(PANEL * length)
+                .chain(std::iter::repeat(&[][..]));
+            for (place, (rows, panel)) in expanded.zip(panel).enumerate() {
+                let products = &mut buffers.products[..stride * queries.len()];
+                if panels {
+                    dense::panel_products(isa, panel, length, vectors, products);
+                } else {
+                    dense::products(isa, rows, length, vectors, products);
+                }
+                let here = place * together..place * together + rows.len() / length;
+                let scale = &scale[from..][here.clone()];
+                let products = products.chunks_exact(stride);
+                for ((query, piece), products) in queries.iter().zip(&mut *pieces).zip(products) {
+                    query.estimates(
+                        isa,
+                        &products[..scale.len()],
+                        scale,
+                        &mut piece[here.clone()],
+                    );
                 }
             }
-        },
-    );
+        }
+    });
+}
+
+/// Of one thread.
+struct Buffers {
+    expanded: Aligned<f32>,
+    panels: Aligned<f32>,
+    products: Aligned<f32>,
 }

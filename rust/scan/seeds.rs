@@ -1,55 +1,69 @@
-//! The rows whose keys are the greatest so far: those that a bound is made from.
+//! Which rows are tried first: those that a bound is made from.
 
 use crate::kernels::scan::GROUP;
 
-/// How many rows are tried for the bound of the `count` best.
-pub fn seeds_for(count: usize) -> usize {
+/// How many rows are tried, about, for the bound of the `count` best.
+pub(super) fn seeds_for(count: usize) -> usize {
     2 * count + GROUP / 2
 }
 
-/// The rows with the greatest keys.
-#[derive(Debug, Clone)]
-pub struct Seeds {
-    count: usize,
-    /// Keys and rows, more than `count` of them until cut.
-    pub kept: Vec<(f32, u32)>,
-    /// Only greater keys are wanted.
-    pub least: f32,
-    /// The greatest key of each group of rows.
-    pub greatest: Vec<f32>,
+/// Groups whose maxima are looked at together first.
+const TOGETHER: usize = 16;
+
+/// What about `seeds` rows reach, by the maxima of their groups; −∞ where all groups are needed.
+///
+/// Of G groups of rows in no order, G·(1 − e^(−λ)) have one of λG rows. λ/(1 + λ/2) is a little more.
+pub(super) fn limit(maxima: &[f32], seeds: usize) -> f32 {
+    let groups = maxima.len();
+    let wanted = (seeds * groups).div_ceil((groups + seeds / 2).max(1));
+    if wanted == 0 || wanted >= groups {
+        return f32::NEG_INFINITY;
+    }
+    // Those that are among the greatest are above this.
+    let mut tops: Vec<f32> = (maxima.chunks(TOGETHER))
+        .map(|maxima| maxima.iter().copied().fold(f32::NEG_INFINITY, f32::max))
+        .collect();
+    let least = if wanted <= tops.len() {
+        nth(&mut tops, wanted)
+    } else {
+        f32::NEG_INFINITY
+    };
+    let mut above: Vec<f32> = maxima
+        .iter()
+        .copied()
+        .filter(|&most| most >= least)
+        .collect();
+    nth(&mut above, wanted)
 }
 
-impl Seeds {
-    /// For the bound of the `count` best.
-    pub fn new(count: usize) -> Self {
-        Self {
-            count: seeds_for(count),
-            kept: Vec::new(),
-            least: f32::NEG_INFINITY,
-            greatest: Vec::new(),
-        }
-    }
+/// The n-th greatest.
+fn nth(values: &mut [f32], n: usize) -> f32 {
+    *(values
+        .select_nth_unstable_by(n - 1, |a, b| b.total_cmp(a))
+        .1)
+}
 
-    /// Takes a row in.
-    pub fn add(&mut self, key: f32, row: u32) {
-        self.kept.push((key, row));
-        if self.kept.len() >= 2 * self.count {
-            self.cut();
-        }
-    }
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-    fn cut(&mut self) {
-        if self.kept.len() > self.count {
-            let order = |a: &(f32, u32), b: &(f32, u32)| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1));
-            self.kept.select_nth_unstable_by(self.count - 1, order);
-            self.kept.truncate(self.count);
-            self.least = self.kept[self.count - 1].0;
+    #[test]
+    fn the_limit_is_that_of_all_in_order() {
+        let mut stream = crate::rng::SeedStream::new(3, 3);
+        for groups in [1usize, 5, 40, 1000] {
+            let maxima: Vec<f32> = (0..groups).map(|_| stream.gaussian() as f32).collect();
+            let mut sorted = maxima.clone();
+            sorted.sort_by(|a, b| b.total_cmp(a));
+            for seeds in [18usize, 36, 216] {
+                let wanted = (seeds * groups).div_ceil(groups + seeds / 2);
+                let expected = if wanted < groups {
+                    sorted[wanted - 1]
+                } else {
+                    f32::NEG_INFINITY
+                };
+                assert_eq!(limit(&maxima, seeds), expected, "{groups} {seeds}");
+            }
         }
-    }
-
-    /// The best `count`.
-    pub fn finish(mut self) -> Vec<(f32, u32)> {
-        self.cut();
-        self.kept
+        assert_eq!(limit(&[], 36), f32::NEG_INFINITY);
     }
 }

@@ -18,14 +18,15 @@ use std::sync::OnceLock;
 
 use rayon::prelude::*;
 
-use super::Query;
+use super::{Expand, Query};
+use crate::aligned::Aligned;
 use crate::isa::Isa;
 use crate::kernels::reduce;
 use crate::kernels::scan::{self, GROUP, MOST_ENTRY, POSITIONS};
 
-/// Standard deviations of the sketch's error that a search allows for: a row at the k-th place is then overlooked about once in a thousand
-/// times, and one above it less often.
-const DEVIATIONS: f64 = 3.0;
+/// Standard deviations of the sketch's error that a search allows for: a row at the very edge of the k-th place is then overlooked once in 160
+/// times, and one above it less often: 0 to 4 of 10,000 places of the ten best.
+const DEVIATIONS: f64 = 2.5;
 
 /// The least that the greatest table entry may be.
 const LEAST_ENTRY: usize = 7;
@@ -40,7 +41,7 @@ const SIGNS: usize = 4;
 #[derive(Debug, Clone)]
 pub struct Plane {
     positions: usize,
-    nibbles: Vec<u8>,
+    nibbles: Aligned<u8>,
 }
 
 impl Plane {
@@ -48,7 +49,7 @@ impl Plane {
         let positions = dim.div_ceil(SIGNS).next_multiple_of(POSITIONS);
         Self {
             positions,
-            nibbles: vec![0; scan::nibble_bytes(rows, positions)],
+            nibbles: Aligned::new(scan::nibble_bytes(rows, positions)),
         }
     }
 
@@ -75,9 +76,14 @@ fn put_signs(group: &mut [u8], row: usize, vector: &[f32]) {
     }
 }
 
+/// Σ|cᵢ|.
+fn sum_of_magnitudes(vector: &[f32]) -> f64 {
+    vector.iter().map(|&c| f64::from(c.abs())).sum()
+}
+
 /// The factor of the signs that is best along the vector: ‖c‖²/Σ|cᵢ|, or 0.
 fn sign_factor(isa: Isa, vector: &[f32]) -> f64 {
-    let sum: f64 = vector.iter().map(|&c| f64::from(c.abs())).sum();
+    let sum = sum_of_magnitudes(vector);
     let factor = reduce::squared_norm(isa, vector) / sum;
     if sum > 0.0 { factor } else { 0.0 }
 }
@@ -129,10 +135,9 @@ fn agreement(a: &[f32], b: &[f32]) -> f64 {
 }
 
 /// The factors g, h for which g·sign(c) + h·sign(rest) is the nearest to c: the projection of c. Where the signs agree everywhere or nowhere, the
-/// second adds nothing.
-fn two_factors(c: &[f32], rest: &[f32]) -> [f64; 2] {
-    let (dim, both) = (c.len() as f64, agreement(c, rest));
-    let first: f64 = c.iter().map(|&c| f64::from(c.abs())).sum();
+/// second adds nothing. `first` is Σ|cᵢ|, `both` the agreement.
+fn two_factors(c: &[f32], rest: &[f32], first: f64, both: f64) -> [f64; 2] {
+    let dim = c.len() as f64;
     let second: f64 = (c.iter().zip(rest))
         .map(|(&c, &rest)| f64::from(if rest >= 0.0 { c } else { -c }))
         .sum();
@@ -172,7 +177,7 @@ pub struct Second {
 /// What of a query the sketch is multiplied with.
 #[derive(Debug, Clone)]
 pub struct Tables {
-    entries: Vec<u8>,
+    entries: Aligned<u8>,
     /// Of the table entries, in estimates for a factor of 1.
     pub unit: f32,
     /// The estimate for a factor of 1 where all entries are 0.
@@ -190,13 +195,8 @@ impl Sketch {
         positions <= usize::from(u16::MAX) / LEAST_ENTRY
     }
 
-    /// The first level for the rows with these scales; `expand(row, index, c)` writes the codeword vector of a row.
-    pub fn new(
-        isa: Isa,
-        dim: usize,
-        scale: &[f32],
-        expand: impl Fn(usize, &mut Vec<u16>, &mut [f32]) + Sync,
-    ) -> Self {
+    /// The first level for the rows with these scales; `expand` writes their codeword vectors.
+    pub fn new(isa: Isa, dim: usize, scale: &[f32], expand: &impl Expand) -> Self {
         let mut plane = Plane::new(dim, scale.len());
         let (mut factor, mut spread) = (vec![0f32; scale.len()], vec![0f32; scale.len()]);
         (plane.groups())
@@ -208,7 +208,7 @@ impl Sketch {
                 || (Vec::new(), vec![0f32; dim]),
                 |(index, c), (place, (((group, factor), spread), scale))| {
                     for (row, &scale) in scale.iter().enumerate() {
-                        expand(place * GROUP + row, index, c);
+                        expand.expand(place * GROUP + row, index, c);
                         put_signs(group, row, c);
                         let g = sign_factor(isa, c);
                         let rest = g * g * dim as f64 - reduce::squared_norm(isa, c);
@@ -232,12 +232,7 @@ impl Sketch {
     }
 
     /// The second level, made at the first call; the arguments are those of [`Sketch::new`].
-    pub fn second(
-        &self,
-        isa: Isa,
-        scale: &[f32],
-        expand: impl Fn(usize, &mut Vec<u16>, &mut [f32]) + Sync,
-    ) -> &Second {
+    pub fn second(&self, isa: Isa, scale: &[f32], expand: &impl Expand) -> &Second {
         // Not within the cell: a thread that waits for it could be the one that the pool needs.
         if self.second.get().is_none() {
             let made = self.make_second(isa, scale, expand);
@@ -246,12 +241,7 @@ impl Sketch {
         self.second.get_or_init(|| unreachable!("set above"))
     }
 
-    fn make_second(
-        &self,
-        isa: Isa,
-        scale: &[f32],
-        expand: impl Fn(usize, &mut Vec<u16>, &mut [f32]) + Sync,
-    ) -> Second {
+    fn make_second(&self, isa: Isa, scale: &[f32], expand: &impl Expand) -> Second {
         let dim = self.dim;
         let mut plane = Plane::new(dim, scale.len());
         let mut values = vec![[0f32; 3]; scale.len()];
@@ -263,16 +253,17 @@ impl Sketch {
                 || (Vec::new(), vec![0f32; dim], vec![0f32; dim]),
                 |(index, c, rest), (place, ((group, values), scale))| {
                     for (row, (values, &scale)) in values.iter_mut().zip(scale).enumerate() {
-                        expand(place * GROUP + row, index, c);
-                        let mean = c.iter().map(|&c| f64::from(c.abs())).sum::<f64>() / dim as f64;
-                        let split = (SPLIT * mean) as f32;
+                        expand.expand(place * GROUP + row, index, c);
+                        let sum = sum_of_magnitudes(c);
+                        let split = (SPLIT * sum / dim as f64) as f32;
                         for (rest, &c) in rest.iter_mut().zip(&*c) {
                             *rest = c - split.copysign(c);
                         }
                         put_signs(group, row, rest);
                         let square = reduce::squared_norm(isa, c);
-                        let [g, h] = two_factors(c, rest);
-                        let own = dim as f64 * (g * g + h * h) + 2.0 * g * h * agreement(c, rest);
+                        let both = agreement(c, rest);
+                        let [g, h] = two_factors(c, rest, sum, both);
+                        let own = dim as f64 * (g * g + h * h) + 2.0 * g * h * both;
                         // Scaled so that the rest is orthogonal to c: ⟨c, g·s₁ + h·s₂⟩ is the square of the projection.
                         let onto = if own > 0.0 { square / own } else { 0.0 };
                         let left = onto * onto * own - square;
@@ -316,7 +307,7 @@ impl Sketch {
         let span = |part: &[f32]| 2.0 * part.iter().map(|y| y.abs()).sum::<f32>();
         let widest = parts.clone().map(span).fold(0f32, f32::max);
         let unit = if widest > 0.0 { widest / most } else { 1.0 };
-        let mut entries = vec![0; 16 * positions];
+        let mut entries = Aligned::new(16 * positions);
         for (part, table) in parts.zip(entries.as_chunks_mut::<16>().0) {
             // Above the least sum: with no bit set what the negative coordinates have, and 2y more for each bit.
             let mut above = [0f32; 16];

@@ -51,7 +51,7 @@ proptest! {
     }
 
     #[test]
-    fn above_keeps_the_rows_whose_bound_exceeds(
+    fn bounds_are_between_and_their_greatest_kept(
         parts in prop::collection::vec(
             ((any::<u16>(), -2f32..2.0), (any::<u16>(), -2f32..2.0), 0f32..0.5, -1f32..1.0),
             0..100,
@@ -63,6 +63,7 @@ proptest! {
         shifted in any::<bool>(),
         two in any::<bool>(),
         rank in 0usize..100,
+        top in 0usize..150,
     ) {
         let first: (Vec<u16>, Vec<f32>) = parts.iter().map(|part| part.0).unzip();
         let second: (Vec<u16>, Vec<f32>) = parts.iter().map(|part| part.1).unzip();
@@ -84,8 +85,9 @@ proptest! {
             .collect();
         // A bound that one of them just does not exceed.
         let least = upper.get(rank % upper.len().max(1)).copied().unwrap_or(0.0);
+        let most = upper.get(top).copied().unwrap_or(f32::INFINITY);
         let expected: Vec<u32> = (0..upper.len() as u32)
-            .filter(|&row| upper[row as usize] > least)
+            .filter(|&row| upper[row as usize] > least && upper[row as usize] <= most)
             .map(|row| 1000 + row)
             .collect();
         let keys = Keys {
@@ -99,9 +101,10 @@ proptest! {
             reach,
         };
         for isa in Isa::available() {
-            let (mut rows, mut greatest) = (vec![], vec![]);
-            scan::above(isa, &keys, least, 1000, &mut rows, &mut greatest);
+            let (mut rows, mut greatest) = (vec![], vec![0.0; upper.len().div_ceil(GROUP)]);
+            scan::between(isa, &keys, least, most, 1000, &mut rows);
             prop_assert_eq!(&rows, &expected, "{}", isa.name());
+            scan::greatest(isa, &keys, &mut greatest);
             let most: Vec<f32> = upper
                 .chunks(GROUP)
                 .map(|group| group.iter().copied().fold(f32::NEG_INFINITY, f32::max))

@@ -80,7 +80,7 @@ impl Case {
     }
 }
 
-/// A row is overlooked once in a thousand times at the k-th place: of some hundreds of hits at most two may differ.
+/// Of 10,000 rows found a few are overlooked: of a hundred at most two may differ.
 #[test]
 fn a_sketch_overlooks_almost_nothing() {
     for (method, dim, bits) in [
@@ -106,7 +106,7 @@ fn a_sketch_overlooks_almost_nothing() {
 #[test]
 fn every_instruction_set_and_number_of_threads_finds_the_same() {
     for (method, bits) in [("blockquant", 2.0), ("eden", 1.0), ("turboquant/prod", 2.0)] {
-        // Two segments of rows.
+        // Several segments of rows.
         let n = if method == "eden" { 33_000 } else { 2_000 };
         let case = Case::new(method, n, 24, bits);
         let allowed: Vec<bool> = (0..n).map(|row| row % 3 != 1).collect();

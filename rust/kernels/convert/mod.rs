@@ -40,3 +40,11 @@ kernel! {
 fn is_moderate(factor: f64) -> bool {
     (1e-30..=1e30).contains(&factor.abs())
 }
+
+kernel! {
+    /// out ← dots·scale·factor + offset, each step in float64, rounded to float32.
+    ///
+    /// # Panics
+    /// If the lengths differ.
+    pub fn estimates(dots: &[f32], scale: &[f32], factor: f64, offset: f64, out: &mut [f32])
+}

@@ -5,10 +5,18 @@
 //! fused multiply-adds, bound by those as long as most loads are from L1, where a group of matrix rows stays. [`transposed_products`] adds four matrix rows to a result at a time: one load and store of the
 //! result for four fused multiply-adds.
 
+//!
+//! **[`panel_products`]** is for many vectors, with the same results to the bit. A panel has [`PANEL`] rows side by side, so that an accumulator belongs to as many
+//! rows and no sum has to be taken across a register: each of the sixteen lanes of [`dot`](super::reduce::dot) is summed on its own, for two
+//! registers of rows and six vectors (eight loads for twelve multiply-adds), and the lanes are added in the order of the halving, bit-reversed, with four sums
+//! waiting at the most. Coordinates of panels and vectors stand lane by lane. A sixteenth of the additions are the lanes'; bound by the
+//! multiply-adds, two a cycle, as a panel of d = 384 (24 KiB) stays in the first-level cache.
+
+mod panel;
 mod scalar;
 mod vector;
 
-use super::{kernel, vector_kernel};
+use super::{LANES, kernel, vector_kernel};
 
 /// Vectors to give at once: enough that reading the matrix costs less than using it, few enough to stay in the second-level cache.
 pub const BATCH: usize = 24;
@@ -20,6 +28,36 @@ vector_kernel! {
     /// # Panics
     /// If the lengths do not fit.
     pub fn products(matrix: &[f32], dim: usize, x: &[f32], out: &mut [f32])
+}
+
+/// Vectors that meet a panel together.
+pub const VECTORS: usize = 6;
+
+/// Rows of a panel.
+pub const PANEL: usize = 16;
+
+kernel! {
+    /// The coordinates lane by lane: first those at multiples of 16, then those after, ….
+    ///
+    /// # Panics
+    /// If the lengths differ.
+    pub fn by_lane(x: &[f32], out: &mut [f32])
+}
+
+vector_kernel! {
+    /// The panel of up to [`PANEL`] rows of d entries: entry i of row r, i lane by lane, at \[i·16 + r\]; what no row fills is left.
+    ///
+    /// # Panics
+    /// If the lengths do not fit.
+    pub fn fill_panel(rows: &[f32], dim: usize, panel: &mut [f32])
+}
+
+vector_kernel! {
+    /// out\[i·16 + r\] ← ⟨Mᵣ, xᵢ⟩ for the rows of a panel and vectors lane by lane: the bits of [`products`].
+    ///
+    /// # Panics
+    /// If the lengths do not fit.
+    pub fn panel_products(panel: &[f32], dim: usize, x: &[f32], out: &mut [f32])
 }
 
 kernel! {
@@ -42,4 +80,18 @@ fn row_count(matrix: &[f32], dim: usize, long: &[f32], short: &[f32]) -> usize {
         "vectors of a product"
     );
     rows
+}
+
+/// Of the places lane by lane: lanes in order with their coordinates.
+fn lanes(dim: usize) -> impl Iterator<Item = usize> {
+    (0..LANES).flat_map(move |lane| (lane..dim).step_by(LANES))
+}
+
+/// The lengths of a panel, vectors and their products, checked.
+fn check_panel(panel: &[f32], dim: usize, x: &[f32], out: &[f32]) {
+    assert!(
+        dim > 0 && panel.len() == dim * PANEL && x.len().is_multiple_of(dim),
+        "entries of a panel and of vectors"
+    );
+    assert_eq!(x.len() / dim * PANEL, out.len(), "products of a panel");
 }

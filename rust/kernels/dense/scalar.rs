@@ -1,7 +1,8 @@
 //! The definition.
 
-use super::row_count;
-use crate::kernels::reduce::scalar::dot;
+use super::{PANEL, check_panel, lanes, row_count};
+use crate::kernels::LANES;
+use crate::kernels::reduce::scalar::{dot, halve};
 
 /// Matrix rows that are added to a result in one pass over it.
 const TOGETHER: usize = 4;
@@ -37,6 +38,45 @@ pub fn transposed_products(matrix: &[f32], dim: usize, x: &[f32], out: &mut [f32
             for (value, &entry) in out.iter_mut().zip(row) {
                 *value = x[j].mul_add(entry, *value);
             }
+        }
+    }
+}
+
+#[inline(always)]
+pub fn by_lane(x: &[f32], out: &mut [f32]) {
+    assert_eq!(x.len(), out.len(), "coordinates");
+    for (to, from) in out.iter_mut().zip(lanes(x.len())) {
+        *to = x[from];
+    }
+}
+
+pub fn fill_panel(rows: &[f32], dim: usize, panel: &mut [f32]) {
+    fill_from(0, rows, dim, panel);
+}
+
+/// [`fill_panel`] from a row on.
+pub fn fill_from(first: usize, rows: &[f32], dim: usize, panel: &mut [f32]) {
+    assert!(
+        dim > 0 && panel.len() == dim * PANEL && rows.len() <= panel.len(),
+        "entries of a panel"
+    );
+    for (r, row) in rows.chunks_exact(dim).enumerate().skip(first) {
+        for (to, from) in panel.chunks_exact_mut(PANEL).zip(lanes(dim)) {
+            to[r] = row[from];
+        }
+    }
+}
+
+pub fn panel_products(panel: &[f32], dim: usize, x: &[f32], out: &mut [f32]) {
+    check_panel(panel, dim, x, out);
+    for (x, out) in x.chunks_exact(dim).zip(out.chunks_exact_mut(PANEL)) {
+        for (r, out) in out.iter_mut().enumerate() {
+            let mut sums = [0f32; LANES];
+            for (place, from) in lanes(dim).enumerate() {
+                let sum = &mut sums[from % LANES];
+                *sum = panel[place * PANEL + r].mul_add(x[place], *sum);
+            }
+            *out = halve(sums);
         }
     }
 }

@@ -1,5 +1,6 @@
 //! Blocks of two matrix rows and three vectors.
 
+pub use super::panel::{fill_panel, panel_products};
 use super::{row_count, scalar};
 use crate::kernels::LANES;
 use crate::kernels::reduce::scalar::halve;

@@ -59,6 +59,11 @@ impl Levels {
         }
     }
 
+    /// The levels, and zeros to a power of two, at least 8.
+    pub(crate) fn table(&self) -> &[f32] {
+        &self.table
+    }
+
     /// The levels.
     pub fn levels(&self) -> &[f32] {
         &self.levels

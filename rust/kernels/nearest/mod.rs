@@ -26,13 +26,15 @@ mod vector;
 
 use screen::Screen;
 
+use crate::aligned::Aligned;
+
 use super::{kernel, simd::WIDTH, vector_kernel};
 
 /// The codewords of a block.
 #[derive(Debug, Clone)]
 pub struct Words {
     block: usize,
-    words: Vec<f32>,
+    words: Aligned<f32>,
     half_norms: Vec<f32>,
 }
 
@@ -56,7 +58,7 @@ impl Words {
         );
         Self {
             block,
-            words: words.to_vec(),
+            words: Aligned::from(words),
             half_norms,
         }
     }

@@ -85,6 +85,13 @@ fn pack_groups<const W: usize>(indices: &[u16], bytes: &mut [u8]) {
 #[inline(always)]
 fn unpack_groups<const W: usize>(bytes: &[u8], out: &mut [u16]) {
     let bytes = &bytes[..out.len() / 8 * W];
+    if W == 8 {
+        // Bytes are indexes.
+        for (index, &byte) in out.iter_mut().zip(bytes) {
+            *index = u16::from(byte);
+        }
+        return;
+    }
     let low = (1u64 << W) - 1;
     let (groups, _) = out.as_chunks_mut::<GROUP>();
     for (group, bytes) in groups.iter_mut().zip(bytes.chunks_exact(4 * W)) {

@@ -4,6 +4,7 @@
 //! products of float32 values are exact and can neither overflow nor underflow, so no row needs scaling before squaring.
 
 pub(crate) mod scalar;
+pub(crate) mod vector;
 
 use super::kernel;
 

@@ -8,9 +8,9 @@
 //! codes meets the tables of two positions side by side.
 //!
 //! **Its cost.** Two positions of 32 rows are two loads, two masks, a shift, two table look-ups and two additions of bytes; every sixteenth position the
-//! byte sums are widened (six instructions). 9.8 instructions for 64 look-ups; two queries share the loads and masks of the codes, 7.8 for each.
-//! d = 384 in signs (96 positions) are 15 and 12 instructions a row, 1.15 and .82 ns, bound by the four vector ports; reading the row's 48 bytes takes longer
-//! beyond the caches.
+//! byte sums are widened (six instructions). 9.8 instructions for 64 look-ups; four queries share the load and masks of the codes, 6.8 for each.
+//! d = 384 in signs (96 positions) are 15 and 10 instructions a row, 1.2 and .7 ns, bound by the four vector ports; one query is as much bound by
+//! reading the row's 48 bytes, which come from beyond the second-level cache.
 
 mod scalar;
 mod vector;
@@ -75,13 +75,18 @@ pub struct Keys<'a> {
 
 impl Keys<'_> {
     /// The key of row i, without the reach.
-    pub fn key(&self, i: usize) -> f32 {
+    fn key(&self, i: usize) -> f32 {
         let product = |term: &Term<'_>| self.unit.mul_add(f32::from(term.sums[i]), self.offset);
         let mut key = self.first.factor[i] * product(&self.first);
         if let Some(second) = &self.second {
             key = second.factor[i].mul_add(product(second), key);
         }
         (self.shift).map_or(key, |shift| self.weight.mul_add(shift[i], key))
+    }
+
+    /// The key with its reach.
+    fn bound(&self, i: usize) -> f32 {
+        self.reach.mul_add(self.spread[i], self.key(i))
     }
 
     /// Rows, all lengths checked.
@@ -99,12 +104,19 @@ impl Keys<'_> {
 }
 
 vector_kernel! {
-    /// Appends `from` + i to `rows` for every i with keyᵢ + reach·spreadᵢ > `least`, ascending, and to `greatest` the greatest of these bounds of each
-    /// [`GROUP`] of rows.
+    /// greatest\[g\] ← the greatest keyᵢ + reach·spreadᵢ of the rows of group g, at least −∞; a bound that is no number is none.
     ///
     /// # Panics
     /// If the lengths do not fit.
-    pub fn above(keys: &Keys<'_>, least: f32, from: u32, rows: &mut Vec<u32>, greatest: &mut Vec<f32>)
+    pub fn greatest(keys: &Keys<'_>, greatest: &mut [f32])
+}
+
+vector_kernel! {
+    /// Appends `from` + i to `rows` for every i with `least` < keyᵢ + reach·spreadᵢ ≤ `most`, ascending.
+    ///
+    /// # Panics
+    /// If the lengths do not fit.
+    pub fn between(keys: &Keys<'_>, least: f32, most: f32, from: u32, rows: &mut Vec<u32>)
 }
 
 /// The lengths, checked: the number of positions.

@@ -20,29 +20,38 @@ pub fn nibble_sums(nibbles: &[u8], tables: &[&[u8]], sums: &mut [&mut [u16]]) {
     }
 }
 
-pub fn above(keys: &Keys<'_>, least: f32, from: u32, rows: &mut Vec<u32>, greatest: &mut Vec<f32>) {
-    above_after(0, keys, least, from, rows, greatest);
+pub fn greatest(keys: &Keys<'_>, greatest: &mut [f32]) {
+    let rows = keys.rows();
+    assert_eq!(greatest.len(), rows.div_ceil(GROUP), "one a group");
+    greatest_from(0, keys, greatest);
 }
 
-/// [`above`] of the rows after the first `done`, a multiple of [`GROUP`].
-pub fn above_after(
+/// [`greatest`] of the groups from `first` on.
+pub fn greatest_from(first: usize, keys: &Keys<'_>, greatest: &mut [f32]) {
+    let rows = keys.spread.len();
+    for (group, greatest) in greatest.iter_mut().enumerate().skip(first) {
+        let group = group * GROUP..rows.min((group + 1) * GROUP);
+        let more = |most: f32, bound: f32| if bound > most { bound } else { most };
+        *greatest = group.map(|i| keys.bound(i)).fold(f32::NEG_INFINITY, more);
+    }
+}
+
+pub fn between(keys: &Keys<'_>, least: f32, most: f32, from: u32, rows: &mut Vec<u32>) {
+    between_after(0, keys, least, most, from, rows);
+}
+
+/// [`between`] of the rows after the first `done`.
+pub fn between_after(
     done: usize,
     keys: &Keys<'_>,
     least: f32,
+    most: f32,
     from: u32,
     rows: &mut Vec<u32>,
-    greatest: &mut Vec<f32>,
 ) {
-    let count = keys.rows();
-    for group in (done..count).step_by(GROUP) {
-        let mut most = f32::NEG_INFINITY;
-        for i in group..count.min(group + GROUP) {
-            let bound = keys.reach.mul_add(keys.spread[i], keys.key(i));
-            if bound > least {
-                rows.push(from + i as u32);
-            }
-            most = if bound > most { bound } else { most };
-        }
-        greatest.push(most);
-    }
+    let inside = |&i: &usize| {
+        let bound = keys.bound(i);
+        least < bound && bound <= most
+    };
+    rows.extend((done..keys.rows()).filter(inside).map(|i| from + i as u32));
 }

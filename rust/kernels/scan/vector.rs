@@ -1,5 +1,7 @@
 //! Two positions of a group in a register.
 
+use std::hint::black_box;
+
 use super::{GROUP, Keys, POSITIONS, Term, positions, scalar};
 use crate::kernels::simd::{PAIRS, Simd, WIDTH};
 
@@ -8,6 +10,11 @@ pub fn nibble_sums<S: Simd>(s: S, nibbles: &[u8], tables: &[&[u8]], sums: &mut [
     let positions = positions(nibbles, tables, sums);
     if positions == 0 {
         return sums.iter_mut().for_each(|sums| sums.fill(0));
+    }
+    let (fours, tables) = tables.as_chunks::<4>();
+    let (sums_of_fours, sums) = sums.as_chunks_mut::<4>();
+    for (tables, sums) in fours.iter().zip(sums_of_fours) {
+        together::<S, 4>(s, positions, nibbles, tables, sums);
     }
     let (twos, last) = tables.as_chunks::<2>();
     let (sums_of_twos, last_sums) = sums.as_chunks_mut::<2>();
@@ -29,24 +36,25 @@ fn together<S: Simd, const N: usize>(
     sums: &mut [&mut [u16]; N],
 ) {
     const BYTES: usize = 2 * PAIRS;
-    const STEPS: usize = POSITIONS / 2;
-    let mut parts: [&[[[u8; BYTES]; STEPS]]; N] = [&[]; N];
+    // Not a constant to the compiler, which would unroll the loop and then keep nothing of it in registers.
+    let steps = black_box(POSITIONS / 2);
+    let mut parts: [&[[u8; BYTES]]; N] = [&[]; N];
     for (part, tables) in parts.iter_mut().zip(tables) {
-        *part = &tables.as_chunks().0.as_chunks().0[..positions / POSITIONS];
+        *part = &tables.as_chunks().0[..positions / 2];
     }
     for (place, group) in nibbles.chunks_exact(positions * GROUP / 2).enumerate() {
         let (codes, _) = group.as_chunks::<BYTES>();
-        let (codes, _) = codes.as_chunks::<STEPS>();
         // Of the rows in low nibbles and of those in high ones: sums of all bytes as 16 bits, and of the high bytes.
         let mut all = [[s.splat_pair(0); 2]; N];
         let mut high = [[s.splat_pair(0); 2]; N];
-        for (part, codes) in codes.iter().enumerate() {
+        for (part, codes) in codes.chunks_exact(steps).enumerate() {
+            let tables = parts.map(|tables| &tables[part * steps..][..codes.len()]);
             let mut bytes = [[s.splat_pair(0); 2]; N];
             for (step, code) in codes.iter().enumerate() {
                 let code = s.load_bytes(code);
                 let halves = [s.low_nibbles(code), s.high_nibbles(code)];
                 for q in 0..N {
-                    let table = s.load_bytes(&parts[q][part][step]);
+                    let table = s.load_bytes(&tables[q][step]);
                     for half in 0..2 {
                         let entries = s.look_up_bytes(table, halves[half]);
                         bytes[q][half] = s.add_bytes(bytes[q][half], entries);
@@ -83,51 +91,98 @@ fn widen<S: Simd>(s: S, all: S::P, high: S::P, sums: &mut [u16; 16]) {
     }
 }
 
+/// Keys in registers.
+#[derive(Clone, Copy)]
+struct Bounds<'a, S: Simd> {
+    unit: S::F,
+    offset: S::F,
+    weight: S::F,
+    reach: S::F,
+    first: Eights<'a>,
+    second: Option<Eights<'a>>,
+    spread: &'a [[f32; WIDTH]],
+    shift: Option<&'a [[f32; WIDTH]]>,
+}
+
+impl<'a, S: Simd> Bounds<'a, S> {
+    #[inline(always)]
+    fn new(s: S, keys: &Keys<'a>) -> Self {
+        keys.rows();
+        Self {
+            unit: s.splat(keys.unit),
+            offset: s.splat(keys.offset),
+            weight: s.splat(keys.weight),
+            reach: s.splat(keys.reach),
+            first: eights(keys.first),
+            second: keys.second.map(eights),
+            spread: keys.spread.as_chunks().0,
+            shift: keys.shift.map(|shift| shift.as_chunks().0),
+        }
+    }
+
+    /// Of the eight rows at 8i.
+    #[inline(always)]
+    fn at(&self, s: S, i: usize) -> S::F {
+        let (sums, factor) = self.first;
+        let product = s.fma(self.unit, s.to_float(s.load_index(&sums[i])), self.offset);
+        let mut bound = s.mul(s.load(&factor[i]), product);
+        if let Some((sums, factor)) = self.second {
+            let product = s.fma(self.unit, s.to_float(s.load_index(&sums[i])), self.offset);
+            bound = s.fma(s.load(&factor[i]), product, bound);
+        }
+        if let Some(shift) = self.shift {
+            bound = s.fma(self.weight, s.load(&shift[i]), bound);
+        }
+        s.fma(self.reach, s.load(&self.spread[i]), bound)
+    }
+}
+
 #[inline(always)]
-pub fn above<S: Simd>(
-    s: S,
-    keys: &Keys<'_>,
-    least: f32,
-    from: u32,
-    rows: &mut Vec<u32>,
-    greatest: &mut Vec<f32>,
-) {
-    keys.rows();
-    let (unit, offset) = (s.splat(keys.unit), s.splat(keys.offset));
-    let (weight, reach) = (s.splat(keys.weight), s.splat(keys.reach));
-    let limit = s.splat(least);
-    let (spread, _) = keys.spread.as_chunks::<WIDTH>();
-    let shift = keys.shift.map(|shift| shift.as_chunks::<WIDTH>().0);
-    let (sums, factor) = eights(keys.first);
-    let second = keys.second.map(eights);
-    let whole = spread.len() / 4 * 4;
-    for eight in (0..whole).step_by(4) {
-        let mut bits = 0;
+pub fn greatest<S: Simd>(s: S, keys: &Keys<'_>, greatest: &mut [f32]) {
+    let bounds = Bounds::new(s, keys);
+    assert_eq!(
+        greatest.len(),
+        keys.spread.len().div_ceil(GROUP),
+        "one a group"
+    );
+    let whole = keys.spread.len() / GROUP;
+    for (group, greatest) in greatest[..whole].iter_mut().enumerate() {
         let mut most = s.splat(f32::NEG_INFINITY);
-        for part in 0..4 {
-            let i = eight + part;
-            let product = s.fma(unit, s.to_float(s.load_index(&sums[i])), offset);
-            let mut bound = s.mul(s.load(&factor[i]), product);
-            if let Some((sums, factor)) = second {
-                let product = s.fma(unit, s.to_float(s.load_index(&sums[i])), offset);
-                bound = s.fma(s.load(&factor[i]), product, bound);
-            }
-            if let Some(shift) = shift {
-                bound = s.fma(weight, s.load(&shift[i]), bound);
-            }
-            bound = s.fma(reach, s.load(&spread[i]), bound);
-            bits |= s.bits(s.above(bound, limit)) << (part * WIDTH);
-            most = s.max(bound, most);
+        for part in 0..GROUP / WIDTH {
+            most = s.max(bounds.at(s, group * (GROUP / WIDTH) + part), most);
         }
         let mut lanes = [0f32; WIDTH];
         s.store(s.maximum(most), &mut lanes);
-        greatest.push(lanes[0]);
+        *greatest = lanes[0];
+    }
+    scalar::greatest_from(whole, keys, greatest);
+}
+
+#[inline(always)]
+pub fn between<S: Simd>(
+    s: S,
+    keys: &Keys<'_>,
+    least: f32,
+    most: f32,
+    from: u32,
+    rows: &mut Vec<u32>,
+) {
+    let bounds = Bounds::new(s, keys);
+    let (least_all, most_all) = (s.splat(least), s.splat(most));
+    let whole = keys.spread.len() / GROUP * GROUP;
+    for group in (0..whole).step_by(GROUP) {
+        let mut bits = 0;
+        for part in 0..GROUP / WIDTH {
+            let bound = bounds.at(s, group / WIDTH + part);
+            let beyond = s.bits(s.above(bound, most_all));
+            bits |= (s.bits(s.above(bound, least_all)) & !beyond) << (part * WIDTH);
+        }
         while bits != 0 {
-            rows.push(from + (eight * WIDTH) as u32 + bits.trailing_zeros());
+            rows.push(from + group as u32 + bits.trailing_zeros());
             bits &= bits - 1;
         }
     }
-    scalar::above_after(whole * WIDTH, keys, least, from, rows, greatest);
+    scalar::between_after(whole, keys, least, most, from, rows);
 }
 
 type Eights<'a> = (&'a [[u16; WIDTH]], &'a [[f32; WIDTH]]);

@@ -31,6 +31,15 @@ impl Simd for Avx2 {
     intrinsics! {
         fn splat(self, x: f32) -> __m256 { _mm256_set1_ps(x) }
         fn load(self, from: &[f32; WIDTH]) -> __m256 { _mm256_loadu_ps(from.as_ptr()) }
+        fn load_halves(self, from: [&[f32; 4]; 2]) -> __m256 {
+            let low = _mm256_castps128_ps256(_mm_loadu_ps(from[0].as_ptr()));
+            _mm256_insertf128_ps::<1>(low, _mm_loadu_ps(from[1].as_ptr()))
+        }
+        fn load_quarters(self, from: [&[f32; 2]; 4]) -> __m256 {
+            let two = |i: usize| _mm_castsi128_ps(_mm_loadl_epi64(from[i].as_ptr().cast()));
+            let low = _mm256_castps128_ps256(_mm_movelh_ps(two(0), two(1)));
+            _mm256_insertf128_ps::<1>(low, _mm_movelh_ps(two(2), two(3)))
+        }
         fn store(self, x: __m256, to: &mut [f32; WIDTH]) { _mm256_storeu_ps(to.as_mut_ptr(), x) }
         fn add(self, a: __m256, b: __m256) -> __m256 { _mm256_add_ps(a, b) }
         fn sub(self, a: __m256, b: __m256) -> __m256 { _mm256_sub_ps(a, b) }
@@ -52,6 +61,12 @@ impl Simd for Avx2 {
         fn swap1(self, a: __m256) -> __m256 { _mm256_permute_ps::<0b10_11_00_01>(a) }
         fn swap2(self, a: __m256) -> __m256 { _mm256_permute_ps::<0b01_00_11_10>(a) }
         fn swap4(self, a: __m256) -> __m256 { _mm256_permute2f128_ps::<1>(a, a) }
+        fn apart4(self, a: __m256, b: __m256) -> [__m256; 2] {
+            [_mm256_permute2f128_ps::<0x20>(a, b), _mm256_permute2f128_ps::<0x31>(a, b)]
+        }
+        fn apart2(self, a: __m256, b: __m256) -> [__m256; 2] {
+            [_mm256_shuffle_ps::<0b01_00_01_00>(a, b), _mm256_shuffle_ps::<0b11_10_11_10>(a, b)]
+        }
         fn look_up(self, table: __m256, index: __m256i) -> __m256 {
             _mm256_permutevar8x32_ps(table, index)
         }
@@ -101,6 +116,10 @@ impl Simd for Avx2 {
         fn to_int(self, a: __m256) -> __m256i { _mm256_cvttps_epi32(a) }
 
         fn splat_int(self, x: i32) -> __m256i { _mm256_set1_epi32(x) }
+        fn load_int(self, from: &[i32; WIDTH]) -> __m256i {
+            _mm256_loadu_si256(from.as_ptr().cast())
+        }
+        fn shift_down(self, a: __m256i, by: __m256i) -> __m256i { _mm256_srlv_epi32(a, by) }
         fn store_int(self, x: __m256i, to: &mut [i32; WIDTH]) {
             _mm256_storeu_si256(to.as_mut_ptr().cast(), x)
         }

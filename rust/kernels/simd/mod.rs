@@ -31,6 +31,10 @@ pub trait Simd: Copy {
     fn prefetch<T>(self, from: &T);
     /// Reads eight values.
     fn load(self, from: &[f32; WIDTH]) -> Self::F;
+    /// Reads four values and four more.
+    fn load_halves(self, from: [&[f32; 4]; 2]) -> Self::F;
+    /// Reads four times two values.
+    fn load_quarters(self, from: [&[f32; 2]; 4]) -> Self::F;
     /// Writes eight values.
     fn store(self, x: Self::F, to: &mut [f32; WIDTH]);
     /// a + b.
@@ -61,6 +65,10 @@ pub trait Simd: Copy {
     fn swap2(self, a: Self::F) -> Self::F;
     /// Lane l takes lane l xor 4.
     fn swap4(self, a: Self::F) -> Self::F;
+    /// Lanes 0 to 3 of a and of b, and lanes 4 to 7 of a and of b.
+    fn apart4(self, a: Self::F, b: Self::F) -> [Self::F; 2];
+    /// In each half: lanes 0 and 1 of a and of b, and lanes 2 and 3 of a and of b.
+    fn apart2(self, a: Self::F, b: Self::F) -> [Self::F; 2];
     /// `table[index mod 8]`.
     fn look_up(self, table: Self::F, index: Self::I) -> Self::F;
     /// `table[index mod 16]` of a table in two vectors.
@@ -76,6 +84,8 @@ pub trait Simd: Copy {
 
     /// The same integer in all lanes.
     fn splat_int(self, x: i32) -> Self::I;
+    /// Reads eight integers.
+    fn load_int(self, from: &[i32; WIDTH]) -> Self::I;
     /// Writes eight integers.
     fn store_int(self, x: Self::I, to: &mut [i32; WIDTH]);
     /// a + b, wrapping.
@@ -84,6 +94,8 @@ pub trait Simd: Copy {
     fn sub_int(self, a: Self::I, b: Self::I) -> Self::I;
     /// Each lane times 256.
     fn shift_byte(self, a: Self::I) -> Self::I;
+    /// Each lane without its lowest bits, as many as the lane of `by` says (0 to 31).
+    fn shift_down(self, a: Self::I, by: Self::I) -> Self::I;
     /// The bits of both.
     fn and(self, a: Self::I, b: Self::I) -> Self::I;
     /// a where the mask is set, else b.

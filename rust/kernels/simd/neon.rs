@@ -67,6 +67,13 @@ impl Simd for Neon {
         fn load(self, from: &[f32; WIDTH]) -> Floats {
             (vld1q_f32(from.as_ptr()), vld1q_f32(from[4..].as_ptr()))
         }
+        fn load_halves(self, from: [&[f32; 4]; 2]) -> Floats {
+            (vld1q_f32(from[0].as_ptr()), vld1q_f32(from[1].as_ptr()))
+        }
+        fn load_quarters(self, from: [&[f32; 2]; 4]) -> Floats {
+            let two = |i: usize| vcombine_f32(vld1_f32(from[i].as_ptr()), vld1_f32(from[i + 1].as_ptr()));
+            (two(0), two(2))
+        }
         fn store(self, x: Floats, to: &mut [f32; WIDTH]) {
             vst1q_f32(to.as_mut_ptr(), x.0);
             vst1q_f32(to[4..].as_mut_ptr(), x.1);
@@ -93,6 +100,13 @@ impl Simd for Neon {
             (vextq_f32::<2>(a.0, a.0), vextq_f32::<2>(a.1, a.1))
         }
         fn swap4(self, a: Floats) -> Floats { (a.1, a.0) }
+        fn apart4(self, a: Floats, b: Floats) -> [Floats; 2] { [(a.0, b.0), (a.1, b.1)] }
+        fn apart2(self, a: Floats, b: Floats) -> [Floats; 2] {
+            let twos = |x| vreinterpretq_f64_f32(x);
+            let low = |a, b| vreinterpretq_f32_f64(vtrn1q_f64(twos(a), twos(b)));
+            let high = |a, b| vreinterpretq_f32_f64(vtrn2q_f64(twos(a), twos(b)));
+            [(low(a.0, b.0), low(a.1, b.1)), (high(a.0, b.0), high(a.1, b.1))]
+        }
         fn look_up(self, table: Floats, index: Ints) -> Floats {
             // The bytes of entry k are 4k … 4k + 3 of the 32-byte table.
             let bytes = uint8x16x2_t(vreinterpretq_u8_f32(table.0), vreinterpretq_u8_f32(table.1));
@@ -140,6 +154,13 @@ impl Simd for Neon {
         fn to_int(self, a: Floats) -> Ints { both!(vcvtq_s32_f32(a)) }
 
         fn splat_int(self, x: i32) -> Ints { (vdupq_n_s32(x), vdupq_n_s32(x)) }
+        fn load_int(self, from: &[i32; WIDTH]) -> Ints {
+            (vld1q_s32(from.as_ptr()), vld1q_s32(from[4..].as_ptr()))
+        }
+        fn shift_down(self, a: Ints, by: Ints) -> Ints {
+            let half = |a, by| vreinterpretq_s32_u32(vshlq_u32(vreinterpretq_u32_s32(a), vnegq_s32(by)));
+            (half(a.0, by.0), half(a.1, by.1))
+        }
         fn store_int(self, x: Ints, to: &mut [i32; WIDTH]) {
             vst1q_s32(to.as_mut_ptr(), x.0);
             vst1q_s32(to[4..].as_mut_ptr(), x.1);

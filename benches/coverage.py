@@ -1,0 +1,144 @@
+"""How often the intervals contain the true inner product, beside the confidence they state.
+
+    python benches/coverage.py [--data ../shared/data/wordnet-minilm-base.npy] [--seeds 8]
+
+First on all rows of the embeddings, a new rotation and other queries for each seed, the rotation
+the default; then on the eight row families of METHODS.md section 2, one row of each and 16 queries
+a seed, at three distances from the row. Covered: the share of pairs whose interval contains the
+product. `±` is one standard error of it: binomial, as if all pairs were independent, and then
+between the seeds, where it counts that pairs of one rotation are not. Off: how far the share is
+below the confidence, in units of the greater error; `<` marks more than 3. Width: the mean width
+over that with a Haar rotation, on 2,000 rows, at each confidence.
+"""
+
+import argparse
+import os
+import platform
+import sys
+from pathlib import Path
+
+import numpy as np
+
+import blockquant as bq
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "python"))
+from support import FAMILIES, families, unit
+
+CONFIDENCES = (0.9, 0.99, 0.999)
+CASES = [
+    (name, bits)
+    for name in (
+        "blockquant/unbiased",
+        "blockquant/mse",
+        "eden/unbiased",
+        "eden/mse",
+        "rabitq/unbiased",
+        "rabitq/mse",
+    )
+    for bits in (1, 2, 4)
+]
+QUERIES = 10
+
+
+def machine():
+    with open("/proc/cpuinfo") as info:
+        models = [line.split(":")[1].strip() for line in info if line.startswith("model name")]
+    model = models[0] if models else platform.processor()
+    return (
+        f"{model}, {platform.machine()}, {os.cpu_count()} CPUs, {bq.isa()}, "
+        f"{bq.num_threads()} threads; Python {platform.python_version()}, "
+        f"NumPy {np.__version__}, blockquant {bq.__version__}"
+    )
+
+
+def make(name, bits, dim, seed, rotation="hadamard"):
+    return bq.create(name, dim=dim, bits=bits, seed=seed, store_norm=True, rotation=rotation)
+
+
+def covered(q, codes, y, true):
+    """For each confidence which of the pairs are covered, and the mean width."""
+    for confidence in CONFIDENCES:
+        low, high = q.interval(codes, y, confidence)
+        yield (low <= true) & (true <= high), float((high - low).mean(dtype=np.float64))
+
+
+def report(shares, pairs):
+    """The columns of one line; shares (seeds, confidences) of as many pairs each."""
+    shares = np.asarray(shares)
+    mean = shares.mean(axis=0)
+    columns = []
+    for i, confidence in enumerate(CONFIDENCES):
+        binomial = np.sqrt(confidence * (1 - confidence) / (pairs * len(shares)))
+        between = shares[:, i].std(ddof=1) / np.sqrt(len(shares))
+        off = (confidence - mean[i]) / max(binomial, between)
+        mark = "<" if off > 3 else " "
+        columns.append(f"{mean[i]:.5f} ±{binomial:.5f} ±{between:.5f} {off:5.1f}{mark}")
+    return " ".join(columns)
+
+
+def embeddings(x, y, seeds):
+    dim = x.shape[1]
+    print(f"\nall {len(x)} rows, {QUERIES} queries a seed, {seeds} seeds, d = {dim}\n")
+    heads = "".join(f" {f'covered at {c:g}, errors, off':<32}" for c in CONFIDENCES)
+    print(f"{'method':<20} bits{heads} width/Haar")
+    for name, bits in CASES:
+        shares = []
+        for seed in range(seeds):
+            q = make(name, bits, dim, seed)
+            some = y[seed * QUERIES : (seed + 1) * QUERIES]
+            true = some.astype(np.float64) @ x.T.astype(np.float64)
+            shares.append([hit.mean() for hit, _ in covered(q, q.encode(x), some, true)])
+        few, some = x[:2000], y[:QUERIES]
+        true = some.astype(np.float64) @ few.T.astype(np.float64)
+        widths = []
+        for rotation in ("hadamard", "haar"):
+            q = make(name, bits, dim, 0, rotation)
+            widths.append([width for _, width in covered(q, q.encode(few), some, true)])
+        ratio = " ".join(f"{a / b:.4f}" for a, b in zip(*widths, strict=True))
+        columns = report(shares, len(x) * QUERIES)
+        print(f"{name:<20} {bits:>4} {columns} {ratio}", flush=True)
+
+
+def of_families(dim, seeds):
+    print(f"\nrow families, one row and 16 queries a seed, {seeds} seeds, d = {dim}\n")
+    heads = "".join(f" {f'covered at {c:g}, errors, off':<32}" for c in CONFIDENCES)
+    print(f"{'method':<20} bits {'family':<14}{heads}")
+    for name, bits in (("blockquant/unbiased", 1), ("blockquant/unbiased", 2), ("eden/mse", 2)):
+        shares = np.empty((len(FAMILIES), seeds, len(CONFIDENCES)))
+        for seed in range(seeds):
+            rng = np.random.default_rng(seed)
+            q = make(name, bits, dim, seed)
+            rows = unit(families(dim, rng))
+            # Gaussian ones, and those of the family after.
+            others = np.stack([families(dim, rng) for _ in range(16)])
+            others = np.roll(others, -1, axis=1)
+            others[::2] = rng.standard_normal(others[::2].shape)
+            codes = q.encode(rows)
+            for family in range(len(FAMILIES)):
+                near = np.repeat([1.0, 0.5, 0.0, 0.0], 4)[:, None]
+                y = unit(near * rows[family] + unit(others[:, family]) * (1 - 0.9 * near))
+                true = y.astype(np.float64) @ rows[family].astype(np.float64)
+                one = codes[family : family + 1]
+                found = covered(q, one, y, true[:, None])
+                shares[family, seed] = [hit.mean() for hit, _ in found]
+        for family, share in zip(FAMILIES, shares, strict=True):
+            print(f"{name:<20} {bits:>4} {family:<14} {report(share, 16)}", flush=True)
+
+
+def main():
+    default = Path(__file__).resolve().parents[2] / "shared" / "data" / "wordnet-minilm-base.npy"
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data", type=Path, default=default, help="the rows; queries beside them")
+    parser.add_argument("--rows", type=int, help="only the first of them")
+    parser.add_argument("--seeds", type=int, default=8, help="of the embeddings")
+    parser.add_argument("--family-seeds", type=int, default=1000)
+    options = parser.parse_args()
+    x = unit(np.load(options.data)[: options.rows])
+    y = unit(np.load(str(options.data).replace("base", "query")))
+    print(machine())
+    embeddings(x, y, options.seeds)
+    of_families(x.shape[1], options.family_seeds)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,100 @@
+//! Two registers of rows and up to six vectors.
+
+use super::{PANEL, VECTORS, check_panel, scalar};
+use crate::kernels::LANES;
+use crate::kernels::simd::{Simd, WIDTH};
+
+/// Lanes in the order in which their sums are added to what waits.
+const ORDER: [usize; LANES] = [0, 8, 4, 12, 2, 10, 6, 14, 1, 9, 5, 13, 3, 11, 7, 15];
+
+/// Sums that wait for another.
+const WAITING: usize = LANES.ilog2() as usize;
+
+#[inline(always)]
+pub fn fill_panel<S: Simd>(s: S, rows: &[f32], dim: usize, panel: &mut [f32]) {
+    if !dim.is_multiple_of(LANES) || rows.len() < dim * PANEL {
+        return scalar::fill_from(0, rows, dim, panel);
+    }
+    assert!(rows.len() == panel.len(), "entries of a panel");
+    let of_lane = dim / LANES;
+    let (panel, _) = panel.as_chunks_mut::<WIDTH>();
+    for half in 0..PANEL / WIDTH {
+        let rows: [&[[f32; 4]]; WIDTH] =
+            std::array::from_fn(|r| rows[(half * WIDTH + r) * dim..][..dim].as_chunks().0);
+        for four in 0..dim / 4 {
+            let columns = s.columns(rows.map(|row| &row[four]));
+            let place = four % 4 * 4 * of_lane + four / 4;
+            for (j, column) in columns.into_iter().enumerate() {
+                s.store(column, &mut panel[(place + j * of_lane) * 2 + half]);
+            }
+        }
+    }
+}
+
+#[inline(always)]
+pub fn panel_products<S: Simd>(s: S, panel: &[f32], dim: usize, x: &[f32], out: &mut [f32]) {
+    check_panel(panel, dim, x, out);
+    let (panel, _) = panel.as_chunks::<PANEL>();
+    let (mut x, mut out) = (x, out);
+    while !x.is_empty() {
+        let vectors = match x.len() / dim {
+            VECTORS.. => some::<S, VECTORS>(s, panel, x, out),
+            4.. => some::<S, 4>(s, panel, x, out),
+            2.. => some::<S, 2>(s, panel, x, out),
+            _ => some::<S, 1>(s, panel, x, out),
+        };
+        x = &x[vectors * dim..];
+        out = &mut out[vectors * PANEL..];
+    }
+}
+
+/// The first N vectors; N.
+#[inline(always)]
+fn some<S: Simd, const N: usize>(
+    s: S,
+    panel: &[[f32; PANEL]],
+    x: &[f32],
+    out: &mut [f32],
+) -> usize {
+    let dim = panel.len();
+    let vectors: [&[f32]; N] = std::array::from_fn(|i| &x[i * dim..][..dim]);
+    let zeros = [[s.splat(0.0); 2]; N];
+    let mut waiting = [zeros; WAITING];
+    let mut sums = zeros;
+    for (turn, lane) in ORDER.into_iter().enumerate() {
+        // Lanes before the rest of d/16 have one coordinate more.
+        let from = lane * (dim / LANES) + lane.min(dim % LANES);
+        let length = (dim + LANES - 1 - lane) / LANES;
+        let rows = &panel[from..][..length];
+        let vectors = vectors.map(|vector| &vector[from..][..length]);
+        sums = zeros;
+        for (k, row) in rows.iter().enumerate() {
+            let (row, _) = row.as_chunks::<WIDTH>();
+            let row = [s.load(&row[0]), s.load(&row[1])];
+            for i in 0..N {
+                let y = s.splat(vectors[i][k]);
+                for half in 0..2 {
+                    sums[i][half] = s.fma(row[half], y, sums[i][half]);
+                }
+            }
+        }
+        let ends = turn.trailing_ones() as usize;
+        for waiting in &waiting[..ends] {
+            for i in 0..N {
+                for half in 0..2 {
+                    sums[i][half] = s.add(waiting[i][half], sums[i][half]);
+                }
+            }
+        }
+        if let Some(waiting) = waiting.get_mut(ends) {
+            *waiting = sums;
+        }
+    }
+    let (out, _) = out.as_chunks_mut::<WIDTH>();
+    for i in 0..N {
+        for half in 0..2 {
+            s.store(sums[i][half], &mut out[2 * i + half]);
+        }
+    }
+    N
+}

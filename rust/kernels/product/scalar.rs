@@ -1,0 +1,87 @@
+//! The definition.
+
+use super::{ROWS, check};
+use crate::kernels::LANES;
+use crate::kernels::level::Levels;
+use crate::kernels::nearest::Words;
+use crate::kernels::reduce::scalar::halve;
+
+#[inline(always)]
+pub fn concatenate(index: &[u16], words: &Words, out: &mut [f32]) {
+    match words.block() {
+        2 => whole::<2>(index, words, out),
+        4 => whole::<4>(index, words, out),
+        8 => whole::<8>(index, words, out),
+        block => {
+            assert_eq!(out.len(), block * index.len(), "coordinates of the blocks");
+            for (&k, out) in index.iter().zip(out.chunks_exact_mut(block)) {
+                out.copy_from_slice(&words.words()[usize::from(k) * block..][..block]);
+            }
+        }
+    }
+}
+
+#[inline(always)]
+fn whole<const P: usize>(index: &[u16], words: &Words, out: &mut [f32]) {
+    let (table, _) = words.words().as_chunks::<P>();
+    assert_eq!(out.len(), P * index.len(), "coordinates of the blocks");
+    for (&k, out) in index.iter().zip(out.as_chunks_mut::<P>().0) {
+        *out = table[usize::from(k)];
+    }
+}
+
+pub fn words(index: [&[u16]; ROWS], words: &Words, y: &[f32], out: &mut [f32; ROWS]) {
+    for (index, out) in index.into_iter().zip(out) {
+        assert_eq!(
+            y.len(),
+            words.block() * index.len(),
+            "coordinates of the blocks"
+        );
+        *out = finish_words([0.0; LANES], 0, index, words, y);
+    }
+}
+
+/// The product, of which the lanes have what is before coordinate `from`, a multiple of the lanes.
+pub fn finish_words(
+    mut lanes: [f32; LANES],
+    from: usize,
+    index: &[u16],
+    words: &Words,
+    y: &[f32],
+) -> f32 {
+    let block = words.block();
+    for (i, &y) in y.iter().enumerate().skip(from) {
+        let k = usize::from(index[i / block]);
+        let lane = &mut lanes[i % LANES];
+        *lane = words.words()[k * block + i % block].mul_add(y, *lane);
+    }
+    halve(lanes)
+}
+
+pub fn levels(rows: [&[u8]; ROWS], width: u32, levels: &Levels, y: &[f32], out: &mut [f32; ROWS]) {
+    check(&rows, width, levels, y);
+    for (row, out) in rows.into_iter().zip(out) {
+        *out = finish_levels([0.0; LANES], 0, row, width, levels, y);
+    }
+}
+
+/// As [`finish_words`].
+pub fn finish_levels(
+    mut lanes: [f32; LANES],
+    from: usize,
+    row: &[u8],
+    width: u32,
+    levels: &Levels,
+    y: &[f32],
+) -> f32 {
+    for (i, &y) in y.iter().enumerate().skip(from) {
+        let bit = i * width as usize;
+        // Widths of 3 bits cross bytes.
+        let next = row.get(bit / 8 + 1).copied().unwrap_or(0);
+        let bits = u16::from_le_bytes([row[bit / 8], next]) >> (bit % 8);
+        let level = levels.table()[usize::from(bits) & ((1 << width) - 1)];
+        let lane = &mut lanes[i % LANES];
+        *lane = level.mul_add(y, *lane);
+    }
+    halve(lanes)
+}

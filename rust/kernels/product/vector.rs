@@ -1,0 +1,140 @@
+//! Sixteen lanes of four rows.
+
+use super::{ROWS, check, scalar};
+use crate::kernels::LANES;
+use crate::kernels::level::Levels;
+use crate::kernels::nearest::Words;
+use crate::kernels::reduce::vector::{halve_four, lanes};
+use crate::kernels::simd::{Simd, WIDTH};
+
+/// Sums of four rows over the whole sixteens of y, `$words` blocks each; `$k` are their indexes.
+macro_rules! sums {
+    ($s:ident, $index:ident, $y:ident, $words:literal, $k:ident => $halves:expr) => {{
+        let (y, _) = $y.as_chunks::<LANES>();
+        let index = $index.map(|index| &index.as_chunks::<$words>().0[..y.len()]);
+        let mut sums = [[$s.splat(0.0); 2]; ROWS];
+        for (place, y) in y.iter().enumerate() {
+            let y = y.as_chunks::<WIDTH>().0;
+            let y = [$s.load(&y[0]), $s.load(&y[1])];
+            for r in 0..ROWS {
+                let $k = index[r][place];
+                let c = $halves;
+                for half in 0..2 {
+                    sums[r][half] = $s.fma(c[half], y[half], sums[r][half]);
+                }
+            }
+        }
+        sums
+    }};
+}
+
+#[inline(always)]
+pub fn words<S: Simd>(
+    s: S,
+    index: [&[u16]; ROWS],
+    words: &Words,
+    y: &[f32],
+    out: &mut [f32; ROWS],
+) {
+    let block = words.block();
+    for index in index {
+        assert_eq!(y.len(), block * index.len(), "coordinates of the blocks");
+    }
+    let sums = match block {
+        2 => {
+            let (table, _) = words.words().as_chunks::<2>();
+            sums!(s, index, y, 8, k => {
+                let word = |i: usize| &table[usize::from(k[i])];
+                let low = [word(0), word(1), word(2), word(3)];
+                [s.load_quarters(low), s.load_quarters([word(4), word(5), word(6), word(7)])]
+            })
+        }
+        4 => {
+            let (table, _) = words.words().as_chunks::<4>();
+            sums!(s, index, y, 4, k => {
+                let word = |i: usize| &table[usize::from(k[i])];
+                [s.load_halves([word(0), word(1)]), s.load_halves([word(2), word(3)])]
+            })
+        }
+        8 => {
+            let (table, _) = words.words().as_chunks::<8>();
+            sums!(s, index, y, 2, k => [s.load(&table[usize::from(k[0])]), s.load(&table[usize::from(k[1])])])
+        }
+        _ => return scalar::words(index, words, y, out),
+    };
+    let done = y.len() / LANES * LANES;
+    if done == y.len() {
+        *out = halve_four(s, sums);
+        return;
+    }
+    for ((sums, index), out) in sums.into_iter().zip(index).zip(out) {
+        *out = scalar::finish_words(lanes(s, sums), done, index, words, y);
+    }
+}
+
+#[inline(always)]
+pub fn levels<S: Simd>(
+    s: S,
+    rows: [&[u8]; ROWS],
+    width: u32,
+    levels: &Levels,
+    y: &[f32],
+    out: &mut [f32; ROWS],
+) {
+    check(&rows, width, levels, y);
+    // Only the lowest bits of a shifted index are its own: the table repeats beyond them.
+    let mut table = [0f32; 2 * WIDTH];
+    for (i, value) in table.iter_mut().enumerate() {
+        *value = levels.table()[i & ((1 << width) - 1)];
+    }
+    let (table, _) = table.as_chunks::<WIDTH>();
+    let (low, high) = (s.load(&table[0]), s.load(&table[1]));
+    let by = s.load_int(&std::array::from_fn(|lane| (lane * width as usize) as i32));
+    let width_bytes = width as usize;
+    let mut sums = [[s.splat(0.0); 2]; ROWS];
+    let (whole, _) = y.as_chunks::<LANES>();
+    for (place, y) in whole.iter().enumerate() {
+        let y = y.as_chunks::<WIDTH>().0;
+        let y = [s.load(&y[0]), s.load(&y[1])];
+        let from = 2 * place * width_bytes;
+        for r in 0..ROWS {
+            let bits = eight_bytes(rows[r], from);
+            let halves = [bits as i32, (bits >> (8 * width)) as i32];
+            for half in 0..2 {
+                let bits = s.shift_down(s.splat_int(halves[half]), by);
+                let c = if width == 4 {
+                    s.look_up_pair(low, high, bits)
+                } else {
+                    s.look_up(low, bits)
+                };
+                sums[r][half] = s.fma(c, y[half], sums[r][half]);
+            }
+        }
+    }
+    if whole.len() * LANES == y.len() {
+        *out = halve_four(s, sums);
+        return;
+    }
+    for ((sums, row), out) in sums.into_iter().zip(rows).zip(out) {
+        let from = whole.len() * LANES;
+        *out = scalar::finish_levels(lanes(s, sums), from, row, width, levels, y);
+    }
+}
+
+/// Eight bytes of a row, zeros beyond its end.
+#[inline(always)]
+fn eight_bytes(row: &[u8], from: usize) -> u64 {
+    match row.get(from..from + 8).and_then(<[u8]>::first_chunk) {
+        Some(bytes) => u64::from_le_bytes(*bytes),
+        None => last_bytes(row, from),
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn last_bytes(row: &[u8], from: usize) -> u64 {
+    let mut bytes = [0; 8];
+    let rest = &row[from..];
+    bytes[..rest.len()].copy_from_slice(rest);
+    u64::from_le_bytes(bytes)
+}

@@ -1,0 +1,198 @@
+//! The rows of a search, and the exact hits of some of them.
+//!
+//! Exactly means: with the estimator of [`products`](super::products). By inner product scores are its bits, the other metrics go on from it in float64.
+//!
+//! **Metrics.** Keys order rows as the metric does: ⟨x, y⟩ − ⟨center, y⟩; ⟨x, y⟩/‖x‖ for the cosine; ⟨x, y⟩ − ⟨center, y⟩ − ‖x‖²/2 for the
+//! Euclidean distance.
+
+use std::cmp::Ordering;
+
+use super::{Expand, Query, Work, joined};
+use crate::aligned::Aligned;
+use crate::codes::CodesRef;
+use crate::error::{Error, Result};
+use crate::isa::Isa;
+use crate::kernels::{dense, prefetch};
+
+/// Rows whose codes are sent for while those before are estimated: rows in question are far apart in memory.
+const AHEAD: usize = 8;
+const CACHE_LINE: usize = 64;
+
+/// Rows that are expanded for all queries together.
+const TILE: usize = 32;
+
+/// How rows are compared with a query.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Metric {
+    /// ⟨x, y⟩, the greatest first.
+    InnerProduct,
+    /// ‖x − y‖², the least first, never below 0.
+    Euclidean,
+    /// ⟨x, y⟩/(‖x‖‖y‖), the greatest first; 0 for a zero row or query.
+    Cosine,
+}
+
+impl Metric {
+    const ALL: [Self; 3] = [Self::InnerProduct, Self::Euclidean, Self::Cosine];
+
+    /// `ip`, `l2` or `cosine`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::InnerProduct => "ip",
+            Self::Euclidean => "l2",
+            Self::Cosine => "cosine",
+        }
+    }
+
+    /// The metric of this name.
+    pub fn from_name(name: &str) -> Result<Self> {
+        let found = Self::ALL.into_iter().find(|metric| metric.name() == name);
+        found.ok_or_else(|| Error::invalid(format!("metric={name:?}, expected ip, l2 or cosine")))
+    }
+}
+
+/// A query of a search.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Asked<'a> {
+    pub query: &'a Query,
+    /// ‖y‖.
+    pub norm: f64,
+}
+
+/// A row and its score, to be ordered best first.
+#[derive(Debug, Clone, Copy)]
+pub struct Hit {
+    /// Row of the batch.
+    pub row: u32,
+    /// The score in the metric's units.
+    pub score: f32,
+    /// The greater the better.
+    merit: f32,
+    /// In the units of the sketch's keys.
+    pub(super) key: f32,
+}
+
+impl Hit {
+    pub(super) fn order(&self, other: &Self) -> Ordering {
+        (other.merit.total_cmp(&self.merit)).then(self.row.cmp(&other.row))
+    }
+}
+
+/// The rows that are searched.
+pub struct Rows<'a, E> {
+    /// The codes, with norms for the metrics that need them.
+    pub codes: CodesRef<'a>,
+    /// How rows are compared.
+    pub metric: Metric,
+    /// Which rows may be found.
+    pub allowed: Option<&'a [bool]>,
+    /// What queries are multiplied with.
+    pub expand: E,
+}
+
+impl<E: Expand> Rows<'_, E> {
+    /// ‖x‖ of each row; nothing for a metric that does not need it.
+    pub(super) fn norm(&self) -> &[f32] {
+        self.codes.norm.unwrap_or(&[])
+    }
+
+    pub(super) fn is_allowed(&self, row: u32) -> bool {
+        self.allowed.is_none_or(|allowed| allowed[row as usize])
+    }
+
+    fn hit(&self, asked: Asked<'_>, row: u32, dot: f32) -> Hit {
+        let Asked { query, norm } = asked;
+        let i = row as usize;
+        let scale = self.codes.scale[i];
+        let product = query.product(dot, scale);
+        let estimate = product + query.offset;
+        let own = || f64::from(self.norm()[i]);
+        let (score, key) = match self.metric {
+            Metric::InnerProduct => (f64::from(query.estimate(dot, scale)), product),
+            Metric::Euclidean => {
+                let square = own() * own();
+                let distance = square + norm * norm - 2.0 * estimate;
+                (distance.max(0.0), product - 0.5 * square)
+            }
+            Metric::Cosine => {
+                let divide = |by: f64| if by > 0.0 { estimate / by } else { 0.0 };
+                (divide(own() * norm), divide(own()))
+            }
+        };
+        // Adding zero makes −0 a 0, so that they tie.
+        let score = score as f32 + 0.0;
+        let merit = match self.metric {
+            Metric::Euclidean => -score,
+            _ => score,
+        };
+        // Damaged codes can have no number: these rows are the last.
+        let merit = if merit.is_nan() {
+            f32::NEG_INFINITY
+        } else {
+            merit
+        };
+        Hit {
+            row,
+            score,
+            merit,
+            key: key as f32,
+        }
+    }
+
+    /// The hits of some rows with one query.
+    pub(super) fn hits(
+        &self,
+        asked: Asked<'_>,
+        rows: &[u32],
+        work: &mut Work,
+        hits: &mut Vec<Hit>,
+    ) {
+        let send_for = |rows: &[u32]| {
+            for &row in rows {
+                let code = self.codes.row(row as usize);
+                code.chunks(CACHE_LINE).for_each(|line| prefetch(&line[0]));
+                prefetch(&self.codes.scale[row as usize]);
+            }
+        };
+        send_for(&rows[..rows.len().min(AHEAD)]);
+        let mut dots = [0f32; AHEAD];
+        for (place, eight) in rows.chunks(AHEAD).enumerate() {
+            let next = rows.len().min((place + 1) * AHEAD);
+            send_for(&rows[next..rows.len().min(next + AHEAD)]);
+            let dots = &mut dots[..eight.len()];
+            (self.expand).products(eight, &asked.query.vector, work, dots);
+            let pairs = eight.iter().zip(&*dots);
+            hits.extend(pairs.map(|(&row, &dot)| self.hit(asked, row, dot)));
+        }
+    }
+
+    /// The hits of some rows with all queries: a row is expanded once.
+    pub(super) fn hits_of_all(
+        &self,
+        isa: Isa,
+        asked: &[Asked<'_>],
+        rows: &[u32],
+        mut found: impl FnMut(usize, Hit),
+    ) {
+        let Some(length) = asked.first().map(|asked| asked.query.vector.len()) else {
+            return;
+        };
+        let vectors = joined(asked.iter().map(|asked| asked.query));
+        let mut index = Vec::new();
+        let (mut expanded, mut dots) =
+            (Aligned::new(TILE * length), vec![0f32; TILE * asked.len()]);
+        for tile in rows.chunks(TILE) {
+            let expanded = &mut expanded[..tile.len() * length];
+            for (&row, c) in tile.iter().zip(expanded.chunks_exact_mut(length)) {
+                self.expand.expand(row as usize, &mut index, c);
+            }
+            let dots = &mut dots[..tile.len() * asked.len()];
+            dense::products(isa, expanded, length, &vectors, dots);
+            for (q, (&asked, dots)) in asked.iter().zip(dots.chunks_exact(tile.len())).enumerate() {
+                for (&row, &dot) in tile.iter().zip(dots) {
+                    found(q, self.hit(asked, row, dot));
+                }
+            }
+        }
+    }
+}
