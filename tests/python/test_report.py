@@ -6,6 +6,7 @@ import json
 import re
 from html.parser import HTMLParser
 
+import numpy as np
 import pytest
 
 import blockquant as bq
@@ -181,6 +182,35 @@ def test_one_method_one_seed_and_budgets(sample, tmp_path):
         assert report.markdown(found)
         assert not re.search(r"\binf\b|\bnan\b", text + report.text(found))
     assert "needs at least 52 bytes" in text
+
+
+@pytest.mark.parametrize("others", [[], ["eden/mse"]])
+def test_a_method_without_loss(sample, tmp_path, monkeypatch, others):
+    class Same:
+        def __init__(self, **options): ...
+
+        def encode(self, x):
+            return x.copy()
+
+        def decode(self, codes):
+            return codes
+
+        def inner_product(self, codes, y):
+            return y @ codes.T
+
+    monkeypatch.setitem(bq.registry._FACTORIES, "same", Same)
+    found = bq.compare(sample[0][:50], sample[1][:5], ["same", *others], [1, 2], seeds=2)
+    assert found.rows()[0]["nmse"] == found.rows()[0]["q999"] == 0
+    found.save(tmp_path)
+    assert [answer.method for answer in answers(found)[:2]] == ["same", "same"]
+
+
+def test_one_dimension(tmp_path):
+    """Where no method but `prod` has a loss."""
+    x = np.array([[1.0], [-2.0], [3.0], [0.5]])
+    found = bq.compare(x, x, bits=[1, 2], seeds=2)
+    found.save(tmp_path)
+    Page((tmp_path / "report.html").read_text(encoding="utf-8"))
 
 
 def test_a_method_of_ones_own(sample, tmp_path, monkeypatch):

@@ -220,8 +220,11 @@ def _mse(comparison: Comparison, _rate: float, axes: Any) -> None:
 def _density(comparison: Comparison, rate: float, axes: Any) -> None:
     root = comparison.shape[2] ** 0.5
     found = {name: comparison.errors(rate, name) for at, name in comparison.runs if at == rate}
-    least = min(errors.quantile(0.99) for errors in found.values())
-    reach = min(max(errors.quantile(0.999) for errors in found.values()), 4 * least) * root
+    # A method without loss has no density.
+    found = {name: errors for name, errors in found.items() if errors.quantile(0.99) > 0}
+    least = min((errors.quantile(0.99) for errors in found.values()), default=1.0)
+    most = max((errors.quantile(0.999) for errors in found.values()), default=1.0)
+    reach = min(most, 4 * least) * root
     edges = np.linspace(-reach, reach, 122)
     for name, errors in found.items():
         style = _styles(comparison)[name] | {"markevery": 12}
@@ -267,7 +270,7 @@ def _tails(comparison: Comparison, rate: float, axes: Any) -> None:
     axes.set(
         yscale="log",
         ylim=(max(least, 1e-7), 1.3),
-        xlim=(0, reach * 1.02),
+        xlim=(0, reach * 1.02 or 1.0),
         xlabel="t = |error| · √d",
         ylabel="share of pairs beyond",
     )
@@ -287,4 +290,6 @@ def _recall(comparison: Comparison, _rate: float, axes: Any) -> None:
 
 def _cost(comparison: Comparison, _rate: float, axes: Any) -> None:
     _lines(comparison, axes, "nmse", "encode_us")
-    axes.set(xscale="log", yscale="log", xlabel="normalised MSE", ylabel="encoding, µs a row")
+    some = any(row["nmse"] > 0 for row in comparison.rows())
+    xscale = "log" if some else "linear"
+    axes.set(xscale=xscale, yscale="log", xlabel="normalised MSE", ylabel="encoding, µs a row")

@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from blockquant.report._numbers import rate_name, span
+from blockquant.report._numbers import best, rate_name, span
 
 if TYPE_CHECKING:
     from blockquant.distortion import Comparison, Verdict
@@ -161,12 +161,13 @@ def _cost(comparison: Comparison, found: list[Answer]) -> Answer:
     for (_, name), row in rows.items():
         times.setdefault(name, []).append(row["encode_us"])
     fastest = min(times, key=lambda name: sum(times[name]) / len(times[name]))
+    least = best(comparison, ["nmse"])
     losses = [
-        row["nmse"] / min(other["nmse"] for (at, _), other in rows.items() if at == rate)
+        row["nmse"] / least[rate, "nmse"]
         for (rate, name), row in rows.items()
-        if name == fastest
+        if name == fastest and least[rate, "nmse"] > 0  # of nothing there is no multiple
     ]
-    loss = f"; {span(losses, '{:.2f}')} times the least error of the rate" if min(losses) else ""
+    loss = f"; {span(losses, '{:.2f}')} times the least error of the rate" if losses else ""
     sentences = [f"{span(times[fastest], '{:.2g}')} µs a row to encode on this machine{loss}."]
     for name in dict.fromkeys(answer.method for answer in found):
         if name != fastest:
