@@ -122,6 +122,46 @@ def test_the_page_answers(page, comparison):
     ]
 
 
+def test_a_winner_that_changes_with_the_rate(sample, tmp_path):
+    """Two winners, each at one rate: neither wins at most of them."""
+    x, y = sample[0][:50], sample[1][:5]
+    found = bq.compare(x, y, ["blockquant/mse", "eden/mse"], bytes_per_vector=[30, 60], seeds=2)
+    better = found.runs[60, "eden/mse"], found.runs[60, "blockquant/mse"]
+    found.runs[60, "blockquant/mse"], found.runs[60, "eden/mse"] = better
+    found.save(tmp_path)
+    page = Page((tmp_path / "report.html").read_text(encoding="utf-8"))
+    # A column of rates sorts by the number, not by the text.
+    assert [row[0][0] for row in page.tables[0][1:]] == 3 * ["30"] + 3 * ["60"]
+    first, _, third, _ = answers(found)
+    assert first.method == "blockquant/mse"
+    assert first.sentences[0].endswith("the least at 1 of 2 rates.")
+    # Where there is no other family there is no margin, nor is it 0 %.
+    assert first.sentences[1:] == ["Within 60 bytes eden/mse is ahead."]
+    assert third.sentences[2] == "Within 60 bytes those of eden/mse are narrower."
+
+
+def test_intervals_that_do_not_hold_are_no_guarantee(sample, monkeypatch):
+    class Narrow(bq.Eden):
+        def interval(self, codes, y, confidence):
+            product = self.inner_product(codes, y)
+            return product - 1e-6, product + 1e-6
+
+    class Foreign:
+        def __init__(self, **options):
+            self._q = Narrow(**options)
+            self.encode, self.decode, self.interval = (
+                getattr(self._q, name) for name in ("encode", "decode", "interval")
+            )
+
+    monkeypatch.setitem(bq.registry._FACTORIES, "narrow", Foreign)
+    found = bq.compare(sample[0][:100], sample[1][:10], ["narrow", "eden/mse"], [1, 2], seeds=2)
+    answer = next(answer for answer in answers(found) if "guarantees" in answer.question)
+    assert answer.method == "eden/mse"
+    assert "Not counted where they miss more than twice as often as stated: narrow." in (
+        answer.sentences
+    )
+
+
 def test_the_terminals_table(comparison):
     text = comparison.to_text()
     table = text.split("\n\n")[0].splitlines()
