@@ -14,6 +14,7 @@ from scipy import stats
 import blockquant as bq
 from blockquant import distortion
 from blockquant.distortion import Errors, _comparison, _truth
+from blockquant.distortion._budget import within
 from blockquant.distortion._ranks import Best, ranks, recall
 from blockquant.distortion._student import half_interval
 
@@ -224,6 +225,23 @@ def test_budgets(sample):
     assert "at most 60 bytes" in c.to_text()
     with pytest.raises(ValueError, match="no method fits 5 bytes"):
         bq.compare(x, y, ["eden/mse"], seeds=1, bytes_per_vector=[5])
+
+
+@pytest.mark.parametrize(
+    ("dim", "budget", "block", "width"),
+    [
+        (100, 30, 4, 8),  # a tail makes p = 3 with 64 words one byte longer
+        (10, 7, 3, 7),  # p = 4 with 256 words has as many bytes but fewer bits
+        (384, 100, 4, 8),
+        (384, 148, 4, 12),
+    ],
+)
+def test_the_block_of_a_budget(dim, budget, block, width):
+    class Shape:
+        shape = (1, 1, dim)
+
+    rate = within("blockquant/mse", budget, Shape, {})
+    assert (rate.block, round(rate.bits * rate.block)) == (block, width)
 
 
 @pytest.mark.parametrize("dim", [1, 7, 50, 384])

@@ -295,8 +295,9 @@ def compare(
         Called with a line before each run.
     bytes_per_vector : sequence of int, optional
         Instead of bits: budgets of stored bytes a vector, every byte counted. Each method has the
-        most bits that fit (BlockQuant also between whole ones); one that has none that fit is
-        listed as such.
+        most bits that fit; BlockQuant, also between whole ones, the rate and block of the least
+        error in theory (of codebooks of 2 to 256 words and the default ones). One that has none
+        that fit is listed as such.
     confidence : float
         Of the intervals whose coverage is measured.
     source : str, optional
