@@ -270,7 +270,7 @@ def test_differences_are_paired(sample):
     )
 
 
-@pytest.mark.parametrize("n", [2, 3, 8, 14])
+@pytest.mark.parametrize("n", [2, 3, 8, 14, 15, 20, 31, 100])
 def test_student(rng, n):
     values = rng.standard_normal(n)
     want = stats.t.ppf(0.975, n - 1) * stats.sem(values)
