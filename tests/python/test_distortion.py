@@ -277,6 +277,14 @@ def test_student(rng, n):
     assert half_interval(values) == pytest.approx(want, rel=2e-3)
 
 
+def test_rates_of_numpy_and_methods_that_are_no_list(sample):
+    x, y = sample[0][:50], sample[1][:5]
+    found = bq.compare(x, y, ["eden/mse"], np.arange(1, 3), seeds=1)
+    assert [row["bits"] for row in json.loads(json.dumps(found.to_dict()))["rows"]] == [1, 2]
+    with pytest.raises(TypeError, match="methods is str 'eden', expected a list of names"):
+        bq.compare(x, y, "eden")
+
+
 def test_json_and_rows(sample):
     c = bq.compare(sample[0][:60], sample[1][:5], ["turboquant/mse", "eden/mse"], [1, 2], seeds=2)
     found = json.loads(json.dumps(c.to_dict(), allow_nan=False))

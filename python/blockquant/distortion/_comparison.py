@@ -309,6 +309,8 @@ def compare(
 
     Raises
     ------
+    TypeError
+        If the methods are no sequence of names.
     ValueError
         If a method is unknown or cannot have such bits, if there are no methods, bits or seeds, if
         no method meets any budget, or as for :func:`measure`, the method named.
@@ -327,6 +329,8 @@ def compare(
 
     seeds = whole(seeds, "seeds")
     confidence = between(confidence, "confidence")
+    if isinstance(methods, str):
+        raise TypeError(f"methods is str {methods!r}, expected a list of names")
     chosen = list(dict.fromkeys(map(registry.full_name, METHODS if methods is None else methods)))
     unit = "bits" if bytes_per_vector is None else "bytes"
     wanted = bits if bytes_per_vector is None else [whole(b, "bytes") for b in bytes_per_vector]
