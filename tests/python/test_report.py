@@ -4,6 +4,7 @@ import builtins
 import csv
 import json
 import re
+import time
 from html.parser import HTMLParser
 
 import numpy as np
@@ -176,6 +177,35 @@ def test_the_terminals_table(comparison):
     for verdict in comparison.verdicts():
         line = rf"{verdict.rate:g} .* {verdict.best} +{verdict.margin:.2f} % .* {verdict.runner_up}"
         assert re.search(line, text)
+
+
+def test_names_and_figures_of_any_length(sample, tmp_path, monkeypatch):
+    """The columns of the terminal end at the same places, and the legend has each name."""
+
+    class Slow:
+        def __init__(self, **options): ...
+
+        def encode(self, x):
+            time.sleep(0.2 * len(x) / 20)
+            return [x]
+
+        def decode(self, codes):
+            return codes[0] * 0.9
+
+    names = ["_a/name that is longer than all others", "$\\frac$", "eden/mse"]
+    for name in names[:2]:
+        monkeypatch.setitem(bq.registry._FACTORIES, name, Slow)
+    found = bq.compare(sample[0][:20], sample[1][:5], names, [1], seeds=1)
+    head, rule, *rows = found.to_text().split("\n\n")[0].splitlines()
+    assert len(rule) == len(head) == max(map(len, rows))
+    end = head.index("bytes") + len("bytes")
+    assert all(row[end - 1] != " " and row[end] == " " for row in rows)
+    found.save(tmp_path)
+    legend = (tmp_path / "recall.svg").read_text(encoding="utf-8")
+    assert ("eden/mse" in legend, "longer than all" in legend) == (True, False)  # it has no bytes
+    legend = (tmp_path / "cost.svg").read_text(encoding="utf-8")
+    assert "longer than all" in legend
+    assert "$\\frac$" in legend
 
 
 def test_files(comparison, folder):

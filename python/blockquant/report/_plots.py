@@ -190,6 +190,12 @@ def _styles(comparison: Comparison) -> dict[str, dict[str, Any]]:
     return out
 
 
+def _label(name: str) -> str:
+    """A name in a legend, where dollars would set mathematics and an underscore would hide it."""
+    hidden = " " if name.startswith("_") else ""
+    return hidden + name.replace("$", r"\$")
+
+
 def _own(comparison: Comparison, name: str) -> list[dict[str, Any]]:
     return [row for row in comparison.rows() if row["method"] == name]
 
@@ -205,7 +211,9 @@ def _mse(comparison: Comparison, _rate: float, axes: Any) -> None:
         reach += bits
         known = [(b, row["nmse_theory"]) for b, row in zip(bits, own, strict=True)]
         known = [pair for pair in known if pair[1] is not None]
-        axes.plot(bits, [row["nmse"] for row in own], label=name, **style | {"linestyle": "none"})
+        axes.plot(
+            bits, [row["nmse"] for row in own], label=_label(name), **style | {"linestyle": "none"}
+        )
         if known:
             axes.plot(*zip(*known, strict=True), **style | {"marker": "none"})
     if reach:
@@ -229,7 +237,7 @@ def _density(comparison: Comparison, rate: float, axes: Any) -> None:
     for name, errors in found.items():
         style = _styles(comparison)[name] | {"markevery": 12}
         density = errors.density(edges / root) / root
-        axes.plot((edges[1:] + edges[:-1]) / 2, density, label=name, **style)
+        axes.plot((edges[1:] + edges[:-1]) / 2, density, label=_label(name), **style)
     axes.set(xlabel="error · √d", ylabel="density", ylim=(0, None))
 
 
@@ -251,7 +259,7 @@ def _tails(comparison: Comparison, rate: float, axes: Any) -> None:
         axes.plot(
             size[live][::4] * dim**0.5,
             measured[live][::4],
-            label=name,
+            label=_label(name),
             **style | {"linestyle": "none"},
         )
         bits, block = comparison.rates[rate, name]
@@ -280,7 +288,7 @@ def _lines(comparison: Comparison, axes: Any, x: str, y: str) -> None:
     for name, style in _styles(comparison).items():
         own = [row for row in _own(comparison, name) if row[x] is not None]
         if own:
-            axes.plot([row[x] for row in own], [row[y] for row in own], label=name, **style)
+            axes.plot([row[x] for row in own], [row[y] for row in own], label=_label(name), **style)
 
 
 def _recall(comparison: Comparison, _rate: float, axes: Any) -> None:
