@@ -5,6 +5,7 @@ import csv
 import json
 import re
 import time
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import numpy as np
@@ -139,6 +140,23 @@ def test_a_winner_that_changes_with_the_rate(sample, tmp_path):
     # Where there is no other family there is no margin, nor is it 0 %.
     assert first.sentences[1:] == ["Within 60 bytes eden/mse is ahead."]
     assert third.sentences[2] == "Within 60 bytes those of eden/mse are narrower."
+
+
+def test_the_fastest_is_that_of_its_rates(sample):
+    """A method that is there at small budgets alone is not beside the slower rates of others."""
+    x, y = sample[0][:50], sample[1][:5]
+    names = ["eden/mse", "turboquant/prod", "rabitq/unbiased"]
+    found = bq.compare(x, y, names, bytes_per_vector=[56, 200], seeds=1)
+    del found.runs[200, "turboquant/prod"]
+    for (rate, name), times in {
+        (56, "eden/mse"): 1.0,
+        (56, "turboquant/prod"): 2.0,
+        (56, "rabitq/unbiased"): 5.0,
+        (200, "eden/mse"): 10.0,
+        (200, "rabitq/unbiased"): 50.0,
+    }.items():
+        found.runs[rate, name] = [replace(found.runs[rate, name][0], encode_us=times)]
+    assert answers(found)[-1].method == "eden/mse"
 
 
 def test_intervals_that_do_not_hold_are_no_guarantee(sample, monkeypatch):

@@ -115,8 +115,9 @@ def draw(comparison: Comparison) -> list[Plot]:
         (
             "mse",
             "Reconstruction error against bits",
-            "Points are measured, lines are theory; no quantizer can be below Shannon's bound. "
-            + ("" if bits else "Bits count every stored byte."),
+            "Points are measured, lines are theory. Shannon's bound is that of Gaussian "
+            "coordinates: below it are only methods that have learnt from the rows, or in few "
+            "dimensions. " + ("" if bits else "Bits count every stored byte."),
             _mse,
         ),
         (
