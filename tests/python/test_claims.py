@@ -3,6 +3,7 @@
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 BENCHES = Path(__file__).parents[2] / "benches"
@@ -50,6 +51,12 @@ def test_bits_saved(claims, sample):
     cells = claims.prod_in_bits(found).cells
     assert [cell.bits for cell in cells] == [2, 3, 4]
     assert all(0.9 < cell.figure < 1.5 and cell.verdict == "holds" for cell in cells)
+
+
+@pytest.mark.parametrize(("error", "bits"), [(-1, 1), (-2, 1.5), (-4, 2.5), (-9, 4), (0, 0.5)])
+def test_the_rate_of_an_error(claims, error, bits):
+    """Beyond the least rate too: where it was cut off, its spread was 0."""
+    assert claims.rate_of(error, np.array([-1.0, -3.0, -5.0, -9.0])) == pytest.approx(bits)
 
 
 def test_rows(claims, tmp_path):

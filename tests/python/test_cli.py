@@ -1,5 +1,6 @@
 """The command line, in a pipe."""
 
+import errno
 import json
 import os
 import subprocess
@@ -226,3 +227,24 @@ def test_help_and_version():
     assert "compare" in run("--help").stdout
     assert run().stdout == run("--help").stdout
     assert getattr(bq, "__version__", "") in run("--version").stdout
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="names of files are bytes on Linux")
+def test_a_name_that_is_no_text(tiny, tmp_path):
+    path = Path(os.fsdecode(os.fsencode(tmp_path) + b"/rows\xff.npy"))
+    path.write_bytes(tiny.read_bytes())
+    options = ("--bits", "1", "--methods", "eden", "--seeds", "1", "--out", tmp_path / "out")
+    result = run("compare", path, *options)
+    assert result.returncode == 0, result.stderr
+    assert "rows\ufffd.npy" in (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+
+
+def test_a_full_disk_is_the_machines(tiny, tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device", "report.html")
+
+    monkeypatch.setattr(bq.Comparison, "save", full)
+    arguments = ["compare", str(tiny), "--bits", "1", "--methods", "eden", "--seeds", "1"]
+    result = CliRunner().invoke(cli.main, [*arguments, "--out", str(tmp_path / "out")])
+    assert result.exit_code == 1
+    assert "out: report.html: No space left on device" in result.stderr

@@ -14,6 +14,7 @@ from scipy import stats
 import blockquant as bq
 from blockquant import distortion
 from blockquant.distortion import Errors, _comparison, _truth
+from blockquant.distortion._budget import within
 from blockquant.distortion._ranks import Best, ranks, recall
 from blockquant.distortion._student import half_interval
 
@@ -226,6 +227,23 @@ def test_budgets(sample):
         bq.compare(x, y, ["eden/mse"], seeds=1, bytes_per_vector=[5])
 
 
+@pytest.mark.parametrize(
+    ("dim", "budget", "block", "width"),
+    [
+        (100, 30, 4, 8),  # a tail makes p = 3 with 64 words one byte longer
+        (10, 7, 3, 7),  # p = 4 with 256 words has as many bytes but fewer bits
+        (384, 100, 4, 8),
+        (384, 148, 4, 12),
+    ],
+)
+def test_the_block_of_a_budget(dim, budget, block, width):
+    class Shape:
+        shape = (1, 1, dim)
+
+    rate = within("blockquant/mse", budget, Shape, {})
+    assert (rate.block, round(rate.bits * rate.block)) == (block, width)
+
+
 @pytest.mark.parametrize("dim", [1, 7, 50, 384])
 @pytest.mark.parametrize("name", [n for n in bq.available() if "/" in n and n[0] in "betr"])
 def test_theory_of_bytes(rng, name, dim):
@@ -252,11 +270,19 @@ def test_differences_are_paired(sample):
     )
 
 
-@pytest.mark.parametrize("n", [2, 3, 8, 14])
+@pytest.mark.parametrize("n", [2, 3, 8, 14, 15, 20, 31, 100])
 def test_student(rng, n):
     values = rng.standard_normal(n)
     want = stats.t.ppf(0.975, n - 1) * stats.sem(values)
     assert half_interval(values) == pytest.approx(want, rel=2e-3)
+
+
+def test_rates_of_numpy_and_methods_that_are_no_list(sample):
+    x, y = sample[0][:50], sample[1][:5]
+    found = bq.compare(x, y, ["eden/mse"], np.arange(1, 3), seeds=1)
+    assert [row["bits"] for row in json.loads(json.dumps(found.to_dict()))["rows"]] == [1, 2]
+    with pytest.raises(TypeError, match="methods is str 'eden', expected a list of names"):
+        bq.compare(x, y, "eden")
 
 
 def test_json_and_rows(sample):

@@ -4,8 +4,11 @@ import builtins
 import csv
 import json
 import re
+import time
+from dataclasses import replace
 from html.parser import HTMLParser
 
+import numpy as np
 import pytest
 
 import blockquant as bq
@@ -121,6 +124,63 @@ def test_the_page_answers(page, comparison):
     ]
 
 
+def test_a_winner_that_changes_with_the_rate(sample, tmp_path):
+    """Two winners, each at one rate: neither wins at most of them."""
+    x, y = sample[0][:50], sample[1][:5]
+    found = bq.compare(x, y, ["blockquant/mse", "eden/mse"], bytes_per_vector=[30, 60], seeds=2)
+    better = found.runs[60, "eden/mse"], found.runs[60, "blockquant/mse"]
+    found.runs[60, "blockquant/mse"], found.runs[60, "eden/mse"] = better
+    found.save(tmp_path)
+    page = Page((tmp_path / "report.html").read_text(encoding="utf-8"))
+    # A column of rates sorts by the number, not by the text.
+    assert [row[0][0] for row in page.tables[0][1:]] == 3 * ["30"] + 3 * ["60"]
+    first, _, third, _ = answers(found)
+    assert first.method == "blockquant/mse"
+    assert first.sentences[0].endswith("the least at 1 of 2 rates.")
+    # Where there is no other family there is no margin, nor is it 0 %.
+    assert first.sentences[1:] == ["Within 60 bytes eden/mse is ahead."]
+    assert third.sentences[2] == "Within 60 bytes those of eden/mse are narrower."
+
+
+def test_the_fastest_is_that_of_its_rates(sample):
+    """A method that is there at small budgets alone is not beside the slower rates of others."""
+    x, y = sample[0][:50], sample[1][:5]
+    names = ["eden/mse", "turboquant/prod", "rabitq/unbiased"]
+    found = bq.compare(x, y, names, bytes_per_vector=[56, 200], seeds=1)
+    del found.runs[200, "turboquant/prod"]
+    for (rate, name), times in {
+        (56, "eden/mse"): 1.0,
+        (56, "turboquant/prod"): 2.0,
+        (56, "rabitq/unbiased"): 5.0,
+        (200, "eden/mse"): 10.0,
+        (200, "rabitq/unbiased"): 50.0,
+    }.items():
+        found.runs[rate, name] = [replace(found.runs[rate, name][0], encode_us=times)]
+    assert answers(found)[-1].method == "eden/mse"
+
+
+def test_intervals_that_do_not_hold_are_no_guarantee(sample, monkeypatch):
+    class Narrow(bq.Eden):
+        def interval(self, codes, y, confidence):
+            product = self.inner_product(codes, y)
+            return product - 1e-6, product + 1e-6
+
+    class Foreign:
+        def __init__(self, **options):
+            self._q = Narrow(**options)
+            self.encode, self.decode, self.interval = (
+                getattr(self._q, name) for name in ("encode", "decode", "interval")
+            )
+
+    monkeypatch.setitem(bq.registry._FACTORIES, "narrow", Foreign)
+    found = bq.compare(sample[0][:100], sample[1][:10], ["narrow", "eden/mse"], [1, 2], seeds=2)
+    answer = next(answer for answer in answers(found) if "guarantees" in answer.question)
+    assert answer.method == "eden/mse"
+    assert "Not counted where they miss more than twice as often as stated: narrow." in (
+        answer.sentences
+    )
+
+
 def test_the_terminals_table(comparison):
     text = comparison.to_text()
     table = text.split("\n\n")[0].splitlines()
@@ -135,6 +195,35 @@ def test_the_terminals_table(comparison):
     for verdict in comparison.verdicts():
         line = rf"{verdict.rate:g} .* {verdict.best} +{verdict.margin:.2f} % .* {verdict.runner_up}"
         assert re.search(line, text)
+
+
+def test_names_and_figures_of_any_length(sample, tmp_path, monkeypatch):
+    """The columns of the terminal end at the same places, and the legend has each name."""
+
+    class Slow:
+        def __init__(self, **options): ...
+
+        def encode(self, x):
+            time.sleep(0.2 * len(x) / 20)
+            return [x]
+
+        def decode(self, codes):
+            return codes[0] * 0.9
+
+    names = ["_a/name that is longer than all others", "$\\frac$", "eden/mse"]
+    for name in names[:2]:
+        monkeypatch.setitem(bq.registry._FACTORIES, name, Slow)
+    found = bq.compare(sample[0][:20], sample[1][:5], names, [1], seeds=1)
+    head, rule, *rows = found.to_text().split("\n\n")[0].splitlines()
+    assert len(rule) == len(head) == max(map(len, rows))
+    end = head.index("bytes") + len("bytes")
+    assert all(row[end - 1] != " " and row[end] == " " for row in rows)
+    found.save(tmp_path)
+    legend = (tmp_path / "recall.svg").read_text(encoding="utf-8")
+    assert ("eden/mse" in legend, "longer than all" in legend) == (True, False)  # it has no bytes
+    legend = (tmp_path / "cost.svg").read_text(encoding="utf-8")
+    assert "longer than all" in legend
+    assert "$\\frac$" in legend
 
 
 def test_files(comparison, folder):
@@ -181,6 +270,35 @@ def test_one_method_one_seed_and_budgets(sample, tmp_path):
         assert report.markdown(found)
         assert not re.search(r"\binf\b|\bnan\b", text + report.text(found))
     assert "needs at least 52 bytes" in text
+
+
+@pytest.mark.parametrize("others", [[], ["eden/mse"]])
+def test_a_method_without_loss(sample, tmp_path, monkeypatch, others):
+    class Same:
+        def __init__(self, **options): ...
+
+        def encode(self, x):
+            return x.copy()
+
+        def decode(self, codes):
+            return codes
+
+        def inner_product(self, codes, y):
+            return y @ codes.T
+
+    monkeypatch.setitem(bq.registry._FACTORIES, "same", Same)
+    found = bq.compare(sample[0][:50], sample[1][:5], ["same", *others], [1, 2], seeds=2)
+    assert found.rows()[0]["nmse"] == found.rows()[0]["q999"] == 0
+    found.save(tmp_path)
+    assert [answer.method for answer in answers(found)[:2]] == ["same", "same"]
+
+
+def test_one_dimension(tmp_path):
+    """Where no method but `prod` has a loss."""
+    x = np.array([[1.0], [-2.0], [3.0], [0.5]])
+    found = bq.compare(x, x, bits=[1, 2], seeds=2)
+    found.save(tmp_path)
+    Page((tmp_path / "report.html").read_text(encoding="utf-8"))
 
 
 def test_a_method_of_ones_own(sample, tmp_path, monkeypatch):

@@ -12,7 +12,7 @@ import click
 from click.core import ParameterSource
 
 from blockquant.cli import _options
-from blockquant.cli._errors import Failure
+from blockquant.cli._errors import of_system
 from blockquant.cli._output import bar, emit
 from blockquant.cli.info import machine
 from blockquant.distortion import METHODS
@@ -99,13 +99,15 @@ def command(
         if queries is not None:
             option = "--queries-array "
             y = stack.enter_context(open_rows(queries, array=queries_array, option=option))
+        # A name that is no text of UTF-8 cannot be written to the report as it is.
+        source = None if file is None else click.format_filename(file)
         folder = None if out is None else _prepare(out)
         total = len(set(bits if sizes is None else sizes)) * len(set(names)) * seeds
         step = stack.enter_context(bar(total, "run", "compare"))
         progress = None if step is None else _progress(step)
         try:
             result = run_comparison(
-                x, y, names, bits, seeds, rotation, progress, source=file, **options
+                x, y, names, bits, seeds, rotation, progress, source=source, **options
             )
         except ValueError as error:
             raise ValueError(_with_files(str(error), file, queries)) from None
@@ -115,8 +117,8 @@ def command(
         emit(values if written is None else {**values, "written": written})
     else:
         rows, count, dim = result.shape
-        source = result.about["source"]
-        click.echo(f"{rows} rows, {count} queries, d = {dim}: {source}; rotation {rotation}")
+        about = result.about["source"]
+        click.echo(f"{rows} rows, {count} queries, d = {dim}: {about}; rotation {rotation}")
         click.echo(machine() + "\n")
         click.echo(result.to_text())
         if written is not None:
@@ -150,7 +152,7 @@ def _prepare(out: str) -> Path:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise Failure(f"--out {out}: cannot write there: {error.strerror}") from None
+        raise of_system(error, f"--out {out}: cannot write there") from None
     _options.try_folder(folder, f"--out {out}")
     return folder
 
@@ -159,4 +161,4 @@ def _save(result: Any, folder: Path) -> list[Path]:
     try:
         return [Path(path) for path in result.save(folder)]
     except OSError as error:
-        raise Failure(f"--out {folder}: {error}") from None
+        raise of_system(error, f"--out {folder}") from None

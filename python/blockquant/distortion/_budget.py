@@ -28,7 +28,7 @@ class Unmet(Exception):
 
 
 def within(name: str, budget: int, truth: Truth, options: dict[str, Any]) -> Rate:
-    """The rate of the most bytes that are no more than `budget`.
+    """The rate of the least error whose bytes are no more than `budget`.
 
     Raises
     ------
@@ -38,7 +38,8 @@ def within(name: str, budget: int, truth: Truth, options: dict[str, Any]) -> Rat
     if not registry.is_built_in(name):
         return _tried(name, budget, truth, options)
     dim = truth.shape[2]
-    if not name.startswith("blockquant/"):
+    is_blocked = name.startswith("blockquant/")
+    if not is_blocked:
         rates = [Rate(bits) for bits in _WHOLE]
     else:
         shapes = [(p, w) for p in _BLOCKS for w in _WIDTHS if p <= dim and w <= 8 * p]
@@ -48,8 +49,29 @@ def within(name: str, budget: int, truth: Truth, options: dict[str, Any]) -> Rat
     fitting = [rate for rate in rates if sizes[rate] <= budget]
     if not fitting:
         raise Unmet(f"needs at least {min(sizes.values())} bytes")
-    # Of equally many bytes the largest codebook has the least error.
-    return max(fitting, key=lambda rate: (sizes[rate], rate.bits * (rate.block or 1)))
+    if not is_blocked:
+        return max(fitting)
+    return min(_leading(fitting), key=lambda rate: theory.nmse(name, rate.bits, dim, rate.block))
+
+
+def _leading(rates: list[Rate]) -> list[Rate]:
+    """What may have the least error, of which theory decides: its codebooks have to be built.
+
+    More bits are better, and so are larger codebooks. The largest gains on a single coordinate less
+    than a factor of 2 in error, half a bit; tails, which round up, are the reason for comparing
+    bits and not bytes.
+    """
+    width = {rate: round(rate.bits * (rate.block or 1)) for rate in rates}
+    most = max(rate.bits for rate in rates)
+    return [
+        rate
+        for rate in rates
+        if rate.bits >= most - 0.5
+        and not any(
+            other != rate and other.bits >= rate.bits and width[other] >= width[rate]
+            for other in rates
+        )
+    ]
 
 
 def _tried(name: str, budget: int, truth: Truth, options: dict[str, Any]) -> Rate:

@@ -295,8 +295,9 @@ def compare(
         Called with a line before each run.
     bytes_per_vector : sequence of int, optional
         Instead of bits: budgets of stored bytes a vector, every byte counted. Each method has the
-        most bits that fit (BlockQuant also between whole ones); one that has none that fit is
-        listed as such.
+        most bits that fit; BlockQuant, also between whole ones, the rate and block of the least
+        error in theory (of codebooks of 2 to 256 words and the default ones). One that has none
+        that fit is listed as such.
     confidence : float
         Of the intervals whose coverage is measured.
     source : str, optional
@@ -308,6 +309,8 @@ def compare(
 
     Raises
     ------
+    TypeError
+        If the methods are no sequence of names.
     ValueError
         If a method is unknown or cannot have such bits, if there are no methods, bits or seeds, if
         no method meets any budget, or as for :func:`measure`, the method named.
@@ -326,6 +329,8 @@ def compare(
 
     seeds = whole(seeds, "seeds")
     confidence = between(confidence, "confidence")
+    if isinstance(methods, str):
+        raise TypeError(f"methods is str {methods!r}, expected a list of names")
     chosen = list(dict.fromkeys(map(registry.full_name, METHODS if methods is None else methods)))
     unit = "bits" if bytes_per_vector is None else "bytes"
     wanted = bits if bytes_per_vector is None else [whole(b, "bytes") for b in bytes_per_vector]

@@ -90,8 +90,9 @@ class Counter:
 
 
 def _edges(size: NDArray[np.int64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Of |error|; the first bin, below 2⁻¹³⁶, is that of no error."""
     bits = size.astype(np.uint32) << np.uint32(_SHIFT)
     low = bits.view(np.float32).astype(np.float64)
     with np.errstate(invalid="ignore", over="ignore"):
         high = (bits + np.uint32(1 << _SHIFT)).view(np.float32).astype(np.float64)
-    return low, np.where(np.isfinite(high), high, low)
+    return low, np.where(np.isfinite(high) & (size > 0), high, low)

@@ -42,6 +42,13 @@ def rate_name(comparison: Comparison, rate: float) -> str:
     return f"{rate:g} bit" if rate == 1 else f"{rate:g} bits"
 
 
+def at_rate(comparison: Comparison, rate: float) -> str:
+    """A rate in a sentence."""
+    if comparison.unit == "bytes":
+        return f"within {rate:g} bytes"
+    return f"at {rate_name(comparison, rate)}"
+
+
 def rate_heading(comparison: Comparison, rate: float, width: int) -> str:
     """A rule above the rows of a rate; it names a budget, which no column does."""
     if comparison.unit == "bits":

@@ -142,7 +142,7 @@ def _by_rate(comparison: Comparison) -> str:
         row = choice.row
         size = row["bytes_per_vector"]
         cells = [
-            f'<th scope="row">{escape(rate_name(comparison, choice.rate))}</th>',
+            _rate(comparison, choice.rate),
             f'<td class="name">{escape(choice.purpose)}</td>',
             f'<td class="name">{escape(row["method"])}</td>',
             _cell(size, "–" if size is None else f"{size:.4g}"),
@@ -154,6 +154,12 @@ def _by_rate(comparison: Comparison) -> str:
     headings = ("rate", "for", "take", "bytes a vector", "what it leaves", "encode, µs a row")
     table = _grid("The best of each criterion.", headings, lines, left=(1, 2, 4))
     return f"<h2>What to take</h2>\n{table}"
+
+
+def _rate(comparison: Comparison, rate: float) -> str:
+    """The head of a row; sorted as a number."""
+    name = escape(rate_name(comparison, rate))
+    return f'<th scope="row" data-value="{rate:.9g}">{name}</th>'
 
 
 def _rule(rate: float, previous: float | None) -> str:
@@ -232,7 +238,7 @@ def _differences(comparison: Comparison) -> str:
         span = f"{found.low:.2f} to {found.high:.2f}" if known else "one seed"
         word = "yes" if found.significant else "no"
         cells = [
-            f'<th scope="row">{escape(rate_name(comparison, found.rate))}</th>',
+            _rate(comparison, found.rate),
             f'<td class="name">{escape(names[found.field])}</td>',
             f'<td class="name">{escape(found.method)}</td>',
             f'<td class="name">{escape(found.other)}</td>',

@@ -115,8 +115,9 @@ def draw(comparison: Comparison) -> list[Plot]:
         (
             "mse",
             "Reconstruction error against bits",
-            "Points are measured, lines are theory; no quantizer can be below Shannon's bound. "
-            + ("" if bits else "Bits count every stored byte."),
+            "Points are measured, lines are theory. Shannon's bound is that of Gaussian "
+            "coordinates: below it are only methods that have learnt from the rows, or in few "
+            "dimensions. " + ("" if bits else "Bits count every stored byte."),
             _mse,
         ),
         (
@@ -190,6 +191,12 @@ def _styles(comparison: Comparison) -> dict[str, dict[str, Any]]:
     return out
 
 
+def _label(name: str) -> str:
+    """A name in a legend, where dollars would set mathematics and an underscore would hide it."""
+    hidden = " " if name.startswith("_") else ""
+    return hidden + name.replace("$", r"\$")
+
+
 def _own(comparison: Comparison, name: str) -> list[dict[str, Any]]:
     return [row for row in comparison.rows() if row["method"] == name]
 
@@ -205,7 +212,9 @@ def _mse(comparison: Comparison, _rate: float, axes: Any) -> None:
         reach += bits
         known = [(b, row["nmse_theory"]) for b, row in zip(bits, own, strict=True)]
         known = [pair for pair in known if pair[1] is not None]
-        axes.plot(bits, [row["nmse"] for row in own], label=name, **style | {"linestyle": "none"})
+        axes.plot(
+            bits, [row["nmse"] for row in own], label=_label(name), **style | {"linestyle": "none"}
+        )
         if known:
             axes.plot(*zip(*known, strict=True), **style | {"marker": "none"})
     if reach:
@@ -220,13 +229,16 @@ def _mse(comparison: Comparison, _rate: float, axes: Any) -> None:
 def _density(comparison: Comparison, rate: float, axes: Any) -> None:
     root = comparison.shape[2] ** 0.5
     found = {name: comparison.errors(rate, name) for at, name in comparison.runs if at == rate}
-    least = min(errors.quantile(0.99) for errors in found.values())
-    reach = min(max(errors.quantile(0.999) for errors in found.values()), 4 * least) * root
+    # A method without loss has no density.
+    found = {name: errors for name, errors in found.items() if errors.quantile(0.99) > 0}
+    least = min((errors.quantile(0.99) for errors in found.values()), default=1.0)
+    most = max((errors.quantile(0.999) for errors in found.values()), default=1.0)
+    reach = min(most, 4 * least) * root
     edges = np.linspace(-reach, reach, 122)
     for name, errors in found.items():
         style = _styles(comparison)[name] | {"markevery": 12}
         density = errors.density(edges / root) / root
-        axes.plot((edges[1:] + edges[:-1]) / 2, density, label=name, **style)
+        axes.plot((edges[1:] + edges[:-1]) / 2, density, label=_label(name), **style)
     axes.set(xlabel="error · √d", ylabel="density", ylim=(0, None))
 
 
@@ -248,7 +260,7 @@ def _tails(comparison: Comparison, rate: float, axes: Any) -> None:
         axes.plot(
             size[live][::4] * dim**0.5,
             measured[live][::4],
-            label=name,
+            label=_label(name),
             **style | {"linestyle": "none"},
         )
         bits, block = comparison.rates[rate, name]
@@ -267,7 +279,7 @@ def _tails(comparison: Comparison, rate: float, axes: Any) -> None:
     axes.set(
         yscale="log",
         ylim=(max(least, 1e-7), 1.3),
-        xlim=(0, reach * 1.02),
+        xlim=(0, reach * 1.02 or 1.0),
         xlabel="t = |error| · √d",
         ylabel="share of pairs beyond",
     )
@@ -277,7 +289,7 @@ def _lines(comparison: Comparison, axes: Any, x: str, y: str) -> None:
     for name, style in _styles(comparison).items():
         own = [row for row in _own(comparison, name) if row[x] is not None]
         if own:
-            axes.plot([row[x] for row in own], [row[y] for row in own], label=name, **style)
+            axes.plot([row[x] for row in own], [row[y] for row in own], label=_label(name), **style)
 
 
 def _recall(comparison: Comparison, _rate: float, axes: Any) -> None:
@@ -287,4 +299,6 @@ def _recall(comparison: Comparison, _rate: float, axes: Any) -> None:
 
 def _cost(comparison: Comparison, _rate: float, axes: Any) -> None:
     _lines(comparison, axes, "nmse", "encode_us")
-    axes.set(xscale="log", yscale="log", xlabel="normalised MSE", ylabel="encoding, µs a row")
+    some = any(row["nmse"] > 0 for row in comparison.rows())
+    xscale = "log" if some else "linear"
+    axes.set(xscale=xscale, yscale="log", xlabel="normalised MSE", ylabel="encoding, µs a row")

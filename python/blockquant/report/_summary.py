@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from blockquant.report._numbers import rate_name, span
+from blockquant.report._numbers import at_rate, best, span
 
 if TYPE_CHECKING:
     from blockquant.distortion import Comparison, Verdict
@@ -97,17 +97,17 @@ def _criterion(
     winner, always = _winner([verdict.best for verdict in verdicts])
     own = [verdict for verdict in verdicts if verdict.best == winner]
     figures = ", ".join(
-        f"{rows[v.rate, winner][v.field]:.3g} at {rate_name(comparison, v.rate)}"
+        f"{rows[v.rate, winner][v.field]:.3g} {at_rate(comparison, v.rate)}"
         f"{_size(rows[v.rate, winner]) if v.unit == 'bits' else ''}"
         for v in own
     )
-    lead = "the least at every rate" if always else "the least at most rates"
-    sentences = [f"{measure} {figures}: {lead}."]
-    rivals = sorted({v.runner_up for v in own if v.runner_up is not None})
+    lead = "every rate" if always else f"{len(own)} of {len(verdicts)} rates"
+    sentences = [f"{measure} {figures}: the least at {lead}."]
+    against = [v for v in own if v.runner_up is not None]
+    rivals = sorted({v.runner_up for v in against if v.runner_up is not None})
     if rivals:
-        sure = [v for v in own if v.significant]
-        margin = span((v.margin for v in own), "{:.0f}")
-        word = "beyond" if len(sure) == len(own) else "not everywhere beyond"
+        margin = span((v.margin for v in against), "{:.0f}")
+        word = "beyond" if all(v.significant for v in against) else "not everywhere beyond"
         noise = f"{word} the noise of the seeds"
         if comparison.about["seeds"] == 1:
             noise = "but one seed does not tell the noise"
@@ -116,20 +116,29 @@ def _criterion(
             f"{noise}."
         )
     sentences += [
-        f"At {rate_name(comparison, v.rate)} {v.best} is ahead." for v in verdicts if v not in own
+        f"{at_rate(comparison, v.rate).capitalize()} {v.best} is ahead."
+        for v in verdicts
+        if v not in own
     ]
     return Answer(question, winner, sentences)
 
 
 def _narrowest(comparison: Comparison) -> dict[float, str]:
-    """The method with the narrowest intervals at each rate."""
+    """The method with the narrowest intervals at each rate, of those that hold."""
     out: dict[float, tuple[float, bool, str]] = {}
     for (rate, name), row in _rows(comparison).items():
-        if row["half_width"] is not None:
+        if row["half_width"] is not None and _holds(comparison, row):
             # The scale rules of one method state the same intervals: the unbiased one is taken.
             key = round(row["half_width"], 6), name.endswith("/mse"), name
             out[rate] = min(out.get(rate, key), key)
     return {rate: name for rate, (_, _, name) in out.items()}
+
+
+def _holds(comparison: Comparison, row: dict[str, Any]) -> bool:
+    """Whether intervals miss no more than twice as many pairs as stated, and three by chance."""
+    rows, queries, _ = comparison.shape
+    pairs = rows * queries * int(row["seeds"])
+    return bool((1 - row["coverage"]) * pairs <= 2 * (1 - row["confidence"]) * pairs + 3)
 
 
 def _guarantee(comparison: Comparison) -> Answer | None:
@@ -141,15 +150,28 @@ def _guarantee(comparison: Comparison) -> Answer | None:
     level = comparison.about["confidence"]
     own = {rate: rows[rate, name] for rate, name in narrowest.items() if name == winner}
     figures = ", ".join(
-        f"± {row['half_width']:.3g} at {rate_name(comparison, rate)}" for rate, row in own.items()
+        f"± {row['half_width']:.3g} {at_rate(comparison, rate)}" for rate, row in own.items()
     )
     covered = span((row["coverage"] for row in own.values()), "{:.4f}")
-    lead = "the narrowest of all that state intervals" if always else "the narrowest at most rates"
+    lead = "the narrowest of all that state intervals"
+    if not always:
+        lead += f" at {len(own)} of {len(narrowest)} rates"
     without = sorted({name for (_, name), row in rows.items() if row["half_width"] is None})
     sentences = [
         f"Each inner product within {figures}, at confidence {level:g}: {lead}.",
         f"They contain the true value in {covered} of the pairs.",
     ]
+    sentences += [
+        f"{at_rate(comparison, rate).capitalize()} those of {name} are narrower."
+        for rate, name in narrowest.items()
+        if name != winner
+    ]
+    stated = {at: row for at, row in rows.items() if row["half_width"] is not None}
+    broken = sorted({name for (_, name), row in stated.items() if not _holds(comparison, row)})
+    if broken:
+        sentences.append(
+            f"Not counted where they miss more than twice as often as stated: {', '.join(broken)}."
+        )
     if without:
         sentences.append(f"No intervals: {', '.join(without)}.")
     return Answer("For guarantees: intervals that hold", winner, sentences)
@@ -160,13 +182,23 @@ def _cost(comparison: Comparison, found: list[Answer]) -> Answer:
     times: dict[str, list[float]] = {}
     for (_, name), row in rows.items():
         times.setdefault(name, []).append(row["encode_us"])
-    fastest = min(times, key=lambda name: sum(times[name]) / len(times[name]))
+    least = best(comparison, ["nmse", "encode_us"])
+    # Beside the others of its rate: not every method is there at each budget.
+    slower = {
+        name: [
+            row["encode_us"] / least[rate, "encode_us"]
+            for (rate, own), row in rows.items()
+            if own == name
+        ]
+        for name in times
+    }
+    fastest = min(times, key=lambda name: sum(slower[name]) / len(slower[name]))
     losses = [
-        row["nmse"] / min(other["nmse"] for (at, _), other in rows.items() if at == rate)
+        row["nmse"] / least[rate, "nmse"]
         for (rate, name), row in rows.items()
-        if name == fastest
+        if name == fastest and least[rate, "nmse"] > 0  # of nothing there is no multiple
     ]
-    loss = f"; {span(losses, '{:.2f}')} times the least error of the rate" if min(losses) else ""
+    loss = f"; {span(losses, '{:.2f}')} times the least error of the rate" if losses else ""
     sentences = [f"{span(times[fastest], '{:.2g}')} µs a row to encode on this machine{loss}."]
     for name in dict.fromkeys(answer.method for answer in found):
         if name != fastest:

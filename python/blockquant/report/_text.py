@@ -13,7 +13,7 @@ _HEADER = (
     *("bits", "method", "bytes", "nmse", "theory", "d·E[e²]", "theory"),
     *("bias", "|e|99.9%", "R@10", "enc µs", "dec"),
 )
-#: With the spaces between them 100 columns.
+#: With the spaces between them 100 columns; a longer name or figure widens its column.
 _WIDTH = (4, 19, 5, 8, 7, 8, 7, 6, 8, 6, 6, 5)
 _MARKED = ("nmse", "ip_error", "q999", "recall10", "encode_us", "decode_us")
 
@@ -75,12 +75,11 @@ def _coverage(comparison: Comparison) -> list[str]:
 def _verdicts(comparison: Comparison) -> list[str]:
     """The best of each criterion against the best of the other families."""
     names = {"nmse": "nmse", "ip_error": "d·E[e²]", "q999": "|e|99.9%"}
-    out = [
-        f"{comparison.unit:<6}{'criterion':<11}{'best':<21}below the best of the other families "
-        "(95 % interval)"
-    ]
+    wide = max(21, *(len(verdict.best) + 2 for verdict in comparison.verdicts()))
+    against = "below the best of the other families (95 % interval)"
+    out = [f"{comparison.unit:<6}{'criterion':<11}{'best':<{wide}}{against}"]
     for verdict in comparison.verdicts():
-        line = f"{verdict.rate:<6g}{names[verdict.field]:<11}{verdict.best:<21}"
+        line = f"{verdict.rate:<6g}{names[verdict.field]:<11}{verdict.best:<{wide}}"
         if verdict.runner_up is None:
             out.append(line + "the only family")
             continue
@@ -94,19 +93,22 @@ def _verdicts(comparison: Comparison) -> list[str]:
 def text(comparison: Comparison) -> str:
     """The table and the verdicts, for a terminal."""
     left = (0, 1)
+    table = _table(comparison)
+    columns = zip(*(cells for _, cells in table), strict=True)
+    widths = [max(least, *map(len, own)) for least, own in zip(_WIDTH, columns, strict=True)]
 
     def line(cells: tuple[str, ...] | list[str]) -> str:
         parts = [
             cell.ljust(width) if place in left else cell.rjust(width)
-            for place, (cell, width) in enumerate(zip(cells, _WIDTH, strict=True))
+            for place, (cell, width) in enumerate(zip(cells, widths, strict=True))
         ]
         return " ".join(parts).rstrip()
 
     out = [line(_HEADER)]
     previous: float | None = None
-    for rate, cells in _table(comparison):
+    for rate, cells in table:
         if rate != previous:
-            out.append(rate_heading(comparison, rate, sum(_WIDTH) + len(_WIDTH) - 1))
+            out.append(rate_heading(comparison, rate, sum(widths) + len(widths) - 1))
         previous = rate
         out.append(line(cells))
     out += ["", "* best of its column at that rate; e: inner-product error of unit vectors;"]
