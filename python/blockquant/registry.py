@@ -83,7 +83,8 @@ def register(name: str, factory: Factory) -> None:
     factory : callable
         Called with ``dim=``, ``bits=`` and ``seed=``; returns an object with ``encode(x)`` for
         float32 rows (n, dim) and ``decode(codes)`` back to (n, dim), and if it likes
-        ``inner_product(codes, y)``, (m, n). Its codes may be anything; ``nbytes`` is reported.
+        ``inner_product(codes, y)``, (m, n), and ``interval(codes, y, confidence)``, two of these.
+        Its codes may be anything; ``nbytes`` is reported.
 
     Raises
     ------

@@ -258,9 +258,12 @@ def test_theory_of_bytes(rng, name, dim):
 def test_differences_are_paired(sample):
     c = bq.compare(sample[0][:200], sample[1][:20], ["eden/mse", "blockquant/mse"], [2], seeds=4)
     own, other = (c.values(2, name, "nmse") for name in ("blockquant/mse", "eden/mse"))
-    gain = 100 * (other - own) / other.mean()
     found = c.difference("blockquant/mse", "eden/mse")
-    want = stats.t.interval(0.95, 3, gain.mean(), stats.sem(gain))
+    # By Fieller: the ratios that the paired differences own − ratio·other do not rule out.
+    ratios = np.linspace(0.7, 0.95, 20001)
+    apart = own[:, None] - ratios * other[:, None]
+    inside = ratios[np.abs(apart.mean(axis=0)) <= stats.t.ppf(0.975, 3) * stats.sem(apart)]
+    want = 100 * (1 - inside.max()), 100 * (1 - inside.min())
     assert (found.low, found.high) == pytest.approx(want, rel=2e-3)
     assert found.significant
     assert (
@@ -295,3 +298,44 @@ def test_json_and_rows(sample):
     assert found["rows"][0]["coverage"] is None
     assert "errors" not in found["rows"][0]
     assert _comparison.METHODS == distortion.METHODS
+
+
+def test_ties_share_their_rank(rng):
+    a = rng.integers(0, 5, (6, 80)).astype(np.float32)
+    b = rng.integers(0, 5, (6, 80)).astype(np.float32)
+    own = np.einsum("ij,ij->i", ranks(a), ranks(b))
+    want = [stats.spearmanr(x, y).statistic for x, y in zip(a, b, strict=True)]
+    np.testing.assert_allclose(own, want, atol=1e-12)
+    assert not ranks(np.ones((2, 5), np.float32)).any()
+
+
+def test_difference_from_what_has_no_loss(sample, monkeypatch):
+    class Same:
+        def __init__(self, **options): ...
+
+        def encode(self, x):
+            return x
+
+        def decode(self, codes):
+            return codes
+
+    monkeypatch.setitem(bq.registry._FACTORIES, "same", Same)
+    c = bq.compare(sample[0][:20], sample[1][:3], ["same", "eden/mse"], [2], seeds=2)
+    assert c.difference("eden/mse", "same").percent == -np.inf
+    assert c.difference("same", "same").percent == 0
+    assert c.difference("same", "eden/mse").percent == 100
+
+
+def test_an_interval_of_a_wrong_shape(sample, monkeypatch):
+    class Wrong:
+        def encode(self, x):
+            return x
+
+        def decode(self, codes):
+            return codes
+
+        def interval(self, codes, y, confidence):
+            return np.full((len(y), len(codes)), np.nan), None
+
+    with pytest.raises(ValueError, match=r"^Wrong: interval: row 0, column 0 is nan"):
+        bq.measure(Wrong(), sample[0][:20], sample[1][:3])

@@ -13,7 +13,7 @@ from blockquant import _core, registry
 from blockquant.cli import _options
 from blockquant.cli._output import cost, emit, measures, size, version
 from blockquant.file import load
-from blockquant.files import list_arrays
+from blockquant.files import list_arrays, open_rows
 from blockquant.files.rows import regular
 from blockquant.files.tensors import is_codes
 
@@ -79,6 +79,9 @@ def _codes(file: str, verify: bool, as_json: bool) -> None:
 
 def _rows(file: str, as_json: bool) -> None:
     held = list_arrays(file)
+    for entry in held:
+        if entry.holds_rows:  # a file that is cut short says so here
+            open_rows(file, array=entry.name).close()
     total = os.stat(file).st_size
     if as_json:
         arrays: list[dict[str, Any]] = [

@@ -12,8 +12,8 @@ _WHOLE = range(8, 0, -1)
 #: Blocks of BlockQuant that are tried, and bits of an index: codebooks that are built in no time.
 _BLOCKS = range(1, 17)
 _WIDTHS = range(1, 9)
-#: Besides, the default at 3 bits.
-_LARGE = (4, 12)
+#: Besides: the default at 3 bits, and pairs above 4.
+_LARGE = ((4, 12), (2, 9), (2, 10), (2, 11), (2, 12))
 
 
 class Rate(NamedTuple):
@@ -43,7 +43,7 @@ def within(name: str, budget: int, truth: Truth, options: dict[str, Any]) -> Rat
         rates = [Rate(bits) for bits in _WHOLE]
     else:
         shapes = [(p, w) for p in _BLOCKS for w in _WIDTHS if p <= dim and w <= 8 * p]
-        shapes += [_LARGE] if dim >= _LARGE[0] else []
+        shapes += [(p, w) for p, w in _LARGE if p <= dim]
         rates = [Rate(w / p, p) for p, w in shapes]
     sizes = {rate: theory.bytes_per_vector(name, rate.bits, dim, rate.block) for rate in rates}
     fitting = [rate for rate in rates if sizes[rate] <= budget]

@@ -137,7 +137,7 @@ class Comparison:
     def rows(self) -> list[dict[str, Any]]:
         """One dict a method and rate: means over seeds, and standard errors as ``*_se``.
 
-        Times are medians over seeds.
+        Times are the least over seeds: what else a machine does only adds to them.
         """
         out = []
         for (rate, name), runs in self.runs.items():
@@ -150,8 +150,8 @@ class Comparison:
                 if any(value is None for value in values):
                     row[field] = None
                     continue
-                middle = np.median if field.endswith("_us") else np.mean
-                row[field] = float(middle(values))
+                one = np.min if field.endswith("_us") else np.mean
+                row[field] = float(one(values))
                 if not field.endswith(_WITHOUT_ERROR):
                     many = len(values) > 1
                     spread = np.std(values, ddof=1) / np.sqrt(len(values)) if many else np.nan
@@ -187,11 +187,14 @@ class Comparison:
         (True, True)
         """
         own, others = self.values(rate, method, field), self.values(rate, other, field)
-        # A mean of 0 is shared with the best: both are without loss, and the margin is 0.
-        gain = 100 * (others - own) / (others.mean() or 1.0)
-        half = half_interval(gain)
-        mean = float(gain.mean())
-        return Difference(method, other, field, rate, mean, mean - half, mean + half)
+        if others.mean() == 0:  # without loss: alike, or beyond comparison
+            gain = 0.0 if own.mean() == 0 else -np.inf
+            return Difference(method, other, field, rate, gain, gain, gain)
+        ratio = own.mean() / others.mean()
+        # The ratio of two means spreads as own − ratio·other does, to first order.
+        half = 100 * half_interval((own - ratio * others) / others.mean())
+        gain = 100 * float(1 - ratio)
+        return Difference(method, other, field, rate, gain, gain - half, gain + half)
 
     def differences(self) -> list[Difference]:
         """Under each criterion at each rate, the best method against every other."""

@@ -244,7 +244,9 @@ class _Sums:
         self.best.add(chunk.first, estimate)
         self._scores.append(self._truth.pick(chunk, estimate))
         if self.inside is not None:
-            low, high = q.interval(_with_norms(codes), y, self._confidence)
+            bounds = q.interval(_with_norms(codes), y, self._confidence)
+            what = f"{self._called}: interval"
+            low, high = (as_result(bound, chunk.product.shape, what) for bound in bounds)
             self.inside += int(((low <= chunk.product) & (chunk.product <= high)).sum())
             self.width += float(np.subtract(high, low, dtype=np.float64).sum()) / 2
 

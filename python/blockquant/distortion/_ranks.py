@@ -55,10 +55,19 @@ def recall(truth: NDArray[np.intp], found: NDArray[np.intp], k: int) -> float:
 def ranks(scores: _Float) -> NDArray[np.float64]:
     """The rank of each score within its row, less the mean and scaled to unit norm.
 
-    The inner product of two such rows is Spearman's rank correlation.
+    Equal scores share the mean of their ranks. The inner product of two such rows is Spearman's
+    rank correlation; of a row without differences all ranks are 0.
     """
     n = scores.shape[1]
-    place = np.argsort(np.argsort(scores, axis=1, kind="stable"), axis=1, kind="stable")
-    centred = place - (n - 1) / 2
-    size = np.sqrt(n * (n * n - 1) / 12)
-    return np.asarray(centred / (size or 1.0))
+    order = np.argsort(scores, axis=1, kind="stable")
+    ascending = np.take_along_axis(scores, order, axis=1)
+    place = np.broadcast_to(np.arange(n), scores.shape)
+    # The first and the last place of the scores that equal the one at a place.
+    new = np.diff(ascending, axis=1, prepend=np.nan) != 0
+    first = np.maximum.accumulate(np.where(new, place, 0), axis=1)
+    ends = np.concatenate([new[:, 1:], np.ones((len(scores), 1), bool)], axis=1)
+    last = np.minimum.accumulate(np.where(ends, place, n)[:, ::-1], axis=1)[:, ::-1]
+    centred = np.empty(scores.shape)
+    np.put_along_axis(centred, order, (first + last - (n - 1)) / 2, axis=1)
+    size = np.sqrt(np.einsum("ij,ij->i", centred, centred))
+    return np.asarray(centred / np.where(size, size, 1.0)[:, None])

@@ -82,7 +82,9 @@ class Truth:
         if y is None:
             held = min(200, max(1, n // 10))
             if n < 2:
-                raise ValueError(f"{n} rows, expected at least 2 to hold out a query")
+                raise ValueError(
+                    f"x: {n} rows, expected at least 2 to hold out a query, or queries besides"
+                )
             n -= held
             self.y = _unit(source.float32(n, n + held), "x", n)
         else:

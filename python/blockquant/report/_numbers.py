@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -30,9 +30,16 @@ def best(comparison: Comparison, fields: Iterable[str]) -> dict[tuple[float, str
     for field in fields:
         pick = max if field in _RISING else min
         for (rate, _), row in rows:
-            if row[field] is not None:
+            if row[field] is not None and (field != "half_width" or holds(comparison, row)):
                 out[rate, field] = pick(out.get((rate, field), row[field]), row[field])
     return out
+
+
+def holds(comparison: Comparison, row: dict[str, Any]) -> bool:
+    """Whether intervals miss no more than twice as many pairs as stated, and three by chance."""
+    rows, queries, _ = comparison.shape
+    pairs = rows * queries * int(row["seeds"])
+    return bool((1 - row["coverage"]) * pairs <= 2 * (1 - row["confidence"]) * pairs + 3)
 
 
 def rate_name(comparison: Comparison, rate: float) -> str:

@@ -69,7 +69,7 @@ _TABLES = (
     (
         "Retrieval and cost",
         "Recall@k is the share of the true k nearest rows (by inner product) among the k of the "
-        "highest estimates; the rank correlation is Spearman's. Times are medians over seeds.",
+        "highest estimates; the rank correlation is Spearman's. Times are the least over seeds.",
         (
             _Column("recall1", "recall@1", "{:.3f}"),
             _Column("recall10", "recall@10", "{:.3f}"),

@@ -131,8 +131,8 @@ def draw(comparison: Comparison) -> list[Plot]:
             "tails",
             f"How often the error is beyond a bound, {at}",
             "Share of the pairs whose error is greater than t/√d. Points are measured, lines are "
-            f"theory. A method keeps the bound that it states at confidence {level:g} where its "
-            f"points are not above its line at {1 - level:.2g}.",
+            f"theory, of all pairs together: where a line is at {1 - level:.2g}, a bound that "
+            f"{level:.4g} of the pairs keep. What the intervals of each pair keep is in the table.",
             _tails,
         ),
         (

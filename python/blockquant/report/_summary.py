@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from blockquant.report._numbers import at_rate, best, span
+from blockquant.report._numbers import at_rate, best, holds, span
 
 if TYPE_CHECKING:
     from blockquant.distortion import Comparison, Verdict
@@ -127,18 +127,11 @@ def _narrowest(comparison: Comparison) -> dict[float, str]:
     """The method with the narrowest intervals at each rate, of those that hold."""
     out: dict[float, tuple[float, bool, str]] = {}
     for (rate, name), row in _rows(comparison).items():
-        if row["half_width"] is not None and _holds(comparison, row):
+        if row["half_width"] is not None and holds(comparison, row):
             # The scale rules of one method state the same intervals: the unbiased one is taken.
             key = round(row["half_width"], 6), name.endswith("/mse"), name
             out[rate] = min(out.get(rate, key), key)
     return {rate: name for rate, (_, _, name) in out.items()}
-
-
-def _holds(comparison: Comparison, row: dict[str, Any]) -> bool:
-    """Whether intervals miss no more than twice as many pairs as stated, and three by chance."""
-    rows, queries, _ = comparison.shape
-    pairs = rows * queries * int(row["seeds"])
-    return bool((1 - row["coverage"]) * pairs <= 2 * (1 - row["confidence"]) * pairs + 3)
 
 
 def _guarantee(comparison: Comparison) -> Answer | None:
@@ -167,7 +160,7 @@ def _guarantee(comparison: Comparison) -> Answer | None:
         if name != winner
     ]
     stated = {at: row for at, row in rows.items() if row["half_width"] is not None}
-    broken = sorted({name for (_, name), row in stated.items() if not _holds(comparison, row)})
+    broken = sorted({name for (_, name), row in stated.items() if not holds(comparison, row)})
     if broken:
         sentences.append(
             f"Not counted where they miss more than twice as often as stated: {', '.join(broken)}."

@@ -207,6 +207,9 @@ def error_quantile(
 ) -> float | None:
     """Quantile of |⟨x̂, y⟩ − ⟨x, y⟩| over rotations: where :func:`error_probability` is `level`.
 
+    θ enters by its root mean square, so that in few dimensions the tails are heavier than told: of
+    1-bit ``eden/unbiased`` the 99 % quantile is 6 % greater at d = 17, below 1 % from d = 128 on.
+
     Parameters
     ----------
     level : float
