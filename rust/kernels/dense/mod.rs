@@ -9,8 +9,8 @@
 //! **[`panel_products`]** is for many vectors, with the same results to the bit. A panel has [`PANEL`] rows side by side, so that an accumulator belongs to as many
 //! rows and no sum has to be taken across a register: each of the sixteen lanes of [`dot`](super::reduce::dot) is summed on its own, for two
 //! registers of rows and six vectors (eight loads for twelve multiply-adds), and the lanes are added in the order of the halving, bit-reversed, with four sums
-//! waiting at the most. Coordinates of panels and vectors stand lane by lane. A sixteenth of the additions are the lanes'; bound by the
-//! multiply-adds, two a cycle, as a panel of d = 384 (24 KiB) stays in the first-level cache.
+//! waiting at the most. Coordinates of panels and vectors stand lane by lane. Fifteen additions a pair besides its d multiply-adds; bound by the
+//! multiply-adds, two registers a cycle, as a panel of d = 384 (24 KiB) stays in the first-level cache.
 
 mod panel;
 mod scalar;
