@@ -103,11 +103,13 @@ def register() -> list[str]:
     """Adds the peers to the methods; their names."""
 
     def eden(dim: int, bits: float, seed: int) -> FaissMethod:
+        if bits not in (1, 2, 3, 4):
+            raise ValueError(f"faiss's EDEN has 1 to 4 bits, not {bits:g}")
         return FaissMethod(f"HR,EDEN{bits:g}", dim, seed)
 
     def pq(dim: int, bits: float, seed: int) -> FaissMethod:
-        if dim % (4 / bits):
-            raise ValueError(f"{dim} dimensions are no whole number of blocks of {4 / bits:g}")
+        if bits not in (1, 2, 4) or dim % (4 // bits):
+            raise ValueError(f"no blocks of whole coordinates at {bits:g} bits in {dim} dimensions")
         return FaissMethod(f"PQ{dim * bits / 4:g}x4", dim, seed)
 
     def turbovec(dim: int, bits: float, seed: int) -> TurbovecMethod:

@@ -1,4 +1,4 @@
-"""The most bits a coordinate that a method can have within a number of bytes a vector."""
+"""The best rate that a method can have within a number of bytes a vector."""
 
 from __future__ import annotations
 
