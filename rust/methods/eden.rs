@@ -1,12 +1,11 @@
 //! EDEN: the nearest Lloyd–Max level of N(0, 1), one coordinate at a time (DRIVE, arXiv 2105.08339; EDEN, ICML 2022; arXiv 2604.18555).
 
-use super::{Method, ScaleRule, Shape, Workspace, level_products, scalar_shape, whole_bits};
+use super::{Method, ScaleRule, Shape, Workspace, scalar_shape, whole_bits};
 use crate::codebook::{Law, lloyd_max};
 use crate::codes::Layout;
 use crate::error::Result;
 use crate::isa::Isa;
 use crate::kernels::level::{self, Levels};
-use crate::kernels::product::ROWS;
 
 const SCALES: &[ScaleRule] = &[ScaleRule::Unbiased, ScaleRule::Mse];
 
@@ -54,14 +53,8 @@ impl Method for Eden {
         level::look_up(isa, index, &self.levels, c);
     }
 
-    fn products(
-        &self,
-        isa: Isa,
-        rows: [&[u8]; ROWS],
-        y: &[f32],
-        _index: &mut Vec<u16>,
-    ) -> Option<[f32; ROWS]> {
-        level_products(isa, &self.layout, &self.levels, rows, y)
+    fn levels(&self) -> Option<&Levels> {
+        Some(&self.levels)
     }
 
     fn codebook(&self) -> (Vec<f32>, usize) {

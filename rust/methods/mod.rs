@@ -155,16 +155,32 @@ pub trait Method: Debug + Send + Sync {
         self.codewords(isa, index, out);
     }
 
-    /// The products of the expansions of some packed rows with a vector, if the method has a way to them without expanding: the same bits as
-    /// [`dot`](crate::kernels::reduce::dot).
+    /// The levels, of a method whose one field is an index a coordinate and whose expansions are its codeword vectors.
+    fn levels(&self) -> Option<&Levels> {
+        None
+    }
+
+    /// The products of the expansions of some packed rows with a vector, if the method has a way to them without expanding, as those with
+    /// [levels](Method::levels) do: the same bits as [`dot`](crate::kernels::reduce::dot).
     fn products(
         &self,
-        _isa: Isa,
-        _rows: [&[u8]; ROWS],
-        _y: &[f32],
+        isa: Isa,
+        rows: [&[u8]; ROWS],
+        y: &[f32],
         _index: &mut Vec<u16>,
     ) -> Option<[f32; ROWS]> {
-        None
+        let levels = self.levels()?;
+        let width = self
+            .layout()
+            .fields()
+            .first()
+            .map_or(0, |field| field.width);
+        if !(1..=MOST_WIDTH).contains(&width) {
+            return None;
+        }
+        let mut out = [0.0; ROWS];
+        product::levels(isa, rows, width, levels, y, &mut out);
+        Some(out)
     }
 
     /// The query's side of [`Method::expand`]: `y` rotated, in `out`'s first d places; fills the others.
@@ -198,21 +214,4 @@ fn scalar_shape(dim: usize, width: u32, scales: &'static [ScaleRule]) -> Shape {
         block: None,
         has_residual_norm: false,
     }
-}
-
-/// [`Method::products`] of a method of one index a coordinate.
-fn level_products(
-    isa: Isa,
-    layout: &Layout,
-    levels: &Levels,
-    rows: [&[u8]; ROWS],
-    y: &[f32],
-) -> Option<[f32; ROWS]> {
-    let width = layout.fields().first().map_or(0, |field| field.width);
-    if !(1..=MOST_WIDTH).contains(&width) {
-        return None;
-    }
-    let mut out = [0.0; ROWS];
-    product::levels(isa, rows, width, levels, y, &mut out);
-    Some(out)
 }

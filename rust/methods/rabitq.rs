@@ -2,12 +2,11 @@
 //!
 //! The grid is {±½, ±3/2, …, ±(2^b − 1)/2}^d; at b = 1 the optimum is the sign. Index k stands for the level k − (2^b − 1)/2.
 
-use super::{Method, ScaleRule, Shape, Workspace, level_products, scalar_shape, whole_bits};
+use super::{Method, ScaleRule, Shape, Workspace, scalar_shape, whole_bits};
 use crate::codes::Layout;
 use crate::error::Result;
 use crate::isa::Isa;
 use crate::kernels::level::{self, Levels};
-use crate::kernels::product::ROWS;
 use crate::kernels::rescale;
 
 const SCALES: &[ScaleRule] = &[ScaleRule::Unbiased, ScaleRule::Mse];
@@ -69,14 +68,8 @@ impl Method for RaBitQ {
         level::look_up(isa, index, &self.levels, c);
     }
 
-    fn products(
-        &self,
-        isa: Isa,
-        rows: [&[u8]; ROWS],
-        y: &[f32],
-        _index: &mut Vec<u16>,
-    ) -> Option<[f32; ROWS]> {
-        level_products(isa, &self.layout, &self.levels, rows, y)
+    fn levels(&self) -> Option<&Levels> {
+        Some(&self.levels)
     }
 
     fn codebook(&self) -> (Vec<f32>, usize) {

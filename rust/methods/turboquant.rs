@@ -7,13 +7,12 @@
 //! d × d Gaussian matrix and q = sign(G r), û = c + √(π/2)/d · γ · Gᵀ q. Stores γ as a second scalar. An inner product needs no Gᵀq:
 //! ⟨Gᵀq, y⟩ = ⟨q, G y⟩, so a query is multiplied by G once.
 
-use super::{Method, ScaleRule, Shape, Workspace, level_products, scalar_shape, whole_bits};
+use super::{Method, ScaleRule, Shape, Workspace, scalar_shape, whole_bits};
 use crate::codebook::{Law, lloyd_max};
 use crate::codes::{Field, Layout};
 use crate::error::Result;
 use crate::isa::Isa;
 use crate::kernels::level::{self, Levels};
-use crate::kernels::product::ROWS;
 use crate::kernels::{dense, reduce};
 use crate::rng::SeedStream;
 
@@ -75,14 +74,8 @@ impl Method for TurboMse {
         level::look_up(isa, index, &self.levels, c);
     }
 
-    fn products(
-        &self,
-        isa: Isa,
-        rows: [&[u8]; ROWS],
-        y: &[f32],
-        _index: &mut Vec<u16>,
-    ) -> Option<[f32; ROWS]> {
-        level_products(isa, &self.layout, &self.levels, rows, y)
+    fn levels(&self) -> Option<&Levels> {
+        Some(&self.levels)
     }
 
     fn codebook(&self) -> (Vec<f32>, usize) {
