@@ -1,5 +1,5 @@
-"""Shared fixtures: the shipped sample, and this folder on the import path for `reference` and
-`support`."""
+"""Shared fixtures: the shipped sample, files for the commands; and this folder on the import path
+for `reference`, `support` and `commands`."""
 
 import sys
 from pathlib import Path
@@ -9,6 +9,8 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+import blockquant as bq
+from blockquant.files import rows as rows_module
 from support import load_sample
 
 
@@ -21,3 +23,29 @@ def sample():
 @pytest.fixture
 def rng():
     return np.random.default_rng(20260101)
+
+
+@pytest.fixture
+def chunks_of_32_rows(monkeypatch):
+    """Chunks of 32 rows of `x`."""
+    monkeypatch.setattr(rows_module, "CHUNK_BYTES", 32 * 32 * 4)
+
+
+@pytest.fixture
+def x(rng):
+    return (rng.standard_normal((300, 32)) + 1).astype(np.float32)
+
+
+@pytest.fixture
+def rows(tmp_path, x):
+    path = tmp_path / "x.npy"
+    np.save(path, x)
+    return path
+
+
+@pytest.fixture
+def codes(tmp_path, x):
+    path = tmp_path / "codes.safetensors"
+    q = bq.Eden(dim=32, bits=4, store_norm=True)
+    bq.save(path, q, q.encode(x))
+    return path

@@ -13,31 +13,7 @@ from blockquant import files
 from blockquant.files import rows as rows_module
 from commands import done, fails, found
 
-
-@pytest.fixture(autouse=True)
-def small_chunks(monkeypatch):
-    """Chunks of 32 rows."""
-    monkeypatch.setattr(rows_module, "CHUNK_BYTES", 32 * 32 * 4)
-
-
-@pytest.fixture
-def x(rng):
-    return (rng.standard_normal((300, 32)) + 1).astype(np.float32)
-
-
-@pytest.fixture
-def rows(tmp_path, x):
-    path = tmp_path / "x.npy"
-    np.save(path, x)
-    return path
-
-
-@pytest.fixture
-def codes(tmp_path, x):
-    path = tmp_path / "codes.safetensors"
-    q = bq.Eden(dim=32, bits=4, store_norm=True)
-    bq.save(path, q, q.encode(x))
-    return path
+pytestmark = pytest.mark.usefixtures("chunks_of_32_rows")
 
 
 @pytest.mark.parametrize(
