@@ -20,6 +20,7 @@ from pathlib import Path
 import numpy as np
 
 import blockquant as bq
+from peer_tables import processor
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "python"))
 from support import FAMILIES, families, unit
@@ -41,11 +42,8 @@ QUERIES = 10
 
 
 def machine():
-    with open("/proc/cpuinfo") as info:
-        models = [line.split(":")[1].strip() for line in info if line.startswith("model name")]
-    model = models[0] if models else platform.processor()
     return (
-        f"{model}, {platform.machine()}, {os.cpu_count()} CPUs, {bq.isa()}, "
+        f"{processor()}, {platform.machine()}, {os.cpu_count()} CPUs, {bq.isa()}, "
         f"{bq.num_threads()} threads; Python {platform.python_version()}, "
         f"NumPy {np.__version__}, blockquant {bq.__version__}"
     )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -13,6 +12,7 @@ from typing import Any
 import click
 
 import blockquant
+from blockquant._json import plain
 from blockquant.codes import Codes
 from blockquant.quantizer import Quantizer
 
@@ -68,19 +68,7 @@ def _width() -> dict[str, Any]:
 
 def emit(values: dict[str, Any]) -> None:
     """Prints one JSON object on one line; what is not finite becomes null."""
-    click.echo(json.dumps(_plain(values), allow_nan=False))
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {str(key): _plain(inside) for key, inside in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(inside) for inside in value]
-    if hasattr(value, "tolist"):  # NumPy's arrays and numbers
-        return _plain(value.tolist())
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    return value if value is None or isinstance(value, (bool, int)) else str(value)
+    click.echo(json.dumps(plain(values), allow_nan=False))
 
 
 def size(count: float) -> str:

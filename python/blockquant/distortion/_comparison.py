@@ -5,6 +5,7 @@ from __future__ import annotations
 import platform
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -139,7 +140,15 @@ class Comparison:
 
         Times are the least over seeds: what else a machine does only adds to them.
         """
-        out = []
+        return list(self.table().values())
+
+    def table(self) -> dict[tuple[float, str], dict[str, Any]]:
+        """:meth:`rows` by rate and method."""
+        return {key: dict(row) for key, row in self._table.items()}
+
+    @cached_property
+    def _table(self) -> dict[tuple[float, str], dict[str, Any]]:
+        out = {}
         for (rate, name), runs in self.runs.items():
             bits, block = self.rates[rate, name]
             row: dict[str, Any] = {"bits": bits, "method": name, "seeds": len(runs)}
@@ -156,7 +165,7 @@ class Comparison:
                     many = len(values) > 1
                     spread = np.std(values, ddof=1) / np.sqrt(len(values)) if many else np.nan
                     row[field + "_se"] = float(spread)
-            out.append(row)
+            out[rate, name] = row
         return out
 
     def difference(

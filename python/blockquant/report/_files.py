@@ -5,28 +5,15 @@ from __future__ import annotations
 import csv
 import io
 import json
-import math
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
+from blockquant._json import plain
 from blockquant.report import _page
 
 if TYPE_CHECKING:
     from blockquant.distortion import Comparison
-
-
-def _plain(value: Any) -> Any:
-    """What JSON has: no NaN, no infinity, no numbers of NumPy."""
-    if isinstance(value, np.generic):
-        value = value.item()
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, dict):
-        return {key: _plain(inner) for key, inner in value.items()}
-    return [_plain(inner) for inner in value] if isinstance(value, list) else value
 
 
 def to_dict(comparison: Comparison) -> dict[str, Any]:
@@ -36,7 +23,7 @@ def to_dict(comparison: Comparison) -> dict[str, Any]:
         {"budget": rate, "method": name, "reason": reason}
         for (rate, name), reason in comparison.unmet.items()
     ]
-    found: dict[str, Any] = _plain(
+    found: dict[str, Any] = plain(
         {
             "about": comparison.about,
             "shape": {"rows": rows, "queries": queries, "dim": dim},

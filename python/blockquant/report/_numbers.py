@@ -25,11 +25,11 @@ def figure(value: float | None) -> str:
 
 def best(comparison: Comparison, fields: Iterable[str]) -> dict[tuple[float, str], float]:
     """The best figure of each field at each rate, by rate and field, where a method has one."""
-    rows = list(zip(comparison.runs, comparison.rows(), strict=True))
+    rows = comparison.table()
     out: dict[tuple[float, str], float] = {}
     for field in fields:
         pick = max if field in _RISING else min
-        for (rate, _), row in rows:
+        for (rate, _), row in rows.items():
             if row[field] is not None and (field != "half_width" or holds(comparison, row)):
                 out[rate, field] = pick(out.get((rate, field), row[field]), row[field])
     return out

@@ -194,7 +194,7 @@ def _table(comparison: Comparison, title: str, caption: str, columns: Sequence[_
     leading = best(comparison, [column.field for column in columns if column.marked])
     lines = []
     previous: float | None = None
-    for (rate, name), row in zip(comparison.runs, comparison.rows(), strict=True):
+    for (rate, name), row in comparison.table().items():
         size = row["bytes_per_vector"]
         cells = [
             f'<th scope="row">{escape(name)}</th>',

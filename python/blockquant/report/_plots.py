@@ -235,8 +235,9 @@ def _density(comparison: Comparison, rate: float, axes: Any) -> None:
     most = max((errors.quantile(0.999) for errors in found.values()), default=1.0)
     reach = min(most, 4 * least) * root
     edges = np.linspace(-reach, reach, 122)
+    styles = _styles(comparison)
     for name, errors in found.items():
-        style = _styles(comparison)[name] | {"markevery": 12}
+        style = styles[name] | {"markevery": 12}
         density = errors.density(edges / root) / root
         axes.plot((edges[1:] + edges[:-1]) / 2, density, label=_label(name), **style)
     axes.set(xlabel="error · √d", ylabel="density", ylim=(0, None))
@@ -248,9 +249,10 @@ def _tails(comparison: Comparison, rate: float, axes: Any) -> None:
     names = [name for at, name in comparison.runs if at == rate]
     least = 1.0
     reach = 0.0
+    styles = _styles(comparison)
     for name in names:
         errors = comparison.errors(rate, name)
-        style = _styles(comparison)[name]
+        style = styles[name]
         end = errors.quantile(1 - _FEWEST / max(errors.total, 2 * _FEWEST))
         reach = max(reach, end * dim**0.5)
         least = min(least, _FEWEST / errors.total)

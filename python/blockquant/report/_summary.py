@@ -34,7 +34,7 @@ class Choice:
 
 def choices(comparison: Comparison) -> list[Choice]:
     """The best method of each criterion at each rate."""
-    rows = _rows(comparison)
+    rows = comparison.table()
     narrowest = _narrowest(comparison)
     shown = {
         "nmse": ("reconstruction", "normalised MSE {:.3g}"),
@@ -75,10 +75,6 @@ def answers(comparison: Comparison) -> list[Answer]:
     return out
 
 
-def _rows(comparison: Comparison) -> dict[tuple[float, str], dict[str, Any]]:
-    return dict(zip(comparison.runs, comparison.rows(), strict=True))
-
-
 def _size(row: dict[str, Any]) -> str:
     size = row["bytes_per_vector"]
     return "" if size is None else f" ({size:.4g} bytes)"
@@ -93,7 +89,7 @@ def _winner(names: list[str]) -> tuple[str, bool]:
 def _criterion(
     comparison: Comparison, verdicts: list[Verdict], question: str, measure: str
 ) -> Answer:
-    rows = _rows(comparison)
+    rows = comparison.table()
     winner, always = _winner([verdict.best for verdict in verdicts])
     own = [verdict for verdict in verdicts if verdict.best == winner]
     figures = ", ".join(
@@ -126,7 +122,7 @@ def _criterion(
 def _narrowest(comparison: Comparison) -> dict[float, str]:
     """The method with the narrowest intervals at each rate, of those that hold."""
     out: dict[float, tuple[float, bool, str]] = {}
-    for (rate, name), row in _rows(comparison).items():
+    for (rate, name), row in comparison.table().items():
         if row["half_width"] is not None and holds(comparison, row):
             # The scale rules of one method state the same intervals: the unbiased one is taken.
             key = round(row["half_width"], 6), name.endswith("/mse"), name
@@ -135,7 +131,7 @@ def _narrowest(comparison: Comparison) -> dict[float, str]:
 
 
 def _guarantee(comparison: Comparison) -> Answer | None:
-    rows = _rows(comparison)
+    rows = comparison.table()
     narrowest = _narrowest(comparison)
     if not narrowest:
         return None
@@ -171,7 +167,7 @@ def _guarantee(comparison: Comparison) -> Answer | None:
 
 
 def _cost(comparison: Comparison, found: list[Answer]) -> Answer:
-    rows = _rows(comparison)
+    rows = comparison.table()
     times: dict[str, list[float]] = {}
     for (_, name), row in rows.items():
         times.setdefault(name, []).append(row["encode_us"])

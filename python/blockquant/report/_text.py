@@ -41,9 +41,8 @@ def _cells(row: dict[str, Any], rate: float, leading: dict[tuple[float, str], fl
 
 
 def _table(comparison: Comparison) -> list[tuple[float, list[str]]]:
-    rows = list(zip(comparison.runs, comparison.rows(), strict=True))
     leading = best(comparison, _MARKED)
-    return [(rate, _cells(row, rate, leading)) for (rate, _), row in rows]
+    return [(rate, _cells(row, rate, leading)) for (rate, _), row in comparison.table().items()]
 
 
 def _noise(comparison: Comparison) -> str:

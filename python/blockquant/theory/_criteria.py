@@ -341,6 +341,13 @@ def _sampling(method: str, bits: float, block: int | None) -> float:
     return 0.002 if method == "rabitq" and bits > 1 else 0.0
 
 
+@lru_cache(maxsize=8)
+def _distribution(dim: int) -> tuple[_Float, _Float]:
+    """Points and distribution function of a coordinate, of which many quantiles are asked."""
+    t, mass = coordinate_law(dim)
+    return t, np.cumsum(mass)
+
+
 class _Tails:
     """The law of |error| averaged over the inner products."""
 
@@ -356,8 +363,7 @@ class _Tails:
         # Of no width the error is at its center.
         self._sigma = np.maximum(self._sigma, 1e-12)
         # In units of standard deviations; a normal law is that of a very long vector.
-        t, mass = coordinate_law(1 << 24 if law.normal else law.dim - 1)
-        self._t, self._cdf = t, np.cumsum(mass)
+        self._t, self._cdf = _distribution(1 << 24 if law.normal else law.dim - 1)
 
     def within(self, error: float) -> float:
         """P(|error| ≤ `error`)."""
