@@ -35,7 +35,13 @@ def digests(data: Path | None, rows: int | None) -> dict[str, str]:
             q = bq.create(name, dim=x.shape[1], bits=bits, seed=bits, store_norm=True)
             codes = q.encode(x)
             few = codes[:500]
-            parts = [codes.packed, codes.scale, codes.norm, codes.residual_norm]
+            parts = [
+                codes.packed,
+                codes.scale,
+                codes.norm,
+                codes.residual_norm,
+                codes.center_product,
+            ]
             parts += [q.decode(few), q.inner_product(few, x[:5])]
             digest = hashlib.sha256()
             for part in parts:

@@ -204,7 +204,7 @@ def hadamard(x):
 
 
 def decode(metadata, tensors, codebook=None, tail_codebook=None):
-    """The reconstructed rows: x̂ = s·Rᵀc/√d, and the center."""
+    """The reconstructed rows: x̂ = s·Rᵀc/√d, and the center added to them."""
     c = codeword_vectors(metadata, tensors, codebook, tail_codebook)
     back = rotate_back(c, metadata["rotation"], int(metadata["seed"]))
     rows = tensors["scale"].astype(np.float64)[:, None] * back / math.sqrt(c.shape[1])

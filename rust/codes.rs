@@ -4,11 +4,28 @@
 //! |---|---|---|
 //! | `packed`: the method's fields one after the other, bit k of a row in bit k mod 8 of byte k div 8, zero bits to the byte's end | ⌈bits/8⌉ | always |
 //! | `scale`: s = ‖x‖·S, float32 | 4 | always |
-//! | `norm`: ‖x‖, float32 | 4 | with `store_norm` |
-//! | `residual_norm`: γ = ‖r‖ in units of u, float32 | 4 | TurboQuant `prod` |
-//! | `residual_norm`: ‖x − center‖, float32 | 4 | every other method, with `center` and `store_norm` |
+//! | `norm`: ‖x‖, float32 | 4 | with `store_norm`, without a center |
+//! | `residual_norm`: γ in units of u, float32 | 4 | TurboQuant `prod` |
+//! | `residual_norm`: ‖r‖, float32 | 4 | every other method, with a center and `store_norm` |
+//! | `center_product`: ⟨μ, r⟩, float32 | 4 | with a center μ, where estimates are unbiased or `store_norm` is set |
 //!
-//! With a center, s is that of the residual x − center; `norm` stays ‖x‖. The center itself belongs to the quantizer and is not stored here.
+//! With a center μ the residual r = x − μ is quantized, and s = ‖r‖·S. The center itself belongs to
+//! the quantizer and is not stored here. What each computation needs of a row besides the code and s:
+//!
+//! | with a center | scalars | bytes with s |
+//! |---|---|---|
+//! | decode | none | 4 |
+//! | inner products | ⟨μ, r⟩ (scale `unbiased`, and `prod`; none with `mse` and `none`) | 8 |
+//! | search by `l2` | ‖r‖ | 8 |
+//! | intervals | ‖r‖ and ⟨μ, r⟩ | 12 |
+//! | search by `cosine` | ‖r‖ and ⟨μ, r⟩, of which ‖x‖² = ‖μ‖² + 2⟨μ, r⟩ + ‖r‖² follows | 12 |
+//!
+//! So a row has 8 bytes of scalars without `store_norm`, and 12 with it (`prod`, whose s is ‖r‖
+//! already and which adds γ, has 12 in both cases). ⟨μ, r⟩ is stored and ‖x‖ derived, and not the
+//! other way around: from two norms in float32, ⟨μ, r⟩ = (‖x‖² − ‖μ‖² − ‖r‖²)/2 has an error of
+//! 2⁻²⁴·‖x‖², and estimates would multiply it by ⟨y, μ⟩/‖μ‖². With a center of length 10⁻⁴·‖x‖
+//! that is an error of 6·10⁻⁴·‖x‖‖y‖, more than that of an 8-bit code; with the mean of rows
+//! that are centered already it is without bound.
 //!
 //! | method | fields of `packed` (count × width) |
 //! |---|---|
@@ -86,6 +103,25 @@ impl Layout {
     }
 }
 
+/// Which scalars a row has besides its scale.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Scalars {
+    /// [`Codes::norm`].
+    pub norm: bool,
+    /// [`Codes::residual_norm`].
+    pub residual_norm: bool,
+    /// [`Codes::center_product`].
+    pub center_product: bool,
+}
+
+impl Scalars {
+    /// Bytes of a row's scalars, the scale included.
+    pub fn bytes(self) -> usize {
+        let optional = [self.norm, self.residual_norm, self.center_product];
+        (1 + optional.into_iter().filter(|&stored| stored).count()) * size_of::<f32>()
+    }
+}
+
 /// The codes of a batch: parallel arrays, one entry (of `packed`: `row_bytes` entries) a row.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Codes {
@@ -95,10 +131,12 @@ pub struct Codes {
     pub packed: Vec<u8>,
     /// s = ‖x‖·S.
     pub scale: Vec<f32>,
-    /// ‖x‖, where asked for.
+    /// ‖x‖, with `store_norm` and without a center.
     pub norm: Option<Vec<f32>>,
-    /// γ, for methods that store it; ‖x − center‖ where there are a center and norms.
+    /// γ, for methods that store it; else ‖r‖, r = x − μ, with a center μ and `store_norm`.
     pub residual_norm: Option<Vec<f32>>,
+    /// ⟨μ, r⟩, where there is a center and something needs it.
+    pub center_product: Option<Vec<f32>>,
 }
 
 impl Codes {
@@ -114,10 +152,9 @@ impl Codes {
 
     /// Every stored byte.
     pub fn bytes(&self) -> usize {
-        let floats = self.scale.len()
-            + self.norm.as_ref().map_or(0, Vec::len)
-            + self.residual_norm.as_ref().map_or(0, Vec::len);
-        self.packed.len() + 4 * floats
+        let optional = [&self.norm, &self.residual_norm, &self.center_product];
+        let floats: usize = optional.into_iter().flatten().map(Vec::len).sum();
+        self.packed.len() + 4 * (self.scale.len() + floats)
     }
 
     /// Every stored bit over n·d.
@@ -141,6 +178,7 @@ impl Codes {
             scale: pick(&self.scale),
             norm: self.norm.as_ref().map(pick),
             residual_norm: self.residual_norm.as_ref().map(pick),
+            center_product: self.center_product.as_ref().map(pick),
         })
     }
 
@@ -148,7 +186,8 @@ impl Codes {
     pub fn extend(&mut self, other: &Self) -> Result<()> {
         let same = self.row_bytes == other.row_bytes
             && self.norm.is_some() == other.norm.is_some()
-            && self.residual_norm.is_some() == other.residual_norm.is_some();
+            && self.residual_norm.is_some() == other.residual_norm.is_some()
+            && self.center_product.is_some() == other.center_product.is_some();
         if !same {
             return Err(Error::invalid(
                 "codes of different layouts cannot be joined",
@@ -159,6 +198,7 @@ impl Codes {
         for (mine, theirs) in [
             (&mut self.norm, &other.norm),
             (&mut self.residual_norm, &other.residual_norm),
+            (&mut self.center_product, &other.center_product),
         ] {
             if let (Some(mine), Some(theirs)) = (mine, theirs) {
                 mine.extend_from_slice(theirs);
@@ -175,6 +215,7 @@ impl Codes {
             scale: &self.scale,
             norm: self.norm.as_deref(),
             residual_norm: self.residual_norm.as_deref(),
+            center_product: self.center_product.as_deref(),
         }
     }
 }
@@ -188,10 +229,12 @@ pub struct CodesRef<'a> {
     pub packed: &'a [u8],
     /// s = ‖x‖·S.
     pub scale: &'a [f32],
-    /// ‖x‖, where stored.
+    /// ‖x‖, with `store_norm` and without a center.
     pub norm: Option<&'a [f32]>,
-    /// γ, for methods that store it; ‖x − center‖ where there are a center and norms.
+    /// γ, for methods that store it; else ‖r‖, r = x − μ, with a center μ and `store_norm`.
     pub residual_norm: Option<&'a [f32]>,
+    /// ⟨μ, r⟩, where there is a center and something needs it.
+    pub center_product: Option<&'a [f32]>,
 }
 
 impl<'a> CodesRef<'a> {
@@ -210,8 +253,9 @@ impl<'a> CodesRef<'a> {
         &self.packed[row * self.row_bytes..][..self.row_bytes]
     }
 
-    /// Checks that these arrays are codes of `layout`.
-    pub fn check(&self, layout: &Layout, residual: bool) -> Result<()> {
+    /// Checks that these arrays are codes of `layout` with these scalars. A missing `norm` is not
+    /// an error here: decoding does not need it.
+    pub fn check(&self, layout: &Layout, scalars: Scalars) -> Result<()> {
         let rows = self.len();
         let expected = layout.row_bytes();
         if self.row_bytes != expected || self.packed.len() != rows * expected {
@@ -221,19 +265,28 @@ impl<'a> CodesRef<'a> {
                 self.row_bytes,
             )));
         }
-        match (self.residual_norm, residual) {
-            (Some(values), true) if values.len() == rows => Ok(()),
-            (None, false) => Ok(()),
-            (Some(values), true) => Err(Error::invalid(format!(
-                "{} residual norms for {rows} rows",
-                values.len()
-            ))),
-            (None, true) => Err(Error::invalid(
-                "residual norms are missing, expected one a row",
-            )),
-            (Some(_), false) => Err(Error::invalid(
-                "residual norms for a quantizer that has none",
-            )),
+        let parts = [
+            ("residual_norm", self.residual_norm, scalars.residual_norm),
+            (
+                "center_product",
+                self.center_product,
+                scalars.center_product,
+            ),
+        ];
+        for (name, values, expected) in parts {
+            let problem = match (values, expected) {
+                (Some(values), true) if values.len() != rows => {
+                    format!(
+                        "{name} has {} values, expected {rows}, one per row",
+                        values.len()
+                    )
+                }
+                (None, true) => format!("{name} is missing, expected one per row"),
+                (Some(_), false) => format!("{name} is given for a quantizer that stores none"),
+                _ => continue,
+            };
+            return Err(Error::invalid(problem));
         }
+        Ok(())
     }
 }

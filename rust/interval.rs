@@ -17,20 +17,23 @@
 //! and a is the estimate over s‖c‖. The law is exact whatever the row, and one interval does not use up another: of many pairs the share that is
 //! covered has the confidence for its mean.
 //!
+//! With a center μ the law holds for r = x − μ in place of x, and for the part of y across μ in place
+//! of y: the bounds of their product are moved by the exact rest, and as narrow as they are short.
+//!
 //! Float32 steps of encoder and scan err by some units of 2⁻²⁴ in cos θ and of ‖x‖‖y‖ in the estimate; bounds are widened by what that can move
 //! them, some 1 % at 8 bits a coordinate and nothing to see at 4.
 
 use crate::error::{Error, Result};
 
 /// Unit of float32 rounding.
-const UNIT: f64 = 1.0 / (1 << 24) as f64;
+pub(crate) const UNIT: f64 = 1.0 / (1 << 24) as f64;
 
 /// What the bounds need of a row besides its estimate.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Direction {
     /// cos θ; 0 where the stored scalars do not tell.
     pub cosine: f64,
-    /// ⟨v, y⟩ is this times the estimate (without ⟨center, y⟩): 1/(s‖c‖).
+    /// ⟨v, y⟩ is this times the estimate, without what a center adds to it: 1/(s‖c‖).
     pub factor: f64,
     /// Norm of what was quantized: ‖x‖, or ‖x − center‖.
     pub norm: f64,

@@ -20,6 +20,15 @@ __all__ = [
     "unpack",
 ]
 
+#: Packed codes, scale, norm, residual norm and center product.
+_Codes = tuple[
+    NDArray[np.uint8],
+    NDArray[np.float32],
+    NDArray[np.float32] | None,
+    NDArray[np.float32] | None,
+    NDArray[np.float32] | None,
+]
+
 @final
 class Sketch:
     @property
@@ -60,51 +69,19 @@ class Quantizer:
     def center(self) -> NDArray[np.float32] | None: ...
     @property
     def code_bytes(self) -> int: ...
-    @property
-    def has_residual_norm(self) -> bool: ...
-    def encode(
-        self, x: NDArray[Any], *, bfloat16: bool = False
-    ) -> tuple[
-        NDArray[np.uint8],
-        NDArray[np.float32],
-        NDArray[np.float32] | None,
-        NDArray[np.float32] | None,
-    ]: ...
-    def decode(
-        self,
-        packed: NDArray[np.uint8],
-        scale: NDArray[np.float32],
-        residual_norm: NDArray[np.float32] | None = None,
-    ) -> NDArray[np.float32]: ...
+    def norms(self, codes: _Codes) -> NDArray[np.float32] | None: ...
+    def encode(self, x: NDArray[Any], *, bfloat16: bool = False) -> _Codes: ...
+    def decode(self, codes: _Codes) -> NDArray[np.float32]: ...
     def inner_product(
-        self,
-        packed: NDArray[np.uint8],
-        scale: NDArray[np.float32],
-        residual_norm: NDArray[np.float32] | None,
-        y: NDArray[np.float32],
-        out: NDArray[np.float32],
+        self, codes: _Codes, y: NDArray[np.float32], out: NDArray[np.float32]
     ) -> None: ...
     def interval(
-        self,
-        packed: NDArray[np.uint8],
-        scale: NDArray[np.float32],
-        norm: NDArray[np.float32] | None,
-        residual_norm: NDArray[np.float32] | None,
-        y: NDArray[np.float32],
-        confidence: float,
+        self, codes: _Codes, y: NDArray[np.float32], confidence: float
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]]: ...
-    def sketch(
-        self,
-        packed: NDArray[np.uint8],
-        scale: NDArray[np.float32],
-        residual_norm: NDArray[np.float32] | None,
-    ) -> Sketch | None: ...
+    def sketch(self, codes: _Codes) -> Sketch | None: ...
     def search(
         self,
-        packed: NDArray[np.uint8],
-        scale: NDArray[np.float32],
-        norm: NDArray[np.float32] | None,
-        residual_norm: NDArray[np.float32] | None,
+        codes: _Codes,
         sketch: Sketch | None,
         y: NDArray[np.float32],
         k: int,
@@ -124,19 +101,19 @@ def num_threads() -> int: ...
 def lloyd_max(law: str, dim: int, bits: int) -> NDArray[np.float32]: ...
 def block_distortion(dim: int, block: int, width: int) -> float: ...
 def bytes_per_vector(
-    method: str, dim: int, bits: float, *, block: int | None = None, store_norm: bool = False
+    method: str,
+    dim: int,
+    bits: float,
+    *,
+    scale: str | None = None,
+    block: int | None = None,
+    store_norm: bool = False,
+    centered: bool = False,
 ) -> int: ...
 def interval_quantile(dim: int, confidence: float) -> float: ...
 def pack(indices: NDArray[np.uint16], width: int) -> NDArray[np.uint8]: ...
 def unpack(packed: NDArray[np.uint8], count: int, width: int) -> NDArray[np.uint16]: ...
-def save(
-    path: str,
-    quantizer: Quantizer,
-    packed: NDArray[np.uint8],
-    scale: NDArray[np.float32],
-    norm: NDArray[np.float32] | None = None,
-    residual_norm: NDArray[np.float32] | None = None,
-) -> None: ...
+def save(path: str, quantizer: Quantizer, codes: _Codes) -> None: ...
 def open_file(
     data: NDArray[np.uint8], verify: bool
 ) -> tuple[Quantizer, int, int, list[tuple[str, int, int]]]: ...

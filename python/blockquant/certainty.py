@@ -49,25 +49,27 @@ def certain(
     together = max(1, _PAIRS // max(m, 1))
     for start in range(0, len(codes), together):
         part = codes[start : start + together]
-        high = _merit(q.interval(part, queries, each)[1], part, metric)
+        high = _merit(q.interval(part, queries, each)[1], q.norms(part), metric)
         if allowed is not None:
             high = np.where(allowed[start : start + together], high, -np.inf)
         best = np.sort(np.concatenate([best, high], axis=1), axis=1)[:, -(k + 1) :]
     count = np.zeros(m, dtype=np.int64)
     for place, found in enumerate(index):
         part = codes[found]
-        low, high = (_merit(b, part, metric)[0] for b in q.interval(part, queries[place], each))
+        low, high = (
+            _merit(b, q.norms(part), metric)[0] for b in q.interval(part, queries[place], each)
+        )
         among = (high > low) | (low >= best[place, 1])
         count[place] = ((low >= best[place, 0]) & among).sum()
     return count
 
 
-def _merit(product: _Float, codes: Codes, metric: str) -> NDArray[np.float64]:
+def _merit(product: _Float, norms: _Float | None, metric: str) -> NDArray[np.float64]:
     """What orders rows as the metric does, the greatest first, from bounds on inner products."""
     merit = product.astype(np.float64)
-    if codes.norm is None or metric == "ip":
+    if norms is None or metric == "ip":
         return merit
-    norm = codes.norm.astype(np.float64)
+    norm = norms.astype(np.float64)
     if metric == "l2":
         return 2 * merit - norm**2
     return np.divide(merit, norm, out=np.zeros_like(merit), where=norm > 0)

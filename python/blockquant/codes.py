@@ -12,6 +12,8 @@ from blockquant import _core
 from blockquant._checks import brief, whole
 
 _Float = NDArray[np.float32]
+#: Packed codes, scale, norm, residual norm and center product.
+_Arrays = tuple[NDArray[np.uint8], _Float, _Float | None, _Float | None, _Float | None]
 
 
 class Codes:
@@ -24,7 +26,7 @@ class Codes:
     scale : ndarray of float32, (n,)
         s = ‖x‖·S; with a center that of x − center.
     norm : ndarray of float32, (n,), or None
-        ‖x‖, where the quantizer stores it.
+        ‖x‖, where the quantizer stores norms and has no center; see :meth:`Quantizer.norms`.
     residual_norm : ndarray of float32, (n,), or None
         γ of TurboQuant ``prod``; for other methods ‖x − center‖, where the quantizer has a center
         and stores norms.
@@ -32,6 +34,9 @@ class Codes:
         Coordinates of a row.
     made_by : str
         What the codes belong to; decoding with another quantizer is an error.
+    center_product : ndarray of float32, (n,), or None
+        ⟨center, x − center⟩, where the quantizer has a center and its estimates are unbiased, or it
+        stores norms.
 
     Raises
     ------
@@ -72,15 +77,17 @@ class Codes:
         residual_norm: _Float | None,
         dim: int,
         made_by: str,
+        center_product: _Float | None = None,
     ) -> None:
         parts = (
             ("scale", scale, "float32", 1),
             ("packed", packed, "uint8", 2),
             ("norm", norm, "float32", 1),
             ("residual_norm", residual_norm, "float32", 1),
+            ("center_product", center_product, "float32", 1),
         )
         for name, array, dtype, ndim in parts:
-            if array is None and name in ("norm", "residual_norm"):
+            if array is None and name not in ("scale", "packed"):
                 continue
             if not isinstance(array, np.ndarray) or array.dtype != dtype or array.ndim != ndim:
                 kind = getattr(array, "dtype", type(array).__name__)
@@ -106,13 +113,18 @@ class Codes:
 
     @property
     def norm(self) -> _Float | None:
-        """‖x‖, float32 (n,), or None."""
+        """‖x‖, float32 (n,), or None; with a center :meth:`Quantizer.norms` has it."""
         return self._filled.get("norm")
 
     @property
     def residual_norm(self) -> _Float | None:
-        """γ, float32 (n,), or None."""
+        """γ, or ‖x − center‖, float32 (n,), or None."""
         return self._filled.get("residual_norm")
+
+    @property
+    def center_product(self) -> _Float | None:
+        """⟨center, x − center⟩, float32 (n,), or None."""
+        return self._filled.get("center_product")
 
     def _changed(self) -> None:
         """Drops what was derived from the rows; called by everything that changes them."""
@@ -120,7 +132,12 @@ class Codes:
 
     def __reduce__(self) -> tuple[Any, ...]:
         # A copy shares the rows, never the room after them: both would write there.
-        return Codes, (*self._arrays(), self.dim, self.made_by)
+        return Codes, self._arguments(self._arrays())
+
+    def _arguments(self, arrays: _Arrays) -> tuple[Any, ...]:
+        """What makes codes of these arrays in place of the own ones."""
+        *leading, center_product = arrays
+        return *leading, self.dim, self.made_by, center_product
 
     def __len__(self) -> int:
         return len(self.scale)
@@ -212,17 +229,8 @@ class Codes:
         if self.scale[rows].ndim != 1:
             raise IndexError(f"codes have rows only; {rows!r} does not select rows")
 
-        def pick(values: _Float | None) -> _Float | None:
-            return None if values is None else values[rows]
-
-        return Codes(
-            self.packed[rows],
-            self.scale[rows],
-            pick(self.norm),
-            pick(self.residual_norm),
-            self.dim,
-            self.made_by,
-        )
+        picked = {name: array[rows] for name, array in self._filled.items()}
+        return Codes(*self._arguments(_in_order(picked)))
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Codes):
@@ -234,8 +242,8 @@ class Codes:
 
     __hash__ = None  # type: ignore[assignment]
 
-    def _arrays(self) -> tuple[NDArray[Any] | None, ...]:
-        return self.packed, self.scale, self.norm, self.residual_norm
+    def _arrays(self) -> _Arrays:
+        return _in_order(self._filled)
 
     @property
     def nbytes(self) -> int:
@@ -291,13 +299,18 @@ def concatenate(codes: Iterable[Codes]) -> Codes:
     for place, other in enumerate(parts):
         _check_alike(other, first, f"codes {place}", "the first")
 
-    def join(name: str) -> Any:
-        arrays = [getattr(part, name) for part in parts]
-        return None if arrays[0] is None else np.concatenate(arrays)
+    def join(name: str) -> NDArray[Any]:
+        return np.concatenate([part._filled[name] for part in parts])
 
-    return Codes(
-        join("packed"), join("scale"), join("norm"), join("residual_norm"), first.dim, first.made_by
-    )
+    joined = _in_order({name: join(name) for name in first._filled})
+    return Codes(*first._arguments(joined))
+
+
+def _in_order(arrays: dict[str, NDArray[Any]]) -> _Arrays:
+    """Arrays by name as the core takes them."""
+    optional = (arrays.get(name) for name in ("norm", "residual_norm", "center_product"))
+    norm, residual_norm, center_product = optional
+    return arrays["packed"], arrays["scale"], norm, residual_norm, center_product
 
 
 def _check_alike(other: Any, first: Codes, what: str, whose: str) -> None:

@@ -26,9 +26,9 @@ def save(path: _Path, quantizer: Quantizer, codes: Codes) -> None:
     """Writes a quantizer and its codes to one self-describing file.
 
     It is a safetensors file: tensors ``packed``, ``scale`` and, where there are any, ``norm``,
-    ``residual_norm`` and ``center``, with the parameters and checksums in its metadata
-    (``rust/file/mod.rs`` has the format). The same codes give the same bytes. It is written at once
-    or not at all: on any failure a file of that name stays as it was.
+    ``residual_norm``, ``center_product`` and ``center``, with the parameters and checksums in its
+    metadata (``rust/file/mod.rs`` has the format). The same codes give the same bytes. It is
+    written at once or not at all: on any failure a file of that name stays as it was.
 
     Parameters
     ----------
@@ -63,14 +63,7 @@ def save(path: _Path, quantizer: Quantizer, codes: Codes) -> None:
     if not isinstance(quantizer, Quantizer):
         raise TypeError(f"quantizer is {type(quantizer).__name__}, expected a Quantizer")
     quantizer._check(codes)
-    _core.save(
-        os.fsdecode(path),
-        quantizer._core,
-        codes.packed,
-        codes.scale,
-        codes.norm,
-        codes.residual_norm,
-    )
+    _core.save(os.fsdecode(path), quantizer._core, codes._arrays())
 
 
 def load(path: _Path, verify: bool = True) -> tuple[Quantizer, Codes]:
@@ -139,7 +132,6 @@ def load(path: _Path, verify: bool = True) -> tuple[Quantizer, Codes]:
     kind = _FACES[core.method.partition("/")[0]]
     quantizer = kind.__new__(kind)
     quantizer._take(core)
-    codes = Codes(
-        packed, scale, floats("norm"), floats("residual_norm"), quantizer.dim, repr(quantizer)
-    )
+    norms, product = (floats("norm"), floats("residual_norm")), floats("center_product")
+    codes = Codes(packed, scale, *norms, quantizer.dim, repr(quantizer), product)
     return quantizer, codes

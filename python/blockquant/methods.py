@@ -26,11 +26,13 @@ class BlockQuant(Quantizer):
     seed : int
         Fixes the rotation, for ever.
     store_norm : bool
-        Whether codes keep ‖x‖ besides the scale; intervals need it.
+        Whether codes keep norms besides the scale: intervals and search by l2 and cosine need
+        them. Four bytes per row more; with a center too, which gives ‖x‖ and ‖x − center‖.
     center : array_like, (dim,) or (n, dim), optional
-        A vector, or a sample of rows whose mean is taken. The residual x − center is quantized;
-        what is decoded and estimated has the center added back, and norms stay those of x. Helps
-        where rows share a mean that is large beside their spread.
+        A vector, or a sample of rows whose mean is taken. The residual x − center is quantized,
+        and with an unbiased scale rule queries are centered too (see
+        :meth:`Quantizer.inner_product`), for four bytes per row without stored norms. Helps where
+        rows and queries share a mean that is not small beside their spread.
 
     Raises
     ------

@@ -12,7 +12,7 @@ from blockquant import _core
 from blockquant._arrays import as_float32, as_mask, as_rows
 from blockquant._checks import between, real, whole
 from blockquant.certainty import certain
-from blockquant.codes import Codes
+from blockquant.codes import Codes, _in_order
 
 _Float = NDArray[np.float32]
 _Rows = NDArray[np.int64]
@@ -150,8 +150,8 @@ class Quantizer:
         ValueError: row 0, column 1 is NaN, expected a finite float32 value
         """
         rows, is_bfloat16 = as_rows(x, self.dim)
-        packed, scale, norm, residual_norm = self._core.encode(rows, bfloat16=is_bfloat16)
-        return Codes(packed, scale, norm, residual_norm, self.dim, repr(self))
+        packed, scale, *norms, product = self._core.encode(rows, bfloat16=is_bfloat16)
+        return Codes(packed, scale, *norms, self.dim, repr(self), product)
 
     def decode(self, codes: Codes) -> _Float:
         """Reconstructs the rows.
@@ -178,7 +178,7 @@ class Quantizer:
         [[3.0, -4.0]]
         """
         self._check(codes)
-        return self._core.decode(codes.packed, codes.scale, codes.residual_norm)
+        return self._core.decode(codes._arrays())
 
     def inner_product(self, codes: Codes, y: Any) -> _Float:
         """Estimates every ⟨x, y⟩ from the packed codes, without decoding the batch.
@@ -193,8 +193,12 @@ class Quantizer:
         Returns
         -------
         ndarray of float32, (m, n)
-            ⟨x̂, y⟩, with ⟨center, y⟩ in it; unbiased over rotations where the scale rule is
-            ``unbiased`` (arXiv 2605.19972) or the variant ``prod`` (arXiv 2504.19874).
+            ⟨x̂, y⟩; unbiased over rotations where the scale rule is ``unbiased`` (arXiv 2605.19972)
+            or the variant ``prod`` (arXiv 2504.19874). With a center μ these two center the query
+            as well: ⟨y, μ⟩ + a⟨μ, r⟩ + ⟨y − a·μ, r̂⟩ with r = x − μ and a = ⟨y, μ⟩/‖μ‖², of which
+            only the last term has an error, proportional to ‖r‖ and to the part of y across μ. The
+            scale rules ``mse`` and ``none`` shrink that term, so it cannot stand beside an exact
+            one: with them the result is ⟨y, μ⟩ + ⟨y, r̂⟩, that of the decoded row.
 
         Raises
         ------
@@ -214,7 +218,7 @@ class Quantizer:
         self._check(codes)
         queries = as_float32(y, self.dim, "y")
         out = np.empty((len(queries), len(codes)), np.float32)
-        self._core.inner_product(codes.packed, codes.scale, codes.residual_norm, queries, out)
+        self._core.inner_product(codes._arrays(), queries, out)
         return out
 
     def interval(self, codes: Codes, y: Any, confidence: float = 0.99) -> tuple[_Float, _Float]:
@@ -258,9 +262,36 @@ class Quantizer:
         self._check(codes)
         confidence = between(confidence, "confidence")
         queries = as_float32(y, self.dim, "y")
-        return self._core.interval(
-            codes.packed, codes.scale, codes.norm, codes.residual_norm, queries, confidence
-        )
+        return self._core.interval(codes._arrays(), queries, confidence)
+
+    def norms(self, codes: Codes) -> _Float | None:
+        """The norms ‖x‖ of the rows, where the codes keep norms.
+
+        Parameters
+        ----------
+        codes : Codes
+            n codes.
+
+        Returns
+        -------
+        ndarray of float32, (n,), or None
+            As stored or, with a center μ, √(‖μ‖² + 2⟨μ, x − μ⟩ + ‖x − μ‖²) from the two scalars
+            that are stored then; 0 where that is zero up to its rounding, some 5·10⁻⁴·‖μ‖.
+
+        Raises
+        ------
+        ValueError
+            If the codes come from another quantizer.
+
+        Examples
+        --------
+        >>> import blockquant as bq
+        >>> q = bq.Eden(dim=2, bits=8, store_norm=True, center=[1.0, 1.0])
+        >>> q.norms(q.encode([[3.0, -4.0]])).tolist()
+        [5.0]
+        """
+        self._check(codes)
+        return self._core.norms(codes._arrays())
 
     @overload
     def search(
@@ -362,18 +393,18 @@ class Quantizer:
             raise TypeError(f"metric is {type(metric).__name__}, expected str")
         # The arrays of one moment: another thread may let the codes grow.
         filled = codes._filled
-        parts = filled["packed"], filled["scale"], filled.get("norm"), filled.get("residual_norm")
-        now = Codes(*parts, codes.dim, codes.made_by)
+        now = Codes(*codes._arguments(_in_order(filled)))
+        parts = now._arrays()
         rows = len(now)
         allowed = None if mask is None else as_mask(mask, rows)
         derived = codes._index
         sketch = derived[1] if derived is not None and derived[0] is filled else None
         narrow = allowed is not None and _NARROW * int(allowed.sum()) <= rows
         if sketch is None and rows >= _FEWEST_FOR_A_SKETCH and not narrow:
-            sketch = self._core.sketch(now.packed, now.scale, now.residual_norm)
+            sketch = self._core.sketch(parts)
             codes._index = filled, sketch
         k = min(k, max(rows, 1))
-        score, index = self._core.search(*parts, sketch, queries, k, metric, allowed)
+        score, index = self._core.search(parts, sketch, queries, k, metric, allowed)
         if not certified:
             return score, index
         return score, index, certain(self, now, queries, index, metric, allowed, confidence)

@@ -60,10 +60,12 @@ impl Header {
         let row_bytes = shape.layout.row_bytes();
         let packed = [rows, row_bytes];
         // The one list of tensors, and their order.
-        let tensors: [(&str, &str, &[usize], bool); 5] = [
+        let scalars = shape.scalars;
+        let tensors: [(&str, &str, &[usize], bool); 6] = [
             ("center", "F32", &[spec.dim], spec.center.is_some()),
-            ("norm", "F32", &row, spec.store_norm),
-            ("residual_norm", "F32", &row, shape.has_residual_norm),
+            ("norm", "F32", &row, scalars.norm),
+            ("residual_norm", "F32", &row, scalars.residual_norm),
+            ("center_product", "F32", &row, scalars.center_product),
             ("scale", "F32", &row, true),
             ("packed", "U8", &packed, true),
         ];

@@ -7,8 +7,9 @@
 //! | tensor | type and shape | present |
 //! |---|---|---|
 //! | `center` | F32 (d) | where there is one |
-//! | `norm` | F32 (n) | with `store_norm` |
-//! | `residual_norm` | F32 (n) | where [`Spec::shape`] says so |
+//! | `norm` | F32 (n) | where [`Spec::shape`] says so, as the next two |
+//! | `residual_norm` | F32 (n) | |
+//! | `center_product` | F32 (n) | |
 //! | `scale` | F32 (n) | always |
 //! | `packed` | U8 (n, row bytes) | always |
 //!
@@ -145,6 +146,7 @@ impl<'a> Contents<'a> {
             scale: floats("scale").unwrap_or_default(),
             norm: floats("norm"),
             residual_norm: floats("residual_norm"),
+            center_product: floats("center_product"),
         }
     }
 }
@@ -187,7 +189,7 @@ fn check_finite(name: &str, mut values: impl Iterator<Item = f32>) -> Result<()>
 /// If the codes do not belong to the quantizer, a scale or norm is not finite, or writing fails.
 pub fn write(out: &mut dyn Write, quantizer: &Quantizer, codes: CodesRef<'_>) -> Result<()> {
     let spec = quantizer.spec();
-    codes.check(quantizer.method().layout(), quantizer.has_residual_norm())?;
+    codes.check(quantizer.method().layout(), quantizer.scalars())?;
     let mut header = Header::new(spec, codes.len(), digest(quantizer)?)?;
     for tensor in &mut header.tensors {
         let mut sum = Checksum::default();
@@ -212,7 +214,7 @@ pub fn write(out: &mut dyn Write, quantizer: &Quantizer, codes: CodesRef<'_>) ->
         }
         tensor.checksum = sum.value();
     }
-    if codes.norm.is_some() && !spec.store_norm {
+    if codes.norm.is_some() && !quantizer.scalars().norm {
         return Err(Error::invalid(
             "norm is given for a quantizer that stores none",
         ));
@@ -235,6 +237,7 @@ fn floats_of<'a>(name: &str, spec: &'a Spec, codes: CodesRef<'a>) -> Option<&'a 
         "scale" => Some(codes.scale),
         "norm" => codes.norm,
         "residual_norm" => codes.residual_norm,
+        "center_product" => codes.center_product,
         _ => None,
     }
 }

@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use super::{Method, ScaleRule, Shape, Workspace};
 use crate::codebook::{BlockCodebook, block_codebook};
-use crate::codes::{Field, Layout};
+use crate::codes::{Field, Layout, Scalars};
 use crate::error::{Error, Result};
 use crate::isa::Isa;
 use crate::kernels::nearest::{self, Words};
@@ -165,7 +165,7 @@ impl BlockQuant {
             layout: Layout::new([body, tail]),
             scales: SCALES,
             block: Some(division.block),
-            has_residual_norm: false,
+            scalars: Scalars::default(),
         })
     }
 

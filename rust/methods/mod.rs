@@ -5,7 +5,7 @@
 
 use std::fmt::Debug;
 
-use crate::codes::{Field, Layout};
+use crate::codes::{Field, Layout, Scalars};
 use crate::error::{Error, Result};
 use crate::isa::Isa;
 use crate::kernels::level::Levels;
@@ -63,8 +63,8 @@ pub struct Shape {
     pub scales: &'static [ScaleRule],
     /// The block size, the default filled in, where the method has blocks.
     pub block: Option<usize>,
-    /// Whether a row has a residual norm.
-    pub has_residual_norm: bool,
+    /// The scalars of a row besides its scale; a method itself asks for γ at most.
+    pub scalars: Scalars,
 }
 
 /// The shape of a method's codes: every error that its construction could give, at no cost.
@@ -212,6 +212,6 @@ fn scalar_shape(dim: usize, width: u32, scales: &'static [ScaleRule]) -> Shape {
         layout: Layout::new([Field { count: dim, width }]),
         scales,
         block: None,
-        has_residual_norm: false,
+        scalars: Scalars::default(),
     }
 }

@@ -9,7 +9,7 @@
 
 use super::{Method, ScaleRule, Shape, Workspace, scalar_shape, whole_bits};
 use crate::codebook::{Law, lloyd_max};
-use crate::codes::{Field, Layout};
+use crate::codes::{Field, Layout, Scalars};
 use crate::error::Result;
 use crate::isa::Isa;
 use crate::kernels::level::{self, Levels};
@@ -116,7 +116,10 @@ impl TurboProd {
             layout: Layout::new([field(bits - 1), field(1)]),
             scales: &[],
             block: None,
-            has_residual_norm: true,
+            scalars: Scalars {
+                residual_norm: true,
+                ..Scalars::default()
+            },
         })
     }
 

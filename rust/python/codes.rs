@@ -27,21 +27,29 @@ pub(super) struct CodeSlices<'a> {
     scale: Cow<'a, [f32]>,
     norm: Option<Cow<'a, [f32]>>,
     residual_norm: Option<Cow<'a, [f32]>>,
+    center_product: Option<Cow<'a, [f32]>>,
 }
 
+/// The arrays of a batch of codes as Python hands them over: packed, scale, norm, residual norm,
+/// center product.
+pub(super) type Parts<'py> = (
+    PyReadonlyArray2<'py, u8>,
+    PyReadonlyArray1<'py, f32>,
+    Option<PyReadonlyArray1<'py, f32>>,
+    Option<PyReadonlyArray1<'py, f32>>,
+    Option<PyReadonlyArray1<'py, f32>>,
+);
+
 impl<'a> CodeSlices<'a> {
-    pub(super) fn new(
-        packed: &'a PyReadonlyArray2<'_, u8>,
-        scale: &'a PyReadonlyArray1<'_, f32>,
-        norm: Option<&'a PyReadonlyArray1<'_, f32>>,
-        residual_norm: Option<&'a PyReadonlyArray1<'_, f32>>,
-    ) -> Self {
+    pub(super) fn new(parts: &'a Parts<'_>) -> Self {
+        let (packed, scale, norm, residual_norm, center_product) = parts;
         Self {
             row_bytes: packed.as_array().ncols(),
             packed: contiguous(packed),
             scale: contiguous(scale),
-            norm: norm.map(contiguous),
-            residual_norm: residual_norm.map(contiguous),
+            norm: norm.as_ref().map(contiguous),
+            residual_norm: residual_norm.as_ref().map(contiguous),
+            center_product: center_product.as_ref().map(contiguous),
         }
     }
 
@@ -52,6 +60,7 @@ impl<'a> CodeSlices<'a> {
             scale: &self.scale,
             norm: self.norm.as_deref(),
             residual_norm: self.residual_norm.as_deref(),
+            center_product: self.center_product.as_deref(),
         }
     }
 }

@@ -2,11 +2,11 @@
 
 use std::path::PathBuf;
 
-use numpy::{PyReadonlyArray1, PyReadonlyArray2};
+use numpy::PyReadonlyArray1;
 use pyo3::exceptions::PyOSError;
 use pyo3::prelude::*;
 
-use super::codes::CodeSlices;
+use super::codes::{CodeSlices, Parts};
 use super::quantizer::Quantizer;
 use crate::file::{self, Contents};
 use crate::threads;
@@ -25,17 +25,13 @@ pub fn os_error(path: String, code: Option<i32>, reason: String) -> PyErr {
 }
 
 #[pyfunction]
-#[pyo3(signature = (path, quantizer, packed, scale, norm=None, residual_norm=None))]
 pub fn save(
     py: Python<'_>,
     path: PathBuf,
     quantizer: &Quantizer,
-    packed: PyReadonlyArray2<'_, u8>,
-    scale: PyReadonlyArray1<'_, f32>,
-    norm: Option<PyReadonlyArray1<'_, f32>>,
-    residual_norm: Option<PyReadonlyArray1<'_, f32>>,
+    codes: Parts<'_>,
 ) -> PyResult<()> {
-    let codes = CodeSlices::new(&packed, &scale, norm.as_ref(), residual_norm.as_ref());
+    let codes = CodeSlices::new(&codes);
     let codes = codes.view();
     Ok(py.detach(|| file::save(&path, &quantizer.0, codes))?)
 }

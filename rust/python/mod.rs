@@ -15,7 +15,7 @@ use pyo3::prelude::*;
 use crate::codebook::{Law, block_codebook, lloyd_max as solve_lloyd_max};
 use crate::codes::{Field, Layout};
 use crate::error::Error;
-use crate::{Isa, threads};
+use crate::{Isa, RotationKind, Spec, threads};
 
 impl From<Error> for PyErr {
     fn from(error: Error) -> Self {
@@ -102,17 +102,29 @@ mod _core {
     }
 
     #[pyfunction]
-    #[pyo3(signature = (method, dim, bits, *, block=None, store_norm=false))]
+    #[pyo3(signature = (method, dim, bits, *, scale=None, block=None, store_norm=false, centered=false))]
     fn bytes_per_vector(
-        method: &str,
+        method: String,
         dim: usize,
         bits: f64,
+        scale: Option<String>,
         block: Option<usize>,
         store_norm: bool,
+        centered: bool,
     ) -> PyResult<usize> {
-        let shape = crate::methods::shape(method, dim, bits, block)?;
-        let scalars = 1 + usize::from(shape.has_residual_norm) + usize::from(store_norm);
-        Ok(shape.layout.row_bytes() + scalars * size_of::<f32>())
+        let (shape, _) = Spec {
+            method,
+            dim,
+            bits,
+            scale,
+            block,
+            rotation: RotationKind::Hadamard,
+            seed: 0,
+            store_norm,
+            center: None,
+        }
+        .shape_of(centered)?;
+        Ok(shape.layout.row_bytes() + shape.scalars.bytes())
     }
 
     #[pyfunction]

@@ -8,17 +8,18 @@ use numpy::{
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
 
-use super::codes::{CodeSlices, Sketch, contiguous};
+use super::codes::{CodeSlices, Parts, Sketch, contiguous};
 use super::rows::{Strided, unpack_rows};
 use crate::codes::Codes;
 use crate::rows::{Real, Rows};
 use crate::scan::search::Metric;
 use crate::{Isa, RotationKind, Spec, threads};
 
-/// Packed codes, scales, norms and residual norms as arrays.
+/// The arrays of [`Parts`], made by the core.
 type CodeArrays<'py> = (
     Bound<'py, PyArray2<u8>>,
     Bound<'py, PyArray1<f32>>,
+    Option<Bound<'py, PyArray1<f32>>>,
     Option<Bound<'py, PyArray1<f32>>>,
     Option<Bound<'py, PyArray1<f32>>>,
 );
@@ -122,9 +123,14 @@ impl Quantizer {
         self.0.method().layout().row_bytes()
     }
 
-    #[getter]
-    fn has_residual_norm(&self) -> bool {
-        self.0.has_residual_norm()
+    fn norms<'py>(
+        &self,
+        py: Python<'py>,
+        codes: Parts<'py>,
+    ) -> PyResult<Option<Bound<'py, PyArray1<f32>>>> {
+        let codes = CodeSlices::new(&codes);
+        let norms = self.0.norms(codes.view())?;
+        Ok(norms.map(|norms| norms.into_owned().into_pyarray(py)))
     }
 
     #[pyo3(signature = (x, *, bfloat16=false))]
@@ -157,18 +163,16 @@ impl Quantizer {
             array(codes.scale),
             codes.norm.map(array),
             codes.residual_norm.map(array),
+            codes.center_product.map(array),
         ))
     }
 
-    #[pyo3(signature = (packed, scale, residual_norm=None))]
     fn decode<'py>(
         &self,
         py: Python<'py>,
-        packed: PyReadonlyArray2<'py, u8>,
-        scale: PyReadonlyArray1<'py, f32>,
-        residual_norm: Option<PyReadonlyArray1<'py, f32>>,
+        codes: Parts<'py>,
     ) -> PyResult<Bound<'py, PyArray2<f32>>> {
-        let codes = CodeSlices::new(&packed, &scale, None, residual_norm.as_ref());
+        let codes = CodeSlices::new(&codes);
         let codes = codes.view();
         let (rows, dim) = (codes.len(), self.0.spec().dim);
         let mut out = vec![0f32; rows * dim];
@@ -181,13 +185,11 @@ impl Quantizer {
     fn inner_product<'py>(
         &self,
         py: Python<'py>,
-        packed: PyReadonlyArray2<'py, u8>,
-        scale: PyReadonlyArray1<'py, f32>,
-        residual_norm: Option<PyReadonlyArray1<'py, f32>>,
+        codes: Parts<'py>,
         y: PyReadonlyArray2<'py, f32>,
         mut out: PyReadwriteArray2<'py, f32>,
     ) -> PyResult<()> {
-        let codes = CodeSlices::new(&packed, &scale, None, residual_norm.as_ref());
+        let codes = CodeSlices::new(&codes);
         let codes = codes.view();
         let queries = Strided(y.as_array());
         let out = out.as_slice_mut()?;
@@ -200,14 +202,11 @@ impl Quantizer {
     fn interval<'py>(
         &self,
         py: Python<'py>,
-        packed: PyReadonlyArray2<'py, u8>,
-        scale: PyReadonlyArray1<'py, f32>,
-        norm: Option<PyReadonlyArray1<'py, f32>>,
-        residual_norm: Option<PyReadonlyArray1<'py, f32>>,
+        codes: Parts<'py>,
         y: PyReadonlyArray2<'py, f32>,
         confidence: f64,
     ) -> PyResult<Bounds<'py>> {
-        let codes = CodeSlices::new(&packed, &scale, norm.as_ref(), residual_norm.as_ref());
+        let codes = CodeSlices::new(&codes);
         let codes = codes.view();
         let queries = Strided(y.as_array());
         let (m, n) = (queries.rows(), codes.len());
@@ -224,35 +223,26 @@ impl Quantizer {
         Ok((shaped(low)?, shaped(high)?))
     }
 
-    fn sketch(
-        &self,
-        py: Python<'_>,
-        packed: PyReadonlyArray2<'_, u8>,
-        scale: PyReadonlyArray1<'_, f32>,
-        residual_norm: Option<PyReadonlyArray1<'_, f32>>,
-    ) -> PyResult<Option<Sketch>> {
-        let codes = CodeSlices::new(&packed, &scale, None, residual_norm.as_ref());
+    fn sketch(&self, py: Python<'_>, codes: Parts<'_>) -> PyResult<Option<Sketch>> {
+        let codes = CodeSlices::new(&codes);
         let codes = codes.view();
         let isa = Isa::current()?;
         Ok(py.detach(|| self.0.sketch(isa, codes))?.map(Sketch))
     }
 
-    #[pyo3(signature = (packed, scale, norm, residual_norm, sketch, y, k, metric, allowed=None))]
+    #[pyo3(signature = (codes, sketch, y, k, metric, allowed=None))]
     #[allow(clippy::too_many_arguments)]
     fn search<'py>(
         &self,
         py: Python<'py>,
-        packed: PyReadonlyArray2<'py, u8>,
-        scale: PyReadonlyArray1<'py, f32>,
-        norm: Option<PyReadonlyArray1<'py, f32>>,
-        residual_norm: Option<PyReadonlyArray1<'py, f32>>,
+        codes: Parts<'py>,
         sketch: Option<PyRef<'py, Sketch>>,
         y: PyReadonlyArray2<'py, f32>,
         k: usize,
         metric: &str,
         allowed: Option<PyReadonlyArray1<'py, bool>>,
     ) -> PyResult<SearchArrays<'py>> {
-        let codes = CodeSlices::new(&packed, &scale, norm.as_ref(), residual_norm.as_ref());
+        let codes = CodeSlices::new(&codes);
         let codes = codes.view();
         let queries = Strided(y.as_array());
         let allowed = allowed.as_ref().map(contiguous);

@@ -1,16 +1,12 @@
-//! Codes to rows, and inner products without going back.
+//! Codes to rows.
 
 use rayon::prelude::*;
 
-use super::{Buffers, Quantizer, check_dim};
-use crate::aligned::Aligned;
+use super::{Buffers, Quantizer};
 use crate::codes::CodesRef;
 use crate::error::{Error, Result};
 use crate::isa::Isa;
-use crate::kernels::product::ROWS;
-use crate::kernels::{convert, reduce};
-use crate::rows::Rows;
-use crate::scan::{Expand, Query, Work, products};
+use crate::kernels::convert;
 use crate::threads;
 
 impl Quantizer {
@@ -82,112 +78,11 @@ impl Quantizer {
         }
     }
 
-    /// Estimates of ⟨x, y⟩ from the codes: m × n, row j for query j.
-    pub fn inner_product(
-        &self,
-        isa: Isa,
-        codes: CodesRef<'_>,
-        y: &dyn Rows,
-        out: &mut [f32],
-    ) -> Result<()> {
-        let dim = self.spec.dim;
-        self.check(codes)?;
-        check_dim(y.dim(), dim)?;
-        let (queries, _) = self.queries(isa, y)?;
-        let length = self.method.expanded_len(dim);
-        let expander = self.expander(isa, codes);
-        products::inner_products(isa, &queries, codes.scale, out, |from, live, buffer| {
-            let mut index = Vec::new();
-            for (row, expanded) in (from..from + live).zip(buffer.chunks_exact_mut(length)) {
-                expander.expand(row, &mut index, expanded);
-            }
-        });
-        Ok(())
-    }
-
-    /// Queries for the scan, with their norms.
-    pub(super) fn queries(&self, isa: Isa, y: &dyn Rows) -> Result<(Vec<Query>, Vec<f64>)> {
-        let dim = self.spec.dim;
-        check_dim(y.dim(), dim)?;
-        let length = self.method.expanded_len(dim);
-        let query = |_, row: usize| -> Result<(Query, f64)> {
-            let mut buffers = Buffers::default();
-            self.load(isa, y, row..row + 1, None, &mut buffers)?;
-            let offset = match &self.spec.center {
-                Some(center) => {
-                    let y = y.read(row, &mut buffers.scratch[..dim]);
-                    reduce::wide_dot(isa, center, y)
-                }
-                // What changes no sum, not even that of −0.
-                None => -0.0,
-            };
-            let (mut vector, norm) = (buffers.u, buffers.norms[0]);
-            vector.resize(length, 0.0);
-            self.method.prepare(isa, dim, &mut vector);
-            let factor = norm / dim as f64;
-            let query = Query {
-                vector: Aligned::from(&*vector),
-                factor,
-                offset,
-            };
-            Ok((query, norm))
-        };
-        let queries = threads::map((0..y.rows()).collect(), query);
-        queries.into_iter().collect()
-    }
-
-    /// What queries are multiplied with, of each row.
-    pub(super) fn expander<'a>(&'a self, isa: Isa, codes: CodesRef<'a>) -> Expander<'a> {
-        Expander {
-            quantizer: self,
-            isa,
-            codes,
-        }
-    }
-
     pub(super) fn unpack(&self, isa: Isa, codes: CodesRef<'_>, row: usize, index: &mut [u16]) {
         self.method.layout().unpack(isa, codes.row(row), index);
     }
 
     pub(super) fn check(&self, codes: CodesRef<'_>) -> Result<()> {
-        codes.check(self.method.layout(), self.has_residual_norm())
-    }
-}
-
-/// Codes with the quantizer that made them.
-pub(super) struct Expander<'a> {
-    quantizer: &'a Quantizer,
-    isa: Isa,
-    codes: CodesRef<'a>,
-}
-
-impl Expand for Expander<'_> {
-    fn expand(&self, row: usize, index: &mut Vec<u16>, out: &mut [f32]) {
-        let Self {
-            quantizer,
-            isa,
-            codes,
-        } = *self;
-        index.resize(quantizer.method.layout().indices(), 0);
-        quantizer.unpack(isa, codes, row, index);
-        let gamma = codes.residual_norm.map_or(0.0, |values| values[row]);
-        quantizer.method.expand(isa, index, gamma, out);
-    }
-
-    fn products(&self, rows: &[u32], query: &[f32], work: &mut Work, out: &mut [f32]) {
-        let Work { index, expanded } = work;
-        for (some, out) in rows.chunks(ROWS).zip(out.chunks_mut(ROWS)) {
-            let code = |i: usize| self.codes.row(some[i.min(some.len() - 1)] as usize);
-            let code = std::array::from_fn(code);
-            if let Some(dots) = (self.quantizer.method).products(self.isa, code, query, index) {
-                out.copy_from_slice(&dots[..out.len()]);
-                continue;
-            }
-            expanded.resize(query.len(), 0.0);
-            for (&row, out) in some.iter().zip(out) {
-                self.expand(row as usize, index, expanded);
-                *out = reduce::dot(self.isa, expanded, query);
-            }
-        }
+        codes.check(self.method.layout(), self.scalars)
     }
 }

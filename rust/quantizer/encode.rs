@@ -1,14 +1,13 @@
 //! Rows to codes.
 
-use std::ops::Range;
-
 use rayon::prelude::*;
 
+use super::load::narrow;
 use super::{Buffers, Quantizer, check_dim};
 use crate::codes::Codes;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::isa::Isa;
-use crate::kernels::{convert, reduce};
+use crate::kernels::reduce;
 use crate::methods::ScaleRule;
 use crate::rows::Rows;
 use crate::threads;
@@ -22,6 +21,7 @@ struct Slots<'a> {
     scale: &'a mut [f32],
     norm: &'a mut [f32],
     residual: &'a mut [f32],
+    product: &'a mut [f32],
 }
 
 impl<'a> Slots<'a> {
@@ -29,6 +29,7 @@ impl<'a> Slots<'a> {
     fn pieces(self, rows: usize, row_bytes: usize) -> impl Iterator<Item = Slots<'a>> {
         let mut norms = self.norm.chunks_mut(rows);
         let mut residuals = self.residual.chunks_mut(rows);
+        let mut products = self.product.chunks_mut(rows);
         self.packed
             .chunks_mut(rows * row_bytes)
             .zip(self.scale.chunks_mut(rows))
@@ -37,6 +38,7 @@ impl<'a> Slots<'a> {
                 scale,
                 norm: norms.next().unwrap_or_default(),
                 residual: residuals.next().unwrap_or_default(),
+                product: products.next().unwrap_or_default(),
             })
     }
 }
@@ -50,13 +52,15 @@ impl Quantizer {
         let floats = |wanted: bool| vec![0f32; if wanted { n } else { 0 }];
         let mut packed = vec![0u8; n * row_bytes];
         let mut scale = floats(true);
-        let mut norm = floats(self.spec.store_norm);
-        let mut residual = floats(self.has_residual_norm());
+        let mut norm = floats(self.scalars.norm);
+        let mut residual = floats(self.scalars.residual_norm);
+        let mut product = floats(self.scalars.center_product);
         let slots = Slots {
             packed: &mut packed,
             scale: &mut scale,
             norm: &mut norm,
             residual: &mut residual,
+            product: &mut product,
         };
         let (batch, chunk) = (self.batch(), self.chunk());
         let work = |buffers: &mut Buffers, (first, slots): (usize, Slots<'_>)| {
@@ -84,8 +88,9 @@ impl Quantizer {
             row_bytes,
             packed,
             scale,
-            norm: self.spec.store_norm.then_some(norm),
-            residual_norm: self.has_residual_norm().then_some(residual),
+            norm: self.scalars.norm.then_some(norm),
+            residual_norm: self.scalars.residual_norm.then_some(residual),
+            center_product: self.scalars.center_product.then_some(product),
         })
     }
 
@@ -97,13 +102,12 @@ impl Quantizer {
         slots: Slots<'_>,
         buffers: &mut Buffers,
     ) -> Result<()> {
-        let center = self.spec.center.as_deref();
         let which = first..first + slots.scale.len();
-        self.load(isa, rows, which, center, buffers)?;
+        self.load(isa, rows, which, self.origin(), buffers)?;
         let Buffers {
             u,
             norms,
-            lengths,
+            center_products,
             index,
             c,
             work,
@@ -123,11 +127,11 @@ impl Quantizer {
             let scale = norms[i] * self.factor(isa, u, index, c);
             slots.scale[i] = narrow("scale", first + i, scale)?;
             if let Some(slot) = slots.norm.get_mut(i) {
-                *slot = narrow(
-                    "norm",
-                    first + i,
-                    lengths.get(i).copied().unwrap_or(norms[i]),
-                )?;
+                *slot = narrow("norm", first + i, norms[i])?;
+            }
+            if let Some(slot) = slots.product.get_mut(i) {
+                let product = center_products[i];
+                *slot = narrow("product of center and x − center", first + i, product)?;
             }
         }
         if !self.method.has_residual_norm() {
@@ -164,79 +168,5 @@ impl Quantizer {
         let dim = self.spec.dim as f64;
         self.scale
             .scale(f64::from(product) / dim, f64::from(square) / dim)
-    }
-
-    /// u and norms of rows less `center` into the buffers; a zero row stays zero.
-    pub(super) fn load(
-        &self,
-        isa: Isa,
-        rows: &dyn Rows,
-        which: Range<usize>,
-        center: Option<&[f32]>,
-        buffers: &mut Buffers,
-    ) -> Result<()> {
-        let dim = self.spec.dim;
-        let Buffers {
-            u,
-            norms,
-            lengths,
-            scratch,
-            ..
-        } = buffers;
-        u.resize(which.len() * dim, 0.0);
-        scratch.resize(scratch.len().max(dim), 0.0);
-        norms.clear();
-        lengths.clear();
-        for (row, u) in which.zip(u.chunks_exact_mut(dim)) {
-            let x = rows.read(row, &mut scratch[..dim]);
-            let squared = reduce::squared_norm(isa, x);
-            if !squared.is_finite() {
-                let column = x.iter().position(|x| !x.is_finite()).unwrap_or(0);
-                return Err(Error::NotFinite {
-                    row,
-                    column,
-                    value: rows.text(row, column),
-                });
-            }
-            let norm = match center {
-                None => {
-                    let norm = squared.sqrt();
-                    narrow("norm", row, norm)?;
-                    convert::scaled(isa, x, unit_factor(norm, dim), u);
-                    norm
-                }
-                Some(center) => {
-                    lengths.push(squared.sqrt());
-                    convert::subtract(isa, x, center, u);
-                    // A difference beyond float32 makes it infinite.
-                    let norm = reduce::squared_norm(isa, u).sqrt();
-                    narrow("norm of x − center", row, norm)?;
-                    convert::scale(isa, u, unit_factor(norm, dim));
-                    norm
-                }
-            };
-            norms.push(norm);
-        }
-        self.rotation.apply(isa, u, scratch);
-        Ok(())
-    }
-}
-
-/// √d over the norm; 0 for a zero row.
-fn unit_factor(norm: f64, dim: usize) -> f64 {
-    if norm > 0.0 {
-        (dim as f64).sqrt() / norm
-    } else {
-        0.0
-    }
-}
-
-/// A scalar of a row as it is stored.
-fn narrow(what: &'static str, row: usize, value: f64) -> Result<f32> {
-    let narrow = value as f32;
-    if narrow.is_finite() {
-        Ok(narrow)
-    } else {
-        Err(Error::Overflow { what, row, value })
     }
 }

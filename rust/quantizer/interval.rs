@@ -6,10 +6,11 @@
 use rayon::prelude::*;
 
 use super::Quantizer;
+use super::query::Centering;
 use crate::aligned::Aligned;
 use crate::codes::CodesRef;
 use crate::error::{Error, Result};
-use crate::interval::{Direction, Interval};
+use crate::interval::{Direction, Interval, UNIT};
 use crate::isa::Isa;
 use crate::kernels::{dense, reduce};
 use crate::methods::ScaleRule;
@@ -37,7 +38,10 @@ impl Quantizer {
         let (dim, rows) = (self.spec.dim, codes.len());
         let norms = self.quantized_norms(codes)?;
         let interval = Interval::new(dim, confidence)?;
-        let (queries, _) = self.queries(isa, y)?;
+        let (queries, _) = self.queries(isa, y, Centering::Across)?;
+        let center_products = self.center_products(codes, Centering::Across);
+        // ⟨μ, r⟩ and x − μ are rounded to float32, by a share of ‖μ‖‖r‖ together.
+        let center_rounding = 2.0 * UNIT * self.center_square().sqrt();
         for out in [&*low, &*high] {
             if out.len() != rows * queries.len() {
                 return Err(Error::invalid(format!(
@@ -68,7 +72,8 @@ impl Quantizer {
                 .map(|(row, c)| {
                     let found = self.direction(isa, codes, norms, row, index, c);
                     let along = f64::from(codes.scale[row]) * found.factor / dim as f64;
-                    (interval.of(found.cosine), along, found.norm * dim as f64)
+                    let center_product = center_products.map(|products| products[row]);
+                    (interval.of(found.cosine), along, found.norm, center_product)
                 })
                 .collect();
             let pieces = lows
@@ -82,13 +87,15 @@ impl Quantizer {
                 dense::products(isa, words, dim, vectors, products);
                 let bounds = lows.iter_mut().zip(highs).zip(products.chunks_exact(live));
                 for (query, ((low, high), products)) in queries.iter().zip(bounds) {
-                    for (i, (&product, (bounds, along, size))) in
+                    let length = query.factor * dim as f64;
+                    let rounding = center_rounding * query.along.abs();
+                    for (i, (&product, (bounds, along, norm, center_product))) in
                         products.iter().zip(&known).enumerate()
                     {
                         let (least, most) = bounds.at(f64::from(product) * along);
-                        let size = size * query.factor;
-                        low[i] = down(size * least + query.offset);
-                        high[i] = up(size * most + query.offset);
+                        let (base, size) = (query.base(*center_product), norm * length);
+                        low[i] = down(size * least + base - rounding * norm);
+                        high[i] = up(size * most + base + rounding * norm);
                     }
                 }
             }
@@ -164,16 +171,12 @@ impl Quantizer {
                 }
             )));
         }
-        let norms = match self.spec.center {
-            Some(_) => codes.residual_norm,
-            None => codes.norm,
-        };
-        let norms = norms.ok_or_else(|| {
+        self.check(codes)?;
+        let norms = self.residual_norms(codes).ok_or_else(|| {
             Error::invalid(
                 "intervals need the norms of the rows: make the quantizer, and with it the codes, with store_norm=True",
             )
         })?;
-        self.check(codes)?;
         if norms.len() != codes.len() {
             return Err(Error::invalid(format!(
                 "{} norms, expected {}, one a row",

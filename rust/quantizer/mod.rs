@@ -1,11 +1,14 @@
 //! The pipeline that is the same for every method.
 //!
 //! x → ‖x‖, x/‖x‖ → u = √d·R x/‖x‖ → [`Method::assign`] → c, ρ = ⟨u, c⟩/d, ‖c‖²/d → s = ‖x‖·S → packed bits (`encode.rs`).
-//! Back: x̂ = s·Rᵀ c/√d, and inner products without going back (`decode.rs`). With a center m the residual x − m takes the place of x in all of
-//! this, m is added to what is decoded and ⟨m, y⟩ to inner products; the stored norm stays ‖x‖. Rows are independent of each other, so the bytes are the
-//! same for any number of threads and any batch. Memory besides the result is a few rows a thread: each row goes through all steps while it is in the
-//! first-level cache, or [`BATCH`](crate::kernels::dense::BATCH) rows together where a dense matrix is read once for all of them.
+//! Back: x̂ = s·Rᵀ c/√d, and inner products without going back (`decode.rs`). With a center μ the
+//! residual r = x − μ takes the place of x in all of this, and μ is added to what is decoded; the
+//! queries are centered too (`query.rs`). Rows are independent of each other, so the bytes are the
+//! same for any number of threads and any batch. Memory besides the result is a few rows per
+//! thread: each row goes through all steps while it is in the first-level cache, or
+//! [`BATCH`](crate::kernels::dense::BATCH) rows together where a dense matrix is read once for all.
 
+use crate::codes::Scalars;
 use crate::error::{Error, Result};
 use crate::kernels::dense;
 use crate::methods::{
@@ -16,6 +19,8 @@ use crate::rotation::{Rotation, RotationKind};
 mod decode;
 mod encode;
 mod interval;
+mod load;
+mod query;
 mod search;
 
 /// Rows that a thread takes at a time where they go through the steps one by one.
@@ -43,9 +48,9 @@ pub struct Spec {
     pub rotation: RotationKind,
     /// Seed of everything random.
     pub seed: u64,
-    /// Whether ‖x‖ is stored.
+    /// Whether codes keep the norms of the rows.
     pub store_norm: bool,
-    /// Subtracted from each row before all else, `dim` finite values; none is the origin.
+    /// μ, which is subtracted from each row before all else, `dim` finite values; none is the origin.
     pub center: Option<Vec<f32>>,
 }
 
@@ -55,6 +60,13 @@ impl Spec {
     /// # Errors
     /// If one is out of range: [`Quantizer::new`] then gives the same error.
     pub fn shape(&self) -> Result<(Shape, ScaleRule)> {
+        let shape = self.shape_of(self.center.is_some())?;
+        check_center(self.center.as_deref(), self.dim)?;
+        Ok(shape)
+    }
+
+    /// [`Spec::shape`] as if there were a center, or none.
+    pub(crate) fn shape_of(&self, centered: bool) -> Result<(Shape, ScaleRule)> {
         let dim = self.dim;
         if dim == 0 {
             return Err(Error::invalid("dim is 0, expected at least 1"));
@@ -64,16 +76,21 @@ impl Spec {
                 "dim={dim}, expected 1 to {MOST_DIM}"
             )));
         }
-        check_center(self.center.as_deref(), dim)?;
         let mut shape = methods::shape(&self.method, dim, self.bits, self.block)?;
-        let dense = self.rotation == RotationKind::Haar || shape.has_residual_norm;
+        let has_gamma = shape.scalars.residual_norm;
+        let dense = self.rotation == RotationKind::Haar || has_gamma;
         if dense && dim > MOST_DENSE {
             return Err(Error::invalid(format!(
                 "dim={dim} with a dense matrix, expected 1 to {MOST_DENSE}"
             )));
         }
         let scale = choose_scale(&self.method, shape.scales, self.scale.as_deref())?;
-        shape.has_residual_norm |= self.store_norm && self.center.is_some();
+        let unbiased = has_gamma || scale == ScaleRule::Unbiased;
+        shape.scalars = Scalars {
+            norm: self.store_norm && !centered,
+            residual_norm: has_gamma || (self.store_norm && centered),
+            center_product: centered && (self.store_norm || unbiased),
+        };
         Ok((shape, scale))
     }
 
@@ -91,6 +108,7 @@ impl Spec {
 pub struct Quantizer {
     spec: Spec,
     scale: ScaleRule,
+    scalars: Scalars,
     rotation: Rotation,
     method: Box<dyn Method>,
 }
@@ -102,8 +120,8 @@ struct Buffers {
     u: Vec<f32>,
     /// Norms of what is quantized.
     norms: Vec<f64>,
-    /// Norms of the rows themselves, where there is a center.
-    lengths: Vec<f64>,
+    /// ⟨μ, x − μ⟩ of rows, ⟨μ, y⟩ of queries, where there is a center μ.
+    center_products: Vec<f64>,
     index: Vec<u16>,
     /// A codeword vector.
     c: Vec<f32>,
@@ -114,7 +132,7 @@ struct Buffers {
 impl Quantizer {
     /// Builds codebook and rotation.
     pub fn new(mut spec: Spec) -> Result<Self> {
-        let (_, scale) = spec.fill()?;
+        let (shape, scale) = spec.fill()?;
         let Spec {
             dim,
             bits,
@@ -134,6 +152,7 @@ impl Quantizer {
         Ok(Self {
             spec,
             scale,
+            scalars: shape.scalars,
             rotation,
             method,
         })
@@ -159,10 +178,9 @@ impl Quantizer {
         &self.rotation
     }
 
-    /// Whether a row has a [`residual_norm`](crate::Codes::residual_norm): the method's γ, or ‖x − center‖ where a stored norm is that of
-    /// another vector than the one quantized.
-    pub fn has_residual_norm(&self) -> bool {
-        self.method.has_residual_norm() || (self.spec.store_norm && self.spec.center.is_some())
+    /// The scalars that a row has besides its scale.
+    pub fn scalars(&self) -> Scalars {
+        self.scalars
     }
 
     /// Rows that a thread takes at a time: fewer where each costs a product with a dense matrix.

@@ -1,6 +1,9 @@
 //! Search on the codes (`scan/search.rs`) with what this quantizer expands rows to.
 
+use std::borrow::Cow;
+
 use super::Quantizer;
+use super::query::Centering;
 use crate::codes::CodesRef;
 use crate::error::{Error, Result};
 use crate::isa::Isa;
@@ -62,22 +65,35 @@ impl Quantizer {
         if !sketch.is_none_or(fits) {
             return Err(Error::invalid("the sketch is of other codes"));
         }
-        if metric != Metric::InnerProduct && codes.norm.is_none() {
-            return Err(Error::invalid(format!(
+        let centering = match metric {
+            Metric::Euclidean => Centering::Difference,
+            _ => self.product_centering(),
+        };
+        let norm = match metric {
+            Metric::InnerProduct => Some(Cow::default()),
+            Metric::Euclidean => self.residual_norms(codes).map(Cow::Borrowed),
+            Metric::Cosine => self.norms(codes)?,
+        };
+        let norm = norm.ok_or_else(|| {
+            Error::invalid(format!(
                 "metric {:?} needs the rows' norms: encode with store_norm",
                 metric.name()
-            )));
-        }
-        if let Some(norm) = codes.norm.filter(|norm| norm.len() != rows) {
+            ))
+        })?;
+        if metric != Metric::InnerProduct && norm.len() != rows {
             return Err(Error::invalid(format!(
-                "{} norms, expected {rows}, one a row",
+                "{} norms, expected {rows}, one per row",
                 norm.len()
             )));
         }
-        let (queries, norms) = self.queries(isa, y)?;
+        let (queries, norms) = self.queries(isa, y, centering)?;
+        let square = self.center_square();
+        let center = self.center_products(codes, centering);
         let rows = search::Rows {
             codes,
             metric,
+            norm: &norm,
+            center: center.map(|products| search::Center { square, products }),
             allowed,
             expand: self.expander(isa, codes),
         };

@@ -225,7 +225,7 @@ impl<'a, E: Expand> Filter<'a, E> {
         }
         let order = |a: &Hit, b: &Hit| b.key.total_cmp(&a.key);
         let last = *hits.select_nth_unstable_by(self.count - 1, order).1;
-        let norm = || self.rows.norm()[last.row as usize];
+        let norm = || self.rows.norm[last.row as usize];
         let offset = asked.query.offset as f32;
         let square = (asked.norm * asked.norm) as f32;
         let (key, size) = match self.rows.metric {
@@ -237,6 +237,7 @@ impl<'a, E: Expand> Filter<'a, E> {
             ),
             Metric::Cosine => (last.key, offset.abs() / norm().max(f32::MIN_POSITIVE)),
         };
+        let size = size + self.first.center_size(asked.query);
         let bound = (key - 1e-6 * (key.abs() + size)).next_down();
         bound.is_finite().then_some(bound)
     }

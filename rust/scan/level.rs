@@ -7,14 +7,27 @@ use super::sketch::{Column, Plane, Tables, greatest};
 use super::{Expand, Query};
 use crate::kernels::scan::{Keys, Term};
 
-/// What is added to the keys besides the sums: ‖x‖², of which half is subtracted, or 1/‖x‖, which has ⟨center, y⟩ as its factor; nothing where
-/// keys need nothing.
-pub(super) fn shift<E: Expand>(rows: &Rows<'_, E>, centred: bool) -> Option<Vec<f32>> {
-    let of_norms = |shift: fn(f32) -> f32| rows.norm().iter().map(|&norm| shift(norm)).collect();
-    match rows.metric {
-        Metric::Euclidean => Some(of_norms(|norm| norm * norm)),
-        Metric::Cosine if centred => {
-            Some(of_norms(|norm| if norm > 0.0 { norm.recip() } else { 0.0 }))
+/// What is added to the keys besides the sums, for each row, without the query's factor
+/// ([`Level::weight`]): ‖x‖² for the distance; with a center μ ⟨μ, r⟩ for the inner product and
+/// ⟨μ, x⟩/‖x‖ for the cosine, or 1/‖x‖ where queries are not centered. Nothing where keys need nothing.
+pub(super) fn shift<E: Expand>(rows: &Rows<'_, E>, has_offset: bool) -> Option<Vec<f32>> {
+    let over = |value: f64, norm: f32| {
+        if norm > 0.0 {
+            (value / f64::from(norm)) as f32
+        } else {
+            0.0
+        }
+    };
+    match (rows.metric, rows.center) {
+        (Metric::Euclidean, _) => Some(rows.norm.iter().map(|&norm| norm * norm).collect()),
+        (Metric::InnerProduct, Some(center)) => Some(center.products.to_vec()),
+        (Metric::Cosine, Some(center)) => {
+            let rows = center.products.iter().zip(rows.norm);
+            let along = |(&product, &norm)| over(center.square + f64::from(product), norm);
+            Some(rows.map(along).collect())
+        }
+        (Metric::Cosine, None) if has_offset => {
+            Some(rows.norm.iter().map(|&norm| over(1.0, norm)).collect())
         }
         _ => None,
     }
@@ -28,6 +41,8 @@ pub(super) struct Level<'a> {
     spread: Cow<'a, [f32]>,
     shift: Option<&'a [f32]>,
     metric: Metric,
+    /// Whether queries are centered.
+    centered: bool,
     /// The greatest |factor|, spread and shift.
     greatest: [f32; 3],
 }
@@ -42,7 +57,7 @@ impl<'a> Level<'a> {
     ) -> Self {
         let in_metric = |column: &'a Column| match rows.metric {
             Metric::Cosine => {
-                let values: Vec<f32> = (column.values.iter().zip(rows.norm()))
+                let values: Vec<f32> = (column.values.iter().zip(rows.norm))
                     .map(|(value, &norm)| if norm > 0.0 { value / norm } else { 0.0 })
                     .collect();
                 (greatest(&values), Cow::Owned(values))
@@ -70,6 +85,7 @@ impl<'a> Level<'a> {
             spread,
             shift,
             metric: rows.metric,
+            centered: rows.center.is_some(),
             greatest,
         }
     }
@@ -87,7 +103,17 @@ impl<'a> Level<'a> {
     fn weight(&self, query: &Query) -> f32 {
         match self.metric {
             Metric::Euclidean => -0.5,
+            _ if self.centered => query.along as f32,
             _ => query.offset as f32,
+        }
+    }
+
+    /// The greatest magnitude of what centering adds to a key: its rounding is a share of that.
+    pub fn center_size(&self, query: &Query) -> f32 {
+        if self.centered {
+            self.greatest[2] * self.weight(query).abs()
+        } else {
+            0.0
         }
     }
 

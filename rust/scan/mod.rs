@@ -1,7 +1,9 @@
 //! Computing on packed codes: inner products of all pairs ([`products`]), and search ([`search`]) by way of a sketch of the rows ([`sketch`]).
 //!
-//! ⟨x̂, y⟩ = s/√d · ⟨û, R y⟩ + ⟨center, y⟩, so a query is rotated once and a row is its codeword vector. What a row is expanded to is the method's affair: this module
-//! asks for it ([`Expand`]). Layers: `search` → `filter` → `level` → `rows`, [`sketch`].
+//! ⟨x̂, y⟩ = s/√d · ⟨û, R y⟩ without a center, so a query is rotated once and a row is its codeword
+//! vector. With a center an exact part is added, which is linear in one scalar of the row
+//! ([`Query::base`]). What a row is expanded to is the method's affair: this module asks for it
+//! ([`Expand`]). Layers: `search` → `filter` → `level` → `rows`, [`sketch`].
 
 mod filter;
 mod level;
@@ -13,7 +15,7 @@ pub mod sketch;
 
 use crate::aligned::Aligned;
 use crate::isa::Isa;
-use crate::kernels::convert;
+use crate::kernels::convert::{self, Centered};
 
 /// What queries are multiplied with, of each row.
 pub trait Expand: Sync {
@@ -40,22 +42,45 @@ pub struct Query {
     pub vector: Aligned<f32>,
     /// Factor of every product besides the row's scale.
     pub factor: f64,
-    /// ⟨center, y⟩, added to every estimate.
+    /// ⟨μ, y⟩ with the center μ, added to every estimate; −0 without a center.
     pub offset: f64,
+    /// Factor of ⟨μ, r⟩ of each row, which is added too, for a query that is centered.
+    pub along: f64,
 }
 
 impl Query {
-    /// The estimate for a row of this scale whose product with the vector is `dot`.
-    pub fn estimate(&self, dot: f32, scale: f32) -> f32 {
-        (self.product(dot, scale) + self.offset) as f32
+    /// The exact part of the estimate for a row with this ⟨μ, r⟩, if it has one.
+    pub fn base(&self, center_product: Option<f32>) -> f64 {
+        center_product.map_or(self.offset, |product| {
+            self.offset + self.along * f64::from(product)
+        })
     }
 
-    /// [`Query::estimate`] of some rows.
-    pub fn estimates(&self, isa: Isa, dots: &[f32], scale: &[f32], out: &mut [f32]) {
-        convert::estimates(isa, dots, scale, self.factor, self.offset, out);
+    /// The estimates for some rows whose products with the vector are `dots`: the bits of
+    /// [`Query::product`] + [`Query::base`], rounded to float32.
+    pub fn estimates(
+        &self,
+        isa: Isa,
+        dots: &[f32],
+        scale: &[f32],
+        center_product: Option<&[f32]>,
+        out: &mut [f32],
+    ) {
+        let (factor, offset, along) = (self.factor, self.offset, self.along);
+        match center_product {
+            None => convert::estimates(isa, dots, scale, factor, offset, out),
+            Some(products) => {
+                let query = Centered {
+                    factor,
+                    offset,
+                    along,
+                };
+                convert::centered_estimates(isa, dots, scale, products, query, out);
+            }
+        }
     }
 
-    /// The estimate without ⟨center, y⟩.
+    /// The estimated part of the estimate.
     pub fn product(&self, dot: f32, scale: f32) -> f64 {
         f64::from(dot) * f64::from(scale) * self.factor
     }

@@ -20,17 +20,26 @@ const FEWEST: usize = 12;
 /// Numbers of the queries that meet a tile at a time, at most 96 of d = 384: they stay in the second-level cache.
 const BATCH: usize = 96 * 384;
 
+/// What the estimates need of each row besides its expansion.
+#[derive(Debug, Clone, Copy)]
+pub struct Scalars<'a> {
+    /// s.
+    pub scale: &'a [f32],
+    /// ⟨μ, r⟩, for queries that are centered.
+    pub center_product: Option<&'a [f32]>,
+}
+
 /// Writes ⟨x̂ᵢ, yⱼ⟩ to out\[j·n + i\].
 ///
 /// `expand(tile, rows, buffer)` fills `buffer` with the expanded rows from `tile` · [`TILE`] on, each as long as a query's vector.
 pub fn inner_products(
     isa: Isa,
     queries: &[Query],
-    scale: &[f32],
+    scalars: Scalars<'_>,
     out: &mut [f32],
     expand: impl Fn(usize, usize, &mut [f32]) + Sync,
 ) {
-    let rows = scale.len();
+    let rows = scalars.scale.len();
     assert_eq!(out.len(), rows * queries.len(), "one value a pair");
     let Some(length) = queries.first().map(|query| query.vector.len()) else {
         return;
@@ -86,13 +95,17 @@ pub fn inner_products(
                     dense::products(isa, rows, length, vectors, products);
                 }
                 let here = place * together..place * together + rows.len() / length;
-                let scale = &scale[from..][here.clone()];
+                let scale = &scalars.scale[from..][here.clone()];
+                let base = scalars
+                    .center_product
+                    .map(|base| &base[from..][here.clone()]);
                 let products = products.chunks_exact(stride);
                 for ((query, piece), products) in queries.iter().zip(&mut *pieces).zip(products) {
                     query.estimates(
                         isa,
                         &products[..scale.len()],
                         scale,
+                        base,
                         &mut piece[here.clone()],
                     );
                 }

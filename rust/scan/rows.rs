@@ -2,8 +2,9 @@
 //!
 //! Exactly means: with the estimator of [`products`](super::products). By inner product scores are its bits, the other metrics go on from it in float64.
 //!
-//! **Metrics.** Keys order rows as the metric does: ⟨x, y⟩ − ⟨center, y⟩; ⟨x, y⟩/‖x‖ for the cosine; ⟨x, y⟩ − ⟨center, y⟩ − ‖x‖²/2 for the
-//! Euclidean distance.
+//! **Metrics.** Keys order rows as the metric does: ⟨x, y⟩ − ⟨μ, y⟩ with the center μ; ⟨x, y⟩/‖x‖ for
+//! the cosine; ⟨x, y⟩ − ‖x‖²/2 for the Euclidean distance, which with a center is that of r = x − μ
+//! and y − μ.
 
 use std::cmp::Ordering;
 
@@ -55,7 +56,7 @@ impl Metric {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Asked<'a> {
     pub query: &'a Query,
-    /// ‖y‖.
+    /// ‖y‖, or ‖y − μ‖ for the distance with a center μ.
     pub norm: f64,
 }
 
@@ -78,12 +79,25 @@ impl Hit {
     }
 }
 
+/// What queries that are centered need of the rows.
+#[derive(Debug, Clone, Copy)]
+pub struct Center<'a> {
+    /// ‖μ‖².
+    pub square: f64,
+    /// ⟨μ, r⟩ of each row.
+    pub products: &'a [f32],
+}
+
 /// The rows that are searched.
 pub struct Rows<'a, E> {
-    /// The codes, with norms for the metrics that need them.
+    /// The codes.
     pub codes: CodesRef<'a>,
     /// How rows are compared.
     pub metric: Metric,
+    /// ‖x‖ for the cosine; ‖x‖, or ‖r‖ with a center, for the distance; not used by inner product.
+    pub norm: &'a [f32],
+    /// What centered queries need of the rows.
+    pub center: Option<Center<'a>>,
     /// Which rows may be found.
     pub allowed: Option<&'a [bool]>,
     /// What queries are multiplied with.
@@ -91,11 +105,6 @@ pub struct Rows<'a, E> {
 }
 
 impl<E: Expand> Rows<'_, E> {
-    /// ‖x‖ of each row; nothing for a metric that does not need it.
-    pub(super) fn norm(&self) -> &[f32] {
-        self.codes.norm.unwrap_or(&[])
-    }
-
     pub(super) fn is_allowed(&self, row: u32) -> bool {
         self.allowed.is_none_or(|allowed| allowed[row as usize])
     }
@@ -105,10 +114,14 @@ impl<E: Expand> Rows<'_, E> {
         let i = row as usize;
         let scale = self.codes.scale[i];
         let product = query.product(dot, scale);
-        let estimate = product + query.offset;
-        let own = || f64::from(self.norm()[i]);
+        let center_product = self.center.map(|center| center.products[i]);
+        let estimate = product + query.base(center_product);
+        let own = || f64::from(self.norm[i]);
         let (score, key) = match self.metric {
-            Metric::InnerProduct => (f64::from(query.estimate(dot, scale)), product),
+            Metric::InnerProduct => {
+                let along = center_product.map_or(0.0, |own| query.along * f64::from(own));
+                (estimate, product + along)
+            }
             Metric::Euclidean => {
                 let square = own() * own();
                 let distance = square + norm * norm - 2.0 * estimate;

@@ -11,7 +11,7 @@ use std::sync::OnceLock;
 use super::filter::Filter;
 use super::level::shift;
 use super::rows::Asked;
-pub use super::rows::{Hit, Metric, Rows};
+pub use super::rows::{Center, Hit, Metric, Rows};
 use super::seeds::seeds_for;
 use super::sketch::Sketch;
 use super::{Expand, Query, Work};
@@ -107,8 +107,8 @@ impl<E: Expand> Rows<'_, E> {
         asked: &[Asked<'_>],
         count: usize,
     ) -> Vec<Vec<Hit>> {
-        let centred = asked.iter().any(|asked| asked.query.offset != 0.0);
-        let shift = shift(self, centred);
+        let has_offset = asked.iter().any(|asked| asked.query.offset != 0.0);
+        let shift = shift(self, has_offset);
         let filter = Filter::new(isa, self, sketch, shift.as_deref(), count);
         let second = OnceLock::new();
         let together = SUMS / 2 / self.codes.len().next_multiple_of(GROUP);

@@ -12,7 +12,7 @@ from support import supports
 NAMES = list(bq.available())
 DIMS = [1, 2, 3, 5, 8, 17, 64, 100, 130]
 # Each method also with a center; `plain` marks what only holds about the origin.
-every = pytest.mark.parametrize("name", [*NAMES, *(f"{name} centred" for name in NAMES)])
+every = pytest.mark.parametrize("name", [*NAMES, *(f"{name} centered" for name in NAMES)])
 plain = pytest.mark.parametrize("name", NAMES)
 
 
@@ -22,8 +22,8 @@ def rows(n, dim, seed=0):
 
 def split(name, dim, options):
     """The method's own name, and the options with the center that the test's name asks for."""
-    name, _, centred = name.partition(" ")
-    return name, options | ({"center": rows(1, dim, 9)[0]} if centred and dim > 0 else {})
+    name, _, centered = name.partition(" ")
+    return name, options | ({"center": rows(1, dim, 9)[0]} if centered and dim > 0 else {})
 
 
 def make(name, dim, bits=2, **options):
@@ -32,7 +32,7 @@ def make(name, dim, bits=2, **options):
 
 
 def same(a, b):
-    for field in ("packed", "scale", "norm", "residual_norm"):
+    for field in ("packed", "scale", "norm", "residual_norm", "center_product"):
         left, right = getattr(a, field), getattr(b, field)
         assert (left is None) == (right is None)
         if left is not None:
@@ -66,7 +66,8 @@ def test_round_trip(name, dim):
         assert codes.packed.shape[0] == 7
         assert codes.scale.dtype == np.float32
         assert codes.scale.shape == (7,)
-        np.testing.assert_allclose(codes.norm, np.linalg.norm(x.astype(float), axis=1), rtol=1e-6)
+        norms = np.linalg.norm(x.astype(float), axis=1)
+        np.testing.assert_allclose(q.norms(codes), norms, rtol=1e-5)
         x_hat = q.decode(codes)
         assert x_hat.dtype == np.float32
         assert x_hat.shape == x.shape
@@ -341,14 +342,20 @@ def test_slice_mask_concatenate(name):
 @pytest.mark.parametrize("store_norm", [False, True])
 @pytest.mark.parametrize("dim", [5, 64, 100])
 def test_every_stored_byte_counts(name, store_norm, dim):
-    codes = make(name, dim, store_norm=store_norm).encode(rows(6, dim))
-    arrays = [
-        a for a in (codes.packed, codes.scale, codes.norm, codes.residual_norm) if a is not None
-    ]
-    assert (codes.norm is not None) == store_norm
-    own = name.startswith("turboquant/prod") or ("centred" in name and store_norm)
-    assert (codes.residual_norm is not None) == own
+    q = make(name, dim, store_norm=store_norm)
+    codes = q.encode(rows(6, dim))
+    optional = codes.norm, codes.residual_norm, codes.center_product
+    arrays = [a for a in (codes.packed, codes.scale, *optional) if a is not None]
+    name, _, word = name.partition(" ")
+    centered, is_prod = bool(word), name == "turboquant/prod"
+    is_unbiased = is_prod or q.scale == "unbiased"
+    assert (codes.norm is not None) == (store_norm and not centered)
+    assert (codes.residual_norm is not None) == (is_prod or (centered and store_norm))
+    assert (codes.center_product is not None) == (centered and (store_norm or is_unbiased))
+    assert (q.norms(codes) is not None) == store_norm
     assert codes.nbytes == sum(a.nbytes for a in arrays)
+    told = bq.theory.bytes_per_vector(name, 2, dim, store_norm=store_norm, center=centered)
+    assert codes.nbytes == 6 * told
     assert codes.bits_per_dimension == pytest.approx(8 * codes.nbytes / (6 * dim))
 
 
@@ -366,8 +373,14 @@ def test_inner_product_is_decode_dot(name, dim, bits):
     assert got.shape == (4, 33)
     assert got.dtype == np.float32
     x_hat = q.decode(codes).astype(np.float64)
+    want = y.astype(float) @ x_hat.T
+    if q.center is not None and name.endswith(("/unbiased", "/prod")):
+        # What is estimated along the center is replaced by what is stored.
+        center = q.center.astype(float)
+        along = y @ center / (center @ center)
+        want += np.outer(along, codes.center_product - (x_hat - center) @ center)
     size = np.linalg.norm(y, axis=1)[:, None] * np.linalg.norm(x_hat, axis=1)
-    assert np.all(np.abs(got - y @ x_hat.T) <= 1e-4 * (size + 1e-3))
+    assert np.all(np.abs(got - want) <= 1e-4 * (size + 1e-3))
     np.testing.assert_array_equal(q.inner_product(codes, y[2]), got[2:3])
     np.testing.assert_array_equal(q.inner_product(codes[3:9], y), got[:, 3:9])
     np.testing.assert_array_equal(

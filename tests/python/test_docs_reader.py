@@ -39,7 +39,7 @@ def test_reads_and_decodes_by_the_documented_rules(name, dim, bits, options, tmp
     bq.save(tmp_path / "codes.safetensors", q, codes)
     metadata, tensors = reader.read(tmp_path / "codes.safetensors")
     assert float(metadata["bits"]) == bits
-    for part in ("packed", "scale", "norm", "residual_norm"):
+    for part in ("packed", "scale", "norm", "residual_norm", "center_product"):
         stored = getattr(codes, part)
         assert (stored is None) == (part not in tensors), part
         assert stored is None or np.array_equal(stored, tensors[part]), part

@@ -37,7 +37,8 @@ def test_golden_bytes(case):
         seed=case["seed"],
         store_norm=True,
     )
-    packed, scale, norm, residual = q.encode(x)
+    packed, scale, norm, residual, product = q.encode(x)
+    assert product is None
     assert packed.tobytes().hex() == case["packed_hex"]
     assert scale.astype("<f4").tobytes().hex() == case["scale_hex"]
     assert norm.astype("<f4").tobytes().hex() == case["norm_hex"]

@@ -85,10 +85,14 @@ def test_reference(rng, name, dim, bits):
             assert low.dtype == high.dtype == np.float32
             assert low.shape == high.shape == (6, 40)
             assert (low <= high).all()
-            size = np.linalg.norm(y, axis=1)[:, None] * np.linalg.norm(x - shift, axis=1)
-            wanted = reference((x - shift)[known], (q.decode(codes) - shift)[known], y, confidence)
+            # With a center the law is that of the residual and of the part of y across the center.
+            along = y.astype(float) @ shift / max(shift.astype(float) @ shift, 1e-30)
+            across = y - np.outer(along, shift)
+            size = np.linalg.norm(across, axis=1)[:, None] * np.linalg.norm(x - shift, axis=1)
+            residual, decoded = (x - shift)[known], (q.decode(codes) - shift)[known]
+            wanted = reference(residual, decoded, across, confidence)
             for ours, want, side in zip((low, high), wanted, (-1, 1), strict=True):
-                offset = (y.astype(float) @ shift)[:, None]
+                offset = (y.astype(float) @ shift)[:, None] + np.outer(along, residual @ shift)
                 off = (ours[:, known] - want - offset) * side / size[:, known]
                 # Float32 in codes and rotation, felt as its root where the sine is small.
                 assert np.abs(off).max() < 2e-3
@@ -256,7 +260,7 @@ for name in ("blockquant/unbiased", "eden/mse", "rabitq/unbiased"):
     for center in (None, x[:9]):
         q = bq.create(name, dim=100, bits=2, store_norm=True, center=center)
         codes = q.encode(x)
-        parts = [codes.packed, codes.scale, codes.norm, q.decode(codes)]
+        parts = [codes.packed, codes.scale, q.norms(codes), q.decode(codes)]
         for part in (*parts, q.inner_product(codes, x[:7]), *q.interval(codes, x[:7])):
             digest.update(part.tobytes())
 print(digest.hexdigest())

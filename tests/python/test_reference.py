@@ -206,7 +206,9 @@ def test_turboquant_prod_row_by_row(rng, bits):
     probes[np.arange(dim), offset + np.arange(dim)] = 0
     packed = np.packbits(probes, axis=1, bitorder="little")
     ones = np.ones(dim + 1, np.float32)
-    decoded = rotate(q, q._core.decode(packed, ones, ones)).astype(np.float64) * math.sqrt(dim)
+    decoded = rotate(q, q._core.decode((packed, ones, None, ones, None))).astype(
+        np.float64
+    ) * math.sqrt(dim)
     gaussian = (decoded[-1:] - decoded[:-1]) * dim / math.sqrt(math.pi / 2) / 2
     assert abs(gaussian.mean()) < 5 / dim
     assert abs(gaussian.var() - 1) < 5 * math.sqrt(2) / dim

@@ -15,9 +15,15 @@ def reference(q, codes, x, y, k, metric="ip", allowed=None):
     if metric == "ip":
         score = product
     else:
-        norm = codes.norm.astype(np.float64)
+        norm = q.norms(codes).astype(np.float64)
         query_norm = np.linalg.norm(y.astype(np.float64), axis=1)[:, None]
-        if metric == "l2":
+        if metric == "l2" and q.center is not None:
+            # Of rows and queries less the center: products of the decoded rest.
+            rest, shifted = q.decode(codes) - q.center, (y - q.center).astype(np.float64)
+            square = codes.residual_norm.astype(np.float64) ** 2
+            square = square + (shifted**2).sum(axis=1)[:, None]
+            score = np.maximum(square - 2 * shifted @ rest.T.astype(np.float64), 0)
+        elif metric == "l2":
             score = np.maximum(norm**2 + query_norm**2 - 2 * product, 0)
         else:
             score = product / norm / query_norm
@@ -178,7 +184,7 @@ def test_codes_of_another_quantizer(rng):
 
 
 @pytest.mark.parametrize("name", ["blockquant/unbiased", "eden/mse"])
-def test_centred_codes(sample, name):
+def test_centered_codes(sample, name):
     x, y = sample[0] + 0.3, sample[1][:50]
     q = bq.create(name, dim=x.shape[1], bits=2, store_norm=True, center=x.mean(0))
     codes = q.encode(x)

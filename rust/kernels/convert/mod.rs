@@ -29,6 +29,14 @@ kernel! {
 }
 
 kernel! {
+    /// out ← x − factor·y, in float64 and rounded once to float32.
+    ///
+    /// # Panics
+    /// If the lengths differ.
+    pub fn subtract_scaled(x: &[f32], y: &[f32], factor: f64, out: &mut [f32])
+}
+
+kernel! {
     /// x ← x + y.
     ///
     /// # Panics
@@ -47,4 +55,30 @@ kernel! {
     /// # Panics
     /// If the lengths differ.
     pub fn estimates(dots: &[f32], scale: &[f32], factor: f64, offset: f64, out: &mut [f32])
+}
+
+/// The numbers of a centered query that estimates are made with.
+#[derive(Debug, Clone, Copy)]
+pub struct Centered {
+    /// Factor of dots·scale.
+    pub factor: f64,
+    /// Added to every estimate.
+    pub offset: f64,
+    /// Factor of the rows' products with the center.
+    pub along: f64,
+}
+
+kernel! {
+    /// out ← dots·scale·factor + (offset + along·products), each step in float64, and rounded to
+    /// float32 in the end.
+    ///
+    /// # Panics
+    /// If the lengths differ.
+    pub fn centered_estimates(
+        dots: &[f32],
+        scale: &[f32],
+        products: &[f32],
+        query: Centered,
+        out: &mut [f32],
+    )
 }

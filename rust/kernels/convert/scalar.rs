@@ -1,6 +1,6 @@
 //! The definition.
 
-use super::is_moderate;
+use super::{Centered, is_moderate};
 
 #[inline(always)]
 pub fn scaled(x: &[f32], factor: f64, out: &mut [f32]) {
@@ -41,6 +41,15 @@ pub fn subtract(x: &[f32], y: &[f32], out: &mut [f32]) {
 }
 
 #[inline(always)]
+pub fn subtract_scaled(x: &[f32], y: &[f32], factor: f64, out: &mut [f32]) {
+    assert_eq!(x.len(), out.len(), "lengths of a row");
+    assert_eq!(x.len(), y.len(), "lengths of a row");
+    for ((out, &x), &y) in out.iter_mut().zip(x).zip(y) {
+        *out = (f64::from(x) - factor * f64::from(y)) as f32;
+    }
+}
+
+#[inline(always)]
 pub fn add(x: &mut [f32], y: &[f32]) {
     assert_eq!(x.len(), y.len(), "lengths of a row");
     for (x, y) in x.iter_mut().zip(y) {
@@ -56,5 +65,24 @@ pub fn estimates(dots: &[f32], scale: &[f32], factor: f64, offset: f64, out: &mu
     );
     for ((out, &dot), &scale) in out.iter_mut().zip(dots).zip(scale) {
         *out = (f64::from(dot) * f64::from(scale) * factor + offset) as f32;
+    }
+}
+
+#[inline(always)]
+pub fn centered_estimates(
+    dots: &[f32],
+    scale: &[f32],
+    products: &[f32],
+    query: Centered,
+    out: &mut [f32],
+) {
+    assert!(
+        [dots.len(), scale.len(), products.len()] == [out.len(); 3],
+        "one scale and two products per row"
+    );
+    let rows = dots.iter().zip(scale).zip(products);
+    for (out, ((&dot, &scale), &product)) in out.iter_mut().zip(rows) {
+        let base = query.offset + query.along * f64::from(product);
+        *out = (f64::from(dot) * f64::from(scale) * query.factor + base) as f32;
     }
 }

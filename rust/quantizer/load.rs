@@ -1,0 +1,114 @@
+//! Loading rows: from any real type to norm and rotated unit-variance coordinates.
+//!
+//! Rows to encode and queries start alike: convert to float32, take the norm, divide by it and
+//! rotate. They differ in what is subtracted first ([`Origin`]).
+
+use std::ops::Range;
+
+use super::{Buffers, Quantizer};
+use crate::error::{Error, Result};
+use crate::isa::Isa;
+use crate::kernels::{convert, reduce};
+use crate::rows::Rows;
+
+/// What is subtracted from a row x before all else.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Origin<'a> {
+    /// Nothing.
+    Zero,
+    /// μ: gives x − μ.
+    Center(&'a [f32]),
+    /// a·μ with a = ⟨x, μ⟩/‖μ‖², where the second value is ‖μ‖², above 0: gives the part of x
+    /// across μ.
+    Along(&'a [f32], f64),
+}
+
+impl Quantizer {
+    /// What is subtracted from the rows that are encoded.
+    pub(super) fn origin(&self) -> Origin<'_> {
+        (self.spec.center.as_deref()).map_or(Origin::Zero, Origin::Center)
+    }
+
+    /// Writes u and the norms of rows less their origin into the buffers; a zero row stays zero.
+    /// With a center μ also ⟨μ, x − μ⟩ ([`Origin::Center`]) or ⟨μ, x⟩ ([`Origin::Along`]).
+    pub(super) fn load(
+        &self,
+        isa: Isa,
+        rows: &dyn Rows,
+        which: Range<usize>,
+        origin: Origin<'_>,
+        buffers: &mut Buffers,
+    ) -> Result<()> {
+        let dim = self.spec.dim;
+        let Buffers {
+            u,
+            norms,
+            center_products,
+            scratch,
+            ..
+        } = buffers;
+        u.resize(which.len() * dim, 0.0);
+        scratch.resize(scratch.len().max(dim), 0.0);
+        norms.clear();
+        center_products.clear();
+        for (row, u) in which.zip(u.chunks_exact_mut(dim)) {
+            let x = rows.read(row, &mut scratch[..dim]);
+            let squared = reduce::squared_norm(isa, x);
+            if !squared.is_finite() {
+                let column = x.iter().position(|x| !x.is_finite()).unwrap_or(0);
+                return Err(Error::NotFinite {
+                    row,
+                    column,
+                    value: rows.text(row, column),
+                });
+            }
+            match origin {
+                Origin::Zero => {
+                    let norm = squared.sqrt();
+                    narrow("norm", row, norm)?;
+                    convert::scaled(isa, x, unit_factor(norm, dim), u);
+                    norms.push(norm);
+                    continue;
+                }
+                Origin::Center(center) => {
+                    if self.spec.store_norm {
+                        narrow("norm", row, squared.sqrt())?;
+                    }
+                    convert::subtract(isa, x, center, u);
+                    center_products.push(reduce::wide_dot(isa, center, u));
+                }
+                Origin::Along(center, square) => {
+                    let product = reduce::wide_dot(isa, center, x);
+                    convert::subtract_scaled(isa, x, center, product / square, u);
+                    center_products.push(product);
+                }
+            }
+            // A difference beyond float32 makes it infinite.
+            let norm = reduce::squared_norm(isa, u).sqrt();
+            narrow("norm of x − center", row, norm)?;
+            convert::scale(isa, u, unit_factor(norm, dim));
+            norms.push(norm);
+        }
+        self.rotation.apply(isa, u, scratch);
+        Ok(())
+    }
+}
+
+/// √d over the norm; 0 for a zero row.
+fn unit_factor(norm: f64, dim: usize) -> f64 {
+    if norm > 0.0 {
+        (dim as f64).sqrt() / norm
+    } else {
+        0.0
+    }
+}
+
+/// A scalar of a row as it is stored.
+pub(super) fn narrow(what: &'static str, row: usize, value: f64) -> Result<f32> {
+    let narrow = value as f32;
+    if narrow.is_finite() {
+        Ok(narrow)
+    } else {
+        Err(Error::Overflow { what, row, value })
+    }
+}
