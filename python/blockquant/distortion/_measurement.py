@@ -13,6 +13,7 @@ from blockquant import theory
 from blockquant._arrays import as_result
 from blockquant._checks import between
 from blockquant.codes import Codes
+from blockquant.distortion._centered import Pairs
 from blockquant.distortion._errors import Counter, Errors
 from blockquant.distortion._ranks import Best, ranks, recall
 from blockquant.distortion._truth import MOST_FOUND, Chunk, Truth
@@ -263,13 +264,13 @@ def _states_intervals(name: str) -> bool:
 def _has_intervals(q: Any) -> bool:
     if not isinstance(q, Quantizer):
         return hasattr(q, "interval")
-    # Of a centred quantizer the norm of the row is not that of what is quantized.
+    # A quantizer with a center quantizes x − m, whose norm is not that of the row.
     return _states_intervals(q.name) and (q.center is None or q.store_norm)
 
 
 def _with_norms(codes: Any) -> Any:
     """The codes of unit rows with the norms that intervals need."""
-    if not isinstance(codes, Codes) or codes.norm is not None:
+    if not isinstance(codes, Codes) or codes.norm is not None or codes.center_product is not None:
         return codes
     one = np.ones(len(codes), np.float32)
     return Codes(codes.packed, codes.scale, one, codes.residual_norm, codes.dim, codes.made_by)
@@ -285,14 +286,53 @@ class Expectation:
     def of(self, q: Any, truth: Truth) -> dict[str, float | None]:
         """The fields ``*_theory`` of :class:`Distortion`."""
         name, bits = getattr(q, "name", None), getattr(q, "bits", None)
-        # The theory is that of uncentred rows: of a residual's share of the norm it knows nothing.
-        centred = getattr(q, "center", None) is not None
-        if name is None or bits is None or centred or not theory.supported(name, bits):
+        if name is None or bits is None or not theory.supported(name, bits):
             return dict.fromkeys(_EXPECTED)
-        key = name, bits, getattr(q, "block", None)
+        method = name, bits, getattr(q, "block", None)
+        center = getattr(q, "center", None)
+        key = method, None if center is None else center.tobytes()
         if key not in self._known:
-            self._known[key] = self._look_up(*key, truth)
+            self._known[key] = (
+                self._look_up(*method, truth)
+                if center is None
+                else self._look_up_centered(*method, center, truth)
+            )
         return self._known[key]
+
+    def _look_up_centered(
+        self, name: str, bits: float, block: int | None, center: Any, truth: Truth
+    ) -> dict[str, float | None]:
+        """As :meth:`_look_up`, of rows less the center (:mod:`._centered`)."""
+        d = truth.shape[2]
+        across = Pairs.of(center, True, truth)
+        # Biased estimates have no exact term beside them: their queries are not centered.
+        is_biased = theory.inner_product_bias(name, bits, d, block) != 0
+        pairs = Pairs.of(center, False, truth) if is_biased else across
+
+        def mean(of: Any) -> float:
+            square = pairs.product_square / pairs.size_square
+            return float(pairs.size_square * of(name, bits, d, block, square))
+
+        def quantile(level: float) -> float | None:
+            products, sizes, weights = pairs.cosines, pairs.sizes, pairs.weights
+            return theory.error_quantile(name, level, bits, d, 0.0, block, products, weights, sizes)
+
+        error = mean(theory.inner_product_error)
+        bias = theory.inner_product_bias(name, bits, d, block) * pairs.slope
+        square = across.cosine_size / across.size
+        wide = theory.interval_half_width
+        return {
+            "nmse_theory": theory.nmse(name, bits, d, block) * pairs.share,
+            "bias_theory": bias,
+            "ip_error_theory": error,
+            "variance_theory": error - d * bias**2 * truth.square,
+            **{f"{field}_theory": quantile(level) for field, level in LEVELS.items()},
+            "half_width_theory": (
+                across.size * wide(name, bits, d, self._confidence, block, square)
+                if _states_intervals(name)
+                else None
+            ),
+        }
 
     def _look_up(
         self, name: str, bits: float, block: int | None, truth: Truth

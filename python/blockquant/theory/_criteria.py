@@ -159,6 +159,7 @@ def error_probability(
     block: int | None = None,
     products: ArrayLike | None = None,
     weights: ArrayLike | None = None,
+    sizes: ArrayLike | None = None,
 ) -> float | None:
     """P(|⟨x̂, y⟩ − ⟨x, y⟩| ≤ `error`) over rotations, for unit x and y; None below d = 3.
 
@@ -177,6 +178,10 @@ def error_probability(
         The inner products m that the probability is averaged over.
     weights : array_like, (k,), optional
         Of the products, at least 0; equal by default.
+    sizes : array_like, (k,), optional
+        The lengths ‖x‖‖y‖ of the pairs that the products of unit vectors belong to, 1 by default:
+        the error grows with them. With a center μ they are those of x − μ and of the part of y
+        across μ (of y for the scale rules ``mse`` and ``none``).
     name, bits, dim, block
         As for :func:`nmse`.
 
@@ -192,7 +197,7 @@ def error_probability(
     """
     if dim < 3:
         return None
-    return _Tails(_law(name, bits, dim, block), square, products, weights).within(error)
+    return _Tails(_law(name, bits, dim, block), square, products, weights, sizes).within(error)
 
 
 def error_quantile(
@@ -204,6 +209,7 @@ def error_quantile(
     block: int | None = None,
     products: ArrayLike | None = None,
     weights: ArrayLike | None = None,
+    sizes: ArrayLike | None = None,
 ) -> float | None:
     """Quantile of |⟨x̂, y⟩ − ⟨x, y⟩| over rotations: where :func:`error_probability` is `level`.
 
@@ -214,7 +220,7 @@ def error_quantile(
     ----------
     level : float
         In (0, 1).
-    name, bits, dim, square, block, products, weights
+    name, bits, dim, square, block, products, weights, sizes
         As for :func:`error_probability`.
 
     Raises
@@ -230,7 +236,7 @@ def error_quantile(
     level = between(level, "level")
     if dim < 3:
         return None
-    tails = _Tails(_law(name, bits, dim, block), square, products, weights)
+    tails = _Tails(_law(name, bits, dim, block), square, products, weights, sizes)
     low, high = 0.0, 2.0
     while tails.within(high) < level:
         low, high = high, 2 * high
@@ -352,23 +358,30 @@ class _Tails:
     """The law of |error| averaged over the inner products."""
 
     def __init__(
-        self, law: _Law, square: float, products: ArrayLike | None, weights: ArrayLike | None
+        self,
+        law: _Law,
+        square: float,
+        products: ArrayLike | None,
+        weights: ArrayLike | None,
+        sizes: ArrayLike | None,
     ) -> None:
         m = np.array([sqrt(square)]) if products is None else np.asarray(products, np.float64)
         w = np.ones(len(m)) if weights is None else np.asarray(weights, np.float64)
+        size = np.ones(len(m)) if sizes is None else np.asarray(sizes, np.float64)
         live = w > 0
+        m, size = m[live], size[live]
         self._mass = w[live] / w[live].sum()
-        self._center = law.slope * m[live]
-        self._sigma = np.sqrt(law.variance(np.minimum(m[live] ** 2, 1.0)))
-        # Of no width the error is at its center.
-        self._sigma = np.maximum(self._sigma, 1e-12)
+        self._middle = size * law.slope * m
+        sigma = np.sqrt(law.variance(np.minimum(m**2, 1.0)))
+        # An error without width is at its middle.
+        self._sigma = size * np.maximum(sigma, 1e-12)
         # In units of standard deviations; a normal law is that of a very long vector.
         self._t, self._cdf = _distribution(1 << 24 if law.normal else law.dim - 1)
 
     def within(self, error: float) -> float:
         """P(|error| ≤ `error`)."""
-        below = self._below((error - self._center) / self._sigma)
-        return float(self._mass @ (below - self._below((-error - self._center) / self._sigma)))
+        below = self._below((error - self._middle) / self._sigma)
+        return float(self._mass @ (below - self._below((-error - self._middle) / self._sigma)))
 
     def _below(self, deviations: _Float) -> _Float:
         return np.interp(deviations, self._t, self._cdf, left=0.0, right=1.0)

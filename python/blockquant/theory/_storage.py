@@ -7,13 +7,20 @@ from blockquant.theory._angles import split
 
 
 def bytes_per_vector(
-    name: str, bits: float, dim: int, block: int | None = None, store_norm: bool = False
+    name: str,
+    bits: float,
+    dim: int,
+    block: int | None = None,
+    store_norm: bool = False,
+    center: bool = False,
 ) -> int:
     """Every stored byte of a row: ⌈code bits/8⌉ and 4 for each scalar.
 
     The scalars are the scale s, γ for TurboQuant ``prod`` (arXiv 2504.19874) and the norm where it
-    is stored. No dimension is padded, and the code bits are d·bits for the scalar methods; for
-    BlockQuant ⌊d/p⌋ indexes of w = round(bits·p) bits and ⌈t·w/p + ¼⌉ bits for a tail of t.
+    is stored. With a center μ a row stores ⟨μ, x − μ⟩ where estimates are unbiased, so that queries
+    are centered too, and with norms ‖x − μ‖ and ⟨μ, x − μ⟩, from which ‖x‖ follows. No dimension is
+    padded, and the code bits are d·bits for the scalar methods; for BlockQuant ⌊d/p⌋ indexes of
+    w = round(bits·p) bits and ⌈t·w/p + ¼⌉ bits for a tail of t.
 
     Parameters
     ----------
@@ -26,7 +33,9 @@ def bytes_per_vector(
     block : int, optional
         Coordinates of a block, for BlockQuant.
     store_norm : bool
-        Whether ‖x‖ is stored.
+        Whether norms are stored.
+    center : bool
+        Whether rows are centered.
 
     Raises
     ------
@@ -37,14 +46,29 @@ def bytes_per_vector(
     --------
     >>> bytes_per_vector("eden/unbiased", 2, 384), bytes_per_vector("turboquant/prod", 2, 384)
     (100, 104)
+    >>> bytes_per_vector("eden/unbiased", 2, 384, store_norm=True, center=True)
+    108
     """
     method, scale = split(name)
-    named = f"{method}/{scale}" if method == "turboquant" else method
-    return _core.bytes_per_vector(named, dim, bits, block=block, store_norm=store_norm)
+    is_whole = method == "turboquant"
+    return _core.bytes_per_vector(
+        f"{method}/{scale}" if is_whole else method,
+        dim,
+        bits,
+        scale=None if is_whole else scale,
+        block=block,
+        store_norm=store_norm,
+        centered=center,
+    )
 
 
 def bits_per_dimension(
-    name: str, bits: float, dim: int, block: int | None = None, store_norm: bool = False
+    name: str,
+    bits: float,
+    dim: int,
+    block: int | None = None,
+    store_norm: bool = False,
+    center: bool = False,
 ) -> float:
     """Every stored bit of a row over its coordinates: 8·:func:`bytes_per_vector`/d.
 
@@ -55,4 +79,4 @@ def bits_per_dimension(
     >>> bits_per_dimension("eden/unbiased", 2, 1024)
     2.03125
     """
-    return 8 * bytes_per_vector(name, bits, dim, block, store_norm) / dim
+    return 8 * bytes_per_vector(name, bits, dim, block, store_norm, center) / dim
