@@ -87,7 +87,7 @@ class Pairs(NamedTuple):
         )
 
 
-def _count(cosine: _Wide, size: _Wide, bins: dict[tuple[int, int], int]) -> None:
+def _count(cosine: NDArray[Any], size: NDArray[Any], bins: dict[tuple[int, int], int]) -> None:
     """Adds pairs to their bins."""
     live = size > 0
     places = np.stack(
