@@ -1,5 +1,5 @@
-//! Makes the frozen codebooks for N(0, I), `rust/codebook/gaussian.bin`. The result is deterministic
-//! and takes a quarter of an hour on two cores.
+//! Makes the frozen codebooks for N(0, I), `rust/codebook/gaussian.bin`. The result is
+//! deterministic and takes a quarter of an hour on two cores.
 //!
 //! ```sh
 //! cargo run --release --example freeze_codebooks OUT

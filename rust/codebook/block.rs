@@ -7,12 +7,12 @@
 //! depends on (d, p, K) only.
 //!
 //! **Construction.**
-//! 1. *A codebook for N(0, I)*. The shapes in use have a frozen table (module `frozen`). Other shapes
-//!    take the product of the codebooks of the two halves of the block, and so on down to a table or
-//!    to one coordinate (Lloyd–Max levels up to 8 bits, beyond that quantiles of f^(1/3)).
+//! 1. *A codebook for N(0, I)*. The shapes in use have a frozen table (module `frozen`). Other
+//!    shapes take the product of the codebooks of the two halves of the block, and so on down to a
+//!    table or to one coordinate (Lloyd–Max levels up to 8 bits, beyond that quantiles of f^(1/3)).
 //! 2. *Transport* of its words along their rays to the exact law (module `transport`). If the
-//!    codebook is a frozen table and d ≥ max(3p, 16), this is the result: Lloyd steps on a sample of
-//!    affordable size would make it worse, because each word would fit the noise of its samples.
+//!    codebook is a frozen table and d ≥ max(3p, 16), this is the result: Lloyd steps on a sample
+//!    of affordable size would make it worse, because each word would fit the noise of its samples.
 //! 3. *Lloyd steps* for all other shapes, on samples of the exact law. A budget of multiplications
 //!    limits them. The start, the middle and the end are compared on samples that were not used for
 //!    the steps, and the best is kept.
@@ -58,7 +58,8 @@ pub struct BlockCodebook {
 }
 
 impl BlockCodebook {
-    /// The words with the grid that makes the search for the nearest one fast. The first call makes it.
+    /// The words with the grid that makes the search for the nearest one fast, made by the first
+    /// call.
     pub fn plan(&self) -> &Plan {
         self.plan.get_or_init(|| {
             if self.dim < MIN_DIM_FOR_GRID {
@@ -71,9 +72,9 @@ impl BlockCodebook {
 
     /// The expected error per coordinate, E‖u − c(u)‖²/p, under the exact law.
     ///
-    /// It is exact for p = 1 up to 8 bits. Otherwise it is the mean over 2²⁰ samples, with a relative
-    /// standard error of about 0.2 % (2¹⁸ samples for more than 256 words, 2¹⁵ for more than 4,096).
-    /// The first call computes it.
+    /// It is exact for p = 1 up to 8 bits. Otherwise it is the mean over 2²⁰ samples, with a
+    /// relative standard error of about 0.2 % (2¹⁸ samples for more than 256 words, 2¹⁵ for more
+    /// than 4,096). The first call computes it.
     pub fn nmse(&self) -> f64 {
         *self.nmse.get_or_init(|| {
             if self.block == 1 && self.width <= 8 {
@@ -279,7 +280,7 @@ pub fn block_codebook(dim: usize, block: usize, width: u32) -> Result<Arc<BlockC
 mod tests {
     use super::*;
 
-    /// The normalised MSE with scale `none` at d = 1536 is that of the table in METHODS.md, section 3.
+    /// At d = 1536 the normalised MSE with scale `none` is that of METHODS.md, section 3.
     #[test]
     fn quality_of_the_table() {
         for (block, width, best) in [
@@ -307,9 +308,9 @@ mod tests {
         }
     }
 
-    /// Shapes without a frozen table: the sphere itself, small d, and other sizes. The bounds are 1 %
-    /// above what long annealing on the exact law reached. The products of half blocks from which
-    /// some of them start are worse by 3 to 15 %.
+    /// Shapes without a frozen table: the sphere itself, small d, and other sizes. The bounds
+    /// are 1 % above what long annealing on the exact law reached. The products of half blocks from
+    /// which some of them start are worse by 3 to 15 %.
     #[test]
     fn quality_beyond_the_tables() {
         for (dim, block, width, best) in [

@@ -4,8 +4,8 @@
 //! `examples/freeze_codebooks.rs` made them. A table is K words of p coordinates, each a 16-bit
 //! little-endian integer in units of 2⁻¹².
 //!
-//! FROZEN: the file and the order of its shapes change only with a new major version. `tests/golden`
-//! pins the codes that come of them.
+//! FROZEN: the file and the order of its shapes change only with a new major version.
+//! `tests/golden` pins the codes that come from them.
 
 /// (p, w) of the tables that follow those of all p in 2…8 and w in 1…8, in the order of the file.
 const FURTHER_SHAPES: [(usize, u32); 9] = [

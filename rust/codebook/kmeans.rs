@@ -17,8 +17,8 @@ use crate::rng::SeedStream;
 /// Samples per chunk, the unit of work of a thread.
 const SAMPLES_PER_CHUNK: usize = 2048;
 
-/// Samples of p = `block` coordinates, in chunks of N = 2,048. Coordinate j of sample i of a chunk is
-/// at place i + j·N of that chunk.
+/// Samples of p = `block` coordinates, in chunks of N = 2,048. Coordinate j of sample i in a
+/// chunk is at place i + j·N of the chunk.
 #[derive(Debug)]
 pub struct Samples {
     block: usize,
@@ -28,11 +28,13 @@ pub struct Samples {
 }
 
 impl Samples {
-    /// At least `count` samples of the law of a block for d = `dim`, or of N(0, I) if `dim` is `None`.
+    /// At least `count` samples of the law of a block for d = `dim`, or of N(0, I) if `dim` is
+    /// `None`.
     ///
-    /// A block of p coordinates of √d·(uniform point of the sphere) has the law of √d·g/√(‖g‖² + h),
-    /// where g has p Gaussian coordinates and h is a χ² variable with d − p degrees of freedom (h = 0
-    /// at p = d). Samples come in pairs of opposite sign, so their mean is exactly 0.
+    /// A block of p coordinates of √d·(uniform point of the sphere) has the law of
+    /// √d·g/√(‖g‖² + h), where g has p Gaussian coordinates and h is a χ² variable with d − p degrees
+    /// of freedom (h = 0 at p = d). Samples come in pairs of opposite sign, so their mean is exactly
+    /// 0.
     pub fn draw(dim: Option<usize>, block: usize, count: usize, stream: &mut SeedStream) -> Self {
         let count = count.next_multiple_of(SAMPLES_PER_CHUNK);
         let mut chunks = Vec::with_capacity(count / SAMPLES_PER_CHUNK);
@@ -96,8 +98,8 @@ impl Samples {
         sum / (self.count * self.block) as f64
     }
 
-    /// One Lloyd step: every word moves the fraction `step` of the way to the mean of its samples. A
-    /// word without samples stays.
+    /// One Lloyd step: every word moves the fraction `step` of the way to the mean of its samples.
+    /// A word without samples stays.
     pub fn lloyd(&self, words: &mut [f32], step: f64) {
         let p = self.block;
         let index = self.assign(words);
@@ -151,8 +153,8 @@ fn random_words(block: usize, count: usize, stream: &mut SeedStream) -> Vec<f32>
         .collect()
 }
 
-/// Makes `steps` Lloyd steps. After each of the first `noisy_steps` the words get Gaussian noise that
-/// decreases to 0 (stochastic relaxation, Zeger, Vaisey and Gersho 1992).
+/// Makes `steps` Lloyd steps. After each of the first `noisy_steps` the words get Gaussian noise
+/// that decreases to 0 (stochastic relaxation, Zeger, Vaisey and Gersho 1992).
 pub fn relax(
     training: &Samples,
     words: &mut [f32],
@@ -175,8 +177,8 @@ pub fn relax(
 }
 
 /// A codebook of 2^`width` words for N(0, I), made from random words. [`relax`] with `noisy_steps`
-/// and `samples_per_word` comes first, then averaging steps on four times as many samples, fresh ones
-/// for each step.
+/// and `samples_per_word` comes first, then averaging steps on four times as many samples, fresh
+/// ones for each step.
 pub fn anneal(
     block: usize,
     width: u32,

@@ -4,10 +4,10 @@
 //! A coordinate t of u has the density f ∝ (1 − t²/d)^((d−3)/2) on [−√d, √d], which tends to the
 //! density of N(0, 1) as d grows. The levels x₁ < … < x_K are a stationary point of the error: each
 //! level is the mean of its cell, and the ends of a cell are the midpoints between neighbours. For
-//! d ≥ 3 the law is symmetric and the logarithm of its density is concave, so the solution is unique
-//! and odd, and only its positive half is solved. The solver starts from the quantiles of f^(1/3)
-//! (Panter and Dite 1951), does some Lloyd steps, and then uses Newton's method on the tridiagonal
-//! system xᵢ − mean(cell i) = 0.
+//! d ≥ 3 the law is symmetric and the logarithm of its density is concave, so the solution is
+//! unique and odd, and only its positive half is solved. The solver starts from the quantiles of
+//! f^(1/3) (Panter and Dite 1951), does some Lloyd steps, and then uses Newton's method on the
+//! tridiagonal system xᵢ − mean(cell i) = 0.
 //!
 //! With t = √d·sin φ the first moment of a cell has the closed form
 //! √d·C/(d−1)·(cos^(d−1) φ₁ − cos^(d−1) φ₂). Its mass is C·∫cos^(d−2) φ dφ, computed by composite

@@ -22,8 +22,9 @@
 //! **Cells.** The whole grid is one box. Boxes are halved, one coordinate after the other, and each
 //! half inherits the candidates of the whole. A box is not halved further when it has few enough
 //! candidates or is a single cell. Sets of at most eight candidates are then packed into few groups
-//! of eight: a set goes into a group that holds it already or has room for it. If too much of the law falls into cells that no group can hold, each cell gets a list of
-//! groups of the codebook's own order instead; module `word_order` makes these groups compact.
+//! of eight: a set goes into a group that holds it already or has room for it. If too much of the
+//! law falls into cells that no group can hold, each cell gets a list of groups of the codebook's
+//! own order instead; module `word_order` makes these groups compact.
 //!
 //! **Cost.** Small tables matter more than tight ones, because they share the second-level cache
 //! with the row. The tables change the speed of encoding only, never a code.
@@ -117,7 +118,7 @@ fn list_grid(words: &Words, bins: usize) -> Grid {
             let mut list: Vec<u16> = candidates.iter().map(|k| k / WIDTH as u16).collect();
             list.dedup();
             if list.len() % 2 == 1 {
-                // The kernel takes two groups at a time, and fewer lengths are fewer mispredictions.
+                // The kernel takes two groups at a time. Fewer lengths are mispredicted less often.
                 list.extend(list.last().copied());
             }
             *known.entry(list).or_insert_with_key(|list| {
