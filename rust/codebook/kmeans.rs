@@ -32,9 +32,9 @@ impl Samples {
     /// `None`.
     ///
     /// A block of p coordinates of √d·(uniform point of the sphere) has the law of
-    /// √d·g/√(‖g‖² + h), where g has p Gaussian coordinates and h is a χ² variable with d − p degrees
-    /// of freedom (h = 0 at p = d). Samples come in pairs of opposite sign, so their mean is exactly
-    /// 0.
+    /// √d·g/√(‖g‖² + h). There g has p Gaussian coordinates, and h is a χ² variable with d − p
+    /// degrees of freedom (h = 0 at p = d). Samples come in pairs of opposite sign, so their mean
+    /// is exactly 0.
     pub fn draw(dim: Option<usize>, block: usize, count: usize, stream: &mut SeedStream) -> Self {
         let count = count.next_multiple_of(SAMPLES_PER_CHUNK);
         let mut chunks = Vec::with_capacity(count / SAMPLES_PER_CHUNK);
