@@ -1,40 +1,41 @@
-//! The one error type of the crate.
+//! The error type of the crate. Its text names what was wrong and where, and most texts say what
+//! was expected.
 
-/// What can go wrong in any public function; the text names what was wrong and where.
+/// The error that every fallible public function returns.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// An argument that no quantizer could take: the text says which, what was expected and what came.
+    /// An invalid argument. The text says which one, what it is and what was expected.
     #[error("{0}")]
     Invalid(String),
-    /// A NaN or an infinity in the input (for float64 input also a value beyond float32).
+    /// A NaN or an infinity in the input, or a float64 value beyond the range of float32.
     #[error("row {row}, column {column} is {value}, expected a finite float32 value")]
     NotFinite {
-        /// Row of the batch, from 0.
+        /// The row of the batch, counted from 0.
         row: usize,
-        /// Column of the row, from 0.
+        /// The column of the row, counted from 0.
         column: usize,
-        /// What stood there, as text.
+        /// The value, as text.
         value: String,
     },
-    /// A row whose norm, or its product with the scale rule, is beyond what a float32 holds.
+    /// A row whose norm ‖x‖ or scale s = ‖x‖·S is beyond the range of float32.
     #[error("row {row} needs the {what} {value:e}, which is beyond float32")]
     Overflow {
-        /// `norm`, `scale` or `norm of x − center`.
+        /// Which number: `norm`, `scale` or `norm of x − center`.
         what: &'static str,
-        /// Row of the batch, from 0.
+        /// The row of the batch, counted from 0.
         row: usize,
-        /// It, in double precision.
+        /// The number, in double precision.
         value: f64,
     },
-    /// The system's refusal to read or write a file.
+    /// A file that the operating system could not read or write.
     #[error("{}{reason}", if path.is_empty() { String::new() } else { format!("{path}: ") })]
     Io {
-        /// The file, empty where the caller opened it.
+        /// The path of the file; empty if the caller opened it.
         path: String,
-        /// The system's number, where it has one.
+        /// The error number of the operating system, if there is one.
         code: Option<i32>,
-        /// The system's words.
+        /// The operating system's description of the error.
         reason: String,
     },
 }
@@ -45,7 +46,7 @@ impl Error {
         Self::Invalid(text.into())
     }
 
-    /// An [`Error::Io`] about this file.
+    /// An [`Error::Io`] for the file at `path`.
     pub fn io(path: impl Into<String>, error: &std::io::Error) -> Self {
         let code = error.raw_os_error();
         let text = error.to_string();
@@ -57,7 +58,7 @@ impl Error {
         }
     }
 
-    /// The same with the file named.
+    /// The same error with the path of its file.
     pub(crate) fn at(self, path: &std::path::Path) -> Self {
         let path = path.display().to_string();
         match self {
@@ -67,5 +68,5 @@ impl Error {
     }
 }
 
-/// The crate's result.
+/// The result type of the crate.
 pub type Result<T> = std::result::Result<T, Error>;

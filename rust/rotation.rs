@@ -1,24 +1,35 @@
 //! Seeded random rotations z = R x.
 //!
-//! **`haar`**: R uniform on the orthogonal group, as the product of d − 1 Householder reflections of Gaussian vectors of lengths d, d − 1, …, 2
-//! and a random sign (Stewart 1980): the law of Q in the QR decomposition of a Gaussian matrix with the signs of R's diagonal made
-//! positive, at half its cost. Computed in float64, kept in float32. d² entries, d² products a row.
+//! A random rotation makes the coordinates of every row look alike: each has nearly the law of a
+//! coordinate of a uniform point of the sphere, whatever the row. So one codebook serves all rows.
 //!
-//! **`hadamard`** (default): three rounds, each
+//! **`haar`**: R is uniform on the orthogonal group. It is the product of d − 1 Householder
+//! reflections of Gaussian vectors of lengths d, d − 1, …, 2 and a random sign (Stewart 1980). This
+//! is the law of Q in the QR decomposition of a Gaussian matrix when the triangular factor gets a
+//! positive diagonal, and it costs half as much. The matrix is computed in float64 and kept in
+//! float32. It has d² entries, and a row costs d² products.
 //!
-//! 1. a fixed shuffle of the coordinates in runs of 8 (from the second round on): run i ← run i·s mod r, where r = ⌊d/8⌋ and s is the first
-//!    number from 0.618·r on that is coprime to r; it spreads the runs of every window evenly over all windows;
-//! 2. for each window of n = 2^k coordinates in turn: seeded signs over √n, the Walsh–Hadamard transform ([`fwht`]).
+//! **`hadamard`** (default): three rounds. Each round has two steps:
 //!
-//! The windows start at 0, n, 2n, …, the last at d − n, so they cover every d with no padding; where two overlap the later one
-//! has fresh signs. n is the largest power of two ≤ d, or its half where that makes the windows cover less in all (1536 is 3 × 512).
-//! Every step is orthogonal, hence R is; R⁻¹ = Rᵀ runs the steps backwards. Cost O(d log d).
+//! 1. from the second round on, a fixed shuffle of the coordinates in runs of 8: run i ← run i·a
+//!    mod r, where r = ⌊d/8⌋ and a is the first number from 0.618·r on that is coprime to r. The
+//!    shuffle spreads the runs of every window evenly over all windows;
+//! 2. for each window of n = 2^k coordinates in turn, seeded signs divided by √n and then the
+//!    Walsh–Hadamard transform ([`fwht`]).
 //!
-//! With few or short windows three rounds do not mix enough (d = 8 on one-hot rows: 67 % more error than Haar; three windows of 64: 1 to 2 %), so for
-//! n < 128, that is d ≤ 127 and 129…192, `hadamard` *is* the dense Haar matrix: at these sizes d² products cost no more than a few transforms.
-//! The resulting quality, within 1 % of Haar on eight families of rows, is tested in `tests/python/test_theory.py`.
+//! The windows start at 0, n, 2n, …, and the last one starts at d − n, so they cover every d
+//! without padding. Where two windows overlap, the later one has its own signs. n is the largest
+//! power of two ≤ d, or half of it if the windows then cover fewer coordinates in total (d = 1536
+//! has three windows of 512). Every step is orthogonal, so R is orthogonal, and R⁻¹ = Rᵀ makes the
+//! steps in reverse. The cost is O(d log d).
 //!
-//! FROZEN: the same seed gives the same rotation, for ever.
+//! Three rounds do not mix enough if the windows are short or few: at d = 8 the error of one-hot
+//! rows is 67 % above that of a Haar matrix, and with three windows of 64 it is 1 to 2 % above. So
+//! for n < 128, that is for d ≤ 127 and 129 ≤ d ≤ 192, `hadamard` *is* the Haar matrix; at these
+//! sizes d² products cost no more than a few transforms. `tests/python/test_theory.py` tests that
+//! the error is within 1 % of that of Haar on eight families of rows.
+//!
+//! FROZEN: the same seed always gives the same rotation.
 
 use rayon::prelude::*;
 
@@ -31,19 +42,20 @@ use crate::rng::SeedStream;
 const LABEL_HAAR: u64 = 1;
 const LABEL_SIGNS: u64 = 2;
 const ROUNDS: usize = 3;
-const SMALLEST_WINDOW: usize = 128;
+/// The least coordinates per window; shorter windows give way to the Haar matrix.
+const MIN_WINDOW: usize = 128;
 
-/// Which family of random rotations.
+/// A family of random rotations.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RotationKind {
-    /// Dense and uniform: the reference.
+    /// A dense matrix, uniform on the orthogonal group: the reference.
     Haar,
-    /// Structured, O(d log d): the default.
+    /// A structured matrix that costs O(d log d): the default.
     Hadamard,
 }
 
 impl RotationKind {
-    /// `haar` or `hadamard`.
+    /// The kind named `haar` or `hadamard`.
     pub fn from_name(name: &str) -> Result<Self> {
         match name {
             "haar" => Ok(Self::Haar),
@@ -63,74 +75,81 @@ impl RotationKind {
     }
 }
 
-/// A random orthogonal matrix, fixed by a kind, a dimension and a seed.
+/// A random orthogonal matrix, determined by a kind, a dimension and a seed.
 #[derive(Debug, Clone)]
 pub struct Rotation {
     dim: usize,
     kind: RotationKind,
-    body: Body,
+    form: Form,
 }
 
+/// How a rotation is stored.
 #[derive(Debug, Clone)]
-enum Body {
-    Dense(Vec<f32>),
+enum Form {
+    /// d × d, row-major.
+    Matrix(Vec<f32>),
     Windows(Windows),
 }
 
+/// The three rounds of windows.
 #[derive(Debug, Clone)]
 struct Windows {
+    /// n, the coordinates per window.
     size: usize,
+    /// The first coordinate of each window.
     starts: Vec<usize>,
     /// ±1/√n for each coordinate of each window of each round.
     factors: Vec<f32>,
-    /// Run `order[i]` goes to run i in the shuffle, and back by `inverse`; empty with one window, where there is none.
+    /// The shuffle takes run `order[i]` to run i. Empty with one window, which needs no shuffle.
     order: Vec<u32>,
+    /// The shuffle back takes run `inverse[i]` to run i.
     inverse: Vec<u32>,
 }
 
 impl Rotation {
-    /// The rotation of `dim` coordinates that `seed` names.
+    /// The rotation of `dim` coordinates with this seed.
     pub fn new(kind: RotationKind, dim: usize, seed: u64) -> Result<Self> {
         if dim == 0 {
             return Err(Error::invalid("dim is 0, expected at least 1"));
         }
         let (size, starts) = windows(dim);
-        let body = if kind == RotationKind::Haar || size < SMALLEST_WINDOW {
-            Body::Dense(haar(dim, seed))
+        let form = if kind == RotationKind::Haar || size < MIN_WINDOW {
+            Form::Matrix(haar(dim, seed))
         } else {
-            Body::Windows(Windows::new(dim, size, starts, seed))
+            Form::Windows(Windows::new(dim, size, starts, seed))
         };
-        Ok(Self { dim, kind, body })
+        Ok(Self { dim, kind, form })
     }
 
-    /// Number of coordinates.
+    /// The number of coordinates d.
     pub fn dim(&self) -> usize {
         self.dim
     }
 
-    /// The kind asked for.
+    /// The kind, as it was asked for.
     pub fn kind(&self) -> RotationKind {
         self.kind
     }
 
-    /// How many vectors [`Rotation::apply`] should be given at once: a dense matrix is read once for all of them.
+    /// How many vectors [`Rotation::apply`] should get per call. It reads a dense matrix once for
+    /// all of them.
     pub fn batch(&self) -> usize {
-        match self.body {
-            Body::Dense(_) => dense::BATCH,
-            Body::Windows(_) => 1,
+        match self.form {
+            Form::Matrix(_) => dense::BATCH,
+            Form::Windows(_) => 1,
         }
     }
 
-    /// x ← R x for each vector of x; `scratch` is resized as needed.
+    /// x ← R x for each vector in `x`; `scratch` is resized as needed.
     pub fn apply(&self, isa: Isa, x: &mut [f32], scratch: &mut Vec<f32>) {
         self.check(x);
         scratch.resize(x.len(), 0.0);
-        match &self.body {
-            Body::Dense(matrix) => {
+        match &self.form {
+            Form::Matrix(matrix) => {
                 scratch.copy_from_slice(x);
                 dense::products(isa, matrix, self.dim, scratch, x);
             }
-            Body::Windows(windows) => {
+            Form::Windows(windows) => {
                 for x in x.chunks_exact_mut(self.dim) {
                     windows.forward(isa, x, &mut scratch[..self.dim]);
                 }
@@ -138,16 +157,16 @@ impl Rotation {
         }
     }
 
-    /// x ← Rᵀ x for each vector of x.
+    /// x ← Rᵀ x for each vector in `x`; `scratch` is resized as needed.
     pub fn apply_inverse(&self, isa: Isa, x: &mut [f32], scratch: &mut Vec<f32>) {
         self.check(x);
         scratch.resize(x.len(), 0.0);
-        match &self.body {
-            Body::Dense(matrix) => {
+        match &self.form {
+            Form::Matrix(matrix) => {
                 scratch.copy_from_slice(x);
                 dense::transposed_products(isa, matrix, self.dim, scratch, x);
             }
-            Body::Windows(windows) => {
+            Form::Windows(windows) => {
                 for x in x.chunks_exact_mut(self.dim) {
                     windows.backward(isa, x, &mut scratch[..self.dim]);
                 }
@@ -160,7 +179,8 @@ impl Rotation {
     }
 }
 
-/// Each fused round after the first swaps row and scratch: the result is in the row again after an even number of them.
+/// A fused round swaps row and scratch. All rounds but one are fused, so their number must be odd
+/// for the result to be in the row.
 const _: () = assert!(ROUNDS % 2 == 1);
 
 impl Windows {
@@ -183,7 +203,7 @@ impl Windows {
         }
     }
 
-    /// The start and the factors of each window of a round.
+    /// The start and the factors of each window of one round.
     fn round(&self, round: usize) -> impl DoubleEndedIterator<Item = (usize, &[f32])> {
         let length = self.starts.len() * self.size;
         let factors = &self.factors[round * length..][..length];
@@ -193,22 +213,23 @@ impl Windows {
             .zip(factors.chunks_exact(self.size))
     }
 
-    /// Whether windows are whole runs side by side, so that a shuffle can be left to the transform that reads its result.
-    fn tiles(&self, dim: usize) -> bool {
+    /// Whether the windows lie side by side and hold whole runs. Then the transform can shuffle as
+    /// it reads, and a separate pass is not needed.
+    fn can_fuse(&self, dim: usize) -> bool {
         self.starts.len() * self.size == dim && !self.order.is_empty()
     }
 
-    /// The runs that `order` brings to the window at `start`.
+    /// The runs that `order` takes to the window at `start`.
     fn runs<'a>(&self, values: &'a [f32], order: &'a [u32], start: usize) -> Runs<'a> {
         let order = &order[start / RUN..][..self.size / RUN];
         Runs { values, order }
     }
 
     fn forward(&self, isa: Isa, x: &mut [f32], scratch: &mut [f32]) {
-        let tiles = self.tiles(x.len());
+        let can_fuse = self.can_fuse(x.len());
         let (mut x, mut other) = (x, scratch);
         for round in 0..ROUNDS {
-            let fused = round > 0 && tiles;
+            let fused = round > 0 && can_fuse;
             if fused {
                 std::mem::swap(&mut x, &mut other);
             } else if round > 0 {
@@ -222,10 +243,10 @@ impl Windows {
     }
 
     fn backward(&self, isa: Isa, x: &mut [f32], scratch: &mut [f32]) {
-        let tiles = self.tiles(x.len());
+        let can_fuse = self.can_fuse(x.len());
         let (mut x, mut other) = (x, scratch);
         for round in (0..ROUNDS).rev() {
-            let fused = round + 1 < ROUNDS && tiles;
+            let fused = round + 1 < ROUNDS && can_fuse;
             if fused {
                 std::mem::swap(&mut x, &mut other);
             }
@@ -233,14 +254,14 @@ impl Windows {
                 let runs = fused.then(|| self.runs(other, &self.inverse, start));
                 fwht::backward(isa, runs, factors, &mut x[start..start + self.size]);
             }
-            if round > 0 && !tiles {
+            if round > 0 && !can_fuse {
                 shuffle(&self.inverse, x, other);
             }
         }
     }
 }
 
-/// Run i of `x` ← run `order[i]`; a rest of less than a run stays.
+/// Run i of `x` ← run `order[i]`. Coordinates after the last whole run stay.
 fn shuffle(order: &[u32], x: &mut [f32], scratch: &mut [f32]) {
     if order.is_empty() {
         return;
@@ -251,7 +272,7 @@ fn shuffle(order: &[u32], x: &mut [f32], scratch: &mut [f32]) {
     }
 }
 
-/// The window size and the start of each window.
+/// The coordinates per window, and the first coordinate of each window.
 fn windows(dim: usize) -> (usize, Vec<usize>) {
     let cover = |size: usize| dim.div_ceil(size) * size;
     let mut size = 1 << dim.ilog2();
@@ -272,7 +293,7 @@ fn coprime_stride(n: usize) -> usize {
         }
         a
     };
-    // The search ends at n + 1 at the latest.
+    // The search ends at n + 1 at the latest, which is coprime to n.
     let mut stride = (n * 618 / 1000).max(1);
     while gcd(stride, n) != 1 {
         stride += 1;
@@ -280,14 +301,16 @@ fn coprime_stride(n: usize) -> usize {
     stride
 }
 
-/// Row-major Haar matrix: row i is eᵢ through all reflections, so rows are independent of each other and of the threads.
+/// The Haar matrix, row-major. Row i is the unit vector eᵢ after all reflections, so threads
+/// compute rows independently, and their number does not change a bit.
 fn haar(dim: usize, seed: u64) -> Vec<f32> {
     let mut stream = SeedStream::new(seed, LABEL_HAAR);
     let mut reflections = Vec::with_capacity(dim);
     for length in (2..=dim).rev() {
         let mut v: Vec<f64> = (0..length).map(|_| stream.gaussian()).collect();
         let norm = v.iter().map(|a| a * a).sum::<f64>().sqrt();
-        // The reflection that sends e₁ to ∓v/‖v‖, with the sign that avoids cancellation; `sign` undoes it.
+        // This reflection takes e₁ to −sign·v/‖v‖, because the other sign would cancel digits. The
+        // factor −sign, applied after it, undoes the sign.
         let sign = if v[0] < 0.0 { -1.0 } else { 1.0 };
         v[0] += sign * norm;
         let factor = 2.0 / v.iter().map(|a| a * a).sum::<f64>();
@@ -301,7 +324,7 @@ fn haar(dim: usize, seed: u64) -> Vec<f32> {
         for (v, factor, sign) in &reflections {
             let from = dim - v.len();
             let tail = &mut row[from..];
-            let step = factor * lanes_dot(tail, v);
+            let step = factor * dot_in_lanes(tail, v);
             for (a, b) in tail.iter_mut().zip(v) {
                 *a -= step * b;
             }
@@ -315,8 +338,9 @@ fn haar(dim: usize, seed: u64) -> Vec<f32> {
     matrix
 }
 
-/// Σ aᵢbᵢ in eight lanes of a fixed order, so that it vectorises without changing a bit.
-fn lanes_dot(a: &[f64], b: &[f64]) -> f64 {
+/// Σ aᵢbᵢ in eight lanes that are added in a fixed order. So the compiler can vectorise the sum
+/// without changing a bit.
+fn dot_in_lanes(a: &[f64], b: &[f64]) -> f64 {
     let mut sum = [0f64; 8];
     for (x, y) in a.chunks(8).zip(b.chunks(8)) {
         for ((lane, p), q) in sum.iter_mut().zip(x).zip(y) {

@@ -1,34 +1,37 @@
-//! The input of a batch: rows of any real type and layout, read one at a time into float32.
+//! The input of a batch: rows of any real number type and layout. The library reads one row at a
+//! time into float32, so it never copies a whole batch.
 
 use half::slice::HalfFloatSliceExt;
 use half::{bf16, f16};
 
 use crate::error::{Error, Result};
 
-/// Rows that can be read into float32, with no copy of the whole.
+/// Rows that can be read into float32 one at a time.
 pub trait Rows: Sync {
-    /// Number of rows.
+    /// The number of rows.
     fn rows(&self) -> usize;
-    /// Coordinates of a row.
+    /// The number of coordinates per row.
     fn dim(&self) -> usize;
-    /// Row `row` as float32, converted into `buffer` where it is not that already.
+    /// Row `row` as float32. A row of another type is converted into `buffer`, which has
+    /// [`dim`](Self::dim) values.
     fn read<'a>(&'a self, row: usize, buffer: &'a mut [f32]) -> &'a [f32];
-    /// The value at a place as text, for errors.
+    /// One value as text, for error messages.
     fn text(&self, row: usize, column: usize) -> String;
 }
 
-/// A real number type that rows can have.
+/// A real number type of rows.
 pub trait Real: Copy + Send + Sync {
-    /// The nearest float32 (infinite beyond its range).
+    /// The nearest float32, which is infinite beyond the range of float32.
     fn to_f32(self) -> f32;
-    /// Neighbours in memory as float32, converted into `buffer` where they are not that already.
+    /// Contiguous values as float32. Values of another type are converted into `buffer`, which has
+    /// as many places.
     fn read<'a>(values: &'a [Self], buffer: &'a mut [f32]) -> &'a [f32] {
         for (out, &value) in buffer.iter_mut().zip(values) {
             *out = value.to_f32();
         }
         buffer
     }
-    /// As text.
+    /// The value as text, for error messages.
     fn text(self) -> String;
 }
 
@@ -57,7 +60,7 @@ impl Real for f64 {
     }
 }
 
-/// The 16-bit types, which `half` converts with the CPU's instructions where it has them.
+/// The 16-bit types. The crate `half` converts them with the instructions of the CPU where it can.
 macro_rules! half {
     ($type:ty) => {
         impl Real for $type {
@@ -78,7 +81,7 @@ macro_rules! half {
 half!(f16);
 half!(bf16);
 
-/// Rows one after the other in a slice.
+/// Rows that lie one after the other in a slice.
 #[derive(Debug, Clone, Copy)]
 pub struct Dense<'a, T> {
     values: &'a [T],
@@ -86,11 +89,14 @@ pub struct Dense<'a, T> {
 }
 
 impl<'a, T> Dense<'a, T> {
-    /// `values` as rows of `dim`.
+    /// `values` as rows of `dim` coordinates.
+    ///
+    /// # Errors
+    /// If `dim` is 0 or the number of values is not a multiple of it.
     pub fn new(values: &'a [T], dim: usize) -> Result<Self> {
         if dim == 0 || !values.len().is_multiple_of(dim) {
             return Err(Error::invalid(format!(
-                "{} values are no rows of {dim}",
+                "{} values do not make rows of dim={dim}",
                 values.len()
             )));
         }

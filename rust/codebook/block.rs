@@ -1,28 +1,37 @@
-//! The codebook of a block: k-means for the exact law of p coordinates of a uniform point of the sphere (arXiv 2605.19972).
+//! The codebook of a block: words with which p coordinates are quantized together. Block codebooks
+//! err less than levels for each coordinate at the same rate (arXiv 2605.19972).
 //!
-//! A block u of p coordinates has density f ∝ (1 − ‖u‖²/d)^((d−p−2)/2) on the ball of radius √d (at p = d it is the sphere itself); as d grows
-//! it tends to N(0, I). The codebook of K = 2^w words minimises E‖u − c(u)‖² and depends on (d, p, K) only.
+//! A block of p coordinates of u has the density f ∝ (1 − ‖u‖²/d)^((d−p−2)/2) on the ball of radius
+//! √d. At p = d it is the sphere itself, and as d grows the law tends to N(0, I). The codebook of
+//! K = 2^w words minimises E‖u − c(u)‖², where c(u) is the word nearest to u. It
+//! depends on (d, p, K) only.
 //!
-//! **How it is made.**
-//! 1. *A codebook for N(0, I)*: for the shapes in use a frozen table ([`frozen`](super::frozen)); for the others the product of the codebooks of
-//!    half the block, down to a table or to one coordinate (Lloyd–Max to 8 bits, then quantiles of f^(1/3)).
-//! 2. *To the exact law* along the rays (module `transport`). Of a frozen table this makes a codebook for d ≥ max(3p, 16) that no
-//!    affordable sample could better: words fitted to n samples each lose 1/n.
-//! 3. *Else Lloyd steps* on samples of the exact law, as many as a fixed number of multiplications allows, each going part of the way that its
-//!    samples a word warrant; the best of the start, the middle and the end on other samples.
+//! **Construction.**
+//! 1. *A codebook for N(0, I)*. The shapes in use have a frozen table (module `frozen`). Other
+//!    shapes take the product of the codebooks of the two halves of the block, and so on down to a
+//!    table or to one coordinate (Lloyd–Max levels up to 8 bits, beyond that quantiles of f^(1/3)).
+//! 2. *Transport* of its words along their rays to the exact law (module `transport`). If the
+//!    codebook is a frozen table and d ≥ max(3p, 16), this is the result: Lloyd steps on a sample
+//!    of affordable size would make it worse, because each word would fit the noise of its samples.
+//! 3. *Lloyd steps* for all other shapes, on samples of the exact law. A budget of multiplications
+//!    limits them. The start, the middle and the end are compared on samples that were not used for
+//!    the steps, and the best is kept.
+//! 4. *Order*: each eight words in a row are close to each other (module `word_order`).
 //!
-//! 4. The words are put in an order in which eights are close together (module `pruning`): the search needs it, and the indexes follow it.
+//! Two cases have closed forms: p = 1 has Lloyd–Max levels up to 8 bits, and p = d = 2 has words at
+//! equal angles of the circle.
 //!
-//! Closed forms: p = 1 is the Lloyd–Max solution up to 8 bits, and p = d = 2 has its words at equal angles of the circle.
+//! FROZEN: all of it, except the pruning tables and the measured error.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, OnceLock};
 
-use super::frozen::frozen;
+use super::frozen::frozen_words;
 use super::kmeans::{Samples, relax};
-use super::pruning::{in_groups, plan};
-use super::scalar::{Law, distortion, lloyd_max};
+use super::lloyd_max::{Law, distortion, lloyd_max};
+use super::pruning::plan;
 use super::transport::{gaussian_quantiles, transport};
+use super::word_order::order_words;
 use crate::error::{Error, Result};
 use crate::kernels::nearest::{Plan, Words};
 use crate::rng::SeedStream;
@@ -30,29 +39,30 @@ use crate::rng::SeedStream;
 const LABEL_CODEBOOK: u64 = 4;
 const LABEL_DISTORTION: u64 = 5;
 
-/// Rows of fewer coordinates have so few blocks that no grid is worth its construction.
-const FEWEST_FOR_A_GRID: usize = 32;
+/// Rows with fewer coordinates have so few blocks that a grid does not repay its construction.
+const MIN_DIM_FOR_GRID: usize = 32;
 
 /// The codebook of (d, p, w).
 #[derive(Debug)]
 pub struct BlockCodebook {
-    /// d.
+    /// The dimension d.
     pub dim: usize,
-    /// p, coordinates of a block.
+    /// p, the coordinates per block.
     pub block: usize,
-    /// w, bits of an index.
+    /// w, the bits per index.
     pub width: u32,
-    /// 2^w × p, word by word, in units of u.
+    /// K = 2^w words of p coordinates, word by word, in units of u.
     pub words: Vec<f32>,
     plan: OnceLock<Plan>,
     nmse: OnceLock<f64>,
 }
 
 impl BlockCodebook {
-    /// The words with the grid that makes the search for the nearest one fast; made at the first call.
+    /// The words with the grid that makes the search for the nearest one fast, made by the first
+    /// call.
     pub fn plan(&self) -> &Plan {
         self.plan.get_or_init(|| {
-            if self.dim < FEWEST_FOR_A_GRID {
+            if self.dim < MIN_DIM_FOR_GRID {
                 Plan::new(Words::new(&self.words, self.block), None)
             } else {
                 plan(&self.words, self.block)
@@ -60,9 +70,11 @@ impl BlockCodebook {
         })
     }
 
-    /// Its own expected error E‖u − c(u)‖²/p under the exact law: exact for p = 1, else from 2²⁰ samples (relative standard error
-    /// about 0.2 %; 2¹⁸ beyond K = 256, 2¹⁵ beyond 4096).
-    /// Computed at the first call.
+    /// The expected error per coordinate, E‖u − c(u)‖²/p, under the exact law.
+    ///
+    /// It is exact for p = 1 up to 8 bits. Otherwise it is the mean over 2²⁰ samples, with a
+    /// relative standard error of about 0.2 % (2¹⁸ samples for more than 256 words, 2¹⁵ for more
+    /// than 4,096). The first call computes it.
     pub fn nmse(&self) -> f64 {
         *self.nmse.get_or_init(|| {
             if self.block == 1 && self.width <= 8 {
@@ -79,13 +91,14 @@ impl BlockCodebook {
     }
 }
 
+/// The seed of what is drawn for one shape.
 fn shape_seed(block: usize, width: u32) -> u64 {
     block as u64 * 64 + u64::from(width)
 }
 
-/// A codebook for N(0, I), and whether it is a finished one.
-fn gaussian(block: usize, width: u32) -> Result<(Vec<f32>, bool)> {
-    if let Some(words) = frozen(block, width) {
+/// A codebook for N(0, I), and whether it is optimised for all coordinates of the block together.
+fn gaussian_words(block: usize, width: u32) -> Result<(Vec<f32>, bool)> {
+    if let Some(words) = frozen_words(block, width) {
         return Ok((words, true));
     }
     if block == 1 {
@@ -96,31 +109,39 @@ fn gaussian(block: usize, width: u32) -> Result<(Vec<f32>, bool)> {
         };
         return Ok((words, true));
     }
-    let (half, rest) = (block / 2, block - block / 2);
-    let share = (width as usize * half / block) as u32;
-    let (few, _) = gaussian(half, share)?;
-    let (many, _) = gaussian(rest, width - share)?;
-    // Many words have the best density for their block, fewer are close to the means of their cells whatever the block.
-    let dense = width as usize >= 2 * block;
-    let narrower = |part| if dense { narrower(part, block) } else { 1.0 };
+    let (left_block, right_block) = (block / 2, block - block / 2);
+    let left_width = (width as usize * left_block / block) as u32;
+    let (left_words, _) = gaussian_words(left_block, left_width)?;
+    let (right_words, _) = gaussian_words(right_block, width - left_width)?;
+    // Many words have nearly the best density for their block, which is narrower for a larger
+    // block. Few words are near the means of their cells, whatever the block.
+    let is_dense = width as usize >= 2 * block;
+    let factor = |part| {
+        if is_dense {
+            spread_ratio(part, block)
+        } else {
+            1.0
+        }
+    };
     let mut words = Vec::with_capacity(block << width);
-    for left in few.chunks_exact(half) {
-        for right in many.chunks_exact(rest) {
-            words.extend(left.iter().map(|c| c * narrower(half)));
-            words.extend(right.iter().map(|c| c * narrower(rest)));
+    for left in left_words.chunks_exact(left_block) {
+        for right in right_words.chunks_exact(right_block) {
+            words.extend(left.iter().map(|c| c * factor(left_block)));
+            words.extend(right.iter().map(|c| c * factor(right_block)));
         }
     }
     Ok((words, false))
 }
 
-/// From the spread (p+2)/p of the best density of words for blocks of `part` coordinates to that for blocks of `block`.
-fn narrower(part: usize, block: usize) -> f32 {
-    let spread = |p: usize| (p + 2) as f32 / p as f32;
-    (spread(block) / spread(part)).sqrt()
+/// The factor from words for blocks of `part` coordinates to words for blocks of `block`. The best
+/// density of words for N(0, I) in p dimensions has the variance (p + 2)/p.
+fn spread_ratio(part: usize, block: usize) -> f32 {
+    let variance = |p: usize| (p + 2) as f32 / p as f32;
+    (variance(block) / variance(part)).sqrt()
 }
 
-/// Equal angles on the circle of radius √2: each word is the mean of its arc.
-fn circle(count: usize) -> Vec<f32> {
+/// Words at equal angles for p = d = 2: each is the mean of an arc of the circle of radius √2.
+fn circle_words(count: usize) -> Vec<f32> {
     let half_arc = std::f64::consts::PI / count as f64;
     let radius = std::f64::consts::SQRT_2 * libm::sin(half_arc) / half_arc;
     (0..count)
@@ -130,53 +151,79 @@ fn circle(count: usize) -> Vec<f32> {
         .collect()
 }
 
+/// Makes the words of a shape that has no Lloyd–Max levels.
 fn build(dim: usize, block: usize, width: u32) -> Result<Vec<f32>> {
     if (dim, block) == (2, 2) {
-        return Ok(circle(1 << width));
+        return Ok(circle_words(1 << width));
     }
-    let (mut words, finished) = gaussian(block, width)?;
+    let (mut words, optimised) = gaussian_words(block, width)?;
     transport(dim, block, &mut words);
-    if !(finished && (block == 1 || dim >= (3 * block).max(16))) {
-        refine(dim, block, width, finished, &mut words);
+    if !(optimised && (block == 1 || dim >= (3 * block).max(16))) {
+        refine(dim, block, width, optimised, &mut words);
     }
-    in_groups(&mut words, block);
+    order_words(&mut words, block);
     Ok(words)
 }
 
-/// Lloyd steps from `words` on samples of the exact law, the first half noisy if the start is not a `finished` codebook for N(0, I) and the
-/// steps are enough to settle again.
-/// Keeps the best of the start, the middle and the end.
-fn refine(dim: usize, block: usize, width: u32, finished: bool, words: &mut Vec<f32>) {
+/// What [`refine`] may spend on one codebook.
+struct Effort {
+    /// Multiplications in all Lloyd steps together.
+    multiplications: f64,
+    min_samples_per_word: usize,
+    max_steps: usize,
+}
+
+impl Effort {
+    fn new(block: usize, width: u32, optimised: bool) -> Self {
+        // An optimised codebook is close to its optimum for the exact law already.
+        let max_steps = if optimised { 12 } else { 48 };
+        // The longer the block, the fewer the samples: a step then costs no more than one with
+        // eight coordinates per block.
+        let (multiplications, min_samples_per_word, max_steps) = match width {
+            0..=8 => (8.0e8, (512 / block).clamp(8, 64), max_steps),
+            9..=12 => (2.0e10, (256 / block).clamp(8, 32), max_steps),
+            _ => (1.0e11, 8, 4),
+        };
+        Self {
+            multiplications,
+            min_samples_per_word,
+            max_steps,
+        }
+    }
+}
+
+/// Improves the words by Lloyd steps on samples of the exact law. The words at the start, in the
+/// middle and at the end are compared on other samples, and the best stay in `words`.
+///
+/// The first half of the steps adds noise, which leads out of poor local optima, unless the words
+/// are `optimised` already or there are too few steps for the noise to settle.
+fn refine(dim: usize, block: usize, width: u32, optimised: bool, words: &mut Vec<f32>) {
+    const MAX_SAMPLES_PER_WORD: usize = 192;
+    const MIN_STEPS: usize = 2;
+    const MIN_NOISY_STEPS: usize = 8;
     let count = 1usize << width;
-    // Multiplications to spend, fewest samples a word (of large blocks fewer, so that no step costs more than one of eight coordinates),
-    // and most steps.
-    let (budget, fewest, most) = match width {
-        0..=8 => (
-            8.0e8,
-            (512 / block).clamp(8, 64),
-            if finished { 12 } else { 48 },
-        ),
-        9..=12 => (
-            2.0e10,
-            (256 / block).clamp(8, 32),
-            if finished { 12 } else { 48 },
-        ),
-        _ => (1.0e11, 8, 4),
-    };
-    let at_least = ((1 << 17) / block).min(1 << 14);
-    let pass = (count * count * block) as f64;
-    let share = ((budget / pass) as usize / most).clamp(fewest, 192);
-    let samples = (share * count).max(at_least);
-    let rounds = ((budget / (pass * share as f64)) as usize).clamp(2, most);
+    let effort = Effort::new(block, width, optimised);
+    let min_samples = ((1 << 17) / block).min(1 << 14);
+    // Multiplications of a step with one sample per word.
+    let unit = (count * count * block) as f64;
+    let samples_per_word = ((effort.multiplications / unit) as usize / effort.max_steps)
+        .clamp(effort.min_samples_per_word, MAX_SAMPLES_PER_WORD);
+    let samples = (samples_per_word * count).max(min_samples);
+    let steps = ((effort.multiplications / (unit * samples_per_word as f64)) as usize)
+        .clamp(MIN_STEPS, effort.max_steps);
     let mut stream = SeedStream::new(shape_seed(block, width), LABEL_CODEBOOK);
-    let other = Samples::draw(Some(dim), block, samples, &mut stream);
-    let mut best = (other.distortion(words), words.clone());
-    let (first, last) = (rounds / 2, rounds - rounds / 2);
-    let noisy = if finished || first < 8 { 0 } else { first };
-    for (part, noisy) in [(first, noisy), (last, 0)] {
-        let fit = Samples::draw(Some(dim), block, samples, &mut stream);
-        relax(&fit, words, part, noisy, &mut stream);
-        let nmse = other.distortion(words);
+    let validation = Samples::draw(Some(dim), block, samples, &mut stream);
+    let mut best = (validation.distortion(words), words.clone());
+    let (first, last) = (steps / 2, steps - steps / 2);
+    let noisy = if optimised || first < MIN_NOISY_STEPS {
+        0
+    } else {
+        first
+    };
+    for (steps, noisy_steps) in [(first, noisy), (last, 0)] {
+        let training = Samples::draw(Some(dim), block, samples, &mut stream);
+        relax(&training, words, steps, noisy_steps, &mut stream);
+        let nmse = validation.distortion(words);
         if nmse < best.0 {
             best = (nmse, words.clone());
         }
@@ -184,7 +231,8 @@ fn refine(dim: usize, block: usize, width: u32, finished: bool, words: &mut Vec<
     *words = best.1;
 }
 
-/// The codebook for blocks of `block` of `dim` coordinates with indexes of `width` bits. Built once in a process.
+/// The codebook for blocks of p = `block` out of d = `dim` coordinates, with indexes of w = `width`
+/// bits. A process builds it once and keeps it.
 ///
 /// # Errors
 /// If `block` is not 1 to `dim`, or `width` not 1 to 16.
@@ -210,7 +258,8 @@ pub fn block_codebook(dim: usize, block: usize, width: u32) -> Result<Arc<BlockC
     if let Some(found) = lock().get(&(dim, block, width)) {
         return Ok(found.clone());
     }
-    // Built outside the lock, which the pool's threads may want; a second builder makes the same bits.
+    // Built without the lock, because the pool's threads can need it. If two threads build the same
+    // codebook, both make the same bits.
     let words = if block == 1 && width <= 8 {
         lloyd_max(Law::Sphere { dim }, width)?.to_vec()
     } else {
@@ -231,7 +280,7 @@ pub fn block_codebook(dim: usize, block: usize, width: u32) -> Result<Arc<BlockC
 mod tests {
     use super::*;
 
-    /// METHODS.md section 3: normalised MSE with scale `none`, d = 1536.
+    /// At d = 1536 the normalised MSE with scale `none` is that of METHODS.md, section 3.
     #[test]
     fn quality_of_the_table() {
         for (block, width, best) in [
@@ -259,8 +308,9 @@ mod tests {
         }
     }
 
-    /// Shapes that are made here: the sphere itself, small d, and sizes without a frozen table. The bounds are what long annealing on
-    /// the exact law reached, and 1 %; products of half blocks, which start some of them, are worse by 3 to 15 %.
+    /// Shapes without a frozen table: the sphere itself, small d, and other sizes. The bounds
+    /// are 1 % above what long annealing on the exact law reached. The products of half blocks from
+    /// which some of them start are worse by 3 to 15 %.
     #[test]
     fn quality_beyond_the_tables() {
         for (dim, block, width, best) in [
@@ -300,7 +350,7 @@ mod tests {
                         .distortion(&codebook.words);
                     let shannon = libm::pow(4.0, -f64::from(width) / block as f64);
                     assert!(nmse < 0.999, "{dim} {block} {width}: {nmse}");
-                    // On the whole sphere a block can beat the Gaussian bound.
+                    // A block that is nearly the whole sphere can beat the bound for Gaussian rows.
                     assert!(
                         block + 3 > dim || nmse > 0.9 * shannon,
                         "{dim} {block} {width}: {nmse}"

@@ -1,10 +1,14 @@
-//! The frozen codebooks of N(0, I), made once by `examples/freeze_codebooks.rs` with far more samples than a construction could afford; fixed
-//! point of 2⁻¹², 16 bits a coordinate.
+//! The frozen tables: codebooks for N(0, I) that were made once and are part of the library. They
+//! took far more samples than a program could spend when it starts.
 //!
-//! FROZEN: the file and the order of its shapes change only with a new major version; `tests/golden` pins what comes of it.
+//! `examples/freeze_codebooks.rs` made them. A table is K words of p coordinates, each a 16-bit
+//! little-endian integer in units of 2⁻¹².
+//!
+//! FROZEN: the file and the order of its shapes change only with a new major version.
+//! `tests/golden` pins the codes that come from them.
 
-/// (p, w) of the frozen tables beyond p in 2…8 with w in 1…8, in the order of the file.
-const LARGE: [(usize, u32); 9] = [
+/// (p, w) of the tables that follow those of all p in 2…8 and w in 1…8, in the order of the file.
+const FURTHER_SHAPES: [(usize, u32); 9] = [
     (2, 10),
     (3, 9),
     (3, 10),
@@ -16,25 +20,25 @@ const LARGE: [(usize, u32); 9] = [
     (12, 12),
 ];
 
-/// Fixed point of the frozen tables: 2⁻¹².
+/// The unit of the tables' integers: 2⁻¹² in units of u.
 pub const FROZEN_UNIT: f32 = 1.0 / 4096.0;
 
-static FROZEN: &[u8] = include_bytes!("gaussian.bin");
+static TABLES: &[u8] = include_bytes!("gaussian.bin");
 
-/// The (p, w) of the frozen tables, in the order of the file.
+/// (p, w) of all frozen tables, in the order of the file.
 pub fn frozen_shapes() -> impl Iterator<Item = (usize, u32)> {
     (2..=8)
         .flat_map(|p| (1..=8).map(move |w| (p, w)))
-        .chain(LARGE)
+        .chain(FURTHER_SHAPES)
 }
 
-/// The frozen table of p and w, where there is one.
-pub(super) fn frozen(block: usize, width: u32) -> Option<Vec<f32>> {
+/// The frozen table for p = `block` and w = `width`, if there is one.
+pub(super) fn frozen_words(block: usize, width: u32) -> Option<Vec<f32>> {
     let mut from = 0;
     for (p, w) in frozen_shapes() {
         let bytes = (2 * p) << w;
         if (p, w) == (block, width) {
-            let (pairs, _) = FROZEN.get(from..from + bytes)?.as_chunks::<2>();
+            let (pairs, _) = TABLES.get(from..from + bytes)?.as_chunks::<2>();
             let value = |pair: &[u8; 2]| f32::from(i16::from_le_bytes(*pair)) * FROZEN_UNIT;
             return Some(pairs.iter().map(value).collect());
         }

@@ -1,7 +1,12 @@
-//! Lloyd's algorithm on samples of the law of a block.
+//! k-means: Lloyd's algorithm on random samples of the law of a block. A step assigns every sample
+//! to its nearest word and then moves every word to the mean of its samples.
 //!
-//! Samples stand coordinate by coordinate, as the block kernel takes them, so an iteration is one search for the nearest codeword and
-//! one pass of sums in the order of the samples (float64): the result does not depend on threads or instruction set.
+//! Samples are stored coordinate by coordinate, as the kernel for the nearest word takes them. A
+//! step is one call of that kernel and one pass of float64 sums in the order of the samples, so the
+//! result does not depend on the number of threads or the instruction set.
+//!
+//! FROZEN: the draws, their order and every step, because codebooks without a frozen table are made
+//! by them.
 
 use rayon::prelude::*;
 
@@ -9,29 +14,34 @@ use crate::isa::Isa;
 use crate::kernels::nearest::{self, Words};
 use crate::rng::SeedStream;
 
-/// Samples that a thread takes at a time.
-const CHUNK: usize = 2048;
+/// Samples per chunk, the unit of work of a thread.
+const SAMPLES_PER_CHUNK: usize = 2048;
 
-/// `count` samples of p coordinates each: coordinate j of sample i at \[i + j·count\] of its chunk.
+/// Samples of p = `block` coordinates, in chunks of N = 2,048. Coordinate j of sample i in a
+/// chunk is at place i + j·N of the chunk.
 #[derive(Debug)]
 pub struct Samples {
     block: usize,
+    /// Samples in all chunks together.
     count: usize,
     chunks: Vec<Vec<f32>>,
 }
 
 impl Samples {
-    /// Samples of the block law of d = `dim`, or of N(0, I) where `dim` is none.
+    /// At least `count` samples of the law of a block for d = `dim`, or of N(0, I) if `dim` is
+    /// `None`.
     ///
-    /// A block of p coordinates of √d·(uniform point of the sphere) is √d·g/√(‖g‖² + h), g of p Gaussians and h the sum of the squares of
-    /// d − p others, a χ² variable (h = 0 at d = p: the sphere itself). Samples come with both signs, so their mean is exactly 0.
+    /// A block of p coordinates of √d·(uniform point of the sphere) has the law of
+    /// √d·g/√(‖g‖² + h). There g has p Gaussian coordinates, and h is a χ² variable with d − p
+    /// degrees of freedom (h = 0 at p = d). Samples come in pairs of opposite sign, so their mean
+    /// is exactly 0.
     pub fn draw(dim: Option<usize>, block: usize, count: usize, stream: &mut SeedStream) -> Self {
-        let count = count.next_multiple_of(CHUNK);
-        let mut chunks = Vec::with_capacity(count / CHUNK);
+        let count = count.next_multiple_of(SAMPLES_PER_CHUNK);
+        let mut chunks = Vec::with_capacity(count / SAMPLES_PER_CHUNK);
         let mut g = vec![0f64; block];
-        for _ in 0..count / CHUNK {
-            let mut chunk = vec![0f32; CHUNK * block];
-            for i in 0..CHUNK / 2 {
+        for _ in 0..count / SAMPLES_PER_CHUNK {
+            let mut chunk = vec![0f32; SAMPLES_PER_CHUNK * block];
+            for i in 0..SAMPLES_PER_CHUNK / 2 {
                 g.iter_mut().for_each(|value| *value = stream.gaussian());
                 if let Some(dim) = dim {
                     let own: f64 = g.iter().map(|value| value * value).sum();
@@ -39,8 +49,8 @@ impl Samples {
                     g.iter_mut().for_each(|value| *value *= factor);
                 }
                 for (j, &value) in g.iter().enumerate() {
-                    chunk[2 * i + j * CHUNK] = value as f32;
-                    chunk[2 * i + 1 + j * CHUNK] = -value as f32;
+                    chunk[2 * i + j * SAMPLES_PER_CHUNK] = value as f32;
+                    chunk[2 * i + 1 + j * SAMPLES_PER_CHUNK] = -value as f32;
                 }
             }
             chunks.push(chunk);
@@ -52,48 +62,50 @@ impl Samples {
         }
     }
 
-    /// The index of the nearest word of each sample, chunk by chunk.
+    /// The index of the word nearest to each sample, chunk by chunk.
     fn assign(&self, words: &[f32]) -> Vec<Vec<u16>> {
         let words = Words::new(words, self.block);
         let isa = Isa::detect();
         self.chunks
             .par_iter()
             .map(|chunk| {
-                let mut index = vec![0u16; CHUNK];
+                let mut index = vec![0u16; SAMPLES_PER_CHUNK];
                 nearest::block(isa, chunk, &words, &mut index);
                 index
             })
             .collect()
     }
 
-    fn each(&self, index: &[Vec<u16>], mut visit: impl FnMut(usize, usize, f32)) {
+    /// Calls `visit` with the index of the word, the coordinate j and its value, for every value.
+    fn for_each_value(&self, index: &[Vec<u16>], mut visit: impl FnMut(usize, usize, f32)) {
         for (chunk, index) in self.chunks.iter().zip(index) {
             for j in 0..self.block {
-                for (&k, &value) in index.iter().zip(&chunk[j * CHUNK..]) {
+                for (&k, &value) in index.iter().zip(&chunk[j * SAMPLES_PER_CHUNK..]) {
                     visit(usize::from(k), j, value);
                 }
             }
         }
     }
 
-    /// The mean squared error a coordinate of these words on these samples.
+    /// The mean squared error per coordinate of these words on these samples.
     pub fn distortion(&self, words: &[f32]) -> f64 {
         let index = self.assign(words);
         let mut sum = 0.0;
-        self.each(&index, |k, j, value| {
+        self.for_each_value(&index, |k, j, value| {
             let off = f64::from(value) - f64::from(words[k * self.block + j]);
             sum += off * off;
         });
         sum / (self.count * self.block) as f64
     }
 
-    /// One Lloyd step: every word goes to the mean of its cell, by the fraction `step` of the way; a word of an empty cell stays.
+    /// One Lloyd step: every word moves the fraction `step` of the way to the mean of its samples.
+    /// A word without samples stays.
     pub fn lloyd(&self, words: &mut [f32], step: f64) {
         let p = self.block;
         let index = self.assign(words);
         let mut sums = vec![0f64; words.len()];
         let mut counts = vec![0u32; words.len() / p];
-        self.each(&index, |k, j, value| sums[k * p + j] += f64::from(value));
+        self.for_each_value(&index, |k, j, value| sums[k * p + j] += f64::from(value));
         index
             .iter()
             .flatten()
@@ -113,7 +125,8 @@ impl Samples {
     }
 }
 
-/// A χ² variable of `degrees` degrees of freedom: by its definition for one, by the exact rejection of Marsaglia and Tsang (2000) from two on.
+/// A χ² variable with `degrees` degrees of freedom. One degree is a squared Gaussian; two and more
+/// use the exact rejection method of Marsaglia and Tsang (2000).
 fn chi_square(degrees: usize, stream: &mut SeedStream) -> f64 {
     if degrees < 2 {
         return (0..degrees).map(|_| stream.gaussian()).map(|g| g * g).sum();
@@ -131,29 +144,31 @@ fn chi_square(degrees: usize, stream: &mut SeedStream) -> f64 {
     }
 }
 
-/// K points with the density that is best for many codewords, f^(p/(p+2)): for N(0, I) the law with (p+2)/p times the variance.
-fn start(block: usize, count: usize, stream: &mut SeedStream) -> Vec<f32> {
+/// `count` random words with the density that is best for many of them, f^(p/(p+2)). For N(0, I)
+/// this is a Gaussian of (p + 2)/p times the variance.
+fn random_words(block: usize, count: usize, stream: &mut SeedStream) -> Vec<f32> {
     let spread = ((block + 2) as f64 / block as f64).sqrt();
     (0..block * count)
         .map(|_| (spread * stream.gaussian()) as f32)
         .collect()
 }
 
-/// Lloyd steps under a noise that dies away over the first `noisy` of `rounds` (stochastic relaxation, Zeger, Vaisey and Gersho 1992).
+/// Makes `steps` Lloyd steps. After each of the first `noisy_steps` the words get Gaussian noise
+/// that decreases to 0 (stochastic relaxation, Zeger, Vaisey and Gersho 1992).
 pub fn relax(
-    fit: &Samples,
+    training: &Samples,
     words: &mut [f32],
-    rounds: usize,
-    noisy: usize,
+    steps: usize,
+    noisy_steps: usize,
     stream: &mut SeedStream,
 ) {
-    let count = (words.len() / fit.block) as f64;
-    let cell = libm::pow(count, -1.0 / fit.block as f64);
-    for round in 0..rounds {
-        fit.lloyd(words, 1.0);
-        if round < noisy {
-            let left = 1.0 - round as f64 / noisy as f64;
-            let spread = 0.5 * cell * left * left;
+    let count = (words.len() / training.block) as f64;
+    let cell_size = libm::pow(count, -1.0 / training.block as f64);
+    for step in 0..steps {
+        training.lloyd(words, 1.0);
+        if step < noisy_steps {
+            let remaining = 1.0 - step as f64 / noisy_steps as f64;
+            let spread = 0.5 * cell_size * remaining * remaining;
             words
                 .iter_mut()
                 .for_each(|c| *c += (spread * stream.gaussian()) as f32);
@@ -161,25 +176,33 @@ pub fn relax(
     }
 }
 
-/// A codebook for N(0, I) from nothing: [`relax`] with `effort` samples a codeword and `noisy` noisy steps, then averaging steps on four times
-/// as many fresh samples each.
+/// A codebook of 2^`width` words for N(0, I), made from random words. [`relax`] with `noisy_steps`
+/// and `samples_per_word` comes first, then averaging steps on four times as many samples, fresh
+/// ones for each step.
 pub fn anneal(
     block: usize,
     width: u32,
-    effort: usize,
-    noisy: usize,
+    samples_per_word: usize,
+    noisy_steps: usize,
     stream: &mut SeedStream,
 ) -> Vec<f32> {
-    const PLAIN: usize = 16;
-    const FRESH: usize = 8;
+    const PLAIN_STEPS: usize = 16;
+    const AVERAGING_STEPS: usize = 8;
     let count = 1usize << width;
-    let mut words = start(block, count, stream);
-    let few = Samples::draw(None, block, (effort * count).max(1 << 15), stream);
-    relax(&few, &mut words, noisy + PLAIN, noisy, stream);
-    drop(few);
-    for round in 0..FRESH {
-        let fresh = Samples::draw(None, block, (4 * effort * count).max(1 << 18), stream);
-        fresh.lloyd(&mut words, 1.0 / (1.0 + round as f64));
+    let mut words = random_words(block, count, stream);
+    let samples = samples_per_word * count;
+    let training = Samples::draw(None, block, samples.max(1 << 15), stream);
+    relax(
+        &training,
+        &mut words,
+        noisy_steps + PLAIN_STEPS,
+        noisy_steps,
+        stream,
+    );
+    drop(training);
+    for step in 0..AVERAGING_STEPS {
+        let fresh = Samples::draw(None, block, (4 * samples).max(1 << 18), stream);
+        fresh.lloyd(&mut words, 1.0 / (1.0 + step as f64));
     }
     words
 }

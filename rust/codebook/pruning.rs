@@ -1,15 +1,33 @@
-//! Which codewords can be nearest in a cell: the grid of [`nearest::pruned`](crate::kernels::nearest::pruned), with its proof.
+//! Pruning tables: for each cell of a grid over a block's values, the few codewords that can be
+//! nearest there. With them [`nearest::pruned`](crate::kernels::nearest::pruned) finds the same
+//! codeword as a search through all of them, in a fraction of the time.
 //!
-//! With s_k(u) = ⟨u, c_k⟩ − ‖c_k‖²/2 the word k can be left out of a box B if some word j has s_j > s_k on all of B. The difference is linear, so
-//! its maximum over a box with centre m and half widths h is closed: ⟨c_k − c_j, m⟩ + ⟨|c_k − c_j|, h⟩ − (‖c_k‖² − ‖c_j‖²)/2. The kernel compares rounded scores,
-//! so it must be below −(e_k + e_j), where e bounds the rounding of a score, (p + 1)·2⁻²⁴·(‖c‖²/2 + Σ|cᵢ||uᵢ|) to first order; 2⁻¹⁹ stands
-//! for the factor and all higher orders (p ≤ 8). A word is left out against words that may be left out too: strict order is transitive.
-//! Boxes are widened by 2⁻¹⁰ of a bin, for the rounding of the kernel's bins (B ≤ 2⁹ bins: below 2⁻¹² of a bin); words are below 10⁶, and one beyond 10⁻³, so that nothing overflows or is subnormal.
+//! **Proof that a word can be left out.** The score of word k is s_k(u) = ⟨u, c_k⟩ − ‖c_k‖²/2, and
+//! the nearest word has the highest score. Word k can be left out of a box if some word j has
+//! s_j > s_k everywhere in the box. The difference is linear in u, so its maximum over a box with
+//! center m and half widths h has a closed form:
 //!
-//! **The cells.** Boxes are halved from the whole grid down, one coordinate after the other, each half inheriting the candidates of the whole, until the candidates
-//! fit one group of eight, or the box is one cell. Candidates of cells are then packed into few groups: a set goes into a group that
-//! holds it, or that it fills up to at most eight. Codebooks for which too much of the law falls into cells that no group holds get lists
-//! of groups of the codebook's own order, which [`in_groups`] makes local. Small tables matter more than tight ones: they share the second-level cache with the row.
+//! ```text
+//! max (s_k − s_j) = ⟨c_k − c_j, m⟩ + ⟨|c_k − c_j|, h⟩ − (‖c_k‖² − ‖c_j‖²)/2
+//! ```
+//!
+//! The kernel compares rounded scores, so this maximum must be below −(e_k + e_j), where e bounds
+//! the rounding of a score. To first order e is (p + 1)·2⁻²⁴·(‖c‖²/2 + Σ|cᵢ||uᵢ|); the code takes
+//! 2⁻¹⁹ for the factor, which covers all higher orders for p ≤ 8. Word j need not be a candidate
+//! itself, because a strict order is transitive. Each box is widened by 2⁻¹⁰ of a bin, which covers
+//! the rounding of the kernel's bins (less than 2⁻¹² of a bin, since a coordinate has at most 2⁹
+//! bins). The proof needs words below 10⁶ and at least one coordinate beyond 10⁻³, so that nothing
+//! overflows and no product is subnormal.
+//!
+//! **Cells.** The whole grid is one box. Boxes are halved, one coordinate after the other, and each
+//! half inherits the candidates of the whole. A box is not halved further when it has few enough
+//! candidates or is a single cell. Sets of at most eight candidates are then packed into few groups
+//! of eight: a set goes into a group that holds it already or has room for it. If too much of the
+//! law falls into cells that no group can hold, each cell gets a list of groups of the codebook's
+//! own order instead; module `word_order` makes these groups compact.
+//!
+//! **Cost.** Small tables matter more than tight ones, because they share the second-level cache
+//! with the row. The tables change the speed of encoding only, never a code.
 
 use std::cmp::Reverse;
 use std::collections::HashMap;
@@ -17,41 +35,52 @@ use std::collections::HashMap;
 use crate::kernels::nearest::{EVERY, Grid, Groups, Lists, Plan, Words};
 use crate::kernels::simd::WIDTH;
 
-/// Fewer words than this are tried one by one.
-const FEWEST: usize = 24;
-/// For blocks of 1 to 4: bins of a coordinate for cells of one group, and the most words for which such cells are worth trying.
-const ONE: [(usize, usize); 4] = [(512, 512), (64, 1024), (32, 512), (16, 256)];
-/// For blocks of 1 to 6: bins of a coordinate for cells of lists.
-const MANY: [usize; 6] = [512, 64, 24, 16, 7, 5];
-/// In larger blocks fewer words than this are tried one by one: half of them would be candidates anyway.
-const FEWEST_IN_LARGE: usize = 512;
-/// The share of the law that may fall into cells without a group.
-const ESCAPE: f64 = 0.02;
-/// Where the bins of equal width end, by the largest coordinate of a word: few candidates on average, at d = 1536 and K = 256 or 4096.
-const REACH: f32 = 0.72;
-/// How far the outer bins reach; a coordinate of unit variance is beyond once in 10⁷ times.
-const BEYOND: f32 = 4.0;
+use super::word_order::WORDS_PER_GROUP;
 
-/// The plan of a codebook for coordinates of unit variance.
+/// The kernel scores one frozen group of words per vector.
+const _: () = assert!(WORDS_PER_GROUP == WIDTH);
+
+/// With fewer words than this the kernel scores all of them: a grid saves nothing.
+const MIN_WORDS: usize = 24;
+/// For p = 1 to 4: the bins per coordinate of cells with one group, and the most words for which
+/// such cells are worth trying.
+const SINGLE_GROUP_BINS_AND_MAX_WORDS: [(usize, usize); 4] =
+    [(512, 512), (64, 1024), (32, 512), (16, 256)];
+/// For p = 1 to 6: the bins per coordinate of cells with a list of groups.
+const LIST_BINS: [usize; 6] = [512, 64, 24, 16, 7, 5];
+/// For p ≥ 5 the kernel scores all words if there are fewer than this: half of them would be
+/// candidates in every cell.
+const MIN_WORDS_OF_LARGE_BLOCK: usize = 512;
+/// The largest probability of all cells without a group.
+const MAX_ESCAPED_MASS: f64 = 0.02;
+/// Where the bins of equal width end, as a fraction of the largest coordinate of a word. The value
+/// gives the fewest candidates on average at d = 1536 for K = 256 and 4096.
+const REACH_FRACTION: f32 = 0.72;
+/// How far the outermost bins extend beyond the others, in units of u. A coordinate of unit
+/// variance lies outside once in 10⁷ times.
+const OUTER_BIN_WIDTH: f32 = 4.0;
+
+/// The words with the grid for coordinates of unit variance, or without one where it does not pay.
 pub fn plan(words: &[f32], block: usize) -> Plan {
     let words = Words::new(words, block);
-    let finite = words.words().iter().all(|c| c.abs() < 1e6);
-    // The bound of the rounding is relative: it holds where no product is subnormal.
-    let usual = words.words().iter().any(|c| c.abs() > 1e-3);
-    let large = block > ONE.len() && words.count() < FEWEST_IN_LARGE;
-    if words.count() < FEWEST || large || !finite || !usual {
+    let bounded = words.words().iter().all(|c| c.abs() < 1e6);
+    // The bound on the rounding is relative, so it holds only if no product is subnormal.
+    let normal = words.words().iter().any(|c| c.abs() > 1e-3);
+    let large =
+        block > SINGLE_GROUP_BINS_AND_MAX_WORDS.len() && words.count() < MIN_WORDS_OF_LARGE_BLOCK;
+    if words.count() < MIN_WORDS || large || !bounded || !normal {
         return Plan::new(words, None);
     }
-    let one = ONE
+    let single = SINGLE_GROUP_BINS_AND_MAX_WORDS
         .get(block - 1)
         .filter(|(_, most)| words.count() <= *most)
-        .and_then(|&(bins, _)| one_group(&words, bins));
-    let grid = one.or_else(|| Some(lists(&words, *MANY.get(block - 1)?)));
+        .and_then(|&(bins, _)| single_group_grid(&words, bins));
+    let grid = single.or_else(|| Some(list_grid(&words, *LIST_BINS.get(block - 1)?)));
     Plan::new(words, grid)
 }
 
-/// Cells of one group; none if too much of the law escapes.
-fn one_group(words: &Words, bins: usize) -> Option<Grid> {
+/// A grid whose cells have one group each; `None` if too much of the law falls into cells without.
+fn single_group_grid(words: &Words, bins: usize) -> Option<Grid> {
     let mut cells = Cells::new(words, bins);
     cells.split(|candidates| candidates.len() <= WIDTH);
     let escaped: f64 = cells
@@ -60,7 +89,7 @@ fn one_group(words: &Words, bins: usize) -> Option<Grid> {
         .filter(|(_, candidates)| candidates.len() > WIDTH)
         .map(|(bins, _)| cells.mass(bins))
         .sum();
-    if escaped > ESCAPE {
+    if escaped > MAX_ESCAPED_MASS {
         return None;
     }
     let sets: Vec<&[u16]> = cells
@@ -76,7 +105,8 @@ fn one_group(words: &Words, bins: usize) -> Option<Grid> {
     Some(cells.grid(&group_of, Lists::One(groups)))
 }
 
-fn lists(words: &Words, bins: usize) -> Grid {
+/// A grid whose cells have lists of groups of the codebook's own order.
+fn list_grid(words: &Words, bins: usize) -> Grid {
     let mut cells = Cells::new(words, bins);
     cells.split(|candidates| candidates.len() <= WIDTH / 2);
     let mut known: HashMap<Vec<u16>, u16> = HashMap::new();
@@ -88,7 +118,7 @@ fn lists(words: &Words, bins: usize) -> Grid {
             let mut list: Vec<u16> = candidates.iter().map(|k| k / WIDTH as u16).collect();
             list.dedup();
             if list.len() % 2 == 1 {
-                // The kernel takes two at a time: fewer lengths are fewer mispredictions.
+                // The kernel takes two groups at a time. Fewer lengths are mispredicted less often.
                 list.extend(list.last().copied());
             }
             *known.entry(list).or_insert_with_key(|list| {
@@ -101,32 +131,40 @@ fn lists(words: &Words, bins: usize) -> Grid {
     cells.grid(&values, Lists::Many { ends, groups })
 }
 
-/// A box of cells: the first bin and the one after the last, for each coordinate.
+/// A box of cells: for each coordinate the first bin and the one after the last.
 type Bins = Vec<(usize, usize)>;
 
+/// The cells of a grid, divided into boxes that share their candidates.
 struct Cells<'a> {
     words: &'a Words,
+    /// Bins per coordinate.
     bins: usize,
+    /// The bins of equal width cover −reach to reach.
     reach: f32,
+    /// The outermost bins end at −limit and limit.
     limit: f32,
-    /// Boxes that are not split further, with their candidates, ascending.
+    /// The boxes that are not halved further, with their candidates in ascending order.
     boxes: Vec<(Bins, Vec<u16>)>,
 }
 
 impl<'a> Cells<'a> {
     fn new(words: &'a Words, bins: usize) -> Self {
         let largest = words.words().iter().fold(0f32, |a, c| a.max(c.abs()));
-        let reach = if largest > 0.0 { REACH * largest } else { 1.0 };
+        let reach = if largest > 0.0 {
+            REACH_FRACTION * largest
+        } else {
+            1.0
+        };
         Self {
             words,
             bins,
             reach,
-            limit: reach + BEYOND,
+            limit: reach + OUTER_BIN_WIDTH,
             boxes: Vec::new(),
         }
     }
 
-    /// The ends of a range of bins, widened.
+    /// The ends of a range of bins, widened for the rounding of the kernel's bins.
     fn range(&self, (from, to): (usize, usize)) -> (f64, f64) {
         let width = 2.0 * f64::from(self.reach) / self.bins as f64;
         let (reach, limit) = (f64::from(self.reach), f64::from(self.limit));
@@ -153,8 +191,8 @@ impl<'a> Cells<'a> {
             .product()
     }
 
-    /// Halves boxes until `enough` of their candidates, or down to cells.
-    fn split(&mut self, enough: impl Fn(&[u16]) -> bool) {
+    /// Halves boxes until `is_small` holds for their candidates or they are single cells.
+    fn split(&mut self, is_small: impl Fn(&[u16]) -> bool) {
         let whole: Bins = vec![(0, self.bins); self.words.block()];
         let every: Vec<u16> = (0..self.words.count()).map(|k| k as u16).collect();
         let mut open = vec![(whole, every, 0)];
@@ -168,7 +206,7 @@ impl<'a> Cells<'a> {
                         Reverse((j + bins.len() - turn) % bins.len()),
                     )
                 });
-            let Some(j) = widest.filter(|&j| bins[j].1 - bins[j].0 > 1 && !enough(&candidates))
+            let Some(j) = widest.filter(|&j| bins[j].1 - bins[j].0 > 1 && !is_small(&candidates))
             else {
                 self.boxes.push((bins, candidates));
                 continue;
@@ -183,9 +221,11 @@ impl<'a> Cells<'a> {
         }
     }
 
-    /// Those of `among` that can be nearest in the box.
+    /// The words of `among` that can be nearest somewhere in the box.
     fn candidates(&self, bins: &Bins, among: &[u16]) -> Vec<u16> {
+        /// 2⁻¹⁹.
         const ROUNDING: f64 = 1.0 / 524_288.0;
+        /// Words that the others are compared with.
         const PIVOTS: usize = 8;
         let p = self.words.block();
         let ranges: Vec<(f64, f64)> = bins.iter().map(|&range| self.range(range)).collect();
@@ -201,9 +241,10 @@ impl<'a> Cells<'a> {
                 ROUNDING * (half_norm(k) + most)
             })
             .collect();
-        // The words with the greatest scores at the centre (of what lies within the grid) leave out most.
+        // The words with the highest scores at the center of the box exclude the most others. What
+        // lies beyond `reach` does not count for the center.
         let reach = f64::from(self.reach);
-        let centre: Vec<f64> = ranges
+        let center: Vec<f64> = ranges
             .iter()
             .map(|(low, high)| 0.5 * (low.max(-reach) + high.min(reach)))
             .collect();
@@ -212,7 +253,7 @@ impl<'a> Cells<'a> {
             .map(|&k| {
                 let product: f64 = word(k)
                     .iter()
-                    .zip(&centre)
+                    .zip(&center)
                     .map(|(&c, m)| f64::from(c) * m)
                     .sum();
                 product - half_norm(k)
@@ -242,7 +283,7 @@ impl<'a> Cells<'a> {
         kept.into_iter().map(|(k, _)| k).collect()
     }
 
-    /// The grid in which box i has `values[i]`.
+    /// The grid in which every cell of box i has the value `values[i]`.
     fn grid(self, values: &[u16], lists: Lists) -> Grid {
         let mut cells = vec![0; self.bins.pow(self.words.block() as u32)];
         for ((bins, _), &value) in self.boxes.iter().zip(values) {
@@ -257,6 +298,7 @@ impl<'a> Cells<'a> {
         }
     }
 
+    /// Writes `value` to the cells of a box; `from` is the index given by the coordinates before.
     fn fill(&self, cells: &mut [u16], bins: &[(usize, usize)], from: usize, value: u16) {
         match bins {
             [] => cells[from] = value,
@@ -269,13 +311,15 @@ impl<'a> Cells<'a> {
     }
 }
 
-/// Few sets of at most eight that hold all `sets` of at most eight, and for each the one that holds it ([`EVERY`] for larger sets).
+/// Few groups of at most eight words such that each of `sets` with at most eight words lies in one.
+/// Returns the groups, and for each set the index of its group ([`EVERY`] for larger sets).
 ///
-/// The largest first, each goes where it shares most words of a set with room for the others.
+/// The largest sets come first. Each goes to the group with which it shares the most words, among
+/// those that have room for the rest of it.
 fn pack_sets(sets: &[&[u16]], words: usize) -> (Vec<Vec<u16>>, Vec<u16>) {
     let mut packed: Vec<Vec<u16>> = Vec::new();
     let mut holding: Vec<Vec<u16>> = vec![Vec::new(); words];
-    // Words that each group has in common with the set, and the groups that have any.
+    // How many words each group has in common with the set, and the groups that have any.
     let mut shared: Vec<usize> = Vec::new();
     let mut touched: Vec<u16> = Vec::new();
     let mut place = vec![EVERY; sets.len()];
@@ -327,42 +371,4 @@ fn pack_sets(sets: &[&[u16]], words: usize) -> (Vec<Vec<u16>>, Vec<u16>) {
         known.insert(set, group as u16);
     }
     (packed, place)
-}
-
-/// Reorders words so that each eight in a row are close together: halved along the coordinate of greatest variance, down to eights.
-pub fn in_groups(words: &mut [f32], block: usize) {
-    let count = words.len() / block;
-    if count <= WIDTH {
-        return;
-    }
-    let mut rows: Vec<&[f32]> = words.chunks_exact(block).collect();
-    halve(&mut rows, block);
-    let ordered = rows.concat();
-    words.copy_from_slice(&ordered);
-}
-
-fn halve(rows: &mut [&[f32]], block: usize) {
-    if rows.len() <= WIDTH {
-        return;
-    }
-    let count = rows.len() as f64;
-    let variance = |j: usize| {
-        let mean = rows.iter().map(|row| f64::from(row[j])).sum::<f64>() / count;
-        rows.iter()
-            .map(|row| (f64::from(row[j]) - mean).powi(2))
-            .sum::<f64>()
-    };
-    let mut widest = (f64::NEG_INFINITY, 0);
-    for j in 0..block {
-        let variance = variance(j);
-        if variance > widest.0 {
-            widest = (variance, j);
-        }
-    }
-    rows.sort_by(|a, b| a[widest.1].total_cmp(&b[widest.1]));
-    // Whole eights on the left.
-    let middle = (rows.len() / 2).next_multiple_of(WIDTH);
-    let (left, right) = rows.split_at_mut(middle.min(rows.len()));
-    halve(left, block);
-    halve(right, block);
 }

@@ -1,11 +1,19 @@
-//! BlockQuant: the nearest codeword of a block of p coordinates (Block-Sphere Vector Quantization, arXiv 2605.19972).
+//! BlockQuant: cuts the rotated row into blocks of p coordinates and replaces each block by the
+//! nearest word of a codebook (Block-Sphere Vector Quantization, arXiv 2605.19972).
 //!
-//! With m = ⌊d/p⌋ blocks, coordinate j of block i is u\[i + j·m\] (after the rotation all coordinates are exchangeable, so the choice is free,
-//! and this one makes the blocks of a register neighbours in memory). The codebook has K = 2^w codewords, w = round(b·p).
+//! A code is one index per block. A codebook of K = 2^w words has indexes of w bits, and b bits per
+//! coordinate give w = round(b·p).
 //!
-//! **The tail.** The t = d mod p last coordinates get one index of ⌈t·w/p + ¼⌉ bits and the codebook of (d, t): a smaller block is a worse
-//! quantizer at the same rate, and the added quarter of a bit, with the rounding up, makes its error per coordinate no more than the body's.
-//! It costs at most one bit and a quarter a row, and for the rates in use no byte.
+//! With m = ⌊d/p⌋ blocks, coordinate j of block i is u\[i + j·m\]. After the rotation all
+//! coordinates are exchangeable, so the choice is free. This one makes the blocks of a vector
+//! register neighbours in memory.
+//!
+//! **The tail.** The last p′ = d mod p coordinates get one index of ⌈p′·w/p + ¼⌉ bits and the
+//! codebook of (d, p′). A smaller block is a worse quantizer at the same rate. The added quarter of
+//! a bit and the rounding up make its error per coordinate no larger than that of the other blocks.
+//! They cost at most a bit and a quarter per row, and no byte for the rates in use.
+//!
+//! FROZEN: the place of each coordinate, the bits of the tail and the order of the fields.
 
 use std::sync::Arc;
 
@@ -17,11 +25,13 @@ use crate::isa::Isa;
 use crate::kernels::nearest::{self, Words};
 use crate::kernels::product::{self, ROWS};
 
-/// Largest index of a block, in bits.
+/// The most bits per index.
 const MOST_WIDTH: f64 = 16.0;
 
-/// Largest block, and most numbers of a codebook: its construction then takes 1 GiB and minutes at the most.
+/// The most coordinates per block.
 const MOST_BLOCK: usize = 1 << 16;
+/// The most numbers in a codebook, K·p. Within these limits its construction takes at most 1 GiB of
+/// memory and some minutes.
 const MOST_NUMBERS: usize = 1 << 22;
 
 const SCALES: &[ScaleRule] = &[ScaleRule::Unbiased, ScaleRule::Mse, ScaleRule::None];
@@ -36,14 +46,14 @@ pub struct BlockQuant {
     layout: Layout,
 }
 
-/// The blocks of one size.
+/// The codebook of all blocks of one size.
 #[derive(Debug)]
 struct Part(Arc<BlockCodebook>);
 
 impl Part {
     fn new(dim: usize, block: usize, width: u32) -> Result<Self> {
         let codebook = block_codebook(dim, block, width)?;
-        // Made here, so that the first row is encoded as fast as the others.
+        // The grid is made here, so that the first row is encoded as fast as the others.
         codebook.plan();
         Ok(Self(codebook))
     }
@@ -61,8 +71,9 @@ impl Part {
     }
 }
 
-/// The block size used where the caller names none: of the sizes with 1 ≤ round(b·p) ≤ 8 the one whose rate is closest to b, the
-/// largest of equals; at 3 bits p = 4 with 4096 codewords.
+/// The block size p for callers who do not choose one. Among the sizes up to 16 with
+/// 1 ≤ round(b·p) ≤ 8 it is the one whose rate is closest to b, and the largest of several equally
+/// close ones. At 3 bits it is p = 4 with 4,096 codewords.
 pub fn default_block(dim: usize, bits: f64) -> usize {
     if bits == 3.0 && dim >= 4 {
         return 4;
@@ -84,15 +95,15 @@ pub fn default_block(dim: usize, bits: f64) -> usize {
     best
 }
 
-/// How d coordinates are divided.
+/// How d coordinates are divided into blocks and a tail.
 struct Division {
     /// p.
     block: usize,
-    /// Bits of a block's index.
+    /// w, the bits per index.
     width: u32,
-    /// t.
+    /// p′, the coordinates of the tail.
     rest: usize,
-    /// Bits of the tail's index.
+    /// The bits of the tail's index.
     rest_width: u32,
 }
 
@@ -136,7 +147,8 @@ impl Division {
 }
 
 impl BlockQuant {
-    /// BlockQuant for `dim` coordinates at `bits` bits each, in blocks of `block` (or [`default_block`]) coordinates.
+    /// BlockQuant for `dim` coordinates at `bits` bits each, in blocks of `block` coordinates, or
+    /// of [`default_block`].
     pub fn new(dim: usize, bits: f64, block: Option<usize>) -> Result<Self> {
         let layout = Self::shape(dim, bits, block)?.layout;
         let division = Division::new(dim, bits, block)?;
@@ -155,7 +167,7 @@ impl BlockQuant {
         })
     }
 
-    /// What its parameters say of its codes.
+    /// The shape of the codes. It follows from the parameters, so no codebook is built.
     pub fn shape(dim: usize, bits: f64, block: Option<usize>) -> Result<Shape> {
         let division = Division::new(dim, bits, block)?;
         let field = |count, width| Field { count, width };
@@ -169,7 +181,7 @@ impl BlockQuant {
         })
     }
 
-    /// p.
+    /// The block size p.
     pub fn block(&self) -> usize {
         self.block
     }
@@ -206,7 +218,8 @@ impl Method for BlockQuant {
         }
     }
 
-    /// The blocks one after the other, not coordinate by coordinate: so a block is one copy, and [`product`] needs none.
+    /// The blocks are put one after the other, not coordinate by coordinate. So a block is one
+    /// copy, and the products of packed codes in [`product`] need no copy at all.
     fn expand(&self, isa: Isa, index: &[u16], _gamma: f32, out: &mut [f32]) {
         let (body, rest) = out.split_at_mut(self.blocks * self.block);
         let (body_index, tail_index) = index.split_at(self.blocks);

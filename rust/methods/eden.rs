@@ -1,4 +1,8 @@
-//! EDEN: the nearest Lloyd–Max level of N(0, 1), one coordinate at a time (DRIVE, arXiv 2105.08339; EDEN, ICML 2022; arXiv 2604.18555).
+//! EDEN: rounds each rotated coordinate to the nearest of the 2^b Lloyd–Max levels of N(0, 1). One
+//! scale per row then makes the estimates unbiased or the error least.
+//!
+//! The papers are DRIVE (arXiv 2105.08339), which has 1 bit, EDEN (ICML 2022), which has any number
+//! of bits, and a note on both (arXiv 2604.18555).
 
 use super::{Method, ScaleRule, Shape, Workspace, scalar_shape, whole_bits};
 use crate::codebook::{Law, lloyd_max};
@@ -9,7 +13,7 @@ use crate::kernels::level::{self, Levels};
 
 const SCALES: &[ScaleRule] = &[ScaleRule::Unbiased, ScaleRule::Mse];
 
-/// EDEN at 1 to 8 bits a coordinate.
+/// EDEN at 1 to 8 bits per coordinate.
 #[derive(Debug)]
 pub struct Eden {
     levels: Levels,
@@ -17,7 +21,7 @@ pub struct Eden {
 }
 
 impl Eden {
-    /// EDEN for `dim` coordinates of `bits` bits.
+    /// EDEN for `dim` coordinates at `bits` bits each.
     pub fn new(dim: usize, bits: f64) -> Result<Self> {
         let width = whole_bits("eden", bits, 8)?;
         Ok(Self {
@@ -26,7 +30,7 @@ impl Eden {
         })
     }
 
-    /// What its parameters say of its codes.
+    /// The shape of the codes. It follows from the parameters, so nothing is built.
     pub fn shape(dim: usize, bits: f64) -> Result<Shape> {
         Ok(scalar_shape(dim, whole_bits("eden", bits, 8)?, SCALES))
     }

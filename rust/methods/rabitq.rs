@@ -1,6 +1,10 @@
-//! RaBitQ: the grid point with the largest cosine to u (arXiv 2405.12497; extended to b bits, arXiv 2409.09913).
+//! RaBitQ: replaces the rotated row by the grid point that points most nearly in its direction, the
+//! one with the largest cosine to u (arXiv 2405.12497; extended to b bits in arXiv 2409.09913).
 //!
-//! The grid is {±½, ±3/2, …, ±(2^b − 1)/2}^d; at b = 1 the optimum is the sign. Index k stands for the level k − (2^b − 1)/2.
+//! The grid is {±½, ±3/2, …, ±(2^b − 1)/2}^d. At b = 1 the best point has the signs of u; at more
+//! bits [`rescale`] searches for it, and the result is the exact optimum.
+//!
+//! FROZEN: index k stands for the level k − (2^b − 1)/2.
 
 use super::{Method, ScaleRule, Shape, Workspace, scalar_shape, whole_bits};
 use crate::codes::Layout;
@@ -11,7 +15,7 @@ use crate::kernels::rescale;
 
 const SCALES: &[ScaleRule] = &[ScaleRule::Unbiased, ScaleRule::Mse];
 
-/// RaBitQ at 1 to 8 bits a coordinate, the exact optimum.
+/// RaBitQ at 1 to 8 bits per coordinate.
 #[derive(Debug)]
 pub struct RaBitQ {
     bits: u32,
@@ -20,7 +24,7 @@ pub struct RaBitQ {
 }
 
 impl RaBitQ {
-    /// RaBitQ for `dim` coordinates of `bits` bits.
+    /// RaBitQ for `dim` coordinates at `bits` bits each.
     pub fn new(dim: usize, bits: f64) -> Result<Self> {
         let layout = Self::shape(dim, bits)?.layout;
         let bits = whole_bits("rabitq", bits, 8)?;
@@ -33,7 +37,7 @@ impl RaBitQ {
         })
     }
 
-    /// What its parameters say of its codes.
+    /// The shape of the codes. It follows from the parameters, so nothing is built.
     pub fn shape(dim: usize, bits: f64) -> Result<Shape> {
         Ok(scalar_shape(dim, whole_bits("rabitq", bits, 8)?, SCALES))
     }

@@ -1,11 +1,22 @@
-//! TurboQuant (arXiv 2504.19874).
+//! TurboQuant: rounds each rotated coordinate to the nearest Lloyd–Max level of its exact law
+//! (arXiv 2504.19874). A second variant adds one bit per coordinate, which makes inner products
+//! unbiased.
 //!
-//! **`mse`** (Algorithm 1): the nearest Lloyd–Max level of the exact law of a coordinate, with S = 1. It is EDEN without a scale rule and
+//! **`mse`** (Algorithm 1): b bits choose the level, and S = 1. It is EDEN without a scale rule and
 //! with the law of the sphere in place of its Gaussian limit.
 //!
-//! **`prod`** (Algorithm 2): b − 1 bits of Algorithm 1, then one bit a coordinate of the residual r = u − c by QJL: with γ = ‖r‖, G a seeded
-//! d × d Gaussian matrix and q = sign(G r), û = c + √(π/2)/d · γ · Gᵀ q. Stores γ as a second scalar. An inner product needs no Gᵀq:
-//! ⟨Gᵀq, y⟩ = ⟨q, G y⟩, so a query is multiplied by G once.
+//! **`prod`** (Algorithm 2): b − 1 bits of Algorithm 1, then one bit per coordinate of the residual
+//! r = u − c by QJL, a quantized Johnson–Lindenstrauss transform. With γ = ‖r‖, a seeded d × d
+//! Gaussian matrix G and q = sign(G r), the decoded coordinates are
+//!
+//! ```text
+//! û = c + √(π/2)/d · γ · Gᵀ q
+//! ```
+//!
+//! γ is stored as a second scalar per row. An inner product does not need Gᵀ q, because
+//! ⟨Gᵀ q, y⟩ = ⟨q, G y⟩: a query y is multiplied by G once.
+//!
+//! FROZEN: the draws of G, row by row; the bit 1 means the sign +1.
 
 use super::{Method, ScaleRule, Shape, Workspace, scalar_shape, whole_bits};
 use crate::codebook::{Law, lloyd_max};
@@ -18,7 +29,7 @@ use crate::rng::SeedStream;
 
 const LABEL_QJL: u64 = 3;
 
-/// The levels of Algorithm 1; with no bits, c = 0.
+/// The levels of Algorithm 1. With 0 bits the only level is 0.
 fn levels(dim: usize, bits: u32) -> Result<Levels> {
     Ok(match bits {
         0 => Levels::new(&[0.0]),
@@ -26,7 +37,7 @@ fn levels(dim: usize, bits: u32) -> Result<Levels> {
     })
 }
 
-/// Algorithm 1, 1 to 8 bits a coordinate.
+/// Algorithm 1 at 1 to 8 bits per coordinate.
 #[derive(Debug)]
 pub struct TurboMse {
     levels: Levels,
@@ -34,7 +45,7 @@ pub struct TurboMse {
 }
 
 impl TurboMse {
-    /// Algorithm 1 for `dim` coordinates of `bits` bits.
+    /// Algorithm 1 for `dim` coordinates at `bits` bits each.
     pub fn new(dim: usize, bits: f64) -> Result<Self> {
         let width = whole_bits("turboquant/mse", bits, 8)?;
         Ok(Self {
@@ -43,7 +54,7 @@ impl TurboMse {
         })
     }
 
-    /// What its parameters say of its codes.
+    /// The shape of the codes. It follows from the parameters, so nothing is built.
     pub fn shape(dim: usize, bits: f64) -> Result<Shape> {
         Ok(scalar_shape(
             dim,
@@ -83,18 +94,19 @@ impl Method for TurboMse {
     }
 }
 
-/// Algorithm 2, 1 to 8 bits a coordinate.
+/// Algorithm 2 at 1 to 8 bits per coordinate.
 #[derive(Debug)]
 pub struct TurboProd {
     dim: usize,
     bits: u32,
     levels: Levels,
     layout: Layout,
+    /// G, row-major.
     projection: Vec<f32>,
 }
 
 impl TurboProd {
-    /// Algorithm 2 for `dim` coordinates of `bits` bits; `seed` fixes G.
+    /// Algorithm 2 for `dim` coordinates at `bits` bits each; `seed` determines G.
     pub fn new(dim: usize, bits: f64, seed: u64) -> Result<Self> {
         let layout = Self::shape(dim, bits)?.layout;
         let bits = whole_bits("turboquant/prod", bits, 8)?;
@@ -108,7 +120,7 @@ impl TurboProd {
         })
     }
 
-    /// What its parameters say of its codes.
+    /// The shape of the codes. It follows from the parameters, so nothing is built.
     pub fn shape(dim: usize, bits: f64) -> Result<Shape> {
         let bits = whole_bits("turboquant/prod", bits, 8)?;
         let field = |width| Field { count: dim, width };
@@ -123,17 +135,18 @@ impl TurboProd {
         })
     }
 
-    /// The level indexes (none at 1 bit) and the signs.
+    /// The indexes of the levels (there are none at 1 bit) and the bits of the signs.
     fn split<'a>(&self, index: &'a [u16]) -> (&'a [u16], &'a [u16]) {
         index.split_at(index.len() - self.dim)
     }
 
-    /// √(π/2)/d.
+    /// The factor √(π/2)/d of the residual.
     fn weight(&self) -> f32 {
         (std::f64::consts::FRAC_PI_2.sqrt() / self.dim as f64) as f32
     }
 }
 
+/// The sign that a bit means.
 fn sign(bit: u16) -> f32 {
     if bit == 1 { 1.0 } else { -1.0 }
 }

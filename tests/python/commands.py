@@ -1,4 +1,4 @@
-"""Commands called in this process."""
+"""Helpers that call commands in this process."""
 
 import json
 from contextlib import redirect_stderr, redirect_stdout
@@ -10,7 +10,7 @@ from blockquant.cli import main
 
 
 def call(*arguments):
-    """A command in this process: exit code, stdout, stderr."""
+    """Call a command and return its exit code, its output and its errors."""
     out, err = StringIO(), StringIO()
     with redirect_stdout(out), redirect_stderr(err), pytest.raises(SystemExit) as caught:
         main([str(argument) for argument in arguments], prog_name="blockquant")

@@ -1,5 +1,7 @@
-"""Shared fixtures: the shipped sample, files for the commands; and this folder on the import path
-for `reference`, `support` and `commands`."""
+"""Shared fixtures: the shipped sample and files for the commands.
+
+This folder is put on the import path for `reference`, `support` and `commands`.
+"""
 
 import sys
 from pathlib import Path
@@ -16,7 +18,7 @@ from support import load_sample
 
 @pytest.fixture(scope="session")
 def sample():
-    """Unit rows and unit queries of the shipped embeddings, float32."""
+    """The shipped embeddings as unit rows and unit queries, float32."""
     return load_sample()
 
 
@@ -27,7 +29,7 @@ def rng():
 
 @pytest.fixture
 def chunks_of_32_rows(monkeypatch):
-    """Chunks of 32 rows of `x`."""
+    """Makes the library read rows like those of `x` in chunks of 32."""
     monkeypatch.setattr(rows_module, "CHUNK_BYTES", 32 * 32 * 4)
 
 

@@ -1,6 +1,6 @@
-"""NumPy reference of every method, written from METHODS.md alone; it never calls the library.
+"""A NumPy reference of every method, written from METHODS.md alone. It never calls the library.
 
-u = sqrt(d) R x/|x| are the rotated coordinates, c the codeword vector in the same units,
+u = sqrt(d) R x/|x| are the rotated coordinates, c is the codeword vector in the same units, and
 rho = <u, c>/d.
 """
 
@@ -13,7 +13,7 @@ from scipy import optimize, special
 
 @functools.cache
 def haar(dim, seed):
-    """A Haar orthogonal matrix: QR of a Gaussian matrix, columns signed so that diag(R) > 0."""
+    """A Haar orthogonal matrix: Q of a Gaussian matrix, with the signs that make diag(R) > 0."""
     q, r = np.linalg.qr(np.random.default_rng(seed).standard_normal((dim, dim)))
     return q * np.sign(np.diag(r))
 
@@ -51,7 +51,7 @@ def lloyd_max(law, dim, bits):
     if law == "gaussian":
         upper = math.sqrt(3) * special.ndtri(
             0.5 + start
-        )  # high-resolution point density: the cube root of f
+        )  # the best density of levels at high rates: the cube root of f
     else:
         power = (dim - 3) / 6 + 0.5
         upper = math.sqrt(dim) * np.sqrt(special.betaincinv(0.5, max(power + 0.5, 0.5), 2 * start))
@@ -69,7 +69,7 @@ def lloyd_max(law, dim, bits):
 
 
 def distortion(law, dim, levels):
-    """E (u - nearest level)^2 under the law, for levels that are their cells' centroids or not."""
+    """E (u - nearest level)^2 under the law; the levels need not be the means of their cells."""
     limit = np.inf if law == "gaussian" else math.sqrt(dim)
     edges = np.concatenate([[-limit], (levels[1:] + levels[:-1]) / 2, [limit]])
     mass, moment = _cell_moments(law, dim, edges)
@@ -77,7 +77,10 @@ def distortion(law, dim, levels):
 
 
 def block_samples(dim, block, count, rng):
-    """`block` coordinates of u = sqrt(d) z: |v|^2 ~ Beta(p/2, (d-p)/2), uniform direction."""
+    """Samples of p = `block` coordinates v of u = sqrt(d) z.
+
+    |v|^2/d ~ Beta(p/2, (d-p)/2), and the direction is uniform.
+    """
     v = rng.standard_normal((count, block))
     v /= np.linalg.norm(v, axis=1, keepdims=True)
     if block < dim:
@@ -87,10 +90,10 @@ def block_samples(dim, block, count, rng):
 
 @functools.cache
 def block_codebook(dim, block, width, count=40_000, rounds=25, seed=7):
-    """Plain Lloyd iteration on samples of the block law; empty cells restart at a random sample."""
+    """Plain Lloyd steps on samples of the block law; empty cells restart at a random sample."""
     rng = np.random.default_rng(seed)
     samples = block_samples(dim, block, count, rng).astype(np.float32)
-    # the best point density is f^(p/(p+2)): for a near-Gaussian f, wider by sqrt((p+2)/p)
+    # The best density of words is f^(p/(p+2)), which is wider by sqrt((p+2)/p) for a Gaussian f.
     words = samples[rng.choice(count, 2**width, replace=False)] * np.float32(
         math.sqrt(1 + 2 / block)
     )
@@ -110,7 +113,7 @@ def block_codebook(dim, block, width, count=40_000, rounds=25, seed=7):
 
 
 def scores(points, words):
-    """<u, c_k> - |c_k|^2/2: the nearest word has the highest."""
+    """<u, c_k> - |c_k|^2/2, which is highest for the nearest word."""
     return points @ words.T - 0.5 * np.sum(words**2, axis=1)
 
 
@@ -128,7 +131,7 @@ def nearest_level(u, levels):
 
 
 def to_blocks(u, block):
-    """(n, d) to (n, m, p) and the tail (n, t): coordinate j of block i is u[i + j m]."""
+    """Reshape (n, d) to blocks (n, m, p) and a tail: coordinate j of block i is u[i + j m]."""
     m = u.shape[1] // block
     return u[:, : m * block].reshape(len(u), block, m).transpose(0, 2, 1), u[:, m * block :]
 
@@ -139,16 +142,18 @@ def from_blocks(blocks, tail):
 
 
 def rabitq(u, bits):
-    """The exact best cosine on the grid, by a sweep over the sorted critical values t = k/|u_i|;
-    level indices."""
+    """The level indices of the grid point with the exact best cosine.
+
+    They are found by a sweep over the sorted critical values t = k/|u_i|.
+    """
     top, out = 2 ** (bits - 1), np.empty(u.shape, int)
     for row, values in enumerate(u):
         size = np.abs(values)
         critical = (np.arange(1, top)[None, :] / np.maximum(size, 1e-30)[:, None]).ravel()
         order = np.argsort(critical, kind="stable")
         coordinate = np.repeat(np.arange(len(size)), top - 1)[order]
-        # at each critical value one coordinate's magnitude k - 1/2 becomes k + 1/2: |c|^2 grows by
-        # 2k
+        # At each critical value the magnitude k - 1/2 of one coordinate becomes k + 1/2, so |c|^2
+        # grows by 2k.
         k = np.tile(np.arange(1, top), len(size))[order]
         dot = size.sum() / 2 + np.concatenate([[0.0], np.cumsum(size[coordinate])])
         square = len(size) / 4 + np.concatenate([[0.0], np.cumsum(2.0 * k)])
@@ -163,7 +168,7 @@ def rabitq_levels(bits):
 
 
 def qjl(u, c, gaussian):
-    """Residual r = u - c, one sign a coordinate of G r: (signs, |r|, the corrected code)."""
+    """For the residual r = u - c: the signs of G r, the norm |r| and the corrected code."""
     residual = u - c
     gamma = np.linalg.norm(residual, axis=1)
     sign = np.where(residual @ gaussian.T >= 0, 1.0, -1.0)
@@ -171,7 +176,7 @@ def qjl(u, c, gaussian):
 
 
 def scale_rule(u, c, rule):
-    """S of METHODS.md section 1: none 1, mse rho/|c|^2, unbiased 1/rho."""
+    """The scale rule S of METHODS.md section 1: none 1, mse rho/|c|^2, unbiased 1/rho."""
     if rule == "none":
         return np.ones(len(u))
     dot = np.sum(u * c, axis=1)
@@ -179,7 +184,7 @@ def scale_rule(u, c, rule):
 
 
 def code_vectors(method, u, bits, block=None, gaussian=None):
-    """The codeword vectors c of rotated rows u, from this module's own codebooks."""
+    """The codeword vectors c of rotated rows u, by the codebooks of this module."""
     dim = u.shape[1]
     if method == "blockquant":
         words = block_codebook(dim, block, round(bits * block))

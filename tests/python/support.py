@@ -1,5 +1,4 @@
-"""Helpers of the tests: the sample, the contract's layout rules, access to the core of a
-quantizer."""
+"""Helpers of the tests: the sample, the layout rules and access to the core of a quantizer."""
 
 import math
 from pathlib import Path
@@ -28,19 +27,19 @@ def unit(x):
 
 
 def rotate(q, x):
-    """R x for float32 rows, not normalised."""
+    """R x for float32 rows, which are not normalised first."""
     x = np.ascontiguousarray(x, np.float32)
     return np.asarray(q.rotate(x) if hasattr(q, "rotate") else q._core.rotate(x))
 
 
 def cosines(x, x_hat):
-    """cos of the angle between each row and its reconstruction, in float64."""
+    """The cosine of the angle between each row and its reconstruction, in float64."""
     x, x_hat = np.asarray(x, np.float64), np.asarray(x_hat, np.float64)
     return np.sum(x * x_hat, axis=1) / np.linalg.norm(x, axis=1) / np.linalg.norm(x_hat, axis=1)
 
 
 def default_block(dim, bits):
-    """The contract's default p and w."""
+    """The default p and w of the specification."""
     if bits == 3 and dim >= 4:
         return 4, 12
     best = None
@@ -61,7 +60,7 @@ def row_bits(dim, block, width):
 
 
 def pack_bits(index, width):
-    """LSB-first packing by definition: bit k of index i is bit i*width + k of the row."""
+    """Packing by its definition: bit k of index i is bit i*width + k of the row, lowest first."""
     index = np.asarray(index)
     bits = (index[:, :, None] >> np.arange(width)) & 1
     bits = bits.reshape(len(index), index.shape[1] * width).astype(np.uint8)
@@ -75,7 +74,7 @@ def supports(name, bits, dim=64, **options):
         return None
 
 
-#: The rows of `families`.
+#: The names of the rows of `families`.
 FAMILIES = (
     "one-hot",
     "two-hot",
@@ -89,7 +88,7 @@ FAMILIES = (
 
 
 def families(dim, rng):
-    """The eight row families of METHODS.md section 2; a fresh draw where one has a random part."""
+    """One row of each family of METHODS.md section 2, with fresh draws for the random parts."""
     j = np.arange(dim)
     one_hot, two_hot, sparse = np.zeros((3, dim))
     one_hot[rng.integers(dim)] = 1

@@ -1,8 +1,8 @@
 """Theory and measurement agree for every method, scale and rate, on Gaussian and on real rows.
 
-Over rotation seeds the mean of each figure is compared with its theory. Allowed are the stated
-accuracy of the theory and the noise of the seeds: Student's t at a level of 1e-5, so that some 500
-comparisons fail by chance about once in 200 sets of seeds; the seeds are fixed, so that each run is
+The mean of each figure over rotation seeds is compared with its theory. The difference may be the
+stated accuracy of the theory plus the noise of the seeds, by Student's t at a level of 1e-5. About
+500 comparisons then fail by chance once in 200 sets of seeds. The seeds are fixed, so every run is
 the same.
 """
 
@@ -22,7 +22,8 @@ METHODS = [
     *("turboquant/mse", "turboquant/prod"),
 ]
 FIELDS = ("nmse", "bias", "ip_error", "variance", "q99", "q999", "half_width")
-#: θ enters the quantiles by its root mean square: what its spread adds, relative, at d = 128.
+#: The theory of the quantiles uses the root mean square of tan θ only. At d = 128 its spread adds
+#: this relative error.
 SPREAD = {"q99": 0.01, "q999": 0.03}
 
 
@@ -63,7 +64,7 @@ def test_theory_and_measurement_agree(rows, kind, name, bits):
         allowed = noise + (accuracy + SPREAD.get(field, 0.0)) * abs(expected)
         if not abs(values.mean() - expected) <= allowed + 1e-9:
             wrong[field] = values.mean(), expected, noise
-        # The comparison can fail: the noise is a fraction of what is compared.
+        # The noise is a small part of the figure, so the comparison can fail.
         assert field == "bias" or noise < 0.5 * abs(expected), (field, noise, expected)
     assert not wrong
     covered = [found.coverage for found in runs]
@@ -74,7 +75,7 @@ def test_theory_and_measurement_agree(rows, kind, name, bits):
 
 @pytest.mark.parametrize("name", METHODS)
 def test_a_wrong_theory_is_noticed(rows, name):
-    """Of 10 % at d = 128: the test above has the power to tell."""
+    """The test above notices an error of 10 % at d = 128."""
     truth = rows["gaussian"]
     values = [
         bq.measure(bq.create(name, dim=128, bits=2, seed=seed, rotation="haar"), *held(truth)).nmse
@@ -100,7 +101,7 @@ def test_quantiles_and_probabilities_are_inverse():
 
 
 def test_the_quantile_of_a_biased_method_knows_the_products(rng):
-    """1-bit `mse` at products near 1 errs by its bias: the mean square alone does not tell."""
+    """At products near 1 the error of 1-bit `mse` is mostly bias, which a mean square hides."""
     x = rng.standard_normal((400, 64)).astype(np.float32)
     y = x[:20] + 0.2 * rng.standard_normal((20, 64)).astype(np.float32)
     found = [bq.measure(bq.Eden(64, 1, scale="mse", seed=s), x, y) for s in range(4)]

@@ -1,4 +1,4 @@
-"""Foreign arrays: DLPack only, `__array__` only, torch-like and real torch."""
+"""Arrays of other libraries: only DLPack, only `__array__`, torch-like and real torch."""
 
 import re
 
@@ -40,8 +40,10 @@ class ArrayOnly:
 
 
 class FakeTensor:
-    """What torch's Tensor does: `__array__` and DLPack refuse while it requires a gradient;
-    `numpy()` too."""
+    """Refuses conversion like a torch tensor that requires a gradient.
+
+    `__array__`, DLPack and `numpy()` all raise.
+    """
 
     def __init__(self, array, requires_grad=False):
         self._array, self.requires_grad, self.shape, self.ndim = (

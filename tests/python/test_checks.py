@@ -1,4 +1,4 @@
-"""Numbers out of range are named, with what was expected and what came, by every entry."""
+"""Every entry point names a number out of range, what was expected and what it got."""
 
 import re
 
@@ -13,7 +13,7 @@ HUGE = pytest.param(10**5000, id="huge")  # Python itself refuses to print it
 
 
 def says(error, *parts):
-    """One short line with all parts."""
+    """Expect an error whose text is one short line with all `parts`."""
     ahead = "".join(f"(?=.*{re.escape(part)})" for part in parts)
     return pytest.raises(error, match=rf"\A{ahead}[^\n]{{1,160}}\Z")
 

@@ -1,4 +1,4 @@
-"""The verdicts of `benches/claims.py`, on figures that are made up."""
+"""The verdicts of `benches/claims.py`, on invented figures."""
 
 import sys
 from pathlib import Path
@@ -42,7 +42,7 @@ def test_a_claim(claims):
 
 
 def test_bits_saved(claims, sample):
-    """EDEN needs a bit less than TurboQuant prod, nearly exactly."""
+    """EDEN needs almost exactly one bit less than TurboQuant prod."""
     import blockquant as bq
 
     x, y = sample[0][:300], sample[1][:30]
@@ -55,7 +55,7 @@ def test_bits_saved(claims, sample):
 
 @pytest.mark.parametrize(("error", "bits"), [(-1, 1), (-2, 1.5), (-4, 2.5), (-9, 4), (0, 0.5)])
 def test_the_rate_of_an_error(claims, error, bits):
-    """Beyond the least rate too: where it was cut off, its spread was 0."""
+    """The rate is also extrapolated below the least rate; a cut there would hide the spread."""
     assert claims.rate_of(error, np.array([-1.0, -3.0, -5.0, -9.0])) == pytest.approx(bits)
 
 
@@ -71,7 +71,7 @@ def test_rows(claims, tmp_path):
 
 
 def test_the_page(claims, sample, monkeypatch):
-    """All of it, on few rows at two rates."""
+    """The whole page is made, from few rows at two rates."""
     from argparse import Namespace
 
     from blockquant import registry

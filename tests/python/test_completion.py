@@ -1,4 +1,4 @@
-"""What a shell is told."""
+"""Completion of commands in a shell."""
 
 import os
 import shutil
@@ -11,7 +11,7 @@ from commands import done
 
 
 def complete(words):
-    """What click answers to a shell."""
+    """The completions that click gives a shell for these words."""
     environment = {
         "_BLOCKQUANT_COMPLETE": "bash_complete",
         "COMP_WORDS": f"blockquant {words}",

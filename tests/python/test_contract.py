@@ -1,4 +1,4 @@
-"""One battery for every method: shapes, inputs, errors, corner cases, byte accounting."""
+"""One set of tests for every method: shapes, inputs, errors, corner cases and bytes."""
 
 import itertools
 
@@ -11,7 +11,7 @@ from support import supports
 
 NAMES = list(bq.available())
 DIMS = [1, 2, 3, 5, 8, 17, 64, 100, 130]
-# Each method also with a center; `plain` marks what only holds about the origin.
+# Each method runs with and without a center; `plain` marks tests that hold only without one.
 every = pytest.mark.parametrize("name", [*NAMES, *(f"{name} centered" for name in NAMES)])
 plain = pytest.mark.parametrize("name", NAMES)
 
@@ -21,7 +21,7 @@ def rows(n, dim, seed=0):
 
 
 def split(name, dim, options):
-    """The method's own name, and the options with the center that the test's name asks for."""
+    """The name of the method, and the options with a center if the name of the test has one."""
     name, _, centered = name.partition(" ")
     return name, options | ({"center": rows(1, dim, 9)[0]} if centered and dim > 0 else {})
 
@@ -218,7 +218,7 @@ def test_zero_rows(name):
 @pytest.mark.parametrize("rotation", ["haar", "hadamard"])
 @pytest.mark.parametrize("power", [-100, -99, 99, 100])
 def test_huge_and_tiny_norms(name, rotation, power):
-    """A power of two changes the scale alone: 2^±100 is about 1e±30."""
+    """A power of two changes only the scale; 2^±100 is about 1e±30."""
     q = make(name, 64, rotation=rotation, store_norm=True)
     x = rows(6, 64)
     plain, scaled = q.encode(x), q.encode(x * np.float32(2.0) ** power)
@@ -271,7 +271,7 @@ def test_float64_beyond_float32(name):
 
 
 def test_scalars_beyond_float32():
-    """Finite rows whose norm, or norm over cosine, float32 cannot hold."""
+    """Rows are finite, but the norm or the scale is beyond float32."""
     row = np.zeros((2, 4), np.float32)
     row[1] = 3e38
     with pytest.raises(ValueError, match=r"^row 1 needs the norm 6\.0\d*e38, which is beyond"):
@@ -284,7 +284,7 @@ def test_scalars_beyond_float32():
 @pytest.mark.parametrize("name", ["blockquant/mse", "eden/mse", "rabitq/mse"])
 @pytest.mark.parametrize("bits", [1, 2, 4])
 def test_recoding_does_not_shrink(name, bits):
-    """Once coded, a row keeps its norm over further cycles, far within the quantizer's noise."""
+    """A decoded row keeps its norm over further cycles, far within the quantizer's noise."""
     q = make(name, 64, bits)
     first = x_hat = q.decode(q.encode(rows(100, 64)))
     for _ in range(5):
@@ -297,9 +297,10 @@ def test_recoding_does_not_shrink(name, bits):
 @pytest.mark.parametrize("name", ["blockquant/none", "turboquant/mse"])
 @pytest.mark.parametrize("bits", [1, 2, 4])
 def test_recoding_with_unit_scale(name, bits):
-    """S = 1 multiplies the norm by |c|/sqrt(d) in every cycle, by its definition.
+    """By definition, S = 1 multiplies the norm by |c|/sqrt(d) in every cycle.
 
-    So no cycle loses more than the codebook's sqrt(1 - nmse), and no scale rule is hidden in it.
+    So no cycle loses more than the factor sqrt(1 - nmse) of the codebook. A hidden scale rule would
+    show here.
     """
     q = make(name, 64, bits)
     x_hat = rows(100, 64)
@@ -405,7 +406,7 @@ def test_bad_queries(name):
 @every
 def test_codes_of_another_quantizer(name):
     q, codes = make(name, 32), make(name, 32).encode(rows(3, 32))
-    assert q.decode(codes).shape == (3, 32)  # an equal quantizer built again is the same one
+    assert q.decode(codes).shape == (3, 32)  # another quantizer with equal parameters decodes too
     other = "eden/mse" if name != "eden/mse" else "blockquant/unbiased"
     for wrong in (make(name, 40), make(name, 32, 3), make(name, 32, seed=1), make(other, 32)):
         with pytest.raises(ValueError, match=r"\w"):

@@ -1,6 +1,7 @@
-"""The code on the pages of `docs` runs and prints what stands below it.
+"""The code on the pages of `docs` runs and prints what the page shows below it.
 
-BLOCKQUANT_WRITE_DOCS=1 writes what it prints instead; read the difference before committing it.
+BLOCKQUANT_WRITE_DOCS=1 writes the new output to the page instead; read the difference before you
+commit it.
 """
 
 import contextlib
@@ -16,7 +17,7 @@ from blockquant import registry
 
 DOCS = Path(__file__).parents[2] / "docs"
 
-#: A block of Python and, where one follows at once, the block of what it prints.
+#: A block of Python and, if one follows at once, the block with its output.
 BLOCK = re.compile(r"^```python\n(.*?)^```\n(?:\n^```text\n(.*?)^```$)?", re.M | re.S)
 
 PAGES = sorted(page for page in DOCS.rglob("*.md") if BLOCK.search(page.read_text("utf-8")))
@@ -32,10 +33,12 @@ def test_code_prints_what_the_page_says(page, monkeypatch):
     text = page.read_text("utf-8")
     names = {"__name__": f"docs.{page.stem}"}
     printed = []
-    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:  # a mapped file
+    with tempfile.TemporaryDirectory(
+        ignore_cleanup_errors=True
+    ) as folder:  # a mapped file may remain
         monkeypatch.chdir(folder)
         for block in BLOCK.finditer(text):
-            # Lines are the page's, so that a traceback names them.
+            # Empty lines before the code make tracebacks name the lines of the page.
             code = "\n" * text.count("\n", 0, block.start(1)) + block[1]
             output = io.StringIO()
             with contextlib.redirect_stdout(output):

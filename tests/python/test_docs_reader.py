@@ -1,4 +1,4 @@
-"""`docs/reader.py`, written by the documented rules alone, reads what the library writes."""
+"""`docs/reader.py`, written from the documented rules alone, reads what the library writes."""
 
 import importlib.util
 from pathlib import Path
@@ -44,7 +44,7 @@ def test_reads_and_decodes_by_the_documented_rules(name, dim, bits, options, tmp
         assert (stored is None) == (part not in tensors), part
         assert stored is None or np.array_equal(stored, tensors[part]), part
     words = {}
-    if not name.startswith("rabitq"):  # whose levels are a formula: nothing but the file
+    if not name.startswith("rabitq"):  # the levels of RaBitQ are a formula
         words = {"codebook": q.codebook()}
     if name.startswith("blockquant"):
         words["tail_codebook"] = q.tail_codebook()

@@ -1,4 +1,4 @@
-"""Files: an independent reader, round trips, damage, and writing at once or not at all."""
+"""Files: an independent reader, round trips, damage, and writes that succeed or change nothing."""
 
 import json
 import os
@@ -24,7 +24,7 @@ START = b'{"__metadata__":{"format":"blockquant","version":"1","header_checksum"
 
 
 def crc64(data):
-    """CRC-64/XZ by definition: reflected polynomial of ECMA-182, all ones before and after."""
+    """CRC-64/XZ by its definition: the reflected ECMA-182 polynomial, inverted at both ends."""
     crc = 2**64 - 1
     for byte in data:
         crc ^= byte
@@ -39,7 +39,7 @@ def split(data):
 
 
 def join(text, tensors):
-    """A file of this header, its checksum made right where there is a place for it."""
+    """The file with this header; its checksum is corrected if the header has a place for it."""
     raw = text.encode()
     head = len(raw).to_bytes(8, "little") + raw
     at = 8 + len(START)
@@ -50,7 +50,7 @@ def join(text, tensors):
 
 
 def same(a, b):
-    """Equal codes of equal quantizers."""
+    """Assert that codes and quantizers are equal."""
     (q, codes), (other, back) = a, b
     assert repr(q) == repr(other)
     assert type(q) is type(other)
@@ -78,7 +78,7 @@ def test_golden_files(path, tmp_path):
 
 
 def test_an_independent_reader(small):
-    """What stands in the file, by the table in `rust/file/mod.rs` alone."""
+    """A reader that knows only the table in `rust/file/mod.rs` finds everything in its place."""
     path, _, codes = small
     data = path.read_bytes()
     text, tensors = split(data)
@@ -140,7 +140,7 @@ def test_round_trip(name, data, tmp_path_factory):
         options["block"] = data.draw(st.sampled_from([None, 2, 3]))
     try:
         q = bq.create(name, dim=dim, **options)
-    except ValueError:  # a block beyond dim, or with no bits
+    except ValueError:  # a block larger than dim, or one without a bit
         reject()
     rows = data.draw(st.integers(0, 4))
     codes = q.encode(np.random.default_rng(rows).standard_normal((rows, dim)))
@@ -168,16 +168,16 @@ def test_codes_are_views_of_the_file(small):
     y = np.ones((2, 24), np.float32)
     np.testing.assert_array_equal(q.inner_product(mapped, y), q.inner_product(codes, y))
     assert pickle.loads(pickle.dumps(mapped)) == codes
-    bq.save(path, q, mapped[1:])  # over what is mapped
+    bq.save(path, q, mapped[1:])  # onto the file that is mapped
     assert mapped == codes
     same(bq.load(path), (q, codes[1:]))
 
 
 def test_the_center_is_in_the_file(tmp_path):
-    """It belongs to the parameters: checked without `verify` too."""
+    """The center is a parameter, so it is checked without `verify` too."""
     x = np.random.default_rng(0).standard_normal((5, 16)) + 3
     q = bq.Eden(16, 4, center=x, store_norm=True)
-    codes, path = q.encode(x), tmp_path / "centred"
+    codes, path = q.encode(x), tmp_path / "centered"
     bq.save(path, q, codes)
     same(bq.load(path), (q, codes))
     same(bq.load(path, verify=False), (q, codes))
@@ -193,9 +193,9 @@ def test_the_center_is_in_the_file(tmp_path):
         path.write_bytes(join(text, damaged))
         with pytest.raises(ValueError, match=says):
             bq.load(path, verify=False)
-    # A forger can mend the checksum: then it is another quantizer.
-    mended = text.replace(crc64(tensors[:64]), crc64(moved[:64]))
-    path.write_bytes(join(mended, moved))
+    # With a forged center and the right checksum, the file is that of another quantizer.
+    forged = text.replace(crc64(tensors[:64]), crc64(moved[:64]))
+    path.write_bytes(join(forged, moved))
     assert repr(bq.load(path)[0]) != repr(q)
 
 
@@ -264,7 +264,7 @@ def test_every_flip_and_truncation_of_a_small_file(small):
     ],
 )
 def test_forged_headers(small, old, new, says):
-    """With every checksum right again."""
+    """Headers are changed and all checksums corrected, so only the checks behind them are left."""
     path, _, _ = small
     text, tensors = split(path.read_bytes())
     assert old in text
@@ -350,7 +350,7 @@ def test_paths(small, tmp_path, monkeypatch):
 
 
 def test_a_failed_write_leaves_the_old_file(small, tmp_path):
-    """The rename fails over a folder; the disk is full by a limit on the size of files."""
+    """A rename onto a folder fails; a limit on the size of files acts as a full disk."""
     path, q, codes = small
     with pytest.raises(OSError, match=re.escape(str(tmp_path))) as caught:
         bq.save(tmp_path, q, codes)

@@ -1,4 +1,4 @@
-"""Frozen bytes: tests/golden/*.json, the same files the Rust tests read."""
+"""FROZEN bytes: `tests/golden/codes.json`, which the Rust tests read too."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Append and delete against NumPy, and what they must not touch."""
+"""Append and delete equal NumPy and change neither the other operand nor copies."""
 
 import copy
 import pickle
@@ -76,7 +76,7 @@ def test_rows_are_not_moved_while_there_is_room():
 
 
 def test_appending_costs_what_is_appended():
-    """Row by row to 2^15 and to 2^17 rows: four times the rows take four times as long, not 16."""
+    """Appending four times as many rows one by one takes about four times as long, not 16."""
     times = []
     one = ALL[:1]
     for count in (1 << 15, 1 << 17):

@@ -1,4 +1,4 @@
-"""A source distribution holds what its own tests need."""
+"""A source distribution contains what its tests need."""
 
 import subprocess
 import sys

@@ -1,5 +1,8 @@
-"""The library against the NumPy reference: statistics with own rotations, and exact agreement
-given the library's."""
+"""The library against the NumPy reference.
+
+Statistics agree when each uses its own rotations. With the rotation of the library, both agree
+exactly.
+"""
 
 import math
 
@@ -35,17 +38,17 @@ def build(method, scale, dim, bits, block=None, **options):
 
 
 def figures(x, y, x_hat):
-    """nmse and d E[ip error^2] of unit rows."""
+    """The nmse and d E[ip error^2] of unit rows."""
     error = x_hat.astype(np.float64) - x
     return np.mean(np.sum(error**2, axis=1)), x.shape[1] * np.mean((error @ y.T) ** 2)
 
 
 @pytest.mark.parametrize(("method", "scale", "bits", "block"), CELLS)
 def test_statistics_agree(sample, method, scale, bits, block):
-    """Means over independent rotations within four combined standard errors and 1 %.
+    """Means over independent rotations agree within four combined standard errors and 1 %.
 
-    With blocks the library may be better by 5.5 %: the reference's plain Lloyd iteration ends in a
-    local optimum.
+    With blocks the library may be better by up to 5.5 %, because the plain Lloyd steps of the
+    reference end in a local optimum.
     """
     x, y = sample[0][:250].astype(np.float64), sample[1].astype(np.float64)
     seeds = 6
@@ -130,8 +133,7 @@ def test_blockquant_row_by_row(rng, rotation, scale, dim, bits, block):
 
 
 def check_nearest(points, words, index):
-    """The library's word scores within 1e-5 of the best; where the best leads by more, it is the
-    best."""
+    """The word that the library chose scores within 1e-5 of the best."""
     score = ref.scores(points, words)
     best = score.max(axis=1)
     chosen = score[np.arange(len(points)), index]
@@ -177,8 +179,8 @@ def test_rabitq_row_by_row(rng, rotation, scale, dim, bits):
 
     np.testing.assert_array_less(np.abs(cosine(levels[best]) - cosine(levels[index])), 2e-6)
     assert dim < 3 or np.mean(index == best) > 0.99
-    # the scale in units of the code: s c is what decodes, whatever unit the library keeps its grid
-    # in
+    # The scale is compared in the units of these levels. The decoded rows do not depend on the unit
+    # in which the library keeps its grid.
     rule = ref.scale_rule(u, levels[index], scale)
     rotation_matrix = rotate(q, np.eye(dim, dtype=np.float32)).T.astype(np.float64)
     expected = (length * rule)[:, None] * (levels[index] @ rotation_matrix) / math.sqrt(dim)
@@ -188,7 +190,7 @@ def test_rabitq_row_by_row(rng, rotation, scale, dim, bits):
 
 @pytest.mark.parametrize("bits", [1, 2, 3])
 def test_turboquant_prod_row_by_row(rng, bits):
-    """G is read off the decoder: flipping one sign bit moves û by 2 sqrt(pi/2)/d gamma G_i."""
+    """The decoder shows G: flipping one sign bit moves û by 2 sqrt(pi/2)/d gamma G_i."""
     dim = 40
     q = bq.TurboQuant(dim, bits, variant="prod", seed=4)
     x = rng.standard_normal((30, dim)).astype(np.float32)
@@ -247,7 +249,7 @@ def test_lloyd_max(law, dim, bits):
 
 
 def test_lloyd_max_smallest_dimensions():
-    """d = 1: u is +-1. d = 2: arcsine law, whose 1-bit levels are +-sqrt(2) 2/pi."""
+    """At d = 1, u is +-1; at d = 2 it has the arcsine law, with 1-bit levels +-sqrt(2) 2/pi."""
     assert 1.0 in np.abs(_core.lloyd_max("sphere", 1, 1))
     np.testing.assert_allclose(
         _core.lloyd_max("sphere", 2, 1), np.array([-1, 1]) * math.sqrt(2) * 2 / math.pi, atol=1e-5
@@ -269,8 +271,10 @@ def test_lloyd_max_smallest_dimensions():
     ],
 )
 def test_block_codebook_quality(block, width, nmse):
-    """The table of METHODS.md section 3, within 0.5 % plus the rounding of its last digit;
-    measured on fresh samples."""
+    """Codebooks reach the table of METHODS.md section 3, measured on fresh samples.
+
+    They may be worse by 0.5 % plus the rounding of the last digit of the table.
+    """
     dim = 1536
     q = bq.BlockQuant(dim, width / block, block=block, scale="none")
     words = np.asarray(q._core.codebook(), np.float64)

@@ -1,4 +1,4 @@
-"""A method written in Python alone takes part in everything that measures."""
+"""Everything that measures also measures a method that is written in Python alone."""
 
 import numpy as np
 import pytest
@@ -8,7 +8,7 @@ from blockquant import registry
 
 
 class HalfCodes:
-    """Rows as float16: what `encode` of a Python method may return."""
+    """Rows as float16, an example of what `encode` of a Python method may return."""
 
     def __init__(self, data):
         self.data = data
@@ -20,7 +20,7 @@ class HalfCodes:
 
 
 class Half:
-    """Rounding to float16 as a quantizer."""
+    """A quantizer that rounds to float16."""
 
     def __init__(self, dim, bits=16, seed=0, **options):
         self.dim, self.bits, self.seed = dim, bits, seed
@@ -86,7 +86,7 @@ def test_compare(sample):
 
 
 class Broken(Half):
-    """Half with one result replaced: the value at row 2, column 1, or all of it."""
+    """Half with one result replaced: either all of it or the value at row 2, column 1."""
 
     def __init__(self, *, decoded=None, estimated=None, **options):
         super().__init__(**options)
@@ -137,7 +137,7 @@ def test_a_result_that_would_win_its_column_is_an_error(
 
 
 def test_finite_results_that_overflow_when_summed(sample):
-    """Errors of 1e38 are finite: their squares are summed in float64; the product is an error."""
+    """Squares of errors of 1e38 are summed in float64; an infinite product is an error."""
     x, y = sample[0][:60], sample[1][:5]
     q = Broken(dim=x.shape[1], decoded=1e38, estimated=-1e38)
     result = bq.measure(q, x, y)

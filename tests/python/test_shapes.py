@@ -1,5 +1,4 @@
-"""Every dimension and rate of issue 2: code bytes exactly as the layout says, decodes of the
-right size."""
+"""For many dimensions and rates, codes have exactly the bytes of the layout."""
 
 import math
 
@@ -22,7 +21,7 @@ def test_every_dimension(bits):
         block, width = default_block(dim, bits)
         size = codes.packed.shape[1]
         assert size == math.ceil(row_bits(dim, block, width) / 8), (dim, block, width)
-        if dim >= 8:  # below, no block may have exactly this rate
+        if dim >= 8:  # at smaller dim no block may have exactly this rate
             tail = dim % block
             excess = tail_width(tail, block, width) - bits * tail
             assert excess <= 1.25
@@ -51,7 +50,7 @@ def test_scalar_methods(name, bits):
     [(101, 2, 4), (67, 1, 8), (67, 1, 12), (130, 2.5, 4), (99, 4, 2), (46, 2, 3)],
 )
 def test_tail_is_no_worse_than_the_body(dim, bits, block):
-    """Mean squared error a rotated coordinate in the tail against the body, over seeds and rows."""
+    """The mean squared error per rotated coordinate is compared, over seeds and rows."""
     generator, tail, body = np.random.default_rng(2), [], []
     for seed in range(40):
         q = bq.BlockQuant(dim, bits, block=block, scale="none", seed=seed)
@@ -69,4 +68,4 @@ def test_fractional_rates_only_where_a_block_has_them():
         with pytest.raises(ValueError, match=r"\w"):
             maker(64, 2.5)
     with pytest.raises(ValueError, match=r"\w"):
-        bq.BlockQuant(64, 3, block=8)  # 24 bits an index
+        bq.BlockQuant(64, 3, block=8)  # 24 bits per index

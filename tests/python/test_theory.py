@@ -1,5 +1,8 @@
-"""METHODS.md section 1 against measurement: identities, unbiasedness, variance, the interval law;
-rotation quality."""
+"""Measurements confirm METHODS.md, sections 1 and 2.
+
+Section 1 has identities, unbiasedness, variance and the law of intervals; section 2 has the quality
+of rotations.
+"""
 
 import math
 
@@ -29,7 +32,7 @@ def loss(x, x_hat):
 @pytest.mark.parametrize("bits", RATES)
 @pytest.mark.parametrize("dim", [50, 96])
 def test_error_of_every_row(rng, rotation, method, bits, dim):
-    """|x - x_hat|^2/|x|^2 is sin^2 for `mse` and tan^2 for `unbiased`, row by row, exactly."""
+    """|x - x_hat|^2/|x|^2 is exactly sin^2 for `mse` and tan^2 for `unbiased`, in every row."""
     x = (rng.standard_normal((40, dim)) * 7).astype(np.float32)
     for scale in ("mse", "unbiased"):
         q = bq.create(f"{method}/{scale}", dim=dim, bits=bits, rotation=rotation)
@@ -56,8 +59,10 @@ def test_scales_share_one_code(rng, dim):
 
 
 def errors_over_seeds(name, rotation, bits, dim, seeds, pairs):
-    """For each seed and pair (x, y) of unit rows with <x, y> = 0.6 or so: error, tan, |y perp|,
-    <x, y>, sin^2."""
+    """Error, tan, |y perp|, <x, y> and sin^2 for each seed and pair of unit rows (x, y).
+
+    <x, y> is about 0.6.
+    """
     generator = np.random.default_rng(11)
     x = generator.standard_normal((pairs, dim))
     x[0] = np.eye(dim)[0]
@@ -99,10 +104,11 @@ def test_unbiased_inner_products(rotation, name, bits):
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("scale", ["mse", "unbiased"])
 def test_bias_and_variance(rotation, method, scale):
-    """Bias -sin^2 <x, y> or 0; variance E[sin^2 cos^2] or E[tan^2], times (1 - <x, y>^2)/(d - 1).
-    400 seeds of 6 pairs:
-    the mean square has a relative standard error near sqrt(2/2400) = 3 %, and the test allows 13
-    %."""
+    """The bias is -sin^2 <x, y> or 0, the variance E[sin^2 cos^2] or E[tan^2] times a factor.
+
+    The factor is (1 - <x, y>^2)/(d - 1). With 400 seeds of 6 pairs the mean square has a relative
+    standard error near sqrt(2/2400) = 3 %; the test allows 13 %.
+    """
     dim = 64
     error, tangent, perp, true, sine = errors_over_seeds(
         f"{method}/{scale}", rotation, 2, dim, 400, 6
@@ -117,8 +123,10 @@ def test_bias_and_variance(rotation, method, scale):
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize(("dim", "bits"), [(20, 1), (64, 2), (100, 3)])
 def test_exact_interval_law(rotation, method, dim, bits):
-    """(error / (|x| tan |y perp|))^2 ~ Beta(1/2, (d - 2)/2): Kolmogorov-Smirnov over 400 seeds,
-    for each of 4 pairs."""
+    """(error / (|x| tan |y perp|))^2 has the law Beta(1/2, (d - 2)/2).
+
+    Each of 4 pairs passes a Kolmogorov-Smirnov test over 400 seeds.
+    """
     error, tangent, perp, _, _ = errors_over_seeds(
         f"{method}/unbiased", rotation, bits, dim, 400, 4
     )
@@ -144,7 +152,7 @@ def test_exact_interval_law(rotation, method, dim, bits):
     ],
 )
 def test_theory_nmse(rng, name, bits):
-    """The closed forms against Gaussian rows: within 2 % and four standard errors."""
+    """The closed forms agree with Gaussian rows within 2 % and four standard errors."""
     dim = 256
     expected = bq.theory.nmse(name, bits=bits, dim=dim)
     x = rng.standard_normal((300, dim)).astype(np.float32)
@@ -157,10 +165,11 @@ def test_theory_nmse(rng, name, bits):
 
 @pytest.mark.parametrize("dim", [8, 50, 64, 96, 100, 128, 384, 768, 1000, 1536, 1537])
 def test_hadamard_is_as_good_as_haar(dim):
-    """Mean 2-bit normalised MSE of each family within 1 % of the exact-law distortion, which is
-    Haar's own mean.
-    Enough seeds for a standard error below 0.4 %: about 200,000 coordinates a family; two of them
-    widen the bound."""
+    """The mean 2-bit nmse of each family is within 1 % of the distortion under the exact law.
+
+    That distortion is the mean of Haar itself. About 200,000 coordinates per family give a standard
+    error below 0.4 %, and two standard errors widen the bound.
+    """
     seeds = max(40, 200_000 // dim)
     levels = ref.lloyd_max("sphere", dim, 2)
     wanted = ref.distortion("sphere", dim, levels)
@@ -193,7 +202,7 @@ def test_rotations_are_orthogonal(rotation, dim):
 
 
 def test_haar_moments():
-    """Every entry of a Haar matrix: mean 0, variance 1/d, fourth moment 3/(d(d + 2))."""
+    """The entries of a Haar matrix have mean 0, variance 1/d and fourth moment 3/(d(d + 2))."""
     dim, seeds = 12, 300
     m = np.array(
         [

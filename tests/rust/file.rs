@@ -1,4 +1,5 @@
-//! Files: every method round-trips, golden files are written again to the byte, and no damage is read.
+//! Tests of files. Every method round-trips, the golden files are written again byte for byte, and
+//! a damaged file is never read.
 
 use std::path::{Path, PathBuf};
 
@@ -125,7 +126,7 @@ fn every_method_round_trips() {
     }
 }
 
-/// In the header and the center without `verify` too.
+/// Damage in the header and the center is found without `verify` too.
 #[test]
 fn every_truncation_and_every_flip_is_refused() {
     for (name, _) in golden() {

@@ -1,11 +1,15 @@
-//! A fuzzer for the reader of files: whatever the bytes, an error or exactly what was written, never a panic.
+//! A fuzzer for the reader of files. For any bytes the reader returns an error or exactly what was
+//! written, and it never panics.
 //!
-//! Inputs are the files of `tests/fuzz_corpus` and `tests/golden`, damaged at random: in their bytes, or in the words of the header with lengths and
-//! checksums made right again, so that the checks behind them are reached. The corpus has one small input for each error text.
+//! Inputs are the files of `tests/fuzz_corpus` and `tests/golden` with random damage: to any bytes,
+//! or to words of the header. Lengths and checksums are then often corrected, so that the checks
+//! behind them are reached. The corpus has one small input for each error text.
 //!
 //! ```sh
-//! BLOCKQUANT_FUZZ_SECONDS=600 cargo test --release --test fuzz -- --nocapture     # 3 seconds by default
-//! BLOCKQUANT_WRITE_CORPUS=1 cargo test --release --test fuzz                      # adds inputs for new error texts
+//! # 3 seconds by default
+//! BLOCKQUANT_FUZZ_SECONDS=600 cargo test --release --test fuzz -- --nocapture
+//! # adds inputs for new error texts
+//! BLOCKQUANT_WRITE_CORPUS=1 cargo test --release --test fuzz
 //! ```
 
 use std::collections::BTreeMap;
@@ -19,7 +23,7 @@ use blockquant::{Isa, Spec};
 
 const CHECKSUM: &str = "header_checksum\":\"";
 
-/// Random choices.
+/// A source of random choices.
 struct Dice(SeedStream);
 
 impl Dice {
@@ -36,7 +40,7 @@ impl Dice {
     }
 }
 
-/// Header text and tensors, where the length makes sense.
+/// The text of the header and the bytes of the tensors, if the length of the header fits.
 fn split(file: &[u8]) -> Option<(String, Vec<u8>)> {
     let length = usize::try_from(u64::from_le_bytes(*file.first_chunk()?)).ok()?;
     let header = file.get(8..8usize.checked_add(length)?)?;
@@ -44,7 +48,7 @@ fn split(file: &[u8]) -> Option<(String, Vec<u8>)> {
     Some((text, file[8 + length..].to_vec()))
 }
 
-/// The file of this header and these tensors, its checksum made right.
+/// The file with this header and these tensors. The checksum of the header is corrected.
 fn join(text: &str, tensors: &[u8]) -> Vec<u8> {
     let mut file = (text.len() as u64).to_le_bytes().to_vec();
     file.extend(text.bytes());
@@ -59,7 +63,7 @@ fn join(text: &str, tensors: &[u8]) -> Vec<u8> {
     file
 }
 
-/// The words of a header: numbers and names, and each other character.
+/// The words of a header: each number, each name and each other character.
 fn words(text: &str) -> Vec<String> {
     let mut words: Vec<String> = Vec::new();
     for character in text.chars() {
@@ -74,7 +78,7 @@ fn words(text: &str) -> Vec<String> {
     words
 }
 
-/// What takes the place of a word, besides white space.
+/// What can replace a word, besides white space.
 const NEW_WORDS: &str = r#"
     0 1 2 3 4 5 7 8 9 12 13 16 17 32 64 128 255 256 32768 32769 65536 16777216 16777217
     2147483648 4294967295 4294967296 9223372036854775807 9223372036854775808
@@ -117,7 +121,7 @@ fn damage_words(text: &str, dice: &mut Dice) -> String {
         match dice.below(6) {
             0..=2 => {
                 let new = new_word(dice);
-                // Most often a name for a name, so that it stays JSON.
+                // A name mostly replaces a name, so that the header is still JSON.
                 let is_name = |word: &str| word.starts_with(char::is_alphanumeric);
                 if is_name(new) == is_name(&words[at]) || dice.one_in(8) {
                     words[at] = new.into();
@@ -138,7 +142,7 @@ fn damage_words(text: &str, dice: &mut Dice) -> String {
     words.concat()
 }
 
-/// Sets the value of one key of the metadata to another that might be right there.
+/// Replaces the value of one key of the metadata by one that could be valid there.
 fn damage_value(text: &str, dice: &mut Dice) -> Option<String> {
     let key = dice.pick(&[
         "method", "dim", "bits", "scale", "block", "rotation", "seed",
@@ -153,8 +157,8 @@ fn damage_value(text: &str, dice: &mut Dice) -> Option<String> {
     ))
 }
 
-/// The checksums of tensors of a header that is right otherwise, made right.
-fn mend(file: Vec<u8>) -> Vec<u8> {
+/// Corrects the checksums of the tensors, if the header is valid otherwise.
+fn fix_checksums(file: Vec<u8>) -> Vec<u8> {
     let Some((mut text, tensors)) = split(&file) else {
         return file;
     };
@@ -179,7 +183,11 @@ fn damaged(inputs: &[Vec<u8>], dice: &mut Dice) -> Vec<u8> {
             let other = dice.below(inputs.len());
             damage_bytes(&mut file, &inputs[other], dice);
         }
-        return if dice.one_in(2) { mend(file) } else { file };
+        return if dice.one_in(2) {
+            fix_checksums(file)
+        } else {
+            file
+        };
     }
     let Some((text, mut tensors)) = split(&file) else {
         return file;
@@ -194,16 +202,17 @@ fn damaged(inputs: &[Vec<u8>], dice: &mut Dice) -> Vec<u8> {
     if dice.one_in(3) {
         damage_bytes(&mut tensors, &[0; 64], dice);
     }
-    mend(join(&text, &tensors))
+    fix_checksums(join(&text, &tensors))
 }
 
-/// Whether the quantizer takes no time to build.
+/// Whether the quantizer is built quickly.
 fn is_cheap(spec: &Spec) -> bool {
     let layout = spec.shape().unwrap().0.layout;
     spec.dim <= 256 && layout.fields().iter().all(|field| field.width <= 8)
 }
 
-/// Reads a file in every way: the error, or none where it is one that we write.
+/// Reads a file with and without verification. Returns the error, or `None` for a file that is
+/// exactly what the library writes.
 fn try_read(bytes: &[u8]) -> Option<String> {
     let unverified = Contents::new(bytes, false);
     if let Ok(contents) = &unverified {
@@ -237,7 +246,7 @@ fn try_read(bytes: &[u8]) -> Option<String> {
     None
 }
 
-/// An error without what is particular to one file: what it quotes, and words with digits.
+/// An error text without what it quotes and without words with digits, which differ between files.
 fn kind(error: &str) -> String {
     let plain = error.split('`').next().unwrap_or_default();
     let plain: String = plain.split('"').step_by(2).collect();

@@ -1,7 +1,10 @@
-//! Golden bytes: what these quantizers wrote once they write for ever.
+//! Golden bytes: the quantizers must always write the bytes that they wrote once.
 //!
-//! `tests/golden/codes.json` is read by this file and by `tests/python/test_golden.py`. A new method's cases are added to
-//! [`cases`] and written by `BLOCKQUANT_WRITE_GOLDEN=1 cargo test --test golden`; cases that exist must not change.
+//! This file and `tests/python/test_golden.py` both read `tests/golden/codes.json`. The cases of a
+//! new method are added to [`cases`] and written by
+//! `BLOCKQUANT_WRITE_GOLDEN=1 cargo test --test golden`.
+//!
+//! FROZEN: existing cases must not change.
 
 use blockquant::rng::SeedStream;
 use blockquant::{Dense, Isa, Quantizer, RotationKind, Spec};
@@ -53,7 +56,7 @@ fn cases() -> Vec<Spec> {
             }
         }
     }
-    // Three windows a round, whose shuffle the transform itself reads.
+    // Three windows per round, without overlap: the transform itself does the shuffle.
     for dim in [384, 1536] {
         cases.push(Spec {
             method: "eden".into(),

@@ -1,4 +1,5 @@
-//! Intervals from Rust: the same bits everywhere, what others build on, and errors.
+//! Tests of intervals from Rust: the same bits on every instruction set, agreement with the public
+//! directions and estimates, and errors.
 
 use blockquant::interval::Interval;
 use blockquant::rng::SeedStream;

@@ -1,4 +1,5 @@
-//! The pipeline from Rust: every method, its errors, and the independence of bytes from threads, batch and instruction set.
+//! Tests of the pipeline from Rust, for every method. Bytes do not depend on the number of threads,
+//! the batch or the instruction set, and bad input gets a clear error.
 
 use blockquant::rng::SeedStream;
 use blockquant::{Codes, Dense, Isa, Quantizer, Rotation, RotationKind, Spec};

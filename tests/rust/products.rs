@@ -1,4 +1,5 @@
-//! Products that never see an expanded row or a transposed matrix as such: to the bit the dot product of the scalar definition, on every instruction set.
+//! Tests of the products that work on packed codes and on panels of a matrix. On every instruction
+//! set they equal the scalar definition of a dot product of expanded rows, bit for bit.
 
 use blockquant::Isa;
 use blockquant::kernels::level::Levels;

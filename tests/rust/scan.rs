@@ -1,4 +1,4 @@
-//! The kernels of the scan on every instruction set, against a definition written here.
+//! Tests of the scan kernels on every instruction set, against definitions written here.
 
 use blockquant::Isa;
 use blockquant::kernels::scan::{self, GROUP, Keys, MOST_ENTRY, POSITIONS, Term};
@@ -83,7 +83,7 @@ proptest! {
                 reach.mul_add(spread, key)
             })
             .collect();
-        // A bound that one of them just does not exceed.
+        // The limit is one of the values, and the comparison with it is strict.
         let least = upper.get(rank % upper.len().max(1)).copied().unwrap_or(0.0);
         let most = upper.get(top).copied().unwrap_or(f32::INFINITY);
         let expected: Vec<u32> = (0..upper.len() as u32)

@@ -1,4 +1,5 @@
-//! Search from Rust: the same hits on every instruction set and number of threads, and those of all estimates in order.
+//! Tests of search from Rust. The hits are the same on every instruction set and with any number of
+//! threads, and they are those of a complete ranking of the estimates.
 
 use blockquant::rng::SeedStream;
 use blockquant::scan::search::{Hit, Metric};
@@ -21,7 +22,7 @@ fn quantizer(method: &str, dim: usize, bits: f64) -> Quantizer {
     .unwrap()
 }
 
-/// Gaussian rows of norms that differ by a factor of up to e.
+/// Gaussian rows, multiplied by random factors from 1 to e.
 fn rows(n: usize, dim: usize, seed: u64) -> Vec<f32> {
     let mut stream = SeedStream::new(seed, 78);
     (0..n)
@@ -94,7 +95,8 @@ impl Case {
     }
 }
 
-/// Of 10,000 rows found a few are overlooked: of a hundred at most two may differ.
+/// A sketch overlooks a few hits among 10,000. So at most two of a hundred hits may differ from
+/// those of a search without it.
 #[test]
 fn a_sketch_overlooks_almost_nothing() {
     for (method, dim, bits) in [
@@ -124,7 +126,7 @@ fn a_sketch_overlooks_almost_nothing() {
 #[test]
 fn every_instruction_set_and_number_of_threads_finds_the_same() {
     for (method, bits) in [("blockquant", 2.0), ("eden", 1.0), ("turboquant/prod", 2.0)] {
-        // Several segments of rows.
+        // 33,000 rows are several segments.
         let n = if method == "eden" { 33_000 } else { 2_000 };
         let case = match method {
             "eden" => Case::new(method, n, 24, bits),
@@ -144,7 +146,7 @@ fn every_instruction_set_and_number_of_threads_finds_the_same() {
     }
 }
 
-/// Equal rows: the lower index first, however the pairs were gathered.
+/// Among equal rows the lower index comes first, whatever path found them.
 #[test]
 fn ties_go_to_the_lower_row() {
     let dim = 32;

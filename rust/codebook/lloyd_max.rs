@@ -1,13 +1,21 @@
-//! Lloyd–Max levels for one coordinate (Max 1960; Lloyd 1982).
+//! Lloyd–Max levels: the best few values to which one coordinate can be rounded. They minimise the
+//! mean squared error for the law of the coordinate (Max 1960; Lloyd 1982).
 //!
-//! A coordinate t of u has density f ∝ (1 − t²/d)^((d−3)/2) on [−√d, √d], for d → ∞ that of N(0, 1). The levels x₁ < … < x_K are a
-//! stationary point of the mean squared error: each is the mean of its cell, whose ends are the midpoints to the neighbours. The law is
-//! symmetric and its logarithm concave for d ≥ 3, so the solution is unique and odd: only the positive half is solved, by Newton's method on
-//! xᵢ − mean(cell i) = 0 (tridiagonal), started from the quantiles of f^(1/3) (Panter and Dite) after some Lloyd steps.
+//! A coordinate t of u has the density f ∝ (1 − t²/d)^((d−3)/2) on [−√d, √d], which tends to the
+//! density of N(0, 1) as d grows. The levels x₁ < … < x_K are a stationary point of the error: each
+//! level is the mean of its cell, and the ends of a cell are the midpoints between neighbours. For
+//! d ≥ 3 the law is symmetric and the logarithm of its density is concave, so the solution is
+//! unique and odd, and only its positive half is solved. The solver starts from the quantiles of
+//! f^(1/3) (Panter and Dite 1951), does some Lloyd steps, and then uses Newton's method on the
+//! tridiagonal system xᵢ − mean(cell i) = 0.
 //!
-//! With t = √d sin φ the first moment of a cell is closed, √d·C/(d−1)·(cos^(d−1) φ₁ − cos^(d−1) φ₂), and its mass is C∫cos^(d−2) φ dφ, by
-//! composite 8-point Gauss–Legendre sums. Only `libm` and fixed orders of summation: the levels are the same bits everywhere. For d = 1 the
-//! law has two points; the levels are equally spaced from −1 to 1.
+//! With t = √d·sin φ the first moment of a cell has the closed form
+//! √d·C/(d−1)·(cos^(d−1) φ₁ − cos^(d−1) φ₂). Its mass is C·∫cos^(d−2) φ dφ, computed by composite
+//! 8-point Gauss–Legendre sums. For d = 1 the law has only two points, and the levels are equally
+//! spaced from −1 to 1.
+//!
+//! FROZEN: the levels are part of what decoding means. They come from `libm` and from sums in a
+//! fixed order, so they are the same bits on every platform.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, OnceLock};
@@ -21,17 +29,26 @@ pub enum Law {
     Gaussian,
     /// √d times a coordinate of a uniform point of the sphere in d = `dim` dimensions.
     Sphere {
-        /// d.
+        /// The dimension d.
         dim: usize,
     },
 }
 
-/// Beyond this the Gaussian law has no mass that float64 could see.
+/// The end of the Gaussian law for the solver: float64 does not see the mass beyond it.
 const GAUSSIAN_END: f64 = 12.0;
+
+/// Lloyd steps before the first Newton step.
+const LLOYD_STEPS: usize = 10;
+/// The most steps of both kinds.
+const MAX_STEPS: usize = 200;
+/// The solver stops when no level moves further than this, in units of u.
+const TOLERANCE: f64 = 1e-13;
+
+/// √(2π).
 const SQRT_TAU: f64 = 2.506_628_274_631_000_7;
 
-/// Nodes and weights of the 8-point Gauss–Legendre rule on [−1, 1], positive half.
-const NODES: [(f64, f64); 4] = [
+/// Nodes and weights of the 8-point Gauss–Legendre rule on [−1, 1]: its positive half.
+const GAUSS_LEGENDRE: [(f64, f64); 4] = [
     (0.183_434_642_495_649_8, 0.362_683_783_378_362),
     (0.525_532_409_916_329, 0.313_706_645_877_887_3),
     (0.796_666_477_413_626_7, 0.222_381_034_453_374_47),
@@ -39,7 +56,7 @@ const NODES: [(f64, f64); 4] = [
 ];
 
 impl Law {
-    /// The end of the support, as the solver sees it.
+    /// The end of the support, or [`GAUSSIAN_END`].
     fn end(self) -> f64 {
         match self {
             Self::Gaussian => GAUSSIAN_END,
@@ -51,7 +68,8 @@ impl Law {
         libm::asin((t / self.end()).clamp(-1.0, 1.0))
     }
 
-    /// The density without its constant, to the power `power`, times dt/dφ: a function of φ for the sphere, of t for the Gaussian.
+    /// The density without its constant, raised to `power`, times dt/dφ. `x` is the angle φ for the
+    /// sphere and t itself for the Gaussian.
     fn weight(self, x: f64, power: f64) -> f64 {
         match self {
             Self::Gaussian => libm::exp(-0.5 * power * x * x),
@@ -66,7 +84,7 @@ impl Law {
         }
     }
 
-    /// ∫ weight between two values of its own variable.
+    /// The integral of [`weight`](Self::weight) between two values of its variable.
     fn integral(self, from: f64, to: f64) -> f64 {
         let width = match self {
             Self::Gaussian => 0.5,
@@ -77,7 +95,7 @@ impl Law {
         let mut sum = 0.0;
         for panel in 0..panels as usize {
             let middle = from + (2 * panel + 1) as f64 * half;
-            for (node, weight) in NODES {
+            for (node, weight) in GAUSS_LEGENDRE {
                 let pair =
                     self.weight(middle - half * node, 1.0) + self.weight(middle + half * node, 1.0);
                 sum += weight * pair;
@@ -87,13 +105,24 @@ impl Law {
     }
 }
 
-/// Mass, first moment and density of cells on t ≥ 0.
-struct Cells {
+/// The cell of one level.
+#[derive(Debug, Clone, Copy)]
+struct Cell {
+    /// The upper end of the cell.
+    end: f64,
+    /// The probability of the cell.
+    mass: f64,
+    /// The mean of the law within the cell.
+    mean: f64,
+}
+
+/// A law with the constant of its density. Its methods are for t ≥ 0.
+struct Density {
     law: Law,
     constant: f64,
 }
 
-impl Cells {
+impl Density {
     fn new(law: Law) -> Self {
         let constant = match law {
             Law::Gaussian => 1.0 / SQRT_TAU,
@@ -102,6 +131,7 @@ impl Cells {
         Self { law, constant }
     }
 
+    /// The probability of an interval.
     fn mass(&self, from: f64, to: f64) -> f64 {
         match self.law {
             Law::Gaussian => {
@@ -112,7 +142,7 @@ impl Cells {
         }
     }
 
-    /// ∫ t f(t) dt from t to the end.
+    /// ∫ t f(t) dt from t to the end of the support.
     fn upper_moment(&self, t: f64) -> f64 {
         match self.law {
             Law::Gaussian => self.constant * libm::exp(-0.5 * t * t),
@@ -124,7 +154,7 @@ impl Cells {
         }
     }
 
-    fn density(&self, t: f64) -> f64 {
+    fn at(&self, t: f64) -> f64 {
         match self.law {
             Law::Gaussian => self.constant * libm::exp(-0.5 * t * t),
             Law::Sphere { dim } => {
@@ -135,8 +165,8 @@ impl Cells {
         }
     }
 
-    /// The end, mass and mean of each cell of these positive levels.
-    fn of(&self, levels: &[f64]) -> Vec<(f64, f64, f64)> {
+    /// The cells of these positive levels.
+    fn cells(&self, levels: &[f64]) -> Vec<Cell> {
         let mut from = 0.0;
         let mut out = Vec::with_capacity(levels.len());
         for (i, &level) in levels.iter().enumerate() {
@@ -151,14 +181,18 @@ impl Cells {
             } else {
                 0.5 * (from + to)
             };
-            out.push((to, mass, mean));
+            out.push(Cell {
+                end: to,
+                mass,
+                mean,
+            });
             from = to;
         }
         out
     }
 
     /// Quantiles of f^(1/3) on the positive half.
-    fn start(&self, count: usize) -> Vec<f64> {
+    fn initial_levels(&self, count: usize) -> Vec<f64> {
         const STEPS: usize = 4096;
         let top = match self.law {
             Law::Gaussian => GAUSSIAN_END,
@@ -186,24 +220,28 @@ impl Cells {
             .collect()
     }
 
-    /// One Newton step, or none where it would leave the order of the levels.
-    fn newton(&self, levels: &[f64], cells: &[(f64, f64, f64)]) -> Option<Vec<f64>> {
+    /// The levels after one Newton step; `None` if the step would put them out of order.
+    fn newton_step(&self, levels: &[f64], cells: &[Cell]) -> Option<Vec<f64>> {
         let n = levels.len();
         let mut upper = vec![0.0; n];
         let mut right = vec![0.0; n];
         for i in 0..n {
-            let (to, mass, mean) = cells[i];
+            let Cell {
+                end: to,
+                mass,
+                mean,
+            } = cells[i];
             if mass <= 0.0 {
                 return None;
             }
             let by_end = if i + 1 < n {
-                0.5 * self.density(to) * (to - mean) / mass
+                0.5 * self.at(to) * (to - mean) / mass
             } else {
                 0.0
             };
             let by_start = if i > 0 {
-                let from = cells[i - 1].0;
-                0.5 * self.density(from) * (mean - from) / mass
+                let from = cells[i - 1].end;
+                0.5 * self.at(from) * (mean - from) / mass
             } else {
                 0.0
             };
@@ -229,29 +267,30 @@ impl Cells {
     }
 }
 
+/// The levels of `law`, ascending.
 fn solve(law: Law, bits: u32) -> Vec<f32> {
     let half = 1usize << (bits - 1);
     if law == (Law::Sphere { dim: 1 }) {
         let most = (2 * half - 1) as f32;
         return (0..2 * half).map(|i| (2 * i) as f32 / most - 1.0).collect();
     }
-    let cells = Cells::new(law);
-    let mut levels = cells.start(half);
-    for round in 0..200 {
-        let now = cells.of(&levels);
-        let moved = if round < 10 {
+    let density = Density::new(law);
+    let mut levels = density.initial_levels(half);
+    for step in 0..MAX_STEPS {
+        let cells = density.cells(&levels);
+        let moved = if step < LLOYD_STEPS {
             None
         } else {
-            cells.newton(&levels, &now)
+            density.newton_step(&levels, &cells)
         };
-        let moved = moved.unwrap_or_else(|| now.iter().map(|cell| cell.2).collect());
+        let moved = moved.unwrap_or_else(|| cells.iter().map(|cell| cell.mean).collect());
         let change = levels
             .iter()
             .zip(&moved)
             .map(|(a, b)| (a - b).abs())
             .fold(0.0, f64::max);
         levels = moved;
-        if change < 1e-13 {
+        if change < TOLERANCE {
             break;
         }
     }
@@ -259,16 +298,17 @@ fn solve(law: Law, bits: u32) -> Vec<f32> {
     negative.chain(levels.iter().map(|&x| x as f32)).collect()
 }
 
-/// The Lloyd–Max levels of `law` at `bits` bits: 2^bits ascending odd-symmetric float32, in units of u. Solved once in a process.
+/// The Lloyd–Max levels of `law` at `bits` bits per coordinate: 2^bits ascending float32 values in
+/// units of u, symmetric about 0. A process solves for them once and keeps them.
 ///
 /// # Errors
-/// If `bits` is not 1 to 8, or the sphere has no dimension.
+/// If `bits` is not 1 to 8, or the dimension of the sphere is 0.
 pub fn lloyd_max(law: Law, bits: u32) -> Result<Arc<Vec<f32>>> {
     type Cache = Mutex<HashMap<(Law, u32), Arc<Vec<f32>>>>;
     static CACHE: OnceLock<Cache> = OnceLock::new();
     if !(1..=8).contains(&bits) {
         return Err(Error::invalid(format!(
-            "{bits} bits a level, expected 1 to 8"
+            "{bits} bits per level, expected 1 to 8"
         )));
     }
     if law == (Law::Sphere { dim: 0 }) {
@@ -284,7 +324,7 @@ pub fn lloyd_max(law: Law, bits: u32) -> Result<Arc<Vec<f32>>> {
         .clone())
 }
 
-/// E(t − nearest level)² for ascending odd-symmetric levels.
+/// E(t − nearest level)² for ascending levels that are symmetric about 0.
 pub fn distortion(law: Law, levels: &[f32]) -> f64 {
     let positive: Vec<f64> = levels[levels.len() / 2..]
         .iter()
@@ -294,12 +334,13 @@ pub fn distortion(law: Law, levels: &[f32]) -> f64 {
         let off = |x: &f64| (x - 1.0) * (x - 1.0);
         return positive.iter().map(off).fold(f64::INFINITY, f64::min);
     }
-    let cells = Cells::new(law);
-    let gain = |(&x, (_, mass, mean)): (&f64, (f64, f64, f64))| mass * x * (2.0 * mean - x);
+    let density = Density::new(law);
+    // Over the cells, Σ mass·(x² − 2·x·mean) is what the levels change in E t² = 1.
+    let gain = |(&x, cell): (&f64, Cell)| cell.mass * x * (2.0 * cell.mean - x);
     1.0 - 2.0
         * positive
             .iter()
-            .zip(cells.of(&positive))
+            .zip(density.cells(&positive))
             .map(gain)
             .sum::<f64>()
 }
@@ -338,15 +379,15 @@ mod tests {
                     .iter()
                     .map(|&x| f64::from(x))
                     .collect();
-                for (x, cell) in positive.iter().zip(Cells::new(law).of(&positive)) {
+                for (x, cell) in positive.iter().zip(Density::new(law).cells(&positive)) {
                     assert!(
-                        (x - cell.2).abs() < 2e-6 * (1.0 + x),
+                        (x - cell.mean).abs() < 2e-6 * (1.0 + x),
                         "{dim} {bits}: {x} {cell:?}"
                     );
                 }
             }
         }
-        // d = 3 is uniform on [−√3, √3].
+        // For d = 3 a coordinate is uniform on [−√3, √3].
         let levels = lloyd_max(Law::Sphere { dim: 3 }, 2).unwrap();
         assert!((levels[3] - 0.75 * 3f32.sqrt()).abs() < 1e-6, "{levels:?}");
         assert!(lloyd_max(Law::Gaussian, 9).is_err());
