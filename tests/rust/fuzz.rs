@@ -4,8 +4,8 @@
 //! checksums made right again, so that the checks behind them are reached. The corpus has one small input for each error text.
 //!
 //! ```sh
-//! BLOCKQUANT_FUZZ_SECONDS=600 cargo test --release --test fuzz -- --nocapture     # 3 seconds by default
-//! BLOCKQUANT_WRITE_CORPUS=1 cargo test --release --test fuzz                      # adds inputs for new error texts
+//! BLOCKQUANT_FUZZ_SECONDS=600 cargo test --release --test all fuzz:: -- --nocapture     # 3 seconds by default
+//! BLOCKQUANT_WRITE_CORPUS=1 cargo test --release --test all fuzz::                      # adds inputs for new error texts
 //! ```
 
 use std::collections::BTreeMap;

@@ -1,7 +1,7 @@
 //! Golden bytes: what these quantizers wrote once they write for ever.
 //!
 //! `tests/golden/codes.json` is read by this file and by `tests/python/test_golden.py`. A new method's cases are added to
-//! [`cases`] and written by `BLOCKQUANT_WRITE_GOLDEN=1 cargo test --test golden`; cases that exist must not change.
+//! [`cases`] and written by `BLOCKQUANT_WRITE_GOLDEN=1 cargo test --test all golden::`; cases that exist must not change.
 
 use blockquant::rng::SeedStream;
 use blockquant::{Dense, Isa, Quantizer, RotationKind, Spec};
