@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import blockquant as bq
+import common
 from blockquant.distortion import Comparison, half_interval
 from claims_data import datasets
 
@@ -346,7 +347,7 @@ def page(found: Measured, shapes: dict[str, str], options: argparse.Namespace) -
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--data", type=Path, default=Path("../shared/data"), help="folder")
+    common.add_data(parser)
     parser.add_argument("--rows", type=int, default=4000, help="of each kind, at most")
     parser.add_argument("--seeds", type=int, default=10)
     parser.add_argument("--rotation", default="hadamard", choices=("hadamard", "haar"))

@@ -17,7 +17,10 @@ def test_sdist_holds_the_tests_and_nothing_of_the_machine(tmp_path):
     subprocess.run(command, cwd=ROOT, check=True, capture_output=True, timeout=120)
     with tarfile.open(next(tmp_path.glob("*.tar.gz"))) as archive:
         held = {name.partition("/")[2] for name in archive.getnames()}
-    for pattern in ("tests/python/*.py", "tests/golden/*", "tests/rust/*.rs", "benches/*.*"):
+    for pattern in (
+        *("tests/python/*.py", "tests/golden/*", "tests/rust/*.rs", "tests/proptest-regressions/*"),
+        *("benches/*.*", "benches/peers/*.py", "benches/results/*"),
+    ):
         wanted = {path.relative_to(ROOT).as_posix() for path in ROOT.glob(pattern)}
         assert wanted, pattern
         assert wanted <= held, wanted - held

@@ -1,6 +1,6 @@
-"""`peers.py codec`: encoding and decoding beside faiss, turbovec and rabitqlib.
+"""Encoding and decoding beside faiss, turbovec and rabitqlib.
 
-The two sides of a pair take turns (`peer_turns.py`). Times are medians over the turns; the speed
+The two sides of a pair take turns (`turns.py`). Times are medians over the turns; the speed
 is the ratio of these medians, with the least and greatest ratio of neighbouring turns. Everything
 runs with one thread and with all; the targets are for one.
 
@@ -19,20 +19,19 @@ from pathlib import Path
 import numpy as np
 
 import blockquant as bq
-from peer_adapters import (
+
+from ..common import Rows, cpus, unit
+from .adapters import (
     BlockQuant,
     Codec,
-    Rows,
     Unavailable,
     confined,
-    cpus,
     create,
     gaussian,
     start_pools,
-    unit,
 )
-from peer_tables import Table, machine, plural, verdict
-from peer_turns import affordable, interleave, side
+from .tables import Table, machine, plural, verdict
+from .turns import affordable, interleave, side
 
 ERROR_ROWS = 256
 """That the error is measured on."""
@@ -42,7 +41,7 @@ ERROR_ROWS = 256
 class Pair:
     """A codec of ours, a peer's, how many times faster ours is to be, and with how much less error.
 
-    The labels are those of `peer_adapters.create`.
+    The labels are those of `adapters.create`.
     """
 
     ours: str
@@ -215,8 +214,7 @@ def load(options: argparse.Namespace) -> Rows:
     """The rows, of length 1."""
     if options.data is None:
         return gaussian(options.rows, options.dim)
-    x = np.asarray(np.load(options.data, mmap_mode="r")[: options.rows], np.float32)
-    return unit(x)
+    return unit(np.load(options.data, mmap_mode="r")[: options.rows])
 
 
 def decoded_rows(x: Rows) -> Iterator[Rows]:

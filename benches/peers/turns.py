@@ -11,7 +11,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from statistics import median
 
-from peer_adapters import Codec, Rows
+from ..common import Rows
+from .adapters import Codec
 
 TURN = 0.1
 """Seconds."""

@@ -19,7 +19,9 @@ from typing import Any
 import numpy as np
 
 import blockquant as bq
-from peer_adapters import Faiss, Rows, Turbovec, Unavailable, faiss_isa, start_pools, versions
+
+from ..common import Rows
+from .adapters import Faiss, Turbovec, Unavailable, faiss_isa, start_pools, versions
 
 OURS = ("blockquant/mse", "blockquant/unbiased", "eden/mse", "eden/unbiased", "turboquant/mse")
 
