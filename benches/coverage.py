@@ -2,13 +2,16 @@
 
     python benches/coverage.py [--data FOLDER] [--seeds 8]
 
-First on all rows of the embeddings, a new rotation and other queries for each seed, the rotation
-the default; then on the eight row families of METHODS.md section 2, one row of each and 16 queries
-a seed, at three distances from the row. Covered: the share of pairs whose interval contains the
-product. `±` is one standard error of it: binomial, as if all pairs were independent, and then
-between the seeds, where it counts that pairs of one rotation are not. Off: how far the share is
-below the confidence, in units of the greater error; `<` marks more than 3. Width: the mean width
-over that with a Haar rotation, on 2,000 rows, at each confidence.
+The first table is over all rows of the embeddings, with a new rotation and other queries for each
+seed and the default rotation. The second is over the eight row families of docs/specification.md,
+section 2, with one row of each and 16 queries per seed, at three distances from the row.
+
+* covered: the share of pairs whose interval contains the product;
+* `±`: one standard error of that share: first binomial, as if all pairs were independent, then
+  between the seeds, which accounts for the dependence of the pairs of one rotation;
+* off: how far the share is below the confidence, in units of the greater error; `<` marks more
+  than 3;
+* width: the mean width over that with a Haar rotation, on 2,000 rows, at each confidence.
 """
 
 import argparse

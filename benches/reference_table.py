@@ -1,4 +1,4 @@
-"""Every cell of METHODS.md section 4 measured again, beside the figure printed there.
+"""Every cell of docs/specification.md, section 4, measured again, beside the figure printed there.
 
     python benches/reference_table.py [--data ../shared/data] [--seeds 3] [--rotations
     haar,hadamard]
@@ -9,7 +9,7 @@ over all pairs; means over rotation seeds. A deviation above 2 % is marked '!', 
 status is 1.
 
 The cells of rabitq at 2 and 3 bits are marked '<' where they are lower, and count as well: the
-reference was not the optimum that METHODS.md asks for (at 2 bits the best uniform grid for
+reference was not the optimum that the specification asks for (at 2 bits the best uniform grid for
 Gaussian coordinates has 1/.8812 - 1 = .1348); ours, which the tests compare with a full sweep, is.
 
 The reference figures are those of the shared embeddings. On the shipped sample, which is measured
@@ -73,8 +73,8 @@ LIMIT = 2.0
 # Cells of the table that are no optimum: lower is right.
 NO_OPTIMUM = {(2, "rabitq/unbiased"), (3, "rabitq/unbiased")}
 
-# METHODS.md says "200 queries" of the 1,000. The figures of `mse` and `none` hold the squared bias
-# sin^4 * d * E<x, y>^2, which moves by 2 % with the choice; those of `unbiased` do not.
+# The specification says "200 queries" of the 1,000. The figures of `mse` and `none` contain the
+# squared bias sin^4 * d * E<x, y>^2, which moves by 2 % with the choice; those of `unbiased` do not.
 QUERIES = {"first": slice(200), "last": slice(-200, None), "spread": slice(None, None, 5)}
 
 
@@ -103,7 +103,7 @@ def main():
     )
     print(
         f"{'rotation':9} b {'method':20}  p"
-        + "".join(f"  {name:>8}  METHODS  dev % " for name in ("nmse", "ip"))
+        + "".join(f"  {name:>8}  section 4  dev % " for name in ("nmse", "ip"))
     )
     for rotation in options.rotations.split(","):
         for bits, name, block, *wanted in CELLS:
@@ -122,7 +122,7 @@ def main():
                     if mark == "!" and deviation < 0 and (bits, name) in NO_OPTIMUM:
                         mark = "<"
                     marked += mark != " "
-                    line += f"  {got:8.5f} {reference:8g} {deviation:+6.2f}{mark}"
+                    line += f"  {got:8.5f} {reference:10g} {deviation:+6.2f}{mark}"
             print(line.rstrip(), flush=True)
     print(f"{marked} figures deviate by more than {LIMIT:g} %; {time.perf_counter() - start:.0f} s")
     return int(marked > 0)

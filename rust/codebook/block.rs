@@ -231,7 +231,7 @@ pub fn block_codebook(dim: usize, block: usize, width: u32) -> Result<Arc<BlockC
 mod tests {
     use super::*;
 
-    /// METHODS.md section 3: normalised MSE with scale `none`, d = 1536.
+    /// `docs/specification.md`, section 3: normalised MSE with scale `none`, d = 1536.
     #[test]
     fn quality_of_the_table() {
         for (block, width, best) in [

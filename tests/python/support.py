@@ -89,7 +89,7 @@ FAMILIES = (
 
 
 def families(dim, rng):
-    """The eight row families of METHODS.md section 2; a fresh draw where one has a random part."""
+    """The eight row families of docs/specification.md, section 2, with their random parts drawn."""
     j = np.arange(dim)
     one_hot, two_hot, sparse = np.zeros((3, dim))
     one_hot[rng.integers(dim)] = 1

@@ -267,8 +267,8 @@ def test_lloyd_max_smallest_dimensions():
     ],
 )
 def test_block_codebook_quality(block, width, nmse):
-    """The table of METHODS.md section 3, within 0.5 % plus the rounding of its last digit;
-    measured on fresh samples."""
+    """The table of docs/specification.md, section 3, measured on fresh samples: within 0.5 % plus
+    the rounding of its last digit."""
     dim = 1536
     q = bq.BlockQuant(dim, width / block, block=block, scale="none")
     words = np.asarray(q._core.codebook(), np.float64)

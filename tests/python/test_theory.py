@@ -1,5 +1,5 @@
-"""METHODS.md section 1 against measurement: identities, unbiasedness, variance, the interval law;
-rotation quality."""
+"""docs/specification.md, section 1, against measurement: identities, unbiasedness, variance, the
+interval law; rotation quality."""
 
 import math
 
