@@ -74,7 +74,8 @@ LIMIT = 2.0
 NO_OPTIMUM = {(2, "rabitq/unbiased"), (3, "rabitq/unbiased")}
 
 # The specification says "200 queries" of the 1,000. The figures of `mse` and `none` contain the
-# squared bias sin^4 * d * E<x, y>^2, which moves by 2 % with the choice; those of `unbiased` do not.
+# squared bias sin^4 * d * E<x, y>^2, which moves by 2 % with the choice; those of `unbiased` are
+# steady.
 QUERIES = {"first": slice(200), "last": slice(-200, None), "spread": slice(None, None, 5)}
 
 
