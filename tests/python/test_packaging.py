@@ -1,5 +1,6 @@
 """A source distribution holds what its own tests need."""
 
+import re
 import subprocess
 import sys
 import tarfile
@@ -26,3 +27,15 @@ def test_sdist_holds_the_tests_and_nothing_of_the_machine(tmp_path):
         assert wanted <= held, wanted - held
     foreign = (".venv", "target", "shared", "__pycache__", ".so", ".pyd")
     assert not [name for name in held if any(part in name for part in foreign)]
+
+
+def test_the_version_is_the_same_everywhere():
+    versions = {
+        name: re.search(pattern, (ROOT / name).read_text("utf-8"), re.MULTILINE)[1]
+        for name, pattern in (
+            ("Cargo.toml", r'^version = "(.*)"$'),
+            ("python/blockquant/__init__.py", r'^__version__ = "(.*)"$'),
+            ("CITATION.cff", r"^version: (.*)$"),
+        )
+    }
+    assert len(set(versions.values())) == 1, versions
