@@ -70,7 +70,7 @@ CELLS = [
     (4, "rabitq/unbiased", None, 0.0110, None),
 ]
 LIMIT = 2.0
-# Cells of the table that are no optimum: lower is right.
+# Cells of the table that are not the optimum: lower is right.
 NO_OPTIMUM = {(2, "rabitq/unbiased"), (3, "rabitq/unbiased")}
 
 # The specification says "200 queries" of the 1,000. The figures of `mse` and `none` contain the

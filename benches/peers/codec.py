@@ -90,8 +90,9 @@ TWO_THREADS_SPEED = 1.85
 SPEED_HEADS = ("µs|ours", "|peer", "|speed", "|min–max")
 DETAIL_HEADS = ("bytes|ours", "|peer", "nmse|ours", "|peer")
 LEGEND = """\
-Unit rows; µs and bytes a row; blockquant, eden and rabitq with the scale `unbiased`, turboquant
-`mse`; the number is bits a coordinate. HR is faiss's Hadamard rotation, RR its dense random one."""
+Unit rows; µs and bytes per row; blockquant, eden and rabitq with the scale `unbiased`, turboquant
+`mse`; the number is bits per coordinate. HR is faiss's Hadamard rotation, RR its dense random
+one."""
 PADDING_LEGEND = """\
 HR pads {dim} coordinates to {padded}: longer codes, which hold less error. faiss does not decode
 them: their nmse is by the transpose of its rotation, and decoding is compared with RR at
@@ -134,7 +135,7 @@ def error_cell(error: float | None) -> str:
 def compare(
     pairs: Sequence[Pair], x: Rows, threads: int, repetitions: int, decode: bool = False
 ) -> None:
-    """A table of pairs; bytes, errors and targets stand in that of one thread."""
+    """A table of pairs; bytes, errors and targets are in the one for a single thread."""
     full = threads == 1
     table = Table(
         f"{'decode' if decode else 'encode'}, d = {x.shape[1]}, {plural(threads)}",
@@ -237,7 +238,7 @@ def header(x: Rows, options: argparse.Namespace) -> str:
     dim = x.shape[1]
     what = "Gaussian" if options.data is None else options.data.name
     lines = [
-        machine(f"at most {len(x)} {what} rows a batch, {options.repetitions} turns a side"),
+        machine(f"at most {len(x)} {what} rows per batch, {options.repetitions} turns per side"),
         "",
         LEGEND,
     ]

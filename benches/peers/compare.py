@@ -127,7 +127,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data", type=Path, help="rows, .npy (default: the shipped sample)")
     parser.add_argument("--queries", type=Path, help="queries, .npy")
     parser.add_argument("--bits", type=int, nargs="+", default=[2, 4])
-    parser.add_argument("--bytes", type=int, nargs="+", help="bytes a vector instead of bits")
+    parser.add_argument("--bytes", type=int, nargs="+", help="bytes per vector instead of bits")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--out", type=Path, help="folder for the report")
 

@@ -42,7 +42,7 @@ GAUSSIAN_QUERIES = 200
 
 BATCH = 100
 SIZES = (1, 10, BATCH)
-"""Queries a call."""
+"""Queries per call."""
 DEPTHS = (1, 10, 100)
 """The k of recall@k."""
 K = 10
@@ -88,16 +88,17 @@ def peers(dim: int) -> list[str]:
 
 
 def pq(bits: int, dim: int) -> str:
-    """faiss's product quantizer of so many bits a coordinate, 16 codewords a block."""
+    """faiss's product quantizer with 16 codewords per block, at this many bits per coordinate."""
     return f"faiss PQ{dim * bits // 4}x4fs"
 
 
 LEGEND = """\
-ns a (query, vector) pair at 1, 10 and 100 queries a call, the 10 nearest by inner product; bytes a
-vector, `scan` what a search keeps besides; R@k recall against exact search. Blockquant and eden
-with the scale `unbiased`, the number is bits a coordinate, p the block. HR is faiss's Hadamard
-rotation, which pads to a power of two (longer codes, better recall); RaBitQ centres on the mean of
-the rows; PQ is trained on the rows; turbovec is uncalibrated, its bytes those that it writes."""
+ns per (query, vector) pair at 1, 10 and 100 queries per call, the 10 nearest by inner product;
+bytes per vector, `scan` what a search keeps besides; R@k recall against exact search. Blockquant
+and eden with the scale `unbiased`, the number is bits per coordinate, p the block. HR is faiss's
+Hadamard rotation, which pads to a power of two (longer codes, better recall); RaBitQ centers on the
+mean of the rows; PQ is trained on the rows; turbovec is uncalibrated, its bytes those that it
+writes."""
 
 
 # ---- what is measured
@@ -268,7 +269,7 @@ def run(options: argparse.Namespace) -> None:
     start = time.perf_counter()
     start_pools(options.threads)
     switches = [f"{name}={value}" for name, value in os.environ.items() if "TURBOVEC_" in name]
-    what = ", ".join([f"{options.repetitions} turns a side", *switches])
+    what = ", ".join([f"{options.repetitions} turns per side", *switches])
     print(machine(what), "", LEGEND, sep="\n")
     for data in (embeddings(options), gaussians(options)):
         compare(data, options)
@@ -276,7 +277,7 @@ def run(options: argparse.Namespace) -> None:
 
 
 def compare(data: Set, options: argparse.Namespace) -> None:
-    """The tables of one set; recall and targets stand in that of one thread."""
+    """The tables of one set; recall and targets are in the ones for a single thread."""
     ready, left_out = {}, {}
     dim = data.x.shape[1]
     with confined(1):

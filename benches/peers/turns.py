@@ -30,7 +30,7 @@ class Side:
     """That a call works through; a thousand (query, vector) pairs of a search count as one row."""
 
     def turn(self, calls: int) -> float:
-        """µs a row, which is ns a pair of a search."""
+        """µs per row, which is ns per pair of a search."""
         self.ready()
         self.run()
         start = time.perf_counter()
@@ -45,7 +45,7 @@ class Side:
 
 @dataclass(frozen=True)
 class Speed:
-    """µs a row of both sides, turn by turn."""
+    """µs per row of both sides, turn by turn."""
 
     ours: Sequence[float]
     theirs: Sequence[float]
