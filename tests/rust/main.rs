@@ -2,6 +2,7 @@
 //!
 //! A module's name selects its tests, for example `cargo test --release --test all kernels::`.
 
+mod common;
 mod file;
 mod fuzz;
 mod golden;
