@@ -1,6 +1,6 @@
 """What centring brings: recall@10 and error on embeddings, with and without the mean as center.
 
-    python benches/centring.py [--data ../shared/data] [--rows N] [--seeds 3]
+    python benches/centring.py [--data FOLDER] [--rows N] [--seeds 3]
 
 Rows and queries are unit vectors, the center is the mean of the rows. A pair of columns is without
 and with it: recall@10 of the estimated inner products, and d·E[error²]. Also for the same rows with
@@ -9,18 +9,13 @@ beside the spread.
 """
 
 import argparse
-from pathlib import Path
 
 import numpy as np
 
 import blockquant as bq
+import common
 
 NAMES = ("blockquant/unbiased", "blockquant/mse", "eden/unbiased")
-
-
-def unit(x):
-    x = np.asarray(x, np.float32)
-    return x / np.linalg.norm(x, axis=1, keepdims=True)
 
 
 def top(scores):
@@ -41,18 +36,16 @@ def measure(q, x, y, chunk=100):
 
 
 def main():
-    default = Path(__file__).resolve().parents[2] / "shared" / "data"
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument(
-        "--data", type=Path, default=default, help="folder of wordnet-minilm-{base,query}.npy"
-    )
+    common.add_data(parser)
     parser.add_argument("--rows", type=int, help="only the first of them")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--shift", type=float, default=2.0)
     options = parser.parse_args()
-    x = unit(np.load(options.data / "wordnet-minilm-base.npy")[: options.rows])
-    y = unit(np.load(options.data / "wordnet-minilm-query.npy"))
-    shift = unit(np.random.default_rng(0).standard_normal((1, x.shape[1]))) * options.shift
+    print(common.machine())
+    found = common.embeddings(options.data)
+    x, y = common.unit(found.x[: options.rows]), common.unit(found.y)
+    shift = common.unit(np.random.default_rng(0).standard_normal((1, x.shape[1]))) * options.shift
     print(f"{len(x)} rows, {len(y)} queries, d = {x.shape[1]}, mean of {options.seeds} seeds")
     for rows, what in ((x, "as they are"), (x + shift.astype(np.float32), "shifted")):
         mean = rows.mean(axis=0, dtype=np.float64)

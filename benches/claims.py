@@ -1,7 +1,7 @@
 """The papers' claims, checked: `python benches/claims.py [--write docs/claims.md]`.
 
 Each claim is a comparison of two methods under one criterion, on several kinds of rows at 1 to 4
-bits a coordinate: the same rows, queries and rotation seeds for both, the difference paired over
+bits per coordinate: the same rows, queries and rotation seeds for both, the difference paired over
 the seeds, its 95 % interval Student's t. A cell holds if the interval is on the claim's side of 0,
 fails if it is on the other, and is open otherwise. A claim's verdict counts its cells. Nothing is
 corrected for their number: of a hundred cells without any difference five would not be open.
@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import blockquant as bq
+import common
 from blockquant.distortion import Comparison, half_interval
 from claims_data import datasets
 
@@ -176,7 +177,7 @@ def prod_in_bits(found: Measured) -> Claim:
             cells.append(Cell(where, "bits saved", b, float(saved.mean()), half))
     return Claim(
         "EDEN unbiased beats TurboQuant prod in expected inner-product error",
-        "How many bits a coordinate less `eden/unbiased` needs for the d·E[error²] of "
+        "How many bits per coordinate less `eden/unbiased` needs for the d·E[error²] of "
         "`turboquant/prod`, by interpolation of the logarithm of its error between whole bits, and "
         "beyond them on the line through the nearest two: at 2 bits prod's error is about that of "
         "EDEN at 1. At 1 bit it is far beyond: no figure. The four bytes that prod stores more are "
@@ -239,7 +240,7 @@ def blocks_lead(
 def mse_by_block(found: Measured) -> Claim:
     return Claim(
         "BlockQuant leads all three in reconstruction, by block size",
-        "Normalised MSE of blockquant/mse against the best of all others, whichever that is.",
+        "Normalised MSE of blockquant/mse against the best of all other methods.",
         "per cent below",
         blocks_lead(found, "nmse", ("mse",), SCALAR, ""),
     )
@@ -346,7 +347,7 @@ def page(found: Measured, shapes: dict[str, str], options: argparse.Namespace) -
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--data", type=Path, default=Path("../shared/data"), help="folder")
+    common.add_data(parser)
     parser.add_argument("--rows", type=int, default=4000, help="of each kind, at most")
     parser.add_argument("--seeds", type=int, default=10)
     parser.add_argument("--rotation", default="hadamard", choices=("hadamard", "haar"))

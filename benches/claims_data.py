@@ -6,17 +6,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
-import blockquant as bq
-
-Rows = NDArray[np.float32]
+import common
+from common import Rows
 
 DIM = 384
 QUERIES = 200
 
 
-def datasets(folder: Path, rows: int) -> Iterator[tuple[str, str, Rows, Rows]]:
+def datasets(folder: Path | None, rows: int) -> Iterator[tuple[str, str, Rows, Rows]]:
     """Name, description, rows and queries of each kind."""
     generator = np.random.default_rng(7)
     yield "embeddings", *embeddings(folder, rows)
@@ -29,16 +27,12 @@ def datasets(folder: Path, rows: int) -> Iterator[tuple[str, str, Rows, Rows]]:
     yield "adversarial", *adversarial(generator, rows)
 
 
-def embeddings(folder: Path, rows: int) -> tuple[str, Rows, Rows]:
-    """The shared embeddings, spread evenly; the shipped sample where they are not there."""
-    if not folder.is_dir():
-        x, y = bq.sample()
-        return "the shipped sample of sentence embeddings", x[:rows], y
-    x = np.load(folder / "wordnet-minilm-base.npy", mmap_mode="r")
-    y = np.load(folder / "wordnet-minilm-query.npy", mmap_mode="r")
-    x, y = (a[:: max(1, len(a) // n)][:n] for a, n in ((x, rows), (y, QUERIES)))
-    text = "sentence embeddings (WordNet glosses, all-MiniLM-L6-v2), spread evenly over 50,000"
-    return text, x.astype(np.float32), y.astype(np.float32)
+def embeddings(folder: Path | None, rows: int) -> tuple[str, Rows, Rows]:
+    """Some of the embeddings, spread evenly."""
+    found = common.embeddings(folder)
+    wanted = ((found.x, rows), (found.y, QUERIES))
+    x, y = (a[:: max(1, len(a) // n)][:n].astype(np.float32) for a, n in wanted)
+    return f"{found.name}, spread evenly over {len(found.x):,}", x, y
 
 
 def adversarial(generator: np.random.Generator, rows: int) -> tuple[str, Rows, Rows]:

@@ -1,29 +1,31 @@
 """How often the intervals contain the true inner product, beside the confidence they state.
 
-    python benches/coverage.py [--data ../shared/data/wordnet-minilm-base.npy] [--seeds 8]
+    python benches/coverage.py [--data FOLDER] [--seeds 8]
 
-First on all rows of the embeddings, a new rotation and other queries for each seed, the rotation
-the default; then on the eight row families of METHODS.md section 2, one row of each and 16 queries
-a seed, at three distances from the row. Covered: the share of pairs whose interval contains the
-product. `±` is one standard error of it: binomial, as if all pairs were independent, and then
-between the seeds, where it counts that pairs of one rotation are not. Off: how far the share is
-below the confidence, in units of the greater error; `<` marks more than 3. Width: the mean width
-over that with a Haar rotation, on 2,000 rows, at each confidence.
+The first table is over all rows of the embeddings, with a new rotation and other queries for each
+seed and the default rotation. The second is over the eight row families of docs/specification.md,
+section 2, with one row of each and 16 queries per seed, at three distances from the row.
+
+* covered: the share of pairs whose interval contains the product;
+* `±`: one standard error of that share: first binomial, as if all pairs were independent, then
+  between the seeds, which accounts for the dependence of the pairs of one rotation;
+* off: how far the share is below the confidence, in units of the greater error; `<` marks more
+  than 3;
+* width: the mean width over that with a Haar rotation, on 2,000 rows, at each confidence.
 """
 
 import argparse
-import os
-import platform
 import sys
 from pathlib import Path
 
 import numpy as np
 
 import blockquant as bq
-from peer_tables import processor
+import common
+from common import unit
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "python"))
-from support import FAMILIES, families, unit
+from support import FAMILIES, families
 
 CONFIDENCES = (0.9, 0.99, 0.999)
 CASES = [
@@ -39,14 +41,6 @@ CASES = [
     for bits in (1, 2, 4)
 ]
 QUERIES = 10
-
-
-def machine():
-    return (
-        f"{processor()}, {platform.machine()}, {os.cpu_count()} CPUs, {bq.isa()}, "
-        f"{bq.num_threads()} threads; Python {platform.python_version()}, "
-        f"NumPy {np.__version__}, blockquant {bq.__version__}"
-    )
 
 
 def make(name, bits, dim, seed, rotation="hadamard"):
@@ -124,16 +118,15 @@ def of_families(dim, seeds):
 
 
 def main():
-    default = Path(__file__).resolve().parents[2] / "shared" / "data" / "wordnet-minilm-base.npy"
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--data", type=Path, default=default, help="the rows; queries beside them")
+    common.add_data(parser)
     parser.add_argument("--rows", type=int, help="only the first of them")
     parser.add_argument("--seeds", type=int, default=8, help="of the embeddings")
     parser.add_argument("--family-seeds", type=int, default=1000)
     options = parser.parse_args()
-    x = unit(np.load(options.data)[: options.rows])
-    y = unit(np.load(str(options.data).replace("base", "query")))
-    print(machine())
+    print(common.machine())
+    found = common.embeddings(options.data)
+    x, y = unit(found.x[: options.rows]), unit(found.y)
     embeddings(x, y, options.seeds)
     of_families(x.shape[1], options.family_seeds)
 

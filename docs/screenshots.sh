@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Makes the pictures of the page `report.md`: needs an installed blockquant[plot] (BLOCKQUANT and PYTHON
-# name others than those on the path), Chromium and pdftoppm (poppler).
+# Makes the pictures of the page `report.md`. Needs an installed blockquant[plot], Chromium and
+# pdftoppm (poppler). BLOCKQUANT and PYTHON name other programs than those on the path.
 set -euo pipefail
 cd "$(dirname "$0")"
 blockquant=${BLOCKQUANT:-blockquant}

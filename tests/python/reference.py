@@ -1,4 +1,4 @@
-"""A NumPy reference of every method, written from METHODS.md alone. It never calls the library.
+"""A NumPy reference of every method, written from docs/specification.md alone. It never calls the library.
 
 u = sqrt(d) R x/|x| are the rotated coordinates, c is the codeword vector in the same units, and
 rho = <u, c>/d.
@@ -22,7 +22,7 @@ def haar(dim, seed):
 
 
 def _cell_moments(law, dim, edges):
-    """Mass and first moment of the law between consecutive edges (METHODS.md section 3)."""
+    """Mass and first moment between consecutive edges (docs/specification.md, section 3)."""
     if law == "gaussian":
         mass = np.diff(special.ndtr(edges))
         moment = -np.diff(np.exp(-(edges**2) / 2) / math.sqrt(2 * math.pi))
@@ -176,7 +176,7 @@ def qjl(u, c, gaussian):
 
 
 def scale_rule(u, c, rule):
-    """The scale rule S of METHODS.md section 1: none 1, mse rho/|c|^2, unbiased 1/rho."""
+    """The scale rule S of docs/specification.md section 1: none 1, mse rho/|c|^2, unbiased 1/rho."""
     if rule == "none":
         return np.ones(len(u))
     dot = np.sum(u * c, axis=1)

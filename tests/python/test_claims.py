@@ -59,15 +59,32 @@ def test_the_rate_of_an_error(claims, error, bits):
     assert claims.rate_of(error, np.array([-1.0, -3.0, -5.0, -9.0])) == pytest.approx(bits)
 
 
-def test_rows(claims, tmp_path):
+def test_without_the_shared_data_a_bench_measures_the_sample_and_says_so(
+    claims, tmp_path, monkeypatch, capsys
+):
+    import common
     from claims_data import datasets
 
-    for name, about, x, y in datasets(tmp_path / "not there", 60):
+    monkeypatch.setattr(common, "DATA", tmp_path)
+    assert "the shipped sample" in next(datasets(None, 60))[1]
+    assert f"{tmp_path / common.FILES[0]} and " in capsys.readouterr().out
+    for name, about, x, y in datasets(None, 60):
         assert name
         assert about
         assert len(x) in (30, 60)
         assert len(y) == 200
         assert (x != 0).any(axis=1).all()
+
+
+def test_a_named_folder_without_the_data_is_refused(claims, tmp_path):
+    import common
+
+    np.save(tmp_path / common.FILES[0], np.eye(3, dtype=np.float16))
+    with pytest.raises(SystemExit, match=f"^--data: .*{common.FILES[1]} not found$"):
+        common.embeddings(tmp_path)
+    np.save(tmp_path / common.FILES[1], np.ones((1, 3), np.float16))
+    found = common.embeddings(tmp_path)
+    assert (found.x.shape, found.y.shape, found.is_sample) == ((3, 3), (1, 3), False)
 
 
 def test_the_page(claims, sample, monkeypatch):

@@ -25,7 +25,7 @@ def quantile(dim, confidence):
 
 
 def reference(x, x_hat, y, confidence):
-    """METHODS.md section 1 from the rows themselves: x̂ gives v, x and x̂ give θ."""
+    """docs/specification.md, section 1, from the rows themselves: x̂ gives v, x and x̂ give θ."""
     x, x_hat, y = (np.asarray(a, np.float64) for a in (x, x_hat, y))
     length, size = np.linalg.norm(x, axis=1), np.linalg.norm(y, axis=1)[:, None]
     v = x_hat / np.linalg.norm(x_hat, axis=1, keepdims=True)

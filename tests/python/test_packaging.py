@@ -1,5 +1,6 @@
 """A source distribution contains what its tests need."""
 
+import re
 import subprocess
 import sys
 import tarfile
@@ -17,9 +18,24 @@ def test_sdist_holds_the_tests_and_nothing_of_the_machine(tmp_path):
     subprocess.run(command, cwd=ROOT, check=True, capture_output=True, timeout=120)
     with tarfile.open(next(tmp_path.glob("*.tar.gz"))) as archive:
         held = {name.partition("/")[2] for name in archive.getnames()}
-    for pattern in ("tests/python/*.py", "tests/golden/*", "tests/rust/*.rs", "benches/*.*"):
+    for pattern in (
+        *("tests/python/*.py", "tests/golden/*", "tests/rust/*.rs", "tests/proptest-regressions/*"),
+        *("benches/*.*", "benches/peers/*.py", "benches/results/*"),
+    ):
         wanted = {path.relative_to(ROOT).as_posix() for path in ROOT.glob(pattern)}
         assert wanted, pattern
         assert wanted <= held, wanted - held
     foreign = (".venv", "target", "shared", "__pycache__", ".so", ".pyd")
     assert not [name for name in held if any(part in name for part in foreign)]
+
+
+def test_the_version_is_the_same_everywhere():
+    versions = {
+        name: re.search(pattern, (ROOT / name).read_text("utf-8"), re.MULTILINE)[1]
+        for name, pattern in (
+            ("Cargo.toml", r'^version = "(.*)"$'),
+            ("python/blockquant/__init__.py", r'^__version__ = "(.*)"$'),
+            ("CITATION.cff", r"^version: (.*)$"),
+        )
+    }
+    assert len(set(versions.values())) == 1, versions

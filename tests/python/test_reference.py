@@ -271,7 +271,7 @@ def test_lloyd_max_smallest_dimensions():
     ],
 )
 def test_block_codebook_quality(block, width, nmse):
-    """Codebooks reach the table of METHODS.md section 3, measured on fresh samples.
+    """Codebooks reach the table of docs/specification.md section 3, measured on fresh samples.
 
     They may be worse by 0.5 % plus the rounding of the last digit of the table.
     """

@@ -1,4 +1,4 @@
-"""Measurements confirm METHODS.md, sections 1 and 2.
+"""Measurements confirm docs/specification.md, sections 1 and 2.
 
 Section 1 has identities, unbiasedness, variance and the law of intervals; section 2 has the quality
 of rotations.

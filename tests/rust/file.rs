@@ -1,34 +1,17 @@
 //! Tests of files. Every method round-trips, the golden files are written again byte for byte, and
 //! a damaged file is never read.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use blockquant::file::{self, Contents};
-use blockquant::rng::SeedStream;
-use blockquant::{Codes, Dense, Isa, Quantizer, RotationKind, Spec};
+use blockquant::{Codes, Isa, Quantizer, RotationKind, Spec};
 
-fn spec(method: &str, dim: usize, bits: f64) -> Spec {
-    Spec {
-        method: method.into(),
-        dim,
-        bits,
-        scale: None,
-        block: None,
-        rotation: RotationKind::Hadamard,
-        seed: 3,
-        store_norm: true,
-        center: None,
-    }
-}
+use crate::common::{self, METHODS, gaussian, in_repository, spec};
 
 fn encode(spec: Spec, rows: usize) -> (Quantizer, Codes) {
     let quantizer = Quantizer::new(spec).unwrap();
     let dim = quantizer.spec().dim;
-    let mut stream = SeedStream::new(5, 77);
-    let x: Vec<f32> = (0..rows * dim).map(|_| stream.gaussian() as f32).collect();
-    let codes = quantizer
-        .encode(Isa::detect(), &Dense::new(&x, dim).unwrap())
-        .unwrap();
+    let codes = common::encode(&quantizer, Isa::detect(), &gaussian(rows * dim, 5));
     (quantizer, codes)
 }
 
@@ -68,7 +51,7 @@ fn golden() -> Vec<(&'static str, Spec)> {
 }
 
 fn golden_path(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/golden/{name}.safetensors"))
+    in_repository(&format!("tests/golden/{name}.safetensors"))
 }
 
 #[test]
@@ -92,13 +75,7 @@ fn golden_files() {
 
 #[test]
 fn every_method_round_trips() {
-    for method in [
-        "blockquant",
-        "eden",
-        "turboquant/mse",
-        "turboquant/prod",
-        "rabitq",
-    ] {
+    for method in METHODS {
         for (dim, bits, rows) in [(1, 1.0, 2), (13, 2.0, 0), (130, 4.0, 5), (200, 1.0, 1)] {
             for (store_norm, center) in [
                 (false, None),

@@ -7,19 +7,20 @@
 //!
 //! ```sh
 //! # 3 seconds by default
-//! BLOCKQUANT_FUZZ_SECONDS=600 cargo test --release --test fuzz -- --nocapture
+//! BLOCKQUANT_FUZZ_SECONDS=600 cargo test --release --test all fuzz:: -- --nocapture
 //! # adds inputs for new error texts
-//! BLOCKQUANT_WRITE_CORPUS=1 cargo test --release --test fuzz
+//! BLOCKQUANT_WRITE_CORPUS=1 cargo test --release --test all fuzz::
 //! ```
 
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use blockquant::file::{self, Contents, checksum};
 use blockquant::rng::SeedStream;
 use blockquant::{Isa, Spec};
+
+use crate::common::in_repository;
 
 const CHECKSUM: &str = "header_checksum\":\"";
 
@@ -262,12 +263,8 @@ fn kind(error: &str) -> String {
     words.join(" ")
 }
 
-fn folder(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join(name)
-}
-
 fn files(name: &str) -> Vec<Vec<u8>> {
-    let entries = std::fs::read_dir(folder(name)).unwrap();
+    let entries = std::fs::read_dir(in_repository(name)).unwrap();
     let mut paths: Vec<_> = entries.map(|entry| entry.unwrap().path()).collect();
     paths.retain(|path| path.extension().is_some_and(|e| e == "safetensors"));
     paths.sort();
@@ -316,7 +313,7 @@ fn fuzz() {
                 *times += 1;
                 if write && *times == 1 {
                     let name = format!("{:016x}.safetensors", checksum(kind(&error).as_bytes()));
-                    std::fs::write(folder("tests/fuzz_corpus").join(name), &bytes).unwrap();
+                    std::fs::write(in_repository("tests/fuzz_corpus").join(name), &bytes).unwrap();
                 }
             }
             Err(_) => {

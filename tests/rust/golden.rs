@@ -2,15 +2,16 @@
 //!
 //! This file and `tests/python/test_golden.py` both read `tests/golden/codes.json`. The cases of a
 //! new method are added to [`cases`] and written by
-//! `BLOCKQUANT_WRITE_GOLDEN=1 cargo test --test golden`.
+//! `BLOCKQUANT_WRITE_GOLDEN=1 cargo test --test all golden::`.
 //!
 //! FROZEN: existing cases must not change.
 
 use blockquant::rng::SeedStream;
-use blockquant::{Dense, Isa, Quantizer, RotationKind, Spec};
+use blockquant::{Isa, Quantizer, RotationKind, Spec};
 use serde_json::{Value, json};
 
-const PATH: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/codes.json");
+use crate::common::{encode, in_repository, spec};
+
 const ROWS: usize = 3;
 
 fn hex(bytes: impl IntoIterator<Item = u8>) -> String {
@@ -40,18 +41,11 @@ fn cases() -> Vec<Spec> {
         for (i, &bits) in rates.iter().enumerate() {
             for (dim, rotation) in [(13, RotationKind::Haar), (200, RotationKind::Hadamard)] {
                 let scale = scales.get(i % scales.len().max(1)).map(|s| s.to_string());
-                let method = method.to_string();
-                let seed = 7 + i as u64;
                 cases.push(Spec {
-                    method,
-                    dim,
-                    bits,
                     scale,
-                    block: None,
                     rotation,
-                    seed,
-                    store_norm: true,
-                    center: None,
+                    seed: 7 + i as u64,
+                    ..spec(method, dim, bits)
                 });
             }
         }
@@ -59,15 +53,9 @@ fn cases() -> Vec<Spec> {
     // Three windows per round, without overlap: the transform itself does the shuffle.
     for dim in [384, 1536] {
         cases.push(Spec {
-            method: "eden".into(),
-            dim,
-            bits: 1.0,
             scale: Some("mse".into()),
-            block: None,
-            rotation: RotationKind::Hadamard,
             seed: 7,
-            store_norm: true,
-            center: None,
+            ..spec("eden", dim, 1.0)
         });
     }
     cases
@@ -79,9 +67,7 @@ fn record(spec: &Spec, isa: Isa) -> Value {
     let x: Vec<f32> = (0..ROWS * spec.dim)
         .map(|_| stream.gaussian() as f32)
         .collect();
-    let codes = quantizer
-        .encode(isa, &Dense::new(&x, spec.dim).unwrap())
-        .unwrap();
+    let codes = encode(&quantizer, isa, &x);
     json!({
         "method": spec.method,
         "scale": spec.scale,
@@ -100,15 +86,16 @@ fn record(spec: &Spec, isa: Isa) -> Value {
 
 #[test]
 fn golden_bytes() {
+    let path = in_repository("tests/golden/codes.json");
     if std::env::var_os("BLOCKQUANT_WRITE_GOLDEN").is_some() {
         let records: Vec<_> = cases()
             .iter()
             .map(|spec| record(spec, Isa::Scalar))
             .collect();
         let lines: Vec<_> = records.iter().map(Value::to_string).collect();
-        std::fs::write(PATH, format!("[\n{}\n]\n", lines.join(",\n"))).unwrap();
+        std::fs::write(&path, format!("[\n{}\n]\n", lines.join(",\n"))).unwrap();
     }
-    let text = std::fs::read_to_string(PATH).unwrap();
+    let text = std::fs::read_to_string(path).unwrap();
     let golden: Vec<Value> = serde_json::from_str(&text).unwrap();
     let cases = cases();
     assert_eq!(golden.len(), cases.len(), "number of golden cases");

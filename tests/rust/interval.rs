@@ -2,33 +2,25 @@
 //! directions and estimates, and errors.
 
 use blockquant::interval::Interval;
-use blockquant::rng::SeedStream;
-use blockquant::{Codes, Dense, Isa, Quantizer, RotationKind, Spec};
+use blockquant::{Codes, Dense, Isa, Quantizer, Spec};
+
+use crate::common;
 
 const DIM: usize = 70;
 
 fn spec(method: &str, scale: &str) -> Spec {
     Spec {
-        method: method.into(),
-        dim: DIM,
-        bits: 2.0,
         scale: Some(scale.into()),
-        block: None,
-        rotation: RotationKind::Hadamard,
-        seed: 3,
-        store_norm: true,
-        center: None,
+        ..common::spec(method, DIM, 2.0)
     }
 }
 
 fn gaussian(rows: usize, seed: u64) -> Vec<f32> {
-    let mut stream = SeedStream::new(seed, 77);
-    (0..rows * DIM).map(|_| stream.gaussian() as f32).collect()
+    common::gaussian(rows * DIM, seed)
 }
 
 fn encode(quantizer: &Quantizer, x: &[f32]) -> Codes {
-    let rows = Dense::new(x, DIM).unwrap();
-    quantizer.encode(Isa::detect(), &rows).unwrap()
+    common::encode(quantizer, Isa::detect(), x)
 }
 
 #[test]

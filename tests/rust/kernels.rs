@@ -9,6 +9,8 @@ use blockquant::rng::SeedStream;
 use proptest::prelude::*;
 use proptest::test_runner::TestCaseError;
 
+use crate::common::values;
+
 /// Sizes around lanes, registers and nothing at all.
 fn length() -> impl Strategy<Value = usize> {
     prop_oneof![
@@ -19,13 +21,6 @@ fn length() -> impl Strategy<Value = usize> {
         Just(127),
         Just(200)
     ]
-}
-
-fn values(n: usize) -> impl Strategy<Value = Vec<f32>> {
-    prop::collection::vec(
-        prop_oneof![8 => -4f32..4.0, 1 => Just(0.0f32), 1 => Just(-0.0f32), 1 => -1e-30f32..1e-30],
-        n,
-    )
 }
 
 fn bits(x: &[f32]) -> Vec<u32> {

@@ -1,41 +1,9 @@
 //! Tests of the pipeline from Rust, for every method. Bytes do not depend on the number of threads,
 //! the batch or the instruction set, and bad input gets a clear error.
 
-use blockquant::rng::SeedStream;
 use blockquant::{Codes, Dense, Isa, Quantizer, Rotation, RotationKind, Spec};
 
-fn spec(method: &str, dim: usize, bits: f64) -> Spec {
-    Spec {
-        method: method.into(),
-        dim,
-        bits,
-        scale: None,
-        block: None,
-        rotation: RotationKind::Hadamard,
-        seed: 3,
-        store_norm: true,
-        center: None,
-    }
-}
-
-fn gaussian(n: usize, seed: u64) -> Vec<f32> {
-    let mut stream = SeedStream::new(seed, 77);
-    (0..n).map(|_| stream.gaussian() as f32).collect()
-}
-
-const METHODS: [&str; 5] = [
-    "blockquant",
-    "eden",
-    "turboquant/mse",
-    "turboquant/prod",
-    "rabitq",
-];
-
-fn encode(quantizer: &Quantizer, isa: Isa, x: &[f32]) -> Codes {
-    quantizer
-        .encode(isa, &Dense::new(x, quantizer.spec().dim).unwrap())
-        .unwrap()
-}
+use crate::common::{METHODS, encode, gaussian, spec};
 
 #[test]
 fn every_instruction_set_gives_the_same_bytes() {

@@ -7,12 +7,7 @@ use blockquant::kernels::nearest::Words;
 use blockquant::kernels::{dense, pack, product, reduce};
 use proptest::prelude::*;
 
-fn values(n: usize) -> impl Strategy<Value = Vec<f32>> {
-    prop::collection::vec(
-        prop_oneof![8 => -4f32..4.0, 1 => Just(0.0f32), 1 => Just(-0.0f32), 1 => -1e-30f32..1e-30],
-        n,
-    )
-}
+use crate::common::values;
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(200))]

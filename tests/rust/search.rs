@@ -3,21 +3,17 @@
 
 use blockquant::rng::SeedStream;
 use blockquant::scan::search::{Hit, Metric};
-use blockquant::{Codes, Dense, Isa, Quantizer, RotationKind, Spec, threads};
+use blockquant::{Codes, Dense, Isa, Quantizer, Spec, threads};
+
+use crate::common::{encode, spec};
 
 const METRICS: [Metric; 3] = [Metric::InnerProduct, Metric::Euclidean, Metric::Cosine];
 
 fn quantizer(method: &str, dim: usize, bits: f64) -> Quantizer {
+    let seed = 5;
     Quantizer::new(Spec {
-        method: method.into(),
-        dim,
-        bits,
-        scale: None,
-        block: None,
-        rotation: RotationKind::Hadamard,
-        seed: 5,
-        store_norm: true,
-        center: None,
+        seed,
+        ..spec(method, dim, bits)
     })
     .unwrap()
 }
@@ -66,7 +62,7 @@ impl Case {
     fn of(quantizer: Quantizer, n: usize) -> Self {
         let dim = quantizer.spec().dim;
         let x = rows(n, dim, 1);
-        let codes = (quantizer.encode(Isa::detect(), &Dense::new(&x, dim).unwrap())).unwrap();
+        let codes = encode(&quantizer, Isa::detect(), &x);
         Self {
             quantizer,
             codes,
@@ -153,9 +149,7 @@ fn ties_go_to_the_lower_row() {
     let quantizer = quantizer("blockquant", dim, 2.0);
     let one = rows(1, dim, 3);
     let x: Vec<f32> = one.iter().copied().cycle().take(1500 * dim).collect();
-    let codes = quantizer
-        .encode(Isa::detect(), &Dense::new(&x, dim).unwrap())
-        .unwrap();
+    let codes = encode(&quantizer, Isa::detect(), &x);
     let case = Case {
         quantizer,
         codes,

@@ -1,19 +1,20 @@
-"""`peers.py search`: search in codes beside faiss and turbovec; speed, bytes and recall.
+"""Search in codes beside faiss and turbovec: speed, bytes and recall.
 
-Two sets of rows: the 50,000 embeddings in `../shared/data` (`--data` names another folder) and
-30,000 Gaussian rows. A table a set has, for each library and method:
+Two sets of rows: the 50,000 embeddings in `../shared/data` (`--data` names another folder; without
+them the shipped sample, and the run says so) and 30,000 Gaussian rows. One table per set has, for
+each library and method:
 
-* bytes a vector: of the codes, and of the layout that a search derives from them and keeps;
+* bytes per vector: of the codes, and of the layout that a search derives from them and keeps;
 * recall@k: the share of the true k nearest by inner product among the k found, over all queries,
   of a search for k (what is sketched or filtered first depends on k);
-* ns a (query, vector) pair at 1, 10 and 100 queries a call for the 10 nearest: medians over the
-  turns, in which all take part one after the other (`peer_turns.py`).
+* ns per (query, vector) pair at 1, 10 and 100 queries per call for the 10 nearest: medians over
+  the turns, in which each method searches once after the other (`turns.py`).
 
-A second table sets each of our methods beside the peer that its rate is to reach, turn by turn.
+A second table sets each of our methods beside the peer whose speed it is to reach, turn by turn.
 Where 100 queries take a method longer than half a second, fewer are timed, and a line says so.
 What is not installed, or fails, is named below the table.
 
-turbovec picks kernels of AVX-512 VNNI where it can; TURBOVEC_NO_VNNI=1 has it run without.
+turbovec picks kernels of AVX-512 VNNI where it can; TURBOVEC_NO_VNNI=1 makes it run without them.
 """
 
 from __future__ import annotations
@@ -24,24 +25,24 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import cycle
-from pathlib import Path
 from statistics import median
 
 import numpy as np
 
-from peer_adapters import Rows, Unavailable, confined, gaussian, start_pools
-from peer_searchers import Found, Searcher, create, set_threads
-from peer_tables import Table, machine, plural, verdict
-from peer_turns import Side, interleave, take_turns
+from .. import common
+from ..common import Rows
+from .adapters import Unavailable, confined, gaussian, start_pools
+from .searchers import Found, Searcher, create, set_threads
+from .tables import Table, machine, plural, verdict
+from .turns import Side, interleave, take_turns
 
-DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
-FILES = ("wordnet-minilm-base.npy", "wordnet-minilm-query.npy")
+EMBEDDINGS = "embeddings"
 GAUSSIAN = (30_000, 1536)
 GAUSSIAN_QUERIES = 200
 
 BATCH = 100
 SIZES = (1, 10, BATCH)
-"""Queries a call."""
+"""Queries per call."""
 DEPTHS = (1, 10, 100)
 """The k of recall@k."""
 K = 10
@@ -87,16 +88,17 @@ def peers(dim: int) -> list[str]:
 
 
 def pq(bits: int, dim: int) -> str:
-    """faiss's product quantizer of so many bits a coordinate, 16 codewords a block."""
+    """faiss's product quantizer with 16 codewords per block, at this many bits per coordinate."""
     return f"faiss PQ{dim * bits // 4}x4fs"
 
 
 LEGEND = """\
-ns a (query, vector) pair at 1, 10 and 100 queries a call, the 10 nearest by inner product; bytes a
-vector, `scan` what a search keeps besides; R@k recall against exact search. Blockquant and eden
-with the scale `unbiased`, the number is bits a coordinate, p the block. HR is faiss's Hadamard
-rotation, which pads to a power of two (longer codes, better recall); RaBitQ centres on the mean of
-the rows; PQ is trained on the rows; turbovec is uncalibrated, its bytes those that it writes."""
+ns per (query, vector) pair at 1, 10 and 100 queries per call, the 10 nearest by inner product;
+bytes per vector, `scan` what a search keeps besides; R@k recall against exact search. Blockquant
+and eden with the scale `unbiased`, the number is bits per coordinate, p the block. HR is faiss's
+Hadamard rotation, which pads to a power of two (longer codes, better recall); RaBitQ centers on the
+mean of the rows; PQ is trained on the rows; turbovec is uncalibrated, its bytes those that it
+writes."""
 
 
 # ---- what is measured
@@ -255,7 +257,7 @@ def at_10(each: Ready) -> str:
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--data", type=Path, default=DATA, help=f"folder of {' and '.join(FILES)}")
+    common.add_data(parser)
     parser.add_argument("--rows", type=int, help="only the first of each set")
     parser.add_argument("--queries", type=int, help="only the first of each set")
     parser.add_argument("--repetitions", type=int, default=5, help="turns of each side")
@@ -267,16 +269,15 @@ def run(options: argparse.Namespace) -> None:
     start = time.perf_counter()
     start_pools(options.threads)
     switches = [f"{name}={value}" for name, value in os.environ.items() if "TURBOVEC_" in name]
-    what = ", ".join([f"{options.repetitions} turns a side", *switches])
+    what = ", ".join([f"{options.repetitions} turns per side", *switches])
     print(machine(what), "", LEGEND, sep="\n")
     for data in (embeddings(options), gaussians(options)):
-        if data is not None:
-            compare(data, options)
+        compare(data, options)
     print(f"\n{time.perf_counter() - start:.0f} s in all")
 
 
 def compare(data: Set, options: argparse.Namespace) -> None:
-    """The tables of one set; recall and targets stand in that of one thread."""
+    """The tables of one set; recall and targets are in the ones for a single thread."""
     ready, left_out = {}, {}
     dim = data.x.shape[1]
     with confined(1):
@@ -293,17 +294,15 @@ def compare(data: Set, options: argparse.Namespace) -> None:
             overview(ready, left_out, data, threads, options.repetitions).print()
             if threads == 1:
                 targets(ready, data, threads, options.repetitions).print()
-    if data.name == "embeddings":
+    if data.name == EMBEDDINGS:  # the targets are for these rows
         best_recall(ready, data).print()
 
 
-def embeddings(options: argparse.Namespace) -> Set | None:
-    paths = [options.data / name for name in FILES]
-    if not all(path.exists() for path in paths):
-        print(f"\nno embeddings: {' and '.join(FILES)} are not in {options.data}")
-        return None
-    x, y = (np.load(path, mmap_mode="r") for path in paths)
-    return make_set("embeddings", x, y, options)
+def embeddings(options: argparse.Namespace) -> Set:
+    print()
+    found = common.embeddings(options.data)
+    name = "sample of the embeddings" if found.is_sample else EMBEDDINGS
+    return make_set(name, found.x, found.y, options)
 
 
 def gaussians(options: argparse.Namespace) -> Set:

@@ -19,7 +19,9 @@ from typing import Any
 import numpy as np
 
 import blockquant as bq
-from peer_adapters import Faiss, Rows, Turbovec, Unavailable, faiss_isa, start_pools, versions
+
+from ..common import Rows
+from .adapters import Faiss, Turbovec, Unavailable, faiss_isa, start_pools, versions
 
 OURS = ("blockquant/mse", "blockquant/unbiased", "eden/mse", "eden/unbiased", "turboquant/mse")
 
@@ -125,7 +127,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data", type=Path, help="rows, .npy (default: the shipped sample)")
     parser.add_argument("--queries", type=Path, help="queries, .npy")
     parser.add_argument("--bits", type=int, nargs="+", default=[2, 4])
-    parser.add_argument("--bytes", type=int, nargs="+", help="bytes a vector instead of bits")
+    parser.add_argument("--bytes", type=int, nargs="+", help="bytes per vector instead of bits")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--out", type=Path, help="folder for the report")
 

@@ -1,6 +1,6 @@
 """One face over the libraries that search: rows go in once, then queries find rows.
 
-A searcher is named by a label as in `peer_adapters.py`; `faiss Flat` holds float32 itself. All look
+A searcher is named by a label as in `adapters.py`; `faiss Flat` holds float32 itself. All look
 for the greatest inner products and are untrained, but for faiss's PQ, which is trained on the rows,
 and its RaBitQ, which subtracts their mean. turbovec stays uncalibrated, as it is by default.
 """
@@ -15,7 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 import blockquant as bq
-from peer_adapters import BlockQuant, Faiss, Rows, Turbovec, Unavailable, require
+
+from ..common import Rows
+from .adapters import BlockQuant, Faiss, Turbovec, Unavailable, require
 
 Found = NDArray[np.int64]
 
@@ -103,7 +105,7 @@ def create(label: str, x: Rows, threads: int) -> Searcher:
 
 
 def set_threads(threads: int) -> None:
-    """For the libraries that can be told; `peer_adapters.confined` holds back turbovec."""
+    """For the libraries that can be told; `adapters.confined` holds back turbovec."""
     bq.set_num_threads(threads)
     with suppress(Unavailable):
         require("faiss", "faiss-cpu").omp_set_num_threads(threads)

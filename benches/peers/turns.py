@@ -11,7 +11,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from statistics import median
 
-from peer_adapters import Codec, Rows
+from ..common import Rows
+from .adapters import Codec
 
 TURN = 0.1
 """Seconds."""
@@ -29,7 +30,7 @@ class Side:
     """That a call works through; a thousand (query, vector) pairs of a search count as one row."""
 
     def turn(self, calls: int) -> float:
-        """µs a row, which is ns a pair of a search."""
+        """µs per row, which is ns per pair of a search."""
         self.ready()
         self.run()
         start = time.perf_counter()
@@ -44,7 +45,7 @@ class Side:
 
 @dataclass(frozen=True)
 class Speed:
-    """µs a row of both sides, turn by turn."""
+    """µs per row of both sides, turn by turn."""
 
     ours: Sequence[float]
     theirs: Sequence[float]

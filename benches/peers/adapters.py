@@ -1,4 +1,4 @@
-"""One face over this library and the libraries that `peers.py` sets beside it.
+"""One face over this library and the libraries that `benches.peers` sets beside it.
 
 A codec is named by a label, `LIBRARY KIND`: `faiss HR,EDEN2` (the kind is faiss's factory string),
 `turbovec 2`, `rabitqlib 2` (bits), or a method of ours, `eden 2`, with the block where it is
@@ -33,7 +33,7 @@ from numpy.typing import NDArray
 
 import blockquant as bq
 
-Rows = NDArray[np.float32]
+from ..common import Rows, unit
 
 POOL_SIZE = "RAYON_NUM_THREADS"
 TASKS = Path("/proc/self/task")
@@ -195,10 +195,6 @@ def gaussian(rows: int, dim: int, seed: int = 0) -> Rows:
     return unit(np.random.default_rng(seed).standard_normal((rows, dim), np.float32))
 
 
-def unit(x: Rows) -> Rows:
-    return x / np.linalg.norm(x, axis=1, keepdims=True)
-
-
 def require(module: str, package: str) -> ModuleType:
     """The module, or the plain word that its package is not installed."""
     try:
@@ -225,11 +221,6 @@ def faiss_isa() -> str:
         return require("faiss", "faiss-cpu").SIMDConfig.get_level_name().lower()
     except (Unavailable, AttributeError):
         return "an unknown instruction set"
-
-
-def cpus() -> int:
-    """How many CPUs the process may use."""
-    return len(os.sched_getaffinity(0)) if can_confine() else os.cpu_count() or 1
 
 
 def can_confine() -> bool:

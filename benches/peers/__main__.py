@@ -1,11 +1,11 @@
 """This library beside faiss, turbovec and rabitqlib: one process, the same rows, turn by turn.
 
     pip install '.[bench]'
-    python benches/peers.py             # encoding and decoding: peer_codec.py
-    python benches/peers.py search      # search in codes: peer_search.py
-    python benches/peers.py compare     # error and recall in one table: peer_methods.py
+    python -m benches.peers             # encoding and decoding: codec.py
+    python -m benches.peers search      # search in codes: search.py
+    python -m benches.peers compare     # error and recall in one table: compare.py
 
-Options of each: `python benches/peers.py search --help`.
+Options of each: `python -m benches.peers search --help`.
 """
 
 from __future__ import annotations
@@ -13,16 +13,16 @@ from __future__ import annotations
 import argparse
 import sys
 
-import peer_codec
-import peer_methods
-import peer_search
+from . import codec, compare, search
 
-COMMANDS = {"codec": peer_codec, "search": peer_search, "compare": peer_methods}
+COMMANDS = {"codec": codec, "search": search, "compare": compare}
 DEFAULT = "codec"
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m benches.peers", description=__doc__.splitlines()[0]
+    )
     commands = parser.add_subparsers(dest="command", required=True)
     for name, module in COMMANDS.items():
         command = commands.add_parser(

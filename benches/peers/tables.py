@@ -1,4 +1,4 @@
-"""What the comparisons of `peers.py` print: aligned tables, verdicts, the machine above them."""
+"""What the comparisons print: aligned tables, verdicts, and the machine above them."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ import os
 import platform
 import textwrap
 from collections.abc import Sequence
-from pathlib import Path
 
 import blockquant as bq
-from peer_adapters import cpus, faiss_isa, versions
+
+from ..common import hardware
+from .adapters import faiss_isa, versions
 
 
 class Table:
@@ -57,19 +58,8 @@ def machine(what: str) -> str:
     """The lines that name the machine, the versions, and what is measured on it."""
     return "\n".join(
         [
-            f"{processor()}, {platform.machine()}, {cpus()} CPUs; ours on {bq.isa()}, "
-            f"faiss on {faiss_isa()}",
+            f"{hardware()}; ours on {bq.isa()}, faiss on {faiss_isa()}",
             f"Python {platform.python_version()}, {versions()}",
             f"{what}, load before {os.getloadavg()[0]:.1f}",
         ]
     )
-
-
-def processor() -> str:
-    """The name that the system gives it."""
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.exists():
-        for line in cpuinfo.read_text().splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or "unknown processor"

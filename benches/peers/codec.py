@@ -1,6 +1,6 @@
-"""`peers.py codec`: encoding and decoding beside faiss, turbovec and rabitqlib.
+"""Encoding and decoding beside faiss, turbovec and rabitqlib.
 
-The two sides of a pair take turns (`peer_turns.py`). Times are medians over the turns; the speed
+The two sides of a pair take turns (`turns.py`). Times are medians over the turns; the speed
 is the ratio of these medians, with the least and greatest ratio of neighbouring turns. Everything
 runs with one thread and with all; the targets are for one.
 
@@ -19,20 +19,19 @@ from pathlib import Path
 import numpy as np
 
 import blockquant as bq
-from peer_adapters import (
+
+from ..common import Rows, cpus, unit
+from .adapters import (
     BlockQuant,
     Codec,
-    Rows,
     Unavailable,
     confined,
-    cpus,
     create,
     gaussian,
     start_pools,
-    unit,
 )
-from peer_tables import Table, machine, plural, verdict
-from peer_turns import affordable, interleave, side
+from .tables import Table, machine, plural, verdict
+from .turns import affordable, interleave, side
 
 ERROR_ROWS = 256
 """That the error is measured on."""
@@ -42,7 +41,7 @@ ERROR_ROWS = 256
 class Pair:
     """A codec of ours, a peer's, how many times faster ours is to be, and with how much less error.
 
-    The labels are those of `peer_adapters.create`.
+    The labels are those of `adapters.create`.
     """
 
     ours: str
@@ -91,8 +90,9 @@ TWO_THREADS_SPEED = 1.85
 SPEED_HEADS = ("µs|ours", "|peer", "|speed", "|min–max")
 DETAIL_HEADS = ("bytes|ours", "|peer", "nmse|ours", "|peer")
 LEGEND = """\
-Unit rows; µs and bytes a row; blockquant, eden and rabitq with the scale `unbiased`, turboquant
-`mse`; the number is bits a coordinate. HR is faiss's Hadamard rotation, RR its dense random one."""
+Unit rows; µs and bytes per row; blockquant, eden and rabitq with the scale `unbiased`, turboquant
+`mse`; the number is bits per coordinate. HR is faiss's Hadamard rotation, RR its dense random
+one."""
 PADDING_LEGEND = """\
 HR pads {dim} coordinates to {padded}: longer codes, which hold less error. faiss does not decode
 them: their nmse is by the transpose of its rotation, and decoding is compared with RR at
@@ -135,7 +135,7 @@ def error_cell(error: float | None) -> str:
 def compare(
     pairs: Sequence[Pair], x: Rows, threads: int, repetitions: int, decode: bool = False
 ) -> None:
-    """A table of pairs; bytes, errors and targets stand in that of one thread."""
+    """A table of pairs; bytes, errors and targets are in the one for a single thread."""
     full = threads == 1
     table = Table(
         f"{'decode' if decode else 'encode'}, d = {x.shape[1]}, {plural(threads)}",
@@ -215,8 +215,7 @@ def load(options: argparse.Namespace) -> Rows:
     """The rows, of length 1."""
     if options.data is None:
         return gaussian(options.rows, options.dim)
-    x = np.asarray(np.load(options.data, mmap_mode="r")[: options.rows], np.float32)
-    return unit(x)
+    return unit(np.load(options.data, mmap_mode="r")[: options.rows])
 
 
 def decoded_rows(x: Rows) -> Iterator[Rows]:
@@ -239,7 +238,7 @@ def header(x: Rows, options: argparse.Namespace) -> str:
     dim = x.shape[1]
     what = "Gaussian" if options.data is None else options.data.name
     lines = [
-        machine(f"at most {len(x)} {what} rows a batch, {options.repetitions} turns a side"),
+        machine(f"at most {len(x)} {what} rows per batch, {options.repetitions} turns per side"),
         "",
         LEGEND,
     ]

@@ -1,0 +1,1 @@
+"""This library beside faiss, turbovec and rabitqlib; `python -m benches.peers` runs it."""

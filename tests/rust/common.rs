@@ -1,0 +1,56 @@
+//! What the modules share: specs, rows, codes and the files of the repository.
+
+use std::path::{Path, PathBuf};
+
+use blockquant::rng::SeedStream;
+use blockquant::{Codes, Dense, Isa, Quantizer, RotationKind, Spec};
+use proptest::prelude::*;
+
+/// The names of all methods.
+pub const METHODS: [&str; 5] = [
+    "blockquant",
+    "eden",
+    "turboquant/mse",
+    "turboquant/prod",
+    "rabitq",
+];
+
+/// A spec that stores norms; everything else is the default.
+pub fn spec(method: &str, dim: usize, bits: f64) -> Spec {
+    Spec {
+        method: method.into(),
+        dim,
+        bits,
+        scale: None,
+        block: None,
+        rotation: RotationKind::Hadamard,
+        seed: 3,
+        store_norm: true,
+        center: None,
+    }
+}
+
+/// Normal values, the same ones for the same seed.
+pub fn gaussian(count: usize, seed: u64) -> Vec<f32> {
+    let mut stream = SeedStream::new(seed, 77);
+    (0..count).map(|_| stream.gaussian() as f32).collect()
+}
+
+/// The codes of rows that lie one after the other.
+pub fn encode(quantizer: &Quantizer, isa: Isa, x: &[f32]) -> Codes {
+    let rows = Dense::new(x, quantizer.spec().dim).unwrap();
+    quantizer.encode(isa, &rows).unwrap()
+}
+
+/// Values of moderate size, some of them zeros of either sign or tiny.
+pub fn values(n: usize) -> impl Strategy<Value = Vec<f32>> {
+    prop::collection::vec(
+        prop_oneof![8 => -4f32..4.0, 1 => Just(0.0f32), 1 => Just(-0.0f32), 1 => -1e-30f32..1e-30],
+        n,
+    )
+}
+
+/// A path from the root of the repository.
+pub fn in_repository(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
+}

@@ -1,0 +1,14 @@
+//! All integration tests of the core, as one program: one link instead of one per file.
+//!
+//! A module's name selects its tests, for example `cargo test --release --test all kernels::`.
+
+mod common;
+mod file;
+mod fuzz;
+mod golden;
+mod interval;
+mod kernels;
+mod methods;
+mod products;
+mod scan;
+mod search;
