@@ -92,7 +92,7 @@ fn block<S: Simd, const N: usize>(
 
 /// [`halve`] of the lanes in two vectors.
 #[inline(always)]
-fn halve_vectors<S: Simd>(s: S, [low, high]: [S::F; 2]) -> f32 {
+fn halve_vectors<S: Simd>(s: S, [low, high]: [S::F32x8; 2]) -> f32 {
     let sum = s.add(low, high);
     let sum = s.add(sum, s.swap4(sum));
     let sum = s.add(sum, s.swap2(sum));
@@ -102,7 +102,7 @@ fn halve_vectors<S: Simd>(s: S, [low, high]: [S::F; 2]) -> f32 {
 }
 
 #[inline(always)]
-fn halves<S: Simd>(s: S, lanes: &[f32; LANES]) -> [S::F; 2] {
+fn halves<S: Simd>(s: S, lanes: &[f32; LANES]) -> [S::F32x8; 2] {
     let (halves, _) = lanes.as_chunks::<WIDTH>();
     [s.load(&halves[0]), s.load(&halves[1])]
 }

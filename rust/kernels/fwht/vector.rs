@@ -51,7 +51,7 @@ type Block = [Register; 8];
 
 /// What the first pass reads as block b, where `x` stands now.
 trait Source<S: Simd>: Copy {
-    fn block(self, s: S, x: &Block, b: usize) -> [S::F; 8];
+    fn block(self, s: S, x: &Block, b: usize) -> [S::F32x8; 8];
 }
 
 /// The window itself.
@@ -60,7 +60,7 @@ struct Here;
 
 impl<S: Simd> Source<S> for Here {
     #[inline(always)]
-    fn block(self, s: S, x: &Block, _b: usize) -> [S::F; 8] {
+    fn block(self, s: S, x: &Block, _b: usize) -> [S::F32x8; 8] {
         let mut v = [s.splat(0.0); 8];
         for (value, x) in v.iter_mut().zip(x) {
             *value = s.load(x);
@@ -88,7 +88,7 @@ impl<'a> There<'a> {
 
 impl<S: Simd> Source<S> for There<'_> {
     #[inline(always)]
-    fn block(self, s: S, _x: &Block, b: usize) -> [S::F; 8] {
+    fn block(self, s: S, _x: &Block, b: usize) -> [S::F32x8; 8] {
         let mut v = [s.splat(0.0); 8];
         for (value, &run) in v.iter_mut().zip(&self.order[b]) {
             *value = s.load(&self.values[run as usize]);
@@ -103,7 +103,7 @@ struct Times<'a, T>(T, &'a [Block]);
 
 impl<S: Simd, T: Source<S>> Source<S> for Times<'_, T> {
     #[inline(always)]
-    fn block(self, s: S, x: &Block, b: usize) -> [S::F; 8] {
+    fn block(self, s: S, x: &Block, b: usize) -> [S::F32x8; 8] {
         let mut v = self.0.block(s, x, b);
         for (value, factor) in v.iter_mut().zip(&self.1[b]) {
             *value = s.mul(*value, s.load(factor));
@@ -175,7 +175,7 @@ fn pass<S: Simd, const M: usize>(s: S, x: &mut [Block], stride: usize, factors: 
 
 /// (a, b) → (a + b, a − b) at register distances 1, 2, 4, … below M.
 #[inline(always)]
-fn butterflies<S: Simd, const M: usize>(s: S, v: &mut [S::F; M]) {
+fn butterflies<S: Simd, const M: usize>(s: S, v: &mut [S::F32x8; M]) {
     let mut distance = 1;
     while distance < M {
         for i in 0..M {

@@ -56,7 +56,7 @@ fn in_registers<S: Simd, const B: usize>(s: S, u: &[f32], levels: &Levels, index
 
 /// More levels: the first tables in one or two registers, the others gathered.
 #[inline(always)]
-fn in_memory<S: Simd>(s: S, x: S::F, levels: &Levels) -> S::I {
+fn in_memory<S: Simd>(s: S, x: S::F32x8, levels: &Levels) -> S::I32x8 {
     let mut j = s.splat_int(0);
     for table in &levels.steps {
         let first = s.load(register(table, 0));
@@ -72,7 +72,7 @@ fn in_memory<S: Simd>(s: S, x: S::F, levels: &Levels) -> S::I {
 
 /// 2j + \[x > cut\].
 #[inline(always)]
-fn step<S: Simd>(s: S, j: S::I, x: S::F, cut: S::F) -> S::I {
+fn step<S: Simd>(s: S, j: S::I32x8, x: S::F32x8, cut: S::F32x8) -> S::I32x8 {
     s.sub_int(s.add_int(j, j), s.above(x, cut))
 }
 

@@ -94,7 +94,7 @@ impl Screen {
 
     /// What eight blocks are in small integers.
     #[inline(always)]
-    pub fn prepare<S: Simd, const P: usize>(&self, s: S, x: &[S::F; P]) -> Eight {
+    pub fn prepare<S: Simd, const P: usize>(&self, s: S, x: &[S::F32x8; P]) -> Eight {
         let scale = s.splat(self.scale);
         let (mut sum, mut size, mut largest) = (s.splat(0.0), s.splat(0.0), s.splat(0.0));
         let mut eight = Eight::default();
@@ -136,7 +136,7 @@ impl Screen {
         eight: &Eight,
         i: usize,
         sums: &mut Sums<S>,
-    ) -> S::P {
+    ) -> S::I16x16 {
         let mut q = [s.splat_pair(0); MOST_PAIRS];
         for (q, from) in q.iter_mut().zip(&eight.pairs) {
             *q = s.splat_pair(from[i] as i16);
@@ -164,7 +164,7 @@ impl Screen {
         eight: &Eight,
         i: usize,
         sums: &Sums<S>,
-        most: S::P,
+        most: S::I16x16,
     ) -> u32 {
         let in_range = eight.size[i] <= self.most;
         if !in_range {
@@ -181,7 +181,7 @@ impl Screen {
 }
 
 /// r_k of one block, 32 words together.
-pub type Sums<S> = [[<S as Simd>::P; 2]; MOST];
+pub type Sums<S> = [[<S as Simd>::I16x16; 2]; MOST];
 
 /// Sixteen words.
 #[derive(Debug, Clone, Copy)]

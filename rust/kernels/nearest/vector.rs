@@ -158,7 +158,7 @@ impl<S: Simd, const P: usize, const L: usize> Search<'_, S, P, L> {
 
     /// Block i, each coordinate in all lanes.
     #[inline(always)]
-    fn broadcast(&self, x: &[[f32; TILE]; P], i: usize) -> [S::F; P] {
+    fn broadcast(&self, x: &[[f32; TILE]; P], i: usize) -> [S::F32x8; P] {
         let mut block = [self.s.splat(0.0); P];
         for (value, lanes) in block.iter_mut().zip(x) {
             *value = self.s.splat(lanes[i]);
@@ -206,7 +206,7 @@ impl<S: Simd, const P: usize, const L: usize> Search<'_, S, P, L> {
 
     /// The scores of the words of a group.
     #[inline(always)]
-    fn scores(&self, block: &[S::F; P], group: &[Line; L]) -> S::F {
+    fn scores(&self, block: &[S::F32x8; P], group: &[Line; L]) -> S::F32x8 {
         let mut score = self.s.load(register(group, 0));
         for (place, x) in (1..).zip(block) {
             score = self.s.fma(*x, self.s.load(register(group, place)), score);
@@ -216,7 +216,7 @@ impl<S: Simd, const P: usize, const L: usize> Search<'_, S, P, L> {
 
     /// The winner of one group.
     #[inline(always)]
-    fn one(&self, block: &[S::F; P], group: &[Line; L]) -> u16 {
+    fn one(&self, block: &[S::F32x8; P], group: &[Line; L]) -> u16 {
         let score = self.scores(block, group);
         let lane = self.s.first_equal(score, self.s.maximum(score));
         register(group, P + 1)[lane % WIDTH] as u16
@@ -226,11 +226,11 @@ impl<S: Simd, const P: usize, const L: usize> Search<'_, S, P, L> {
     #[inline(always)]
     fn better(
         &self,
-        block: &[S::F; P],
+        block: &[S::F32x8; P],
         group: &[Line; L],
-        best: S::F,
-        winner: S::F,
-    ) -> (S::F, S::F) {
+        best: S::F32x8,
+        winner: S::F32x8,
+    ) -> (S::F32x8, S::F32x8) {
         let s = self.s;
         let score = self.scores(block, group);
         let numbers = s.load(register(group, P + 1));
@@ -240,7 +240,7 @@ impl<S: Simd, const P: usize, const L: usize> Search<'_, S, P, L> {
 
     /// The winner of a list of groups of all words.
     #[inline(always)]
-    fn list(&self, block: &[S::F; P], list: &[u16]) -> u16 {
+    fn list(&self, block: &[S::F32x8; P], list: &[u16]) -> u16 {
         let mut best = self.s.splat(f32::NEG_INFINITY);
         let mut winner = self.s.splat(0.0);
         let (pairs, rest) = list.as_chunks::<2>();
@@ -259,7 +259,7 @@ impl<S: Simd, const P: usize, const L: usize> Search<'_, S, P, L> {
 
     /// The lowest number among the greatest scores.
     #[inline(always)]
-    fn first(&self, best: S::F, winner: S::F) -> u16 {
+    fn first(&self, best: S::F32x8, winner: S::F32x8) -> u16 {
         let s = self.s;
         s.least_where_equal(best, s.maximum(best), s.to_int(winner)) as u16
     }

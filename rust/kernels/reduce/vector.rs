@@ -6,9 +6,9 @@ use crate::kernels::simd::{Simd, WIDTH};
 /// [`halve`](super::scalar::halve) of four sums at once: each step takes the halves of two vectors apart, so that four sums take
 /// as many additions as one and a half.
 #[inline(always)]
-pub fn halve_four<S: Simd>(s: S, sums: [[S::F; 2]; 4]) -> [f32; 4] {
+pub fn halve_four<S: Simd>(s: S, sums: [[S::F32x8; 2]; 4]) -> [f32; 4] {
     let [a, b, c, d] = sums.map(|[low, high]| s.add(low, high));
-    let add = |[low, high]: [S::F; 2]| s.add(low, high);
+    let add = |[low, high]: [S::F32x8; 2]| s.add(low, high);
     let (ab, cd) = (add(s.apart4(a, b)), add(s.apart4(c, d)));
     let abcd = add(s.apart2(ab, cd));
     let mut lanes = [0f32; WIDTH];
@@ -18,7 +18,7 @@ pub fn halve_four<S: Simd>(s: S, sums: [[S::F; 2]; 4]) -> [f32; 4] {
 
 /// The lanes.
 #[inline(always)]
-pub fn lanes<S: Simd>(s: S, sums: [S::F; 2]) -> [f32; LANES] {
+pub fn lanes<S: Simd>(s: S, sums: [S::F32x8; 2]) -> [f32; LANES] {
     let mut lanes = [0f32; LANES];
     for (to, sum) in lanes.as_chunks_mut::<WIDTH>().0.iter_mut().zip(sums) {
         s.store(sum, to);

@@ -79,7 +79,7 @@ fn together<S: Simd, const N: usize>(
 
 /// Both positions of a register together, the rows in order.
 #[inline(always)]
-fn widen<S: Simd>(s: S, all: S::P, high: S::P, sums: &mut [u16; 16]) {
+fn widen<S: Simd>(s: S, all: S::I16x16, high: S::I16x16, sums: &mut [u16; 16]) {
     let (mut alls, mut highs) = ([0u16; PAIRS], [0u16; PAIRS]);
     s.store_pairs(all, &mut alls);
     s.store_pairs(high, &mut highs);
@@ -94,10 +94,10 @@ fn widen<S: Simd>(s: S, all: S::P, high: S::P, sums: &mut [u16; 16]) {
 /// Keys in registers.
 #[derive(Clone, Copy)]
 struct Bounds<'a, S: Simd> {
-    unit: S::F,
-    offset: S::F,
-    weight: S::F,
-    reach: S::F,
+    unit: S::F32x8,
+    offset: S::F32x8,
+    weight: S::F32x8,
+    reach: S::F32x8,
     first: Eights<'a>,
     second: Option<Eights<'a>>,
     spread: &'a [[f32; WIDTH]],
@@ -122,7 +122,7 @@ impl<'a, S: Simd> Bounds<'a, S> {
 
     /// Of the eight rows at 8i.
     #[inline(always)]
-    fn at(&self, s: S, i: usize) -> S::F {
+    fn at(&self, s: S, i: usize) -> S::F32x8 {
         let (sums, factor) = self.first;
         let product = s.fma(self.unit, s.to_float(s.load_index(&sums[i])), self.offset);
         let mut bound = s.mul(s.load(&factor[i]), product);

@@ -18,9 +18,9 @@ macro_rules! intrinsics {
 }
 
 impl Simd for Avx2 {
-    type F = __m256;
-    type I = __m256i;
-    type P = __m256i;
+    type F32x8 = __m256;
+    type I32x8 = __m256i;
+    type I16x16 = __m256i;
 
     #[inline(always)]
     fn prefetch<T>(self, from: &T) {

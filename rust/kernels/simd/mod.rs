@@ -19,138 +19,138 @@ pub const PAIRS: usize = 16;
 /// The operations; `self` is a token that proves the instruction set.
 pub trait Simd: Copy {
     /// Eight float32.
-    type F: Copy;
+    type F32x8: Copy;
     /// Eight 32-bit integers, or masks (all bits of a lane alike).
-    type I: Copy;
+    type I32x8: Copy;
     /// Sixteen 16-bit integers.
-    type P: Copy;
+    type I16x16: Copy;
 
     /// The same value in all lanes.
-    fn splat(self, x: f32) -> Self::F;
+    fn splat(self, x: f32) -> Self::F32x8;
     /// Asks for the cache line of what is read soon, where the language has an instruction for it.
     fn prefetch<T>(self, from: &T);
     /// Reads eight values.
-    fn load(self, from: &[f32; WIDTH]) -> Self::F;
+    fn load(self, from: &[f32; WIDTH]) -> Self::F32x8;
     /// Reads four values and four more.
-    fn load_halves(self, from: [&[f32; 4]; 2]) -> Self::F;
+    fn load_halves(self, from: [&[f32; 4]; 2]) -> Self::F32x8;
     /// Reads four times two values.
-    fn load_quarters(self, from: [&[f32; 2]; 4]) -> Self::F;
+    fn load_quarters(self, from: [&[f32; 2]; 4]) -> Self::F32x8;
     /// Writes eight values.
-    fn store(self, x: Self::F, to: &mut [f32; WIDTH]);
+    fn store(self, x: Self::F32x8, to: &mut [f32; WIDTH]);
     /// a + b.
-    fn add(self, a: Self::F, b: Self::F) -> Self::F;
+    fn add(self, a: Self::F32x8, b: Self::F32x8) -> Self::F32x8;
     /// a − b.
-    fn sub(self, a: Self::F, b: Self::F) -> Self::F;
+    fn sub(self, a: Self::F32x8, b: Self::F32x8) -> Self::F32x8;
     /// a·b.
-    fn mul(self, a: Self::F, b: Self::F) -> Self::F;
+    fn mul(self, a: Self::F32x8, b: Self::F32x8) -> Self::F32x8;
     /// a·b + c, rounded once.
-    fn fma(self, a: Self::F, b: Self::F, c: Self::F) -> Self::F;
+    fn fma(self, a: Self::F32x8, b: Self::F32x8, c: Self::F32x8) -> Self::F32x8;
     /// The greater; b where a is no number. b must be a number, and not a zero of the other sign than a zero a: instruction sets differ there.
-    fn max(self, a: Self::F, b: Self::F) -> Self::F;
+    fn max(self, a: Self::F32x8, b: Self::F32x8) -> Self::F32x8;
     /// The smaller; b where a is no number; b as for [`max`](Self::max).
-    fn min(self, a: Self::F, b: Self::F) -> Self::F;
+    fn min(self, a: Self::F32x8, b: Self::F32x8) -> Self::F32x8;
     /// |a|.
-    fn abs(self, a: Self::F) -> Self::F;
+    fn abs(self, a: Self::F32x8) -> Self::F32x8;
     /// The largest whole number not above a.
-    fn floor(self, a: Self::F) -> Self::F;
+    fn floor(self, a: Self::F32x8) -> Self::F32x8;
     /// The nearest whole number, of two the even one.
-    fn nearest(self, a: Self::F) -> Self::F;
+    fn nearest(self, a: Self::F32x8) -> Self::F32x8;
     /// Mask of a > b.
-    fn above(self, a: Self::F, b: Self::F) -> Self::I;
+    fn above(self, a: Self::F32x8, b: Self::F32x8) -> Self::I32x8;
     /// a where the mask is set, else b.
-    fn select(self, mask: Self::I, a: Self::F, b: Self::F) -> Self::F;
+    fn select(self, mask: Self::I32x8, a: Self::F32x8, b: Self::F32x8) -> Self::F32x8;
     /// Lane l takes lane l xor 1.
-    fn swap1(self, a: Self::F) -> Self::F;
+    fn swap1(self, a: Self::F32x8) -> Self::F32x8;
     /// Lane l takes lane l xor 2.
-    fn swap2(self, a: Self::F) -> Self::F;
+    fn swap2(self, a: Self::F32x8) -> Self::F32x8;
     /// Lane l takes lane l xor 4.
-    fn swap4(self, a: Self::F) -> Self::F;
+    fn swap4(self, a: Self::F32x8) -> Self::F32x8;
     /// Lanes 0 to 3 of a and of b, and lanes 4 to 7 of a and of b.
-    fn apart4(self, a: Self::F, b: Self::F) -> [Self::F; 2];
+    fn apart4(self, a: Self::F32x8, b: Self::F32x8) -> [Self::F32x8; 2];
     /// In each half: lanes 0 and 1 of a and of b, and lanes 2 and 3 of a and of b.
-    fn apart2(self, a: Self::F, b: Self::F) -> [Self::F; 2];
+    fn apart2(self, a: Self::F32x8, b: Self::F32x8) -> [Self::F32x8; 2];
     /// `table[index mod 8]`.
-    fn look_up(self, table: Self::F, index: Self::I) -> Self::F;
+    fn look_up(self, table: Self::F32x8, index: Self::I32x8) -> Self::F32x8;
     /// `table[index mod 16]` of a table in two vectors.
-    fn look_up_pair(self, low: Self::F, high: Self::F, index: Self::I) -> Self::F;
+    fn look_up_pair(self, low: Self::F32x8, high: Self::F32x8, index: Self::I32x8) -> Self::F32x8;
     /// `table[index mod N]`; N is a power of two.
-    fn gather(self, table: &[f32], index: Self::I) -> Self::F;
+    fn gather(self, table: &[f32], index: Self::I32x8) -> Self::F32x8;
     /// Four columns of eight rows.
-    fn columns(self, rows: [&[f32; 4]; WIDTH]) -> [Self::F; 4];
+    fn columns(self, rows: [&[f32; 4]; WIDTH]) -> [Self::F32x8; 4];
     /// Two columns of eight rows.
-    fn column_pair(self, rows: [&[f32; 2]; WIDTH]) -> [Self::F; 2];
+    fn column_pair(self, rows: [&[f32; 2]; WIDTH]) -> [Self::F32x8; 2];
     /// Whole numbers below 2³¹ in magnitude as integers; beyond, instruction sets differ.
-    fn to_int(self, a: Self::F) -> Self::I;
+    fn to_int(self, a: Self::F32x8) -> Self::I32x8;
 
     /// The same integer in all lanes.
-    fn splat_int(self, x: i32) -> Self::I;
+    fn splat_int(self, x: i32) -> Self::I32x8;
     /// Reads eight integers.
-    fn load_int(self, from: &[i32; WIDTH]) -> Self::I;
+    fn load_int(self, from: &[i32; WIDTH]) -> Self::I32x8;
     /// Writes eight integers.
-    fn store_int(self, x: Self::I, to: &mut [i32; WIDTH]);
+    fn store_int(self, x: Self::I32x8, to: &mut [i32; WIDTH]);
     /// a + b, wrapping.
-    fn add_int(self, a: Self::I, b: Self::I) -> Self::I;
+    fn add_int(self, a: Self::I32x8, b: Self::I32x8) -> Self::I32x8;
     /// a − b, wrapping.
-    fn sub_int(self, a: Self::I, b: Self::I) -> Self::I;
+    fn sub_int(self, a: Self::I32x8, b: Self::I32x8) -> Self::I32x8;
     /// Each lane times 256.
-    fn shift_byte(self, a: Self::I) -> Self::I;
+    fn shift_byte(self, a: Self::I32x8) -> Self::I32x8;
     /// Each lane without its lowest bits, as many as the lane of `by` says (0 to 31).
-    fn shift_down(self, a: Self::I, by: Self::I) -> Self::I;
+    fn shift_down(self, a: Self::I32x8, by: Self::I32x8) -> Self::I32x8;
     /// The bits of both.
-    fn and(self, a: Self::I, b: Self::I) -> Self::I;
+    fn and(self, a: Self::I32x8, b: Self::I32x8) -> Self::I32x8;
     /// a where the mask is set, else b.
-    fn select_int(self, mask: Self::I, a: Self::I, b: Self::I) -> Self::I;
+    fn select_int(self, mask: Self::I32x8, a: Self::I32x8, b: Self::I32x8) -> Self::I32x8;
     /// Reads eight 16-bit indexes.
-    fn load_index(self, from: &[u16; WIDTH]) -> Self::I;
+    fn load_index(self, from: &[u16; WIDTH]) -> Self::I32x8;
     /// The integers as numbers, for magnitudes below 2²⁴.
-    fn to_float(self, a: Self::I) -> Self::F;
+    fn to_float(self, a: Self::I32x8) -> Self::F32x8;
     /// Bit l: whether lane l of the mask is set.
-    fn bits(self, mask: Self::I) -> u32;
+    fn bits(self, mask: Self::I32x8) -> u32;
     /// Writes integers of at most 16 bits.
-    fn store_index(self, x: Self::I, to: &mut [u16; WIDTH]);
+    fn store_index(self, x: Self::I32x8, to: &mut [u16; WIDTH]);
     /// Whether every lane of the mask is set.
-    fn all(self, mask: Self::I) -> bool;
+    fn all(self, mask: Self::I32x8) -> bool;
 
     /// The greatest of the eight, in every lane; for numbers only.
     #[inline(always)]
-    fn maximum(self, a: Self::F) -> Self::F {
+    fn maximum(self, a: Self::F32x8) -> Self::F32x8 {
         let a = self.max(a, self.swap4(a));
         let a = self.max(a, self.swap2(a));
         self.max(a, self.swap1(a))
     }
     /// The first lane in which a equals b; 8 if there is none.
-    fn first_equal(self, a: Self::F, b: Self::F) -> usize;
+    fn first_equal(self, a: Self::F32x8, b: Self::F32x8) -> usize;
     /// The least of the integers of 0 to 65535 in the lanes in which a equals b; 65535 if there are none.
-    fn least_where_equal(self, a: Self::F, b: Self::F, x: Self::I) -> u32;
+    fn least_where_equal(self, a: Self::F32x8, b: Self::F32x8, x: Self::I32x8) -> u32;
 
     /// The same integer in all sixteen lanes.
-    fn splat_pair(self, x: i16) -> Self::P;
+    fn splat_pair(self, x: i16) -> Self::I16x16;
     /// Reads sixteen integers.
-    fn load_pairs(self, from: &[i16; PAIRS]) -> Self::P;
+    fn load_pairs(self, from: &[i16; PAIRS]) -> Self::I16x16;
     /// a + b, wrapping.
-    fn add_pairs(self, a: Self::P, b: Self::P) -> Self::P;
+    fn add_pairs(self, a: Self::I16x16, b: Self::I16x16) -> Self::I16x16;
     /// The greater.
-    fn max_pairs(self, a: Self::P, b: Self::P) -> Self::P;
+    fn max_pairs(self, a: Self::I16x16, b: Self::I16x16) -> Self::I16x16;
     /// a₀q₀ + a₁q₁ for the two bytes of each lane: a from 0 to 127, q from −128 to 127.
-    fn multiply_bytes(self, a: &[u8; 2 * PAIRS], q: Self::P) -> Self::P;
+    fn multiply_bytes(self, a: &[u8; 2 * PAIRS], q: Self::I16x16) -> Self::I16x16;
     /// The greatest of the sixteen.
-    fn maximum_pair(self, a: Self::P) -> i16;
+    fn maximum_pair(self, a: Self::I16x16) -> i16;
     /// Four bits, from the lowest: whether any of lanes 0 to 7 of a, 0 to 7 of b, 8 to 15 of a, 8 to 15 of b is above the limit.
-    fn any_above(self, a: Self::P, b: Self::P, limit: Self::P) -> u32;
+    fn any_above(self, a: Self::I16x16, b: Self::I16x16, limit: Self::I16x16) -> u32;
 
     /// Reads 32 bytes, two in each lane.
-    fn load_bytes(self, from: &[u8; 2 * PAIRS]) -> Self::P;
+    fn load_bytes(self, from: &[u8; 2 * PAIRS]) -> Self::I16x16;
     /// Writes sixteen integers.
-    fn store_pairs(self, x: Self::P, to: &mut [u16; PAIRS]);
+    fn store_pairs(self, x: Self::I16x16, to: &mut [u16; PAIRS]);
     /// a + b byte by byte, wrapping.
-    fn add_bytes(self, a: Self::P, b: Self::P) -> Self::P;
+    fn add_bytes(self, a: Self::I16x16, b: Self::I16x16) -> Self::I16x16;
     /// The low four bits of each byte.
-    fn low_nibbles(self, a: Self::P) -> Self::P;
+    fn low_nibbles(self, a: Self::I16x16) -> Self::I16x16;
     /// The high four bits of each byte.
-    fn high_nibbles(self, a: Self::P) -> Self::P;
+    fn high_nibbles(self, a: Self::I16x16) -> Self::I16x16;
     /// `table[index]` byte by byte, for indexes below 16: the first sixteen bytes are looked up in the first sixteen of the table, the others in
     /// the others.
-    fn look_up_bytes(self, table: Self::P, index: Self::P) -> Self::P;
+    fn look_up_bytes(self, table: Self::I16x16, index: Self::I16x16) -> Self::I16x16;
     /// The high byte of each lane.
-    fn high_bytes(self, a: Self::P) -> Self::P;
+    fn high_bytes(self, a: Self::I16x16) -> Self::I16x16;
 }

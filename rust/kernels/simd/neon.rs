@@ -54,9 +54,9 @@ macro_rules! both {
 }
 
 impl Simd for Neon {
-    type F = Floats;
-    type I = Ints;
-    type P = Pairs;
+    type F32x8 = Floats;
+    type I32x8 = Ints;
+    type I16x16 = Pairs;
 
     /// The language has no stable instruction for it here.
     #[inline(always)]
