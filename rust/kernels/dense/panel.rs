@@ -22,7 +22,7 @@ pub fn fill_panel<S: Simd>(s: S, rows: &[f32], dim: usize, panel: &mut [f32]) {
         let rows: [&[[f32; 4]]; WIDTH] =
             std::array::from_fn(|r| rows[(half * WIDTH + r) * dim..][..dim].as_chunks().0);
         for four in 0..dim / 4 {
-            let columns = s.columns(rows.map(|row| &row[four]));
+            let columns = s.load_transposed_8x4(rows.map(|row| &row[four]));
             let place = four % 4 * 4 * of_lane + four / 4;
             for (j, column) in columns.into_iter().enumerate() {
                 s.store(column, &mut panel[(place + j * of_lane) * 2 + half]);

@@ -94,10 +94,10 @@ fn block<S: Simd, const N: usize>(
 #[inline(always)]
 fn halve_vectors<S: Simd>(s: S, [low, high]: [S::F32x8; 2]) -> f32 {
     let sum = s.add(low, high);
-    let sum = s.add(sum, s.swap4(sum));
-    let sum = s.add(sum, s.swap2(sum));
+    let sum = s.add(sum, s.shuffle_xor4(sum));
+    let sum = s.add(sum, s.shuffle_xor2(sum));
     let mut lanes = [0f32; WIDTH];
-    s.store(s.add(sum, s.swap1(sum)), &mut lanes);
+    s.store(s.add(sum, s.shuffle_xor1(sum)), &mut lanes);
     lanes[0]
 }
 

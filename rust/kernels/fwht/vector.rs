@@ -123,9 +123,9 @@ fn first<S: Simd>(s: S, x: &mut [Block], source: impl Source<S>) {
     for (b, x) in x.iter_mut().enumerate() {
         let mut v = source.block(s, x, b);
         for value in &mut v {
-            *value = s.fma(*value, signs[0], s.swap1(*value));
-            *value = s.fma(*value, signs[1], s.swap2(*value));
-            *value = s.fma(*value, signs[2], s.swap4(*value));
+            *value = s.fma(*value, signs[0], s.shuffle_xor1(*value));
+            *value = s.fma(*value, signs[1], s.shuffle_xor2(*value));
+            *value = s.fma(*value, signs[2], s.shuffle_xor4(*value));
         }
         butterflies(s, &mut v);
         for (to, value) in x.iter_mut().zip(v) {

@@ -33,7 +33,7 @@ pub fn nearest<S: Simd>(s: S, u: &[f32], levels: &Levels, index: &mut [u16]) {
         3 => in_registers::<S, 3>(s, u, levels, index),
         4 => in_registers::<S, 4>(s, u, levels, index),
         _ => {
-            each!(u, index, s.load => x, in_memory(s, x, levels) => store_index);
+            each!(u, index, s.load => x, in_memory(s, x, levels) => store_i32_as_u16);
         }
     }
 }
@@ -46,23 +46,23 @@ fn in_registers<S: Simd, const B: usize>(s: S, u: &[f32], levels: &Levels, index
         *table = s.load(register(cuts, 0));
     }
     each!(u, index, s.load => x, {
-        let mut j = s.splat_int(0);
+        let mut j = s.splat_i32(0);
         for table in tables {
-            j = step(s, j, x, s.look_up(table, j));
+            j = step(s, j, x, s.lookup8(table, j));
         }
         j
-    } => store_index);
+    } => store_i32_as_u16);
 }
 
 /// More levels: the first tables in one or two registers, the others gathered.
 #[inline(always)]
 fn in_memory<S: Simd>(s: S, x: S::F32x8, levels: &Levels) -> S::I32x8 {
-    let mut j = s.splat_int(0);
+    let mut j = s.splat_i32(0);
     for table in &levels.steps {
         let first = s.load(register(table, 0));
         let cut = match table.len() {
-            8 => s.look_up(first, j),
-            16 => s.look_up_pair(first, s.load(register(table, 1)), j),
+            8 => s.lookup8(first, j),
+            16 => s.lookup16(first, s.load(register(table, 1)), j),
             _ => s.gather(table, j),
         };
         j = step(s, j, x, cut);
@@ -73,7 +73,7 @@ fn in_memory<S: Simd>(s: S, x: S::F32x8, levels: &Levels) -> S::I32x8 {
 /// 2j + \[x > cut\].
 #[inline(always)]
 fn step<S: Simd>(s: S, j: S::I32x8, x: S::F32x8, cut: S::F32x8) -> S::I32x8 {
-    s.sub_int(s.add_int(j, j), s.above(x, cut))
+    s.sub_i32(s.add_i32(j, j), s.gt(x, cut))
 }
 
 #[inline(always)]
@@ -82,14 +82,14 @@ pub fn look_up<S: Simd>(s: S, index: &[u16], levels: &Levels, c: &mut [f32]) {
     let first = s.load(register(table, 0));
     match table.len() {
         8 => {
-            each!(index, c, s.load_index => k, s.look_up(first, k) => store);
+            each!(index, c, s.load_u16_as_i32 => k, s.lookup8(first, k) => store);
         }
         16 => {
             let second = s.load(register(table, 1));
-            each!(index, c, s.load_index => k, s.look_up_pair(first, second, k) => store);
+            each!(index, c, s.load_u16_as_i32 => k, s.lookup16(first, second, k) => store);
         }
         _ => {
-            each!(index, c, s.load_index => k, s.gather(table, k) => store);
+            each!(index, c, s.load_u16_as_i32 => k, s.gather(table, k) => store);
         }
     }
 }

@@ -40,7 +40,7 @@ pub struct Screen {
     words: Vec<[Sixteen; 2]>,
 }
 
-/// Which of 32 words is in lane `lane` of vector `vector` of two, so that [`Simd::any_above`] has its four groups of eight in order.
+/// Which of 32 words is in lane `lane` of vector `vector` of two, so that [`Simd::any_gt_i16`] has its four groups of eight in order.
 fn place(vector: usize, lane: usize) -> usize {
     lane % 8 + 8 * vector + lane / 8 * 16
 }
@@ -98,29 +98,29 @@ impl Screen {
         let scale = s.splat(self.scale);
         let (mut sum, mut size, mut largest) = (s.splat(0.0), s.splat(0.0), s.splat(0.0));
         let mut eight = Eight::default();
-        let mut even = s.splat_int(0);
+        let mut even = s.splat_i32(0);
         for (j, &x) in x.iter().enumerate() {
-            let q = s.nearest(s.mul(x, scale));
+            let q = s.round_ties_even(s.mul(x, scale));
             sum = s.add(sum, q);
             size = s.add(size, s.abs(q));
             largest = s.max(s.abs(q), largest);
             // The low bytes of two coordinates in the low half of a lane.
-            let byte = s.and(s.to_int(q), s.splat_int(0xff));
+            let byte = s.and_i32(s.to_i32(q), s.splat_i32(0xff));
             if j % 2 == 0 {
                 even = byte;
-                s.store_int(even, &mut eight.pairs[j / 2]);
+                s.store_i32(even, &mut eight.pairs[j / 2]);
             } else {
-                let both = s.add_int(even, s.shift_byte(byte));
-                s.store_int(both, &mut eight.pairs[j / 2]);
+                let both = s.add_i32(even, s.shift_left_8(byte));
+                s.store_i32(both, &mut eight.pairs[j / 2]);
             }
         }
-        let centre = s.nearest(s.mul(sum, s.splat(-self.centre)));
-        s.store_int(s.to_int(centre), &mut eight.centre);
+        let centre = s.round_ties_even(s.mul(sum, s.splat(-self.centre)));
+        s.store_i32(s.to_i32(centre), &mut eight.centre);
         let slack = s.fma(size, s.splat(0.5), s.splat(self.slack));
-        let reach = s.nearest(s.add(s.add(slack, slack), s.splat(1.0)));
-        s.store_int(s.to_int(reach), &mut eight.reach);
+        let reach = s.round_ties_even(s.add(s.add(slack, slack), s.splat(1.0)));
+        s.store_i32(s.to_i32(reach), &mut eight.reach);
         // Neither a byte that does not hold q nor a NaN is in range.
-        let bytes = s.above(s.splat(LARGEST + 0.5), largest);
+        let bytes = s.gt(s.splat(LARGEST + 0.5), largest);
         s.store(
             s.select(bytes, size, s.splat(f32::INFINITY)),
             &mut eight.size,
@@ -137,19 +137,19 @@ impl Screen {
         i: usize,
         sums: &mut Sums<S>,
     ) -> S::I16x16 {
-        let mut q = [s.splat_pair(0); MOST_PAIRS];
+        let mut q = [s.splat_i16(0); MOST_PAIRS];
         for (q, from) in q.iter_mut().zip(&eight.pairs) {
-            *q = s.splat_pair(from[i] as i16);
+            *q = s.splat_i16(from[i] as i16);
         }
-        let centre = s.splat_pair(eight.centre[i] as i16);
-        let mut most = s.splat_pair(i16::MIN);
+        let centre = s.splat_i16(eight.centre[i] as i16);
+        let mut most = s.splat_i16(i16::MIN);
         for (sums, words) in sums.iter_mut().zip(&self.words) {
             for (sum, words) in sums.iter_mut().zip(words) {
-                let mut r = s.add_pairs(centre, s.load_pairs(&words.base));
+                let mut r = s.add_i16(centre, s.load_i16(&words.base));
                 for (words, &q) in words.pairs.iter().zip(&q).take(const { P.div_ceil(2) }) {
-                    r = s.add_pairs(r, s.multiply_bytes(words, q));
+                    r = s.add_i16(r, s.madd_u8_i8(words, q));
                 }
-                most = s.max_pairs(most, r);
+                most = s.max_i16(most, r);
                 *sum = r;
             }
         }
@@ -170,11 +170,11 @@ impl Screen {
         if !in_range {
             return u32::MAX >> (32 - 4 * self.words.len());
         }
-        let limit = i32::from(s.maximum_pair(most)) - eight.reach[i] - 1;
-        let limit = s.splat_pair(limit.max(-32_768) as i16);
+        let limit = i32::from(s.reduce_max_i16(most)) - eight.reach[i] - 1;
+        let limit = s.splat_i16(limit.max(-32_768) as i16);
         let mut found = 0;
         for (place, (sums, _)) in sums.iter().zip(&self.words).enumerate() {
-            found |= s.any_above(sums[0], sums[1], limit) << (4 * place);
+            found |= s.any_gt_i16(sums[0], sums[1], limit) << (4 * place);
         }
         found
     }

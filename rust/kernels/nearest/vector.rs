@@ -45,7 +45,7 @@ fn grouped<S: Simd, const P: usize, const L: usize>(
     };
     let mut x = [[0f32; TILE]; P];
     let mut values = [EVERY; TILE + AHEAD];
-    let mut sums = [[[s.splat_pair(0); 2]; screen::MOST]; WIDTH];
+    let mut sums = [[[s.splat_i16(0); 2]; screen::MOST]; WIDTH];
     for (place, out) in index.chunks_mut(TILE).enumerate() {
         for (j, lanes) in x.iter_mut().enumerate() {
             // Lanes beyond the last block hold what stands there: they are not looked at.
@@ -126,24 +126,24 @@ impl<S: Simd, const P: usize, const L: usize> Search<'_, S, P, L> {
         let (per_unit, offset) = (s.splat(per_unit), s.splat(offset));
         let (zero, last) = (s.splat(0.0), s.splat((grid.bins - 1) as f32));
         let (bins, limit) = (s.splat(grid.bins as f32), s.splat(grid.limit));
-        let mut inside = s.splat_int(-1);
+        let mut inside = s.splat_i32(-1);
         let mut cells = [0i32; WIDTH];
         for eight in 0..TILE / WIDTH {
             let mut cell = zero;
             for lanes in x {
                 let value = s.load(&lanes.as_chunks::<WIDTH>().0[eight]);
-                inside = s.and(inside, s.above(limit, s.abs(value)));
+                inside = s.and_i32(inside, s.gt(limit, s.abs(value)));
                 let bin = s.floor(s.fma(value, per_unit, offset));
                 // A NaN ends as the last bin.
                 let bin = s.max(s.min(bin, last), zero);
                 cell = s.fma(cell, bins, bin);
             }
-            s.store_int(s.to_int(cell), &mut cells);
+            s.store_i32(s.to_i32(cell), &mut cells);
             for (i, &cell) in cells.iter().enumerate() {
                 values[eight * WIDTH + i] = grid.cells[cell as usize];
             }
         }
-        s.all(inside)
+        s.mask_all(inside)
     }
 
     /// Sends for a group that is searched soon.
@@ -183,7 +183,7 @@ impl<S: Simd, const P: usize, const L: usize> Search<'_, S, P, L> {
         }
         let small = screen.prepare(s, &lanes);
         // Step by step for eight blocks, so that no step waits for the end of a block's long chain.
-        let mut most = [s.splat_pair(0); WIDTH];
+        let mut most = [s.splat_i16(0); WIDTH];
         for (i, (sums, most)) in sums.iter_mut().zip(&mut most).enumerate() {
             *most = screen.sums::<S, P>(s, &small, i, sums);
         }
@@ -218,7 +218,7 @@ impl<S: Simd, const P: usize, const L: usize> Search<'_, S, P, L> {
     #[inline(always)]
     fn one(&self, block: &[S::F32x8; P], group: &[Line; L]) -> u16 {
         let score = self.scores(block, group);
-        let lane = self.s.first_equal(score, self.s.maximum(score));
+        let lane = self.s.first_equal(score, self.s.reduce_max(score));
         register(group, P + 1)[lane % WIDTH] as u16
     }
 
@@ -234,7 +234,7 @@ impl<S: Simd, const P: usize, const L: usize> Search<'_, S, P, L> {
         let s = self.s;
         let score = self.scores(block, group);
         let numbers = s.load(register(group, P + 1));
-        let better = s.above(score, best);
+        let better = s.gt(score, best);
         (s.max(score, best), s.select(better, numbers, winner))
     }
 
@@ -261,7 +261,7 @@ impl<S: Simd, const P: usize, const L: usize> Search<'_, S, P, L> {
     #[inline(always)]
     fn first(&self, best: S::F32x8, winner: S::F32x8) -> u16 {
         let s = self.s;
-        s.least_where_equal(best, s.maximum(best), s.to_int(winner)) as u16
+        s.min_where_equal(best, s.reduce_max(best), s.to_i32(winner)) as u16
     }
 }
 
@@ -305,19 +305,19 @@ pub fn gather<S: Simd>(s: S, index: &[u16], words: &Words, out: &mut [f32]) {
     match block {
         2 => {
             let (table, _) = words.as_chunks::<2>();
-            let done = eights!(index, out, k => s.column_pair(rows!(table, k)), s);
+            let done = eights!(index, out, k => s.load_transposed_8x2(rows!(table, k)), s);
             scalar::gather_from(done, index, words, out);
         }
         4 => {
             let (table, _) = words.as_chunks::<4>();
-            let done = eights!(index, out, k => s.columns(rows!(table, k)), s);
+            let done = eights!(index, out, k => s.load_transposed_8x4(rows!(table, k)), s);
             scalar::gather_from(done, index, words, out);
         }
         8 => {
             let (table, _) = words.as_chunks::<4>();
             let done = eights!(index, out, k => {
-                let [a, b, c, d] = s.columns(rows!(table, k, 2, 0));
-                let [e, f, g, h] = s.columns(rows!(table, k, 2, 1));
+                let [a, b, c, d] = s.load_transposed_8x4(rows!(table, k, 2, 0));
+                let [e, f, g, h] = s.load_transposed_8x4(rows!(table, k, 2, 1));
                 [a, b, c, d, e, f, g, h]
             }, s);
             scalar::gather_from(done, index, words, out);

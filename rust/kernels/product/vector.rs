@@ -89,7 +89,7 @@ pub fn levels<S: Simd>(
     }
     let (table, _) = table.as_chunks::<WIDTH>();
     let (low, high) = (s.load(&table[0]), s.load(&table[1]));
-    let by = s.load_int(&std::array::from_fn(|lane| (lane * width as usize) as i32));
+    let by = s.load_i32(&std::array::from_fn(|lane| (lane * width as usize) as i32));
     let width_bytes = width as usize;
     let mut sums = [[s.splat(0.0); 2]; ROWS];
     let (whole, _) = y.as_chunks::<LANES>();
@@ -101,11 +101,11 @@ pub fn levels<S: Simd>(
             let bits = eight_bytes(rows[r], from);
             let halves = [bits as i32, (bits >> (8 * width)) as i32];
             for half in 0..2 {
-                let bits = s.shift_down(s.splat_int(halves[half]), by);
+                let bits = s.shift_right(s.splat_i32(halves[half]), by);
                 let c = if width == 4 {
-                    s.look_up_pair(low, high, bits)
+                    s.lookup16(low, high, bits)
                 } else {
-                    s.look_up(low, bits)
+                    s.lookup8(low, bits)
                 };
                 sums[r][half] = s.fma(c, y[half], sums[r][half]);
             }

@@ -9,10 +9,10 @@ use crate::kernels::simd::{Simd, WIDTH};
 pub fn halve_four<S: Simd>(s: S, sums: [[S::F32x8; 2]; 4]) -> [f32; 4] {
     let [a, b, c, d] = sums.map(|[low, high]| s.add(low, high));
     let add = |[low, high]: [S::F32x8; 2]| s.add(low, high);
-    let (ab, cd) = (add(s.apart4(a, b)), add(s.apart4(c, d)));
-    let abcd = add(s.apart2(ab, cd));
+    let (ab, cd) = (add(s.transpose_halves(a, b)), add(s.transpose_halves(c, d)));
+    let abcd = add(s.transpose_pairs(ab, cd));
     let mut lanes = [0f32; WIDTH];
-    s.store(s.add(abcd, s.swap1(abcd)), &mut lanes);
+    s.store(s.add(abcd, s.shuffle_xor1(abcd)), &mut lanes);
     [lanes[0], lanes[4], lanes[2], lanes[6]]
 }
 

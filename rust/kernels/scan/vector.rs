@@ -45,26 +45,26 @@ fn together<S: Simd, const N: usize>(
     for (place, group) in nibbles.chunks_exact(positions * GROUP / 2).enumerate() {
         let (codes, _) = group.as_chunks::<BYTES>();
         // Of the rows in low nibbles and of those in high ones: sums of all bytes as 16 bits, and of the high bytes.
-        let mut all = [[s.splat_pair(0); 2]; N];
-        let mut high = [[s.splat_pair(0); 2]; N];
+        let mut all = [[s.splat_i16(0); 2]; N];
+        let mut high = [[s.splat_i16(0); 2]; N];
         for (part, codes) in codes.chunks_exact(steps).enumerate() {
             let tables = parts.map(|tables| &tables[part * steps..][..codes.len()]);
-            let mut bytes = [[s.splat_pair(0); 2]; N];
+            let mut bytes = [[s.splat_i16(0); 2]; N];
             for (step, code) in codes.iter().enumerate() {
-                let code = s.load_bytes(code);
+                let code = s.load_u8(code);
                 let halves = [s.low_nibbles(code), s.high_nibbles(code)];
                 for q in 0..N {
-                    let table = s.load_bytes(&tables[q][step]);
+                    let table = s.load_u8(&tables[q][step]);
                     for half in 0..2 {
-                        let entries = s.look_up_bytes(table, halves[half]);
-                        bytes[q][half] = s.add_bytes(bytes[q][half], entries);
+                        let entries = s.shuffle_bytes(table, halves[half]);
+                        bytes[q][half] = s.add_u8(bytes[q][half], entries);
                     }
                 }
             }
             for q in 0..N {
                 for half in 0..2 {
-                    all[q][half] = s.add_pairs(all[q][half], bytes[q][half]);
-                    high[q][half] = s.add_pairs(high[q][half], s.high_bytes(bytes[q][half]));
+                    all[q][half] = s.add_i16(all[q][half], bytes[q][half]);
+                    high[q][half] = s.add_i16(high[q][half], s.high_bytes(bytes[q][half]));
                 }
             }
         }
@@ -81,8 +81,8 @@ fn together<S: Simd, const N: usize>(
 #[inline(always)]
 fn widen<S: Simd>(s: S, all: S::I16x16, high: S::I16x16, sums: &mut [u16; 16]) {
     let (mut alls, mut highs) = ([0u16; PAIRS], [0u16; PAIRS]);
-    s.store_pairs(all, &mut alls);
-    s.store_pairs(high, &mut highs);
+    s.store_u16(all, &mut alls);
+    s.store_u16(high, &mut highs);
     for i in 0..PAIRS / 2 {
         let odd = highs[i].wrapping_add(highs[i + PAIRS / 2]);
         let both = alls[i].wrapping_add(alls[i + PAIRS / 2]);
@@ -124,10 +124,18 @@ impl<'a, S: Simd> Bounds<'a, S> {
     #[inline(always)]
     fn at(&self, s: S, i: usize) -> S::F32x8 {
         let (sums, factor) = self.first;
-        let product = s.fma(self.unit, s.to_float(s.load_index(&sums[i])), self.offset);
+        let product = s.fma(
+            self.unit,
+            s.to_f32(s.load_u16_as_i32(&sums[i])),
+            self.offset,
+        );
         let mut bound = s.mul(s.load(&factor[i]), product);
         if let Some((sums, factor)) = self.second {
-            let product = s.fma(self.unit, s.to_float(s.load_index(&sums[i])), self.offset);
+            let product = s.fma(
+                self.unit,
+                s.to_f32(s.load_u16_as_i32(&sums[i])),
+                self.offset,
+            );
             bound = s.fma(s.load(&factor[i]), product, bound);
         }
         if let Some(shift) = self.shift {
@@ -152,7 +160,7 @@ pub fn greatest<S: Simd>(s: S, keys: &Keys<'_>, greatest: &mut [f32]) {
             most = s.max(bounds.at(s, group * (GROUP / WIDTH) + part), most);
         }
         let mut lanes = [0f32; WIDTH];
-        s.store(s.maximum(most), &mut lanes);
+        s.store(s.reduce_max(most), &mut lanes);
         *greatest = lanes[0];
     }
     scalar::greatest_from(whole, keys, greatest);
@@ -174,8 +182,8 @@ pub fn between<S: Simd>(
         let mut bits = 0;
         for part in 0..GROUP / WIDTH {
             let bound = bounds.at(s, group / WIDTH + part);
-            let beyond = s.bits(s.above(bound, most_all));
-            bits |= (s.bits(s.above(bound, least_all)) & !beyond) << (part * WIDTH);
+            let beyond = s.movemask(s.gt(bound, most_all));
+            bits |= (s.movemask(s.gt(bound, least_all)) & !beyond) << (part * WIDTH);
         }
         while bits != 0 {
             rows.push(from + group as u32 + bits.trailing_zeros());

@@ -49,28 +49,28 @@ impl Simd for Avx2 {
         fn min(self, a: __m256, b: __m256) -> __m256 { _mm256_min_ps(a, b) }
         fn abs(self, a: __m256) -> __m256 { _mm256_andnot_ps(_mm256_set1_ps(-0.0), a) }
         fn floor(self, a: __m256) -> __m256 { _mm256_floor_ps(a) }
-        fn nearest(self, a: __m256) -> __m256 {
+        fn round_ties_even(self, a: __m256) -> __m256 {
             _mm256_round_ps::<{ _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC }>(a)
         }
-        fn above(self, a: __m256, b: __m256) -> __m256i {
+        fn gt(self, a: __m256, b: __m256) -> __m256i {
             _mm256_castps_si256(_mm256_cmp_ps::<_CMP_GT_OQ>(a, b))
         }
         fn select(self, mask: __m256i, a: __m256, b: __m256) -> __m256 {
             _mm256_blendv_ps(b, a, _mm256_castsi256_ps(mask))
         }
-        fn swap1(self, a: __m256) -> __m256 { _mm256_permute_ps::<0b10_11_00_01>(a) }
-        fn swap2(self, a: __m256) -> __m256 { _mm256_permute_ps::<0b01_00_11_10>(a) }
-        fn swap4(self, a: __m256) -> __m256 { _mm256_permute2f128_ps::<1>(a, a) }
-        fn apart4(self, a: __m256, b: __m256) -> [__m256; 2] {
+        fn shuffle_xor1(self, a: __m256) -> __m256 { _mm256_permute_ps::<0b10_11_00_01>(a) }
+        fn shuffle_xor2(self, a: __m256) -> __m256 { _mm256_permute_ps::<0b01_00_11_10>(a) }
+        fn shuffle_xor4(self, a: __m256) -> __m256 { _mm256_permute2f128_ps::<1>(a, a) }
+        fn transpose_halves(self, a: __m256, b: __m256) -> [__m256; 2] {
             [_mm256_permute2f128_ps::<0x20>(a, b), _mm256_permute2f128_ps::<0x31>(a, b)]
         }
-        fn apart2(self, a: __m256, b: __m256) -> [__m256; 2] {
+        fn transpose_pairs(self, a: __m256, b: __m256) -> [__m256; 2] {
             [_mm256_shuffle_ps::<0b01_00_01_00>(a, b), _mm256_shuffle_ps::<0b11_10_11_10>(a, b)]
         }
-        fn look_up(self, table: __m256, index: __m256i) -> __m256 {
+        fn lookup8(self, table: __m256, index: __m256i) -> __m256 {
             _mm256_permutevar8x32_ps(table, index)
         }
-        fn look_up_pair(self, low: __m256, high: __m256, index: __m256i) -> __m256 {
+        fn lookup16(self, low: __m256, high: __m256, index: __m256i) -> __m256 {
             let upper = _mm256_castsi256_ps(_mm256_slli_epi32::<28>(index));
             _mm256_blendv_ps(
                 _mm256_permutevar8x32_ps(low, index),
@@ -84,7 +84,7 @@ impl Simd for Avx2 {
             let index = _mm256_and_si256(index, _mm256_set1_epi32((table.len() - 1) as i32));
             _mm256_i32gather_ps::<4>(table.as_ptr(), index)
         }
-        fn columns(self, rows: [&[f32; 4]; WIDTH]) -> [__m256; 4] {
+        fn load_transposed_8x4(self, rows: [&[f32; 4]; WIDTH]) -> [__m256; 4] {
             // Row i beside row i + 4, then a transposition of 4 × 4 in each half.
             let pair = |i: usize| {
                 let low = _mm256_castps128_ps256(_mm_loadu_ps(rows[i].as_ptr()));
@@ -100,7 +100,7 @@ impl Simd for Avx2 {
                 _mm256_shuffle_ps::<0b11_10_11_10>(ab2, cd2),
             ]
         }
-        fn column_pair(self, rows: [&[f32; 2]; WIDTH]) -> [__m256; 2] {
+        fn load_transposed_8x2(self, rows: [&[f32; 2]; WIDTH]) -> [__m256; 2] {
             // Rows 0, 1, 4, 5 and 2, 3, 6, 7: their even and odd columns are the two columns in order.
             let row = |i: usize| _mm_castsi128_ps(_mm_loadl_epi64(rows[i].as_ptr().cast()));
             let two = |i: usize| _mm_movelh_ps(row(i), row(i + 1));
@@ -113,78 +113,75 @@ impl Simd for Avx2 {
                 _mm256_shuffle_ps::<0b11_01_11_01>(a, b),
             ]
         }
-        fn to_int(self, a: __m256) -> __m256i { _mm256_cvttps_epi32(a) }
+        fn to_i32(self, a: __m256) -> __m256i { _mm256_cvttps_epi32(a) }
 
-        fn splat_int(self, x: i32) -> __m256i { _mm256_set1_epi32(x) }
-        fn load_int(self, from: &[i32; WIDTH]) -> __m256i {
+        fn splat_i32(self, x: i32) -> __m256i { _mm256_set1_epi32(x) }
+        fn load_i32(self, from: &[i32; WIDTH]) -> __m256i {
             _mm256_loadu_si256(from.as_ptr().cast())
         }
-        fn shift_down(self, a: __m256i, by: __m256i) -> __m256i { _mm256_srlv_epi32(a, by) }
-        fn store_int(self, x: __m256i, to: &mut [i32; WIDTH]) {
+        fn shift_right(self, a: __m256i, by: __m256i) -> __m256i { _mm256_srlv_epi32(a, by) }
+        fn store_i32(self, x: __m256i, to: &mut [i32; WIDTH]) {
             _mm256_storeu_si256(to.as_mut_ptr().cast(), x)
         }
-        fn add_int(self, a: __m256i, b: __m256i) -> __m256i { _mm256_add_epi32(a, b) }
-        fn sub_int(self, a: __m256i, b: __m256i) -> __m256i { _mm256_sub_epi32(a, b) }
-        fn shift_byte(self, a: __m256i) -> __m256i { _mm256_slli_epi32::<8>(a) }
-        fn and(self, a: __m256i, b: __m256i) -> __m256i { _mm256_and_si256(a, b) }
-        fn select_int(self, mask: __m256i, a: __m256i, b: __m256i) -> __m256i {
-            _mm256_blendv_epi8(b, a, mask)
-        }
-        fn load_index(self, from: &[u16; WIDTH]) -> __m256i {
+        fn add_i32(self, a: __m256i, b: __m256i) -> __m256i { _mm256_add_epi32(a, b) }
+        fn sub_i32(self, a: __m256i, b: __m256i) -> __m256i { _mm256_sub_epi32(a, b) }
+        fn shift_left_8(self, a: __m256i) -> __m256i { _mm256_slli_epi32::<8>(a) }
+        fn and_i32(self, a: __m256i, b: __m256i) -> __m256i { _mm256_and_si256(a, b) }
+        fn load_u16_as_i32(self, from: &[u16; WIDTH]) -> __m256i {
             _mm256_cvtepu16_epi32(_mm_loadu_si128(from.as_ptr().cast()))
         }
-        fn store_index(self, x: __m256i, to: &mut [u16; WIDTH]) {
+        fn store_i32_as_u16(self, x: __m256i, to: &mut [u16; WIDTH]) {
             let pair = _mm_packus_epi32(_mm256_castsi256_si128(x), _mm256_extracti128_si256::<1>(x));
             _mm_storeu_si128(to.as_mut_ptr().cast(), pair)
         }
-        fn all(self, mask: __m256i) -> bool {
+        fn mask_all(self, mask: __m256i) -> bool {
             _mm256_movemask_ps(_mm256_castsi256_ps(mask)) == 0xff
         }
         fn first_equal(self, a: __m256, b: __m256) -> usize {
             let mask = _mm256_movemask_ps(_mm256_cmp_ps::<_CMP_EQ_OQ>(a, b)) as u32;
             (mask | 0x100).trailing_zeros() as usize
         }
-        fn least_where_equal(self, a: __m256, b: __m256, x: __m256i) -> u32 {
+        fn min_where_equal(self, a: __m256, b: __m256, x: __m256i) -> u32 {
             let equal = _mm256_castps_si256(_mm256_cmp_ps::<_CMP_EQ_OQ>(a, b));
             let x = _mm256_blendv_epi8(_mm256_set1_epi32(0xffff), x, equal);
             let pair = _mm_packus_epi32(_mm256_castsi256_si128(x), _mm256_extracti128_si256::<1>(x));
             _mm_extract_epi16::<0>(_mm_minpos_epu16(pair)) as u32
         }
 
-        fn splat_pair(self, x: i16) -> __m256i { _mm256_set1_epi16(x) }
-        fn load_pairs(self, from: &[i16; PAIRS]) -> __m256i {
+        fn splat_i16(self, x: i16) -> __m256i { _mm256_set1_epi16(x) }
+        fn load_i16(self, from: &[i16; PAIRS]) -> __m256i {
             _mm256_loadu_si256(from.as_ptr().cast())
         }
-        fn add_pairs(self, a: __m256i, b: __m256i) -> __m256i { _mm256_add_epi16(a, b) }
-        fn max_pairs(self, a: __m256i, b: __m256i) -> __m256i { _mm256_max_epi16(a, b) }
-        fn multiply_bytes(self, a: &[u8; 2 * PAIRS], q: __m256i) -> __m256i {
+        fn add_i16(self, a: __m256i, b: __m256i) -> __m256i { _mm256_add_epi16(a, b) }
+        fn max_i16(self, a: __m256i, b: __m256i) -> __m256i { _mm256_max_epi16(a, b) }
+        fn madd_u8_i8(self, a: &[u8; 2 * PAIRS], q: __m256i) -> __m256i {
             _mm256_maddubs_epi16(_mm256_loadu_si256(a.as_ptr().cast()), q)
         }
-        fn maximum_pair(self, a: __m256i) -> i16 {
+        fn reduce_max_i16(self, a: __m256i) -> i16 {
             let most = _mm_max_epi16(_mm256_castsi256_si128(a), _mm256_extracti128_si256::<1>(a));
             // Unsigned and upside down, for there is an instruction for the least.
             let most = _mm_xor_si128(most, _mm_set1_epi16(0x7fff));
             _mm_extract_epi16::<0>(_mm_minpos_epu16(most)) as i16 ^ 0x7fff
         }
-        fn any_above(self, a: __m256i, b: __m256i, limit: __m256i) -> u32 {
+        fn any_gt_i16(self, a: __m256i, b: __m256i, limit: __m256i) -> u32 {
             let (a, b) = (_mm256_cmpgt_epi16(a, limit), _mm256_cmpgt_epi16(b, limit));
             let none = _mm256_cmpeq_epi64(_mm256_packs_epi16(a, b), _mm256_setzero_si256());
             _mm256_movemask_pd(_mm256_castsi256_pd(none)) as u32 ^ 0xf
         }
-        fn to_float(self, a: __m256i) -> __m256 { _mm256_cvtepi32_ps(a) }
-        fn bits(self, mask: __m256i) -> u32 { _mm256_movemask_ps(_mm256_castsi256_ps(mask)) as u32 }
-        fn load_bytes(self, from: &[u8; 2 * PAIRS]) -> __m256i {
+        fn to_f32(self, a: __m256i) -> __m256 { _mm256_cvtepi32_ps(a) }
+        fn movemask(self, mask: __m256i) -> u32 { _mm256_movemask_ps(_mm256_castsi256_ps(mask)) as u32 }
+        fn load_u8(self, from: &[u8; 2 * PAIRS]) -> __m256i {
             _mm256_loadu_si256(from.as_ptr().cast())
         }
-        fn store_pairs(self, x: __m256i, to: &mut [u16; PAIRS]) {
+        fn store_u16(self, x: __m256i, to: &mut [u16; PAIRS]) {
             _mm256_storeu_si256(to.as_mut_ptr().cast(), x)
         }
-        fn add_bytes(self, a: __m256i, b: __m256i) -> __m256i { _mm256_add_epi8(a, b) }
+        fn add_u8(self, a: __m256i, b: __m256i) -> __m256i { _mm256_add_epi8(a, b) }
         fn low_nibbles(self, a: __m256i) -> __m256i { _mm256_and_si256(a, _mm256_set1_epi8(15)) }
         fn high_nibbles(self, a: __m256i) -> __m256i {
             _mm256_and_si256(_mm256_srli_epi16::<4>(a), _mm256_set1_epi8(15))
         }
-        fn look_up_bytes(self, table: __m256i, index: __m256i) -> __m256i {
+        fn shuffle_bytes(self, table: __m256i, index: __m256i) -> __m256i {
             _mm256_shuffle_epi8(table, index)
         }
         fn high_bytes(self, a: __m256i) -> __m256i { _mm256_srli_epi16::<8>(a) }

@@ -54,103 +54,101 @@ pub trait Simd: Copy {
     /// The largest whole number not above a.
     fn floor(self, a: Self::F32x8) -> Self::F32x8;
     /// The nearest whole number, of two the even one.
-    fn nearest(self, a: Self::F32x8) -> Self::F32x8;
+    fn round_ties_even(self, a: Self::F32x8) -> Self::F32x8;
     /// Mask of a > b.
-    fn above(self, a: Self::F32x8, b: Self::F32x8) -> Self::I32x8;
+    fn gt(self, a: Self::F32x8, b: Self::F32x8) -> Self::I32x8;
     /// a where the mask is set, else b.
     fn select(self, mask: Self::I32x8, a: Self::F32x8, b: Self::F32x8) -> Self::F32x8;
     /// Lane l takes lane l xor 1.
-    fn swap1(self, a: Self::F32x8) -> Self::F32x8;
+    fn shuffle_xor1(self, a: Self::F32x8) -> Self::F32x8;
     /// Lane l takes lane l xor 2.
-    fn swap2(self, a: Self::F32x8) -> Self::F32x8;
+    fn shuffle_xor2(self, a: Self::F32x8) -> Self::F32x8;
     /// Lane l takes lane l xor 4.
-    fn swap4(self, a: Self::F32x8) -> Self::F32x8;
+    fn shuffle_xor4(self, a: Self::F32x8) -> Self::F32x8;
     /// Lanes 0 to 3 of a and of b, and lanes 4 to 7 of a and of b.
-    fn apart4(self, a: Self::F32x8, b: Self::F32x8) -> [Self::F32x8; 2];
+    fn transpose_halves(self, a: Self::F32x8, b: Self::F32x8) -> [Self::F32x8; 2];
     /// In each half: lanes 0 and 1 of a and of b, and lanes 2 and 3 of a and of b.
-    fn apart2(self, a: Self::F32x8, b: Self::F32x8) -> [Self::F32x8; 2];
+    fn transpose_pairs(self, a: Self::F32x8, b: Self::F32x8) -> [Self::F32x8; 2];
     /// `table[index mod 8]`.
-    fn look_up(self, table: Self::F32x8, index: Self::I32x8) -> Self::F32x8;
+    fn lookup8(self, table: Self::F32x8, index: Self::I32x8) -> Self::F32x8;
     /// `table[index mod 16]` of a table in two vectors.
-    fn look_up_pair(self, low: Self::F32x8, high: Self::F32x8, index: Self::I32x8) -> Self::F32x8;
+    fn lookup16(self, low: Self::F32x8, high: Self::F32x8, index: Self::I32x8) -> Self::F32x8;
     /// `table[index mod N]`; N is a power of two.
     fn gather(self, table: &[f32], index: Self::I32x8) -> Self::F32x8;
     /// Four columns of eight rows.
-    fn columns(self, rows: [&[f32; 4]; WIDTH]) -> [Self::F32x8; 4];
+    fn load_transposed_8x4(self, rows: [&[f32; 4]; WIDTH]) -> [Self::F32x8; 4];
     /// Two columns of eight rows.
-    fn column_pair(self, rows: [&[f32; 2]; WIDTH]) -> [Self::F32x8; 2];
+    fn load_transposed_8x2(self, rows: [&[f32; 2]; WIDTH]) -> [Self::F32x8; 2];
     /// Whole numbers below 2³¹ in magnitude as integers; beyond, instruction sets differ.
-    fn to_int(self, a: Self::F32x8) -> Self::I32x8;
+    fn to_i32(self, a: Self::F32x8) -> Self::I32x8;
 
     /// The same integer in all lanes.
-    fn splat_int(self, x: i32) -> Self::I32x8;
+    fn splat_i32(self, x: i32) -> Self::I32x8;
     /// Reads eight integers.
-    fn load_int(self, from: &[i32; WIDTH]) -> Self::I32x8;
+    fn load_i32(self, from: &[i32; WIDTH]) -> Self::I32x8;
     /// Writes eight integers.
-    fn store_int(self, x: Self::I32x8, to: &mut [i32; WIDTH]);
+    fn store_i32(self, x: Self::I32x8, to: &mut [i32; WIDTH]);
     /// a + b, wrapping.
-    fn add_int(self, a: Self::I32x8, b: Self::I32x8) -> Self::I32x8;
+    fn add_i32(self, a: Self::I32x8, b: Self::I32x8) -> Self::I32x8;
     /// a − b, wrapping.
-    fn sub_int(self, a: Self::I32x8, b: Self::I32x8) -> Self::I32x8;
+    fn sub_i32(self, a: Self::I32x8, b: Self::I32x8) -> Self::I32x8;
     /// Each lane times 256.
-    fn shift_byte(self, a: Self::I32x8) -> Self::I32x8;
+    fn shift_left_8(self, a: Self::I32x8) -> Self::I32x8;
     /// Each lane without its lowest bits, as many as the lane of `by` says (0 to 31).
-    fn shift_down(self, a: Self::I32x8, by: Self::I32x8) -> Self::I32x8;
+    fn shift_right(self, a: Self::I32x8, by: Self::I32x8) -> Self::I32x8;
     /// The bits of both.
-    fn and(self, a: Self::I32x8, b: Self::I32x8) -> Self::I32x8;
-    /// a where the mask is set, else b.
-    fn select_int(self, mask: Self::I32x8, a: Self::I32x8, b: Self::I32x8) -> Self::I32x8;
+    fn and_i32(self, a: Self::I32x8, b: Self::I32x8) -> Self::I32x8;
     /// Reads eight 16-bit indexes.
-    fn load_index(self, from: &[u16; WIDTH]) -> Self::I32x8;
+    fn load_u16_as_i32(self, from: &[u16; WIDTH]) -> Self::I32x8;
     /// The integers as numbers, for magnitudes below 2²⁴.
-    fn to_float(self, a: Self::I32x8) -> Self::F32x8;
+    fn to_f32(self, a: Self::I32x8) -> Self::F32x8;
     /// Bit l: whether lane l of the mask is set.
-    fn bits(self, mask: Self::I32x8) -> u32;
+    fn movemask(self, mask: Self::I32x8) -> u32;
     /// Writes integers of at most 16 bits.
-    fn store_index(self, x: Self::I32x8, to: &mut [u16; WIDTH]);
+    fn store_i32_as_u16(self, x: Self::I32x8, to: &mut [u16; WIDTH]);
     /// Whether every lane of the mask is set.
-    fn all(self, mask: Self::I32x8) -> bool;
+    fn mask_all(self, mask: Self::I32x8) -> bool;
 
     /// The greatest of the eight, in every lane; for numbers only.
     #[inline(always)]
-    fn maximum(self, a: Self::F32x8) -> Self::F32x8 {
-        let a = self.max(a, self.swap4(a));
-        let a = self.max(a, self.swap2(a));
-        self.max(a, self.swap1(a))
+    fn reduce_max(self, a: Self::F32x8) -> Self::F32x8 {
+        let a = self.max(a, self.shuffle_xor4(a));
+        let a = self.max(a, self.shuffle_xor2(a));
+        self.max(a, self.shuffle_xor1(a))
     }
     /// The first lane in which a equals b; 8 if there is none.
     fn first_equal(self, a: Self::F32x8, b: Self::F32x8) -> usize;
     /// The least of the integers of 0 to 65535 in the lanes in which a equals b; 65535 if there are none.
-    fn least_where_equal(self, a: Self::F32x8, b: Self::F32x8, x: Self::I32x8) -> u32;
+    fn min_where_equal(self, a: Self::F32x8, b: Self::F32x8, x: Self::I32x8) -> u32;
 
     /// The same integer in all sixteen lanes.
-    fn splat_pair(self, x: i16) -> Self::I16x16;
+    fn splat_i16(self, x: i16) -> Self::I16x16;
     /// Reads sixteen integers.
-    fn load_pairs(self, from: &[i16; PAIRS]) -> Self::I16x16;
+    fn load_i16(self, from: &[i16; PAIRS]) -> Self::I16x16;
     /// a + b, wrapping.
-    fn add_pairs(self, a: Self::I16x16, b: Self::I16x16) -> Self::I16x16;
+    fn add_i16(self, a: Self::I16x16, b: Self::I16x16) -> Self::I16x16;
     /// The greater.
-    fn max_pairs(self, a: Self::I16x16, b: Self::I16x16) -> Self::I16x16;
+    fn max_i16(self, a: Self::I16x16, b: Self::I16x16) -> Self::I16x16;
     /// a₀q₀ + a₁q₁ for the two bytes of each lane: a from 0 to 127, q from −128 to 127.
-    fn multiply_bytes(self, a: &[u8; 2 * PAIRS], q: Self::I16x16) -> Self::I16x16;
+    fn madd_u8_i8(self, a: &[u8; 2 * PAIRS], q: Self::I16x16) -> Self::I16x16;
     /// The greatest of the sixteen.
-    fn maximum_pair(self, a: Self::I16x16) -> i16;
+    fn reduce_max_i16(self, a: Self::I16x16) -> i16;
     /// Four bits, from the lowest: whether any of lanes 0 to 7 of a, 0 to 7 of b, 8 to 15 of a, 8 to 15 of b is above the limit.
-    fn any_above(self, a: Self::I16x16, b: Self::I16x16, limit: Self::I16x16) -> u32;
+    fn any_gt_i16(self, a: Self::I16x16, b: Self::I16x16, limit: Self::I16x16) -> u32;
 
     /// Reads 32 bytes, two in each lane.
-    fn load_bytes(self, from: &[u8; 2 * PAIRS]) -> Self::I16x16;
+    fn load_u8(self, from: &[u8; 2 * PAIRS]) -> Self::I16x16;
     /// Writes sixteen integers.
-    fn store_pairs(self, x: Self::I16x16, to: &mut [u16; PAIRS]);
+    fn store_u16(self, x: Self::I16x16, to: &mut [u16; PAIRS]);
     /// a + b byte by byte, wrapping.
-    fn add_bytes(self, a: Self::I16x16, b: Self::I16x16) -> Self::I16x16;
+    fn add_u8(self, a: Self::I16x16, b: Self::I16x16) -> Self::I16x16;
     /// The low four bits of each byte.
     fn low_nibbles(self, a: Self::I16x16) -> Self::I16x16;
     /// The high four bits of each byte.
     fn high_nibbles(self, a: Self::I16x16) -> Self::I16x16;
     /// `table[index]` byte by byte, for indexes below 16: the first sixteen bytes are looked up in the first sixteen of the table, the others in
     /// the others.
-    fn look_up_bytes(self, table: Self::I16x16, index: Self::I16x16) -> Self::I16x16;
+    fn shuffle_bytes(self, table: Self::I16x16, index: Self::I16x16) -> Self::I16x16;
     /// The high byte of each lane.
     fn high_bytes(self, a: Self::I16x16) -> Self::I16x16;
 }

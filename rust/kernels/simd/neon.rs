@@ -86,8 +86,8 @@ impl Simd for Neon {
         fn min(self, a: Floats, b: Floats) -> Floats { both!(vminnmq_f32(a, b)) }
         fn abs(self, a: Floats) -> Floats { both!(vabsq_f32(a)) }
         fn floor(self, a: Floats) -> Floats { both!(vrndmq_f32(a)) }
-        fn nearest(self, a: Floats) -> Floats { both!(vrndnq_f32(a)) }
-        fn above(self, a: Floats, b: Floats) -> Ints {
+        fn round_ties_even(self, a: Floats) -> Floats { both!(vrndnq_f32(a)) }
+        fn gt(self, a: Floats, b: Floats) -> Ints {
             let mask = both!(vcgtq_f32(a, b));
             both!(vreinterpretq_s32_u32(mask))
         }
@@ -95,19 +95,19 @@ impl Simd for Neon {
             let mask = both!(vreinterpretq_u32_s32(mask));
             both!(vbslq_f32(mask, a, b))
         }
-        fn swap1(self, a: Floats) -> Floats { both!(vrev64q_f32(a)) }
-        fn swap2(self, a: Floats) -> Floats {
+        fn shuffle_xor1(self, a: Floats) -> Floats { both!(vrev64q_f32(a)) }
+        fn shuffle_xor2(self, a: Floats) -> Floats {
             (vextq_f32::<2>(a.0, a.0), vextq_f32::<2>(a.1, a.1))
         }
-        fn swap4(self, a: Floats) -> Floats { (a.1, a.0) }
-        fn apart4(self, a: Floats, b: Floats) -> [Floats; 2] { [(a.0, b.0), (a.1, b.1)] }
-        fn apart2(self, a: Floats, b: Floats) -> [Floats; 2] {
+        fn shuffle_xor4(self, a: Floats) -> Floats { (a.1, a.0) }
+        fn transpose_halves(self, a: Floats, b: Floats) -> [Floats; 2] { [(a.0, b.0), (a.1, b.1)] }
+        fn transpose_pairs(self, a: Floats, b: Floats) -> [Floats; 2] {
             let twos = |x| vreinterpretq_f64_f32(x);
             let low = |a, b| vreinterpretq_f32_f64(vtrn1q_f64(twos(a), twos(b)));
             let high = |a, b| vreinterpretq_f32_f64(vtrn2q_f64(twos(a), twos(b)));
             [(low(a.0, b.0), low(a.1, b.1)), (high(a.0, b.0), high(a.1, b.1))]
         }
-        fn look_up(self, table: Floats, index: Ints) -> Floats {
+        fn lookup8(self, table: Floats, index: Ints) -> Floats {
             // The bytes of entry k are 4k … 4k + 3 of the 32-byte table.
             let bytes = uint8x16x2_t(vreinterpretq_u8_f32(table.0), vreinterpretq_u8_f32(table.1));
             let spread = |k: int32x4_t| {
@@ -117,22 +117,22 @@ impl Simd for Neon {
             };
             (spread(index.0), spread(index.1))
         }
-        fn look_up_pair(self, low: Floats, high: Floats, index: Ints) -> Floats {
+        fn lookup16(self, low: Floats, high: Floats, index: Ints) -> Floats {
             let upper = both!(vshlq_n_s32::<28>(index));
             let upper = both!(vshrq_n_s32::<31>(upper));
-            let (low, high) = (self.look_up(low, index), self.look_up(high, index));
+            let (low, high) = (self.lookup8(low, index), self.lookup8(high, index));
             self.select(upper, high, low)
         }
         fn gather(self, table: &[f32], index: Ints) -> Floats {
             assert!(table.len().is_power_of_two(), "a table of 2^k entries");
             let (mut places, mut values) = ([0i32; WIDTH], [0f32; WIDTH]);
-            self.store_int(index, &mut places);
+            self.store_i32(index, &mut places);
             for (value, &place) in values.iter_mut().zip(&places) {
                 *value = table[place as usize & (table.len() - 1)];
             }
             self.load(&values)
         }
-        fn columns(self, rows: [&[f32; 4]; WIDTH]) -> [Floats; 4] {
+        fn load_transposed_8x4(self, rows: [&[f32; 4]; WIDTH]) -> [Floats; 4] {
             let half = |from: usize| {
                 let row = |i: usize| vld1q_f32(rows[from + i].as_ptr());
                 let (a, b, c, d) = (row(0), row(1), row(2), row(3));
@@ -143,7 +143,7 @@ impl Simd for Neon {
             let (low, high) = (half(0), half(4));
             [(low[0], high[0]), (low[1], high[1]), (low[2], high[2]), (low[3], high[3])]
         }
-        fn column_pair(self, rows: [&[f32; 2]; WIDTH]) -> [Floats; 2] {
+        fn load_transposed_8x2(self, rows: [&[f32; 2]; WIDTH]) -> [Floats; 2] {
             let two = |i: usize| vcombine_f32(vld1_f32(rows[i].as_ptr()), vld1_f32(rows[i + 1].as_ptr()));
             let (a, b, c, d) = (two(0), two(2), two(4), two(6));
             [
@@ -151,38 +151,34 @@ impl Simd for Neon {
                 (vuzp2q_f32(a, b), vuzp2q_f32(c, d)),
             ]
         }
-        fn to_int(self, a: Floats) -> Ints { both!(vcvtq_s32_f32(a)) }
+        fn to_i32(self, a: Floats) -> Ints { both!(vcvtq_s32_f32(a)) }
 
-        fn splat_int(self, x: i32) -> Ints { (vdupq_n_s32(x), vdupq_n_s32(x)) }
-        fn load_int(self, from: &[i32; WIDTH]) -> Ints {
+        fn splat_i32(self, x: i32) -> Ints { (vdupq_n_s32(x), vdupq_n_s32(x)) }
+        fn load_i32(self, from: &[i32; WIDTH]) -> Ints {
             (vld1q_s32(from.as_ptr()), vld1q_s32(from[4..].as_ptr()))
         }
-        fn shift_down(self, a: Ints, by: Ints) -> Ints {
+        fn shift_right(self, a: Ints, by: Ints) -> Ints {
             let half = |a, by| vreinterpretq_s32_u32(vshlq_u32(vreinterpretq_u32_s32(a), vnegq_s32(by)));
             (half(a.0, by.0), half(a.1, by.1))
         }
-        fn store_int(self, x: Ints, to: &mut [i32; WIDTH]) {
+        fn store_i32(self, x: Ints, to: &mut [i32; WIDTH]) {
             vst1q_s32(to.as_mut_ptr(), x.0);
             vst1q_s32(to[4..].as_mut_ptr(), x.1);
         }
-        fn add_int(self, a: Ints, b: Ints) -> Ints { both!(vaddq_s32(a, b)) }
-        fn sub_int(self, a: Ints, b: Ints) -> Ints { both!(vsubq_s32(a, b)) }
-        fn shift_byte(self, a: Ints) -> Ints { both!(vshlq_n_s32::<8>(a)) }
-        fn and(self, a: Ints, b: Ints) -> Ints { both!(vandq_s32(a, b)) }
-        fn select_int(self, mask: Ints, a: Ints, b: Ints) -> Ints {
-            let mask = both!(vreinterpretq_u32_s32(mask));
-            both!(vbslq_s32(mask, a, b))
-        }
-        fn load_index(self, from: &[u16; WIDTH]) -> Ints {
+        fn add_i32(self, a: Ints, b: Ints) -> Ints { both!(vaddq_s32(a, b)) }
+        fn sub_i32(self, a: Ints, b: Ints) -> Ints { both!(vsubq_s32(a, b)) }
+        fn shift_left_8(self, a: Ints) -> Ints { both!(vshlq_n_s32::<8>(a)) }
+        fn and_i32(self, a: Ints, b: Ints) -> Ints { both!(vandq_s32(a, b)) }
+        fn load_u16_as_i32(self, from: &[u16; WIDTH]) -> Ints {
             let narrow = vld1q_u16(from.as_ptr());
             let wide = (vmovl_u16(vget_low_u16(narrow)), vmovl_high_u16(narrow));
             both!(vreinterpretq_s32_u32(wide))
         }
-        fn store_index(self, x: Ints, to: &mut [u16; WIDTH]) {
+        fn store_i32_as_u16(self, x: Ints, to: &mut [u16; WIDTH]) {
             let x = both!(vreinterpretq_u32_s32(x));
             vst1q_u16(to.as_mut_ptr(), vcombine_u16(vmovn_u32(x.0), vmovn_u32(x.1)));
         }
-        fn all(self, mask: Ints) -> bool {
+        fn mask_all(self, mask: Ints) -> bool {
             vmaxvq_s32(vmaxq_s32(mask.0, mask.1)) < 0
         }
         fn first_equal(self, a: Floats, b: Floats) -> usize {
@@ -193,20 +189,20 @@ impl Simd for Neon {
             let high = vbslq_u32(equal.1, vld1q_u32(lanes[4..].as_ptr()), none);
             vminvq_u32(vminq_u32(low, high)) as usize
         }
-        fn least_where_equal(self, a: Floats, b: Floats, x: Ints) -> u32 {
+        fn min_where_equal(self, a: Floats, b: Floats, x: Ints) -> u32 {
             let equal = both!(vceqq_f32(a, b));
             let none = vdupq_n_s32(0xffff);
             let least = vminq_s32(vbslq_s32(equal.0, x.0, none), vbslq_s32(equal.1, x.1, none));
             vminvq_s32(least) as u32
         }
 
-        fn splat_pair(self, x: i16) -> Pairs { (vdupq_n_s16(x), vdupq_n_s16(x)) }
-        fn load_pairs(self, from: &[i16; PAIRS]) -> Pairs {
+        fn splat_i16(self, x: i16) -> Pairs { (vdupq_n_s16(x), vdupq_n_s16(x)) }
+        fn load_i16(self, from: &[i16; PAIRS]) -> Pairs {
             (vld1q_s16(from.as_ptr()), vld1q_s16(from[8..].as_ptr()))
         }
-        fn add_pairs(self, a: Pairs, b: Pairs) -> Pairs { both!(vaddq_s16(a, b)) }
-        fn max_pairs(self, a: Pairs, b: Pairs) -> Pairs { both!(vmaxq_s16(a, b)) }
-        fn multiply_bytes(self, a: &[u8; 2 * PAIRS], q: Pairs) -> Pairs {
+        fn add_i16(self, a: Pairs, b: Pairs) -> Pairs { both!(vaddq_s16(a, b)) }
+        fn max_i16(self, a: Pairs, b: Pairs) -> Pairs { both!(vmaxq_s16(a, b)) }
+        fn madd_u8_i8(self, a: &[u8; 2 * PAIRS], q: Pairs) -> Pairs {
             let half = |a: *const u8, q: int16x8_t| {
                 let (a, q) = (vld1q_s8(a.cast()), vreinterpretq_s8_s16(q));
                 let low = vmull_s8(vget_low_s8(a), vget_low_s8(q));
@@ -214,22 +210,22 @@ impl Simd for Neon {
             };
             (half(a.as_ptr(), q.0), half(a[16..].as_ptr(), q.1))
         }
-        fn maximum_pair(self, a: Pairs) -> i16 { vmaxvq_s16(vmaxq_s16(a.0, a.1)) }
-        fn to_float(self, a: Ints) -> Floats { both!(vcvtq_f32_s32(a)) }
-        fn bits(self, mask: Ints) -> u32 {
+        fn reduce_max_i16(self, a: Pairs) -> i16 { vmaxvq_s16(vmaxq_s16(a.0, a.1)) }
+        fn to_f32(self, a: Ints) -> Floats { both!(vcvtq_f32_s32(a)) }
+        fn movemask(self, mask: Ints) -> u32 {
             let places = [1i32, 2, 4, 8];
             let half = |mask| vaddvq_s32(vandq_s32(mask, vld1q_s32(places.as_ptr())));
             (half(mask.0) | half(mask.1) << 4) as u32
         }
-        fn load_bytes(self, from: &[u8; 2 * PAIRS]) -> Pairs {
+        fn load_u8(self, from: &[u8; 2 * PAIRS]) -> Pairs {
             let half = |from: *const u8| vreinterpretq_s16_u8(vld1q_u8(from));
             (half(from.as_ptr()), half(from[PAIRS..].as_ptr()))
         }
-        fn store_pairs(self, x: Pairs, to: &mut [u16; PAIRS]) {
+        fn store_u16(self, x: Pairs, to: &mut [u16; PAIRS]) {
             vst1q_u16(to.as_mut_ptr(), vreinterpretq_u16_s16(x.0));
             vst1q_u16(to[8..].as_mut_ptr(), vreinterpretq_u16_s16(x.1))
         }
-        fn add_bytes(self, a: Pairs, b: Pairs) -> Pairs {
+        fn add_u8(self, a: Pairs, b: Pairs) -> Pairs {
             bytes(a, b, |a, b| vaddq_u8(a, b))
         }
         fn low_nibbles(self, a: Pairs) -> Pairs {
@@ -238,14 +234,14 @@ impl Simd for Neon {
         fn high_nibbles(self, a: Pairs) -> Pairs {
             bytes(a, a, |a, _| vshrq_n_u8::<4>(a))
         }
-        fn look_up_bytes(self, table: Pairs, index: Pairs) -> Pairs {
+        fn shuffle_bytes(self, table: Pairs, index: Pairs) -> Pairs {
             bytes(table, index, |table, index| vqtbl1q_u8(table, index))
         }
         fn high_bytes(self, a: Pairs) -> Pairs {
             let half = |a| vreinterpretq_s16_u16(vshrq_n_u16::<8>(vreinterpretq_u16_s16(a)));
             (half(a.0), half(a.1))
         }
-        fn any_above(self, a: Pairs, b: Pairs, limit: Pairs) -> u32 {
+        fn any_gt_i16(self, a: Pairs, b: Pairs, limit: Pairs) -> u32 {
             let any = |x: int16x8_t| u32::from(vmaxvq_u16(vcgtq_s16(x, limit.0))) & 1;
             any(a.0) | any(b.0) << 1 | any(a.1) << 2 | any(b.1) << 3
         }
