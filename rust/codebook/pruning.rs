@@ -14,8 +14,7 @@
 use std::cmp::Reverse;
 use std::collections::HashMap;
 
-use crate::kernels::nearest::{EVERY, Grid, Groups, Lists, Plan, Words};
-use crate::kernels::simd::WIDTH;
+use crate::kernels::nearest::{EVERY, Grid, Groups, Lists, Plan, WORDS_PER_GROUP, Words};
 
 /// Fewer words than this are tried one by one.
 const FEWEST: usize = 24;
@@ -53,11 +52,11 @@ pub fn plan(words: &[f32], block: usize) -> Plan {
 /// Cells of one group; none if too much of the law escapes.
 fn one_group(words: &Words, bins: usize) -> Option<Grid> {
     let mut cells = Cells::new(words, bins);
-    cells.split(|candidates| candidates.len() <= WIDTH);
+    cells.split(|candidates| candidates.len() <= WORDS_PER_GROUP);
     let escaped: f64 = cells
         .boxes
         .iter()
-        .filter(|(_, candidates)| candidates.len() > WIDTH)
+        .filter(|(_, candidates)| candidates.len() > WORDS_PER_GROUP)
         .map(|(bins, _)| cells.mass(bins))
         .sum();
     if escaped > ESCAPE {
@@ -78,14 +77,17 @@ fn one_group(words: &Words, bins: usize) -> Option<Grid> {
 
 fn lists(words: &Words, bins: usize) -> Grid {
     let mut cells = Cells::new(words, bins);
-    cells.split(|candidates| candidates.len() <= WIDTH / 2);
+    cells.split(|candidates| candidates.len() <= WORDS_PER_GROUP / 2);
     let mut known: HashMap<Vec<u16>, u16> = HashMap::new();
     let (mut ends, mut groups) = (Vec::new(), Vec::new());
     let values: Vec<u16> = cells
         .boxes
         .iter()
         .map(|(_, candidates)| {
-            let mut list: Vec<u16> = candidates.iter().map(|k| k / WIDTH as u16).collect();
+            let mut list: Vec<u16> = candidates
+                .iter()
+                .map(|k| k / WORDS_PER_GROUP as u16)
+                .collect();
             list.dedup();
             if list.len() % 2 == 1 {
                 // The kernel takes two at a time: fewer lengths are fewer mispredictions.
@@ -281,7 +283,7 @@ fn pack_sets(sets: &[&[u16]], words: usize) -> (Vec<Vec<u16>>, Vec<u16>) {
     let mut place = vec![EVERY; sets.len()];
     let mut known: HashMap<&[u16], u16> = HashMap::new();
     let mut order: Vec<usize> = (0..sets.len())
-        .filter(|&i| sets[i].len() <= WIDTH)
+        .filter(|&i| sets[i].len() <= WORDS_PER_GROUP)
         .collect();
     order.sort_by_key(|&i| Reverse(sets[i].len()));
     for i in order {
@@ -303,7 +305,7 @@ fn pack_sets(sets: &[&[u16]], words: usize) -> (Vec<Vec<u16>>, Vec<u16>) {
         for &group in &touched {
             let common = std::mem::take(&mut shared[usize::from(group)]);
             let size = packed[usize::from(group)].len();
-            if size + set.len() - common <= WIDTH {
+            if size + set.len() - common <= WORDS_PER_GROUP {
                 best = best.max(Some((common, size, Reverse(group))));
             }
         }
@@ -332,7 +334,7 @@ fn pack_sets(sets: &[&[u16]], words: usize) -> (Vec<Vec<u16>>, Vec<u16>) {
 /// Reorders words so that each eight in a row are close together: halved along the coordinate of greatest variance, down to eights.
 pub fn in_groups(words: &mut [f32], block: usize) {
     let count = words.len() / block;
-    if count <= WIDTH {
+    if count <= WORDS_PER_GROUP {
         return;
     }
     let mut rows: Vec<&[f32]> = words.chunks_exact(block).collect();
@@ -342,7 +344,7 @@ pub fn in_groups(words: &mut [f32], block: usize) {
 }
 
 fn halve(rows: &mut [&[f32]], block: usize) {
-    if rows.len() <= WIDTH {
+    if rows.len() <= WORDS_PER_GROUP {
         return;
     }
     let count = rows.len() as f64;
@@ -361,7 +363,7 @@ fn halve(rows: &mut [&[f32]], block: usize) {
     }
     rows.sort_by(|a, b| a[widest.1].total_cmp(&b[widest.1]));
     // Whole eights on the left.
-    let middle = (rows.len() / 2).next_multiple_of(WIDTH);
+    let middle = (rows.len() / 2).next_multiple_of(WORDS_PER_GROUP);
     let (left, right) = rows.split_at_mut(middle.min(rows.len()));
     halve(left, block);
     halve(right, block);

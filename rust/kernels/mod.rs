@@ -2,7 +2,7 @@
 //!
 //! **The contract of bit-exactness.** `scalar.rs` is the definition; every other instruction set gives the same bits.
 //! * Products that are added are fused: `f32::mul_add` is one rounding everywhere.
-//! * A sum has a fixed number of lanes ([`LANES`]): element i goes to lane i mod [`LANES`] in order of i, and the lanes are
+//! * A sum has a fixed number of lanes ([`SUM_LANES`]): element i goes to lane i mod [`SUM_LANES`] in order of i, and the lanes are
 //!   combined by halving (l + l + 8, then + 4, + 2, + 1).
 //! * Ties go to the lowest index.
 //!
@@ -27,7 +27,7 @@ pub mod scan;
 pub mod simd;
 
 /// Lanes of every fixed-order sum.
-pub const LANES: usize = 16;
+pub const SUM_LANES: usize = 16;
 
 /// A public kernel whose bodies are the scalar definition compiled for each instruction set.
 macro_rules! kernel {

@@ -16,7 +16,7 @@ mod panel;
 mod scalar;
 mod vector;
 
-use super::{LANES, kernel, vector_kernel};
+use super::{SUM_LANES, kernel, vector_kernel};
 
 /// Vectors to give at once: enough that reading the matrix costs less than using it, few enough to stay in the second-level cache.
 pub const BATCH: usize = 24;
@@ -84,7 +84,7 @@ fn row_count(matrix: &[f32], dim: usize, long: &[f32], short: &[f32]) -> usize {
 
 /// Of the places lane by lane: lanes in order with their coordinates.
 fn lanes(dim: usize) -> impl Iterator<Item = usize> {
-    (0..LANES).flat_map(move |lane| (lane..dim).step_by(LANES))
+    (0..SUM_LANES).flat_map(move |lane| (lane..dim).step_by(SUM_LANES))
 }
 
 /// The lengths of a panel, vectors and their products, checked.

@@ -1,26 +1,26 @@
 //! Two registers of rows and up to six vectors.
 
 use super::{PANEL, VECTORS, check_panel, scalar};
-use crate::kernels::LANES;
-use crate::kernels::simd::{Simd, WIDTH};
+use crate::kernels::SUM_LANES;
+use crate::kernels::simd::{LANES_32, Simd};
 
 /// Lanes in the order in which their sums are added to what waits.
-const ORDER: [usize; LANES] = [0, 8, 4, 12, 2, 10, 6, 14, 1, 9, 5, 13, 3, 11, 7, 15];
+const ORDER: [usize; SUM_LANES] = [0, 8, 4, 12, 2, 10, 6, 14, 1, 9, 5, 13, 3, 11, 7, 15];
 
 /// Sums that wait for another.
-const WAITING: usize = LANES.ilog2() as usize;
+const WAITING: usize = SUM_LANES.ilog2() as usize;
 
 #[inline(always)]
 pub fn fill_panel<S: Simd>(s: S, rows: &[f32], dim: usize, panel: &mut [f32]) {
-    if !dim.is_multiple_of(LANES) || rows.len() < dim * PANEL {
+    if !dim.is_multiple_of(SUM_LANES) || rows.len() < dim * PANEL {
         return scalar::fill_from(0, rows, dim, panel);
     }
     assert!(rows.len() == panel.len(), "entries of a panel");
-    let of_lane = dim / LANES;
-    let (panel, _) = panel.as_chunks_mut::<WIDTH>();
-    for half in 0..PANEL / WIDTH {
-        let rows: [&[[f32; 4]]; WIDTH] =
-            std::array::from_fn(|r| rows[(half * WIDTH + r) * dim..][..dim].as_chunks().0);
+    let of_lane = dim / SUM_LANES;
+    let (panel, _) = panel.as_chunks_mut::<LANES_32>();
+    for half in 0..PANEL / LANES_32 {
+        let rows: [&[[f32; 4]]; LANES_32] =
+            std::array::from_fn(|r| rows[(half * LANES_32 + r) * dim..][..dim].as_chunks().0);
         for four in 0..dim / 4 {
             let columns = s.load_transposed_8x4(rows.map(|row| &row[four]));
             let place = four % 4 * 4 * of_lane + four / 4;
@@ -63,13 +63,13 @@ fn some<S: Simd, const N: usize>(
     let mut sums = zeros;
     for (turn, lane) in ORDER.into_iter().enumerate() {
         // Lanes before the rest of d/16 have one coordinate more.
-        let from = lane * (dim / LANES) + lane.min(dim % LANES);
-        let length = (dim + LANES - 1 - lane) / LANES;
+        let from = lane * (dim / SUM_LANES) + lane.min(dim % SUM_LANES);
+        let length = (dim + SUM_LANES - 1 - lane) / SUM_LANES;
         let rows = &panel[from..][..length];
         let vectors = vectors.map(|vector| &vector[from..][..length]);
         sums = zeros;
         for (k, row) in rows.iter().enumerate() {
-            let (row, _) = row.as_chunks::<WIDTH>();
+            let (row, _) = row.as_chunks::<LANES_32>();
             let row = [s.load(&row[0]), s.load(&row[1])];
             for i in 0..N {
                 let y = s.splat(vectors[i][k]);
@@ -90,7 +90,7 @@ fn some<S: Simd, const N: usize>(
             *waiting = sums;
         }
     }
-    let (out, _) = out.as_chunks_mut::<WIDTH>();
+    let (out, _) = out.as_chunks_mut::<LANES_32>();
     for i in 0..N {
         for half in 0..2 {
             s.store(sums[i][half], &mut out[2 * i + half]);

@@ -1,7 +1,7 @@
 //! The definition.
 
 use super::{PANEL, check_panel, lanes, row_count};
-use crate::kernels::LANES;
+use crate::kernels::SUM_LANES;
 use crate::kernels::reduce::scalar::{dot, halve};
 
 /// Matrix rows that are added to a result in one pass over it.
@@ -71,9 +71,9 @@ pub fn panel_products(panel: &[f32], dim: usize, x: &[f32], out: &mut [f32]) {
     check_panel(panel, dim, x, out);
     for (x, out) in x.chunks_exact(dim).zip(out.chunks_exact_mut(PANEL)) {
         for (r, out) in out.iter_mut().enumerate() {
-            let mut sums = [0f32; LANES];
+            let mut sums = [0f32; SUM_LANES];
             for (place, from) in lanes(dim).enumerate() {
-                let sum = &mut sums[from % LANES];
+                let sum = &mut sums[from % SUM_LANES];
                 *sum = panel[place * PANEL + r].mul_add(x[place], *sum);
             }
             *out = halve(sums);

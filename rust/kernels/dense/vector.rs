@@ -2,9 +2,9 @@
 
 pub use super::panel::{fill_panel, panel_products};
 use super::{row_count, scalar};
-use crate::kernels::LANES;
+use crate::kernels::SUM_LANES;
 use crate::kernels::reduce::scalar::halve;
-use crate::kernels::simd::{Simd, WIDTH};
+use crate::kernels::simd::{LANES_32, Simd};
 
 /// Matrix entries that stay in the first-level cache, beside three vectors, while all vectors meet them.
 const FIRST_LEVEL: usize = 4608;
@@ -50,11 +50,11 @@ fn block<S: Simd, const N: usize>(
 ) {
     let dim = first.len();
     let mut sums = [[[s.splat(0.0); 2]; 2]; N];
-    let (first, first_rest) = first.as_chunks::<LANES>();
-    let (second, second_rest) = second.as_chunks::<LANES>();
-    let mut vectors: [&[[f32; LANES]]; N] = [&[]; N];
+    let (first, first_rest) = first.as_chunks::<SUM_LANES>();
+    let (second, second_rest) = second.as_chunks::<SUM_LANES>();
+    let mut vectors: [&[[f32; SUM_LANES]]; N] = [&[]; N];
     for (i, vector) in vectors.iter_mut().enumerate() {
-        *vector = &x[i * dim..][..dim].as_chunks::<LANES>().0[..first.len()];
+        *vector = &x[i * dim..][..dim].as_chunks::<SUM_LANES>().0[..first.len()];
     }
     for (place, (a, b)) in first.iter().zip(second).enumerate() {
         let (a, b) = (halves(s, a), halves(s, b));
@@ -76,10 +76,10 @@ fn block<S: Simd, const N: usize>(
     }
     // The rest goes to the first lanes in order, then the lanes are halved, as in the definition.
     for (i, sums) in sums.iter().enumerate() {
-        let x = &x[i * dim + first.len() * LANES..(i + 1) * dim];
+        let x = &x[i * dim + first.len() * SUM_LANES..(i + 1) * dim];
         for (k, (sums, rest)) in sums.iter().zip([first_rest, second_rest]).enumerate() {
-            let mut lanes = [0f32; LANES];
-            for (to, &sum) in lanes.as_chunks_mut::<WIDTH>().0.iter_mut().zip(sums) {
+            let mut lanes = [0f32; SUM_LANES];
+            for (to, &sum) in lanes.as_chunks_mut::<LANES_32>().0.iter_mut().zip(sums) {
                 s.store(sum, to);
             }
             for ((lane, a), x) in lanes.iter_mut().zip(rest).zip(x) {
@@ -96,13 +96,13 @@ fn halve_vectors<S: Simd>(s: S, [low, high]: [S::F32x8; 2]) -> f32 {
     let sum = s.add(low, high);
     let sum = s.add(sum, s.shuffle_xor4(sum));
     let sum = s.add(sum, s.shuffle_xor2(sum));
-    let mut lanes = [0f32; WIDTH];
+    let mut lanes = [0f32; LANES_32];
     s.store(s.add(sum, s.shuffle_xor1(sum)), &mut lanes);
     lanes[0]
 }
 
 #[inline(always)]
-fn halves<S: Simd>(s: S, lanes: &[f32; LANES]) -> [S::F32x8; 2] {
-    let (halves, _) = lanes.as_chunks::<WIDTH>();
+fn halves<S: Simd>(s: S, lanes: &[f32; SUM_LANES]) -> [S::F32x8; 2] {
+    let (halves, _) = lanes.as_chunks::<LANES_32>();
     [s.load(&halves[0]), s.load(&halves[1])]
 }

@@ -1,10 +1,10 @@
 //! Passes over eight registers.
 
 use super::{RUN, Runs, check, scalar};
-use crate::kernels::simd::{Simd, WIDTH};
+use crate::kernels::simd::{LANES_32, Simd};
 
 /// A register in memory.
-type Register = [f32; WIDTH];
+type Register = [f32; LANES_32];
 
 /// Below this a window is left to the definition.
 const SMALLEST: usize = 64;
@@ -39,11 +39,11 @@ pub fn backward<S: Simd>(s: S, runs: Option<Runs<'_>>, factors: &[f32], x: &mut 
 }
 
 fn blocks(x: &[f32]) -> &[Block] {
-    x.as_chunks::<WIDTH>().0.as_chunks().0
+    x.as_chunks::<LANES_32>().0.as_chunks().0
 }
 
 fn blocks_mut(x: &mut [f32]) -> &mut [Block] {
-    x.as_chunks_mut::<WIDTH>().0.as_chunks_mut().0
+    x.as_chunks_mut::<LANES_32>().0.as_chunks_mut().0
 }
 
 /// Eight registers that go through a pass together: whole blocks are checked once instead of every register.

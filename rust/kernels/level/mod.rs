@@ -10,7 +10,7 @@
 mod scalar;
 mod vector;
 
-use super::{simd::WIDTH, vector_kernel};
+use super::{simd::LANES_32, vector_kernel};
 
 /// Ascending levels with what searching them needs.
 #[derive(Debug, Clone)]
@@ -45,12 +45,12 @@ impl Levels {
                 .map(|j| ((2 * j + 1) << (bits - 1 - step)) - 1)
                 .map(|place| boundaries.get(place).copied().unwrap_or(f32::INFINITY))
                 .collect();
-            table.resize(table.len().max(WIDTH), f32::INFINITY);
+            table.resize(table.len().max(LANES_32), f32::INFINITY);
             table
         });
         let steps = steps.collect();
         let mut table = levels.to_vec();
-        table.resize(levels.len().next_power_of_two().max(WIDTH), 0.0);
+        table.resize(levels.len().next_power_of_two().max(LANES_32), 0.0);
         Self {
             levels: levels.to_vec(),
             boundaries,

@@ -1,20 +1,23 @@
 //! Binary search in registers.
 
 use super::Levels;
-use crate::kernels::simd::{Simd, WIDTH};
+use crate::kernels::simd::{LANES_32, Simd};
 
 /// `$to` ← `$value` of each eight of `$from`, read as `$x`; the last ones from a copy. A macro, for a closure may stay a call.
 macro_rules! each {
     ($from:expr, $to:expr, $s:ident.$load:ident => $x:ident, $value:expr => $store:ident) => {
         assert_eq!($from.len(), $to.len(), "one index a coordinate");
-        let (from, from_rest) = $from.as_chunks::<WIDTH>();
-        let (to, to_rest) = $to.as_chunks_mut::<WIDTH>();
+        let (from, from_rest) = $from.as_chunks::<LANES_32>();
+        let (to, to_rest) = $to.as_chunks_mut::<LANES_32>();
         for (from, to) in from.iter().zip(to) {
             let $x = $s.$load(from);
             $s.$store($value, to);
         }
         if !from_rest.is_empty() {
-            let (mut from, mut to) = ([Default::default(); WIDTH], [Default::default(); WIDTH]);
+            let (mut from, mut to) = (
+                [Default::default(); LANES_32],
+                [Default::default(); LANES_32],
+            );
             from[..from_rest.len()].copy_from_slice(from_rest);
             let $x = $s.$load(&from);
             $s.$store($value, &mut to);
@@ -95,6 +98,6 @@ pub fn look_up<S: Simd>(s: S, index: &[u16], levels: &Levels, c: &mut [f32]) {
 }
 
 #[inline(always)]
-fn register(table: &[f32], place: usize) -> &[f32; WIDTH] {
-    &table.as_chunks::<WIDTH>().0[place]
+fn register(table: &[f32], place: usize) -> &[f32; LANES_32] {
+    &table.as_chunks::<LANES_32>().0[place]
 }

@@ -28,7 +28,10 @@ use screen::Screen;
 
 use crate::aligned::Aligned;
 
-use super::{kernel, simd::WIDTH, vector_kernel};
+use super::{kernel, simd, vector_kernel};
+
+/// Codewords of a group: one in each 32-bit lane of a vector.
+pub const WORDS_PER_GROUP: usize = simd::LANES_32;
 
 /// The codewords of a block.
 #[derive(Debug, Clone)]
@@ -104,7 +107,7 @@ pub const EVERY: u16 = u16::MAX;
 /// One cache line: two registers.
 #[derive(Debug, Clone, Copy)]
 #[repr(align(64))]
-struct Line([[f32; WIDTH]; 2]);
+struct Line([[f32; WORDS_PER_GROUP]; 2]);
 
 /// Groups of eight codewords side by side, each from a cache line on.
 ///
@@ -129,7 +132,7 @@ impl Groups {
     pub fn in_order(words: &Words) -> Self {
         let mut groups = Self::new(words.block);
         let index: Vec<u16> = (0..words.count()).map(|k| k as u16).collect();
-        for eight in index.chunks(WIDTH) {
+        for eight in index.chunks(WORDS_PER_GROUP) {
             groups.push(words, eight);
         }
         groups
@@ -158,11 +161,11 @@ impl Groups {
     /// If there are more than eight, or an index has no word.
     pub fn push(&mut self, words: &Words, index: &[u16]) {
         assert!(
-            index.len() <= WIDTH && index.is_sorted(),
+            index.len() <= WORDS_PER_GROUP && index.is_sorted(),
             "up to eight words, ascending"
         );
-        let mut registers = vec![[0f32; WIDTH]; 2 * self.stride];
-        registers[0] = [f32::NEG_INFINITY; WIDTH];
+        let mut registers = vec![[0f32; WORDS_PER_GROUP]; 2 * self.stride];
+        registers[0] = [f32::NEG_INFINITY; WORDS_PER_GROUP];
         for (lane, &k) in index.iter().enumerate() {
             let word = &words.words[usize::from(k) * words.block..][..words.block];
             registers[0][lane] = -words.half_norms[usize::from(k)];

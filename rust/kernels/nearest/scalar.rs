@@ -1,7 +1,7 @@
 //! The definition.
 
 use super::{Plan, Words};
-use crate::kernels::LANES;
+use crate::kernels::SUM_LANES;
 
 #[inline(always)]
 pub fn block(u: &[f32], words: &Words, index: &mut [u16]) {
@@ -32,23 +32,23 @@ pub fn pruned(u: &[f32], plan: &Plan, index: &mut [u16]) {
 #[inline(always)]
 fn fixed<const P: usize>(u: &[f32], words: &[f32], half_norms: &[f32], index: &mut [u16]) {
     let blocks = index.len();
-    for (group, out) in index.chunks_mut(LANES).enumerate() {
-        let mut x = [[0f32; LANES]; P];
+    for (group, out) in index.chunks_mut(SUM_LANES).enumerate() {
+        let mut x = [[0f32; SUM_LANES]; P];
         for (j, lanes) in x.iter_mut().enumerate() {
-            let from = j * blocks + group * LANES;
+            let from = j * blocks + group * SUM_LANES;
             lanes[..out.len()].copy_from_slice(&u[from..from + out.len()]);
         }
-        let mut best = [f32::NEG_INFINITY; LANES];
-        let mut winner = [0u32; LANES];
+        let mut best = [f32::NEG_INFINITY; SUM_LANES];
+        let mut winner = [0u32; SUM_LANES];
         let (words, _) = words.as_chunks::<P>();
         for ((k, word), &half) in (0u32..).zip(words).zip(half_norms) {
-            let mut score = [-half; LANES];
+            let mut score = [-half; SUM_LANES];
             for (lanes, &c) in x.iter().zip(word) {
-                for l in 0..LANES {
+                for l in 0..SUM_LANES {
                     score[l] = lanes[l].mul_add(c, score[l]);
                 }
             }
-            for l in 0..LANES {
+            for l in 0..SUM_LANES {
                 let better = score[l] > best[l];
                 best[l] = if better { score[l] } else { best[l] };
                 winner[l] = if better { k } else { winner[l] };
@@ -65,17 +65,17 @@ fn fixed<const P: usize>(u: &[f32], words: &[f32], half_norms: &[f32], index: &m
 #[inline(always)]
 fn any(u: &[f32], block: usize, words: &[f32], half_norms: &[f32], index: &mut [u16]) {
     let blocks = index.len();
-    let mut x = vec![[0f32; LANES]; block];
-    for (group, out) in index.chunks_mut(LANES).enumerate() {
+    let mut x = vec![[0f32; SUM_LANES]; block];
+    for (group, out) in index.chunks_mut(SUM_LANES).enumerate() {
         for (j, lanes) in x.iter_mut().enumerate() {
-            let from = j * blocks + group * LANES;
+            let from = j * blocks + group * SUM_LANES;
             lanes[..out.len()].copy_from_slice(&u[from..from + out.len()]);
         }
-        let mut best = [f32::NEG_INFINITY; LANES];
-        let mut winner = [0u32; LANES];
+        let mut best = [f32::NEG_INFINITY; SUM_LANES];
+        let mut winner = [0u32; SUM_LANES];
         let mut k = 0;
-        let mut keep = |score: [f32; LANES]| {
-            for l in 0..LANES {
+        let mut keep = |score: [f32; SUM_LANES]| {
+            for l in 0..SUM_LANES {
                 let better = score[l] > best[l];
                 best[l] = if better { score[l] } else { best[l] };
                 winner[l] = if better { k } else { winner[l] };
@@ -85,7 +85,7 @@ fn any(u: &[f32], block: usize, words: &[f32], half_norms: &[f32], index: &mut [
         let (fours, rest) = half_norms.as_chunks::<4>();
         let (in_fours, in_rest) = words.split_at(4 * fours.len() * block);
         for (four, halves) in in_fours.chunks_exact(4 * block).zip(fours) {
-            let [mut s0, mut s1, mut s2, mut s3] = halves.map(|half| [-half; LANES]);
+            let [mut s0, mut s1, mut s2, mut s3] = halves.map(|half| [-half; SUM_LANES]);
             let (w01, w23) = four.split_at(2 * block);
             let ((w0, w1), (w2, w3)) = (w01.split_at(block), w23.split_at(block));
             for ((((lanes, c0), c1), c2), c3) in x.iter().zip(w0).zip(w1).zip(w2).zip(w3) {
@@ -97,7 +97,7 @@ fn any(u: &[f32], block: usize, words: &[f32], half_norms: &[f32], index: &mut [
             [s0, s1, s2, s3].into_iter().for_each(&mut keep);
         }
         for (word, half) in in_rest.chunks_exact(block).zip(rest) {
-            let mut score = [-half; LANES];
+            let mut score = [-half; SUM_LANES];
             for (lanes, c) in x.iter().zip(word) {
                 add(&mut score, lanes, *c);
             }
@@ -110,8 +110,8 @@ fn any(u: &[f32], block: usize, words: &[f32], half_norms: &[f32], index: &mut [
 }
 
 #[inline(always)]
-fn add(score: &mut [f32; LANES], lanes: &[f32; LANES], c: f32) {
-    for l in 0..LANES {
+fn add(score: &mut [f32; SUM_LANES], lanes: &[f32; SUM_LANES], c: f32) {
+    for l in 0..SUM_LANES {
         score[l] = lanes[l].mul_add(c, score[l]);
     }
 }

@@ -12,10 +12,10 @@
 //! Bound by their number, 5 a coordinate for the sums alone: no order of the words makes most of them unnecessary at one bit a coordinate.
 
 use super::Words;
-use crate::kernels::simd::{PAIRS, Simd, WIDTH};
+use crate::kernels::simd::{BYTES, LANES_16, LANES_32, Simd};
 
 /// Words that are looked at together: two vectors of 16-bit sums.
-const TOGETHER: usize = 2 * PAIRS;
+const TOGETHER: usize = BYTES;
 /// Most of these in a codebook.
 pub const MOST: usize = 256 / TOGETHER;
 /// Most pairs of coordinates.
@@ -188,20 +188,20 @@ pub type Sums<S> = [[<S as Simd>::I16x16; 2]; MOST];
 #[repr(align(32))]
 struct Sixteen {
     /// −round(αβ‖c‖²/2) of each.
-    base: [i16; PAIRS],
+    base: [i16; LANES_16],
     /// w for each pair of coordinates: the two bytes of each word side by side.
-    pairs: [[u8; 2 * PAIRS]; MOST_PAIRS],
+    pairs: [[u8; BYTES]; MOST_PAIRS],
 }
 
 /// Eight blocks as small integers.
 #[derive(Default)]
 pub struct Eight {
     /// q_j and q_(j + 1) in the low bytes.
-    pairs: [[i32; WIDTH]; MOST_PAIRS],
+    pairs: [[i32; LANES_32]; MOST_PAIRS],
     /// −round(βC Σ q_j).
-    centre: [i32; WIDTH],
+    centre: [i32; LANES_32],
     /// 2E, rounded up.
-    reach: [i32; WIDTH],
+    reach: [i32; LANES_32],
     /// Σ|q_j|.
-    size: [f32; WIDTH],
+    size: [f32; LANES_32],
 }

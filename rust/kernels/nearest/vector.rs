@@ -2,7 +2,7 @@
 
 use super::screen::{self, Screen};
 use super::{EVERY, Grid, Line, Lists, Plan, Words, scalar};
-use crate::kernels::simd::{Simd, WIDTH};
+use crate::kernels::simd::{LANES_32, Simd};
 
 #[inline(always)]
 pub fn pruned<S: Simd>(s: S, u: &[f32], plan: &Plan, index: &mut [u16]) {
@@ -45,7 +45,7 @@ fn grouped<S: Simd, const P: usize, const L: usize>(
     };
     let mut x = [[0f32; TILE]; P];
     let mut values = [EVERY; TILE + AHEAD];
-    let mut sums = [[[s.splat_i16(0); 2]; screen::MOST]; WIDTH];
+    let mut sums = [[[s.splat_i16(0); 2]; screen::MOST]; LANES_32];
     for (place, out) in index.chunks_mut(TILE).enumerate() {
         for (j, lanes) in x.iter_mut().enumerate() {
             // Lanes beyond the last block hold what stands there: they are not looked at.
@@ -61,7 +61,7 @@ fn grouped<S: Simd, const P: usize, const L: usize>(
         };
         let Some(grid) = grid.filter(|_| inside) else {
             if let Some(screen) = &plan.screen {
-                for (eight, out) in out.chunks_mut(WIDTH).enumerate() {
+                for (eight, out) in out.chunks_mut(LANES_32).enumerate() {
                     search.screened(screen, &x, eight, &mut sums, out);
                 }
                 continue;
@@ -127,11 +127,11 @@ impl<S: Simd, const P: usize, const L: usize> Search<'_, S, P, L> {
         let (zero, last) = (s.splat(0.0), s.splat((grid.bins - 1) as f32));
         let (bins, limit) = (s.splat(grid.bins as f32), s.splat(grid.limit));
         let mut inside = s.splat_i32(-1);
-        let mut cells = [0i32; WIDTH];
-        for eight in 0..TILE / WIDTH {
+        let mut cells = [0i32; LANES_32];
+        for eight in 0..TILE / LANES_32 {
             let mut cell = zero;
             for lanes in x {
-                let value = s.load(&lanes.as_chunks::<WIDTH>().0[eight]);
+                let value = s.load(&lanes.as_chunks::<LANES_32>().0[eight]);
                 inside = s.and_i32(inside, s.gt(limit, s.abs(value)));
                 let bin = s.floor(s.fma(value, per_unit, offset));
                 // A NaN ends as the last bin.
@@ -140,7 +140,7 @@ impl<S: Simd, const P: usize, const L: usize> Search<'_, S, P, L> {
             }
             s.store_i32(s.to_i32(cell), &mut cells);
             for (i, &cell) in cells.iter().enumerate() {
-                values[eight * WIDTH + i] = grid.cells[cell as usize];
+                values[eight * LANES_32 + i] = grid.cells[cell as usize];
             }
         }
         s.mask_all(inside)
@@ -173,26 +173,26 @@ impl<S: Simd, const P: usize, const L: usize> Search<'_, S, P, L> {
         screen: &Screen,
         x: &[[f32; TILE]; P],
         eight: usize,
-        sums: &mut [screen::Sums<S>; WIDTH],
+        sums: &mut [screen::Sums<S>; LANES_32],
         out: &mut [u16],
     ) {
         let s = self.s;
         let mut lanes = [s.splat(0.0); P];
         for (lanes, x) in lanes.iter_mut().zip(x) {
-            *lanes = s.load(&x.as_chunks::<WIDTH>().0[eight]);
+            *lanes = s.load(&x.as_chunks::<LANES_32>().0[eight]);
         }
         let small = screen.prepare(s, &lanes);
         // Step by step for eight blocks, so that no step waits for the end of a block's long chain.
-        let mut most = [s.splat_i16(0); WIDTH];
+        let mut most = [s.splat_i16(0); LANES_32];
         for (i, (sums, most)) in sums.iter_mut().zip(&mut most).enumerate() {
             *most = screen.sums::<S, P>(s, &small, i, sums);
         }
-        let mut candidates = [0; WIDTH];
+        let mut candidates = [0; LANES_32];
         for (i, groups) in candidates.iter_mut().enumerate() {
             *groups = screen.groups(s, &small, i, &sums[i], most[i]);
         }
         for (i, (slot, mut groups)) in out.iter_mut().zip(candidates).enumerate() {
-            let block = self.broadcast(x, eight * WIDTH + i);
+            let block = self.broadcast(x, eight * LANES_32 + i);
             let mut best = s.splat(f32::NEG_INFINITY);
             let mut winner = s.splat(0.0);
             while groups != 0 {
@@ -219,7 +219,7 @@ impl<S: Simd, const P: usize, const L: usize> Search<'_, S, P, L> {
     fn one(&self, block: &[S::F32x8; P], group: &[Line; L]) -> u16 {
         let score = self.scores(block, group);
         let lane = self.s.first_equal(score, self.s.reduce_max(score));
-        register(group, P + 1)[lane % WIDTH] as u16
+        register(group, P + 1)[lane % LANES_32] as u16
     }
 
     /// The greatest scores so far and the numbers of their words, after one more group.
@@ -267,7 +267,7 @@ impl<S: Simd, const P: usize, const L: usize> Search<'_, S, P, L> {
 
 /// Register `place` of a group.
 #[inline(always)]
-fn register<const L: usize>(group: &[Line; L], place: usize) -> &[f32; WIDTH] {
+fn register<const L: usize>(group: &[Line; L], place: usize) -> &[f32; LANES_32] {
     &group[place / 2].0[place % 2]
 }
 
@@ -284,17 +284,17 @@ macro_rules! rows {
 /// Writes the columns of each whole eight of blocks, and is the number of blocks done.
 macro_rules! eights {
     ($index:ident, $out:ident, $k:ident => $columns:expr, $s:ident) => {{
-        let (eights, _) = $index.as_chunks::<WIDTH>();
+        let (eights, _) = $index.as_chunks::<LANES_32>();
         for (place, &$k) in eights.iter().enumerate() {
             let columns = $columns;
             for (j, column) in columns.into_iter().enumerate() {
-                let from = place * WIDTH + j * $index.len();
+                let from = place * LANES_32 + j * $index.len();
                 if let Some(to) = $out[from..].first_chunk_mut() {
                     $s.store(column, to);
                 }
             }
         }
-        eights.len() * WIDTH
+        eights.len() * LANES_32
     }};
 }
 

@@ -1,7 +1,7 @@
 //! The definition.
 
 use super::{ROWS, check};
-use crate::kernels::LANES;
+use crate::kernels::SUM_LANES;
 use crate::kernels::level::Levels;
 use crate::kernels::nearest::Words;
 use crate::kernels::reduce::scalar::halve;
@@ -37,13 +37,13 @@ pub fn words(index: [&[u16]; ROWS], words: &Words, y: &[f32], out: &mut [f32; RO
             words.block() * index.len(),
             "coordinates of the blocks"
         );
-        *out = finish_words([0.0; LANES], 0, index, words, y);
+        *out = finish_words([0.0; SUM_LANES], 0, index, words, y);
     }
 }
 
 /// The product, of which the lanes have what is before coordinate `from`, a multiple of the lanes.
 pub fn finish_words(
-    mut lanes: [f32; LANES],
+    mut lanes: [f32; SUM_LANES],
     from: usize,
     index: &[u16],
     words: &Words,
@@ -52,7 +52,7 @@ pub fn finish_words(
     let block = words.block();
     for (i, &y) in y.iter().enumerate().skip(from) {
         let k = usize::from(index[i / block]);
-        let lane = &mut lanes[i % LANES];
+        let lane = &mut lanes[i % SUM_LANES];
         *lane = words.words()[k * block + i % block].mul_add(y, *lane);
     }
     halve(lanes)
@@ -61,13 +61,13 @@ pub fn finish_words(
 pub fn levels(rows: [&[u8]; ROWS], width: u32, levels: &Levels, y: &[f32], out: &mut [f32; ROWS]) {
     check(&rows, width, levels, y);
     for (row, out) in rows.into_iter().zip(out) {
-        *out = finish_levels([0.0; LANES], 0, row, width, levels, y);
+        *out = finish_levels([0.0; SUM_LANES], 0, row, width, levels, y);
     }
 }
 
 /// As [`finish_words`].
 pub fn finish_levels(
-    mut lanes: [f32; LANES],
+    mut lanes: [f32; SUM_LANES],
     from: usize,
     row: &[u8],
     width: u32,
@@ -80,7 +80,7 @@ pub fn finish_levels(
         let next = row.get(bit / 8 + 1).copied().unwrap_or(0);
         let bits = u16::from_le_bytes([row[bit / 8], next]) >> (bit % 8);
         let level = levels.table()[usize::from(bits) & ((1 << width) - 1)];
-        let lane = &mut lanes[i % LANES];
+        let lane = &mut lanes[i % SUM_LANES];
         *lane = level.mul_add(y, *lane);
     }
     halve(lanes)

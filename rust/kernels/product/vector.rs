@@ -1,20 +1,20 @@
 //! Sixteen lanes of four rows.
 
 use super::{ROWS, check, scalar};
-use crate::kernels::LANES;
+use crate::kernels::SUM_LANES;
 use crate::kernels::level::Levels;
 use crate::kernels::nearest::Words;
 use crate::kernels::reduce::vector::{halve_four, lanes};
-use crate::kernels::simd::{Simd, WIDTH};
+use crate::kernels::simd::{LANES_32, Simd};
 
 /// Sums of four rows over the whole sixteens of y, `$words` blocks each; `$k` are their indexes.
 macro_rules! sums {
     ($s:ident, $index:ident, $y:ident, $words:literal, $k:ident => $halves:expr) => {{
-        let (y, _) = $y.as_chunks::<LANES>();
+        let (y, _) = $y.as_chunks::<SUM_LANES>();
         let index = $index.map(|index| &index.as_chunks::<$words>().0[..y.len()]);
         let mut sums = [[$s.splat(0.0); 2]; ROWS];
         for (place, y) in y.iter().enumerate() {
-            let y = y.as_chunks::<WIDTH>().0;
+            let y = y.as_chunks::<LANES_32>().0;
             let y = [$s.load(&y[0]), $s.load(&y[1])];
             for r in 0..ROWS {
                 let $k = index[r][place];
@@ -62,7 +62,7 @@ pub fn words<S: Simd>(
         }
         _ => return scalar::words(index, words, y, out),
     };
-    let done = y.len() / LANES * LANES;
+    let done = y.len() / SUM_LANES * SUM_LANES;
     if done == y.len() {
         *out = halve_four(s, sums);
         return;
@@ -83,18 +83,18 @@ pub fn levels<S: Simd>(
 ) {
     check(&rows, width, levels, y);
     // Only the lowest bits of a shifted index are its own: the table repeats beyond them.
-    let mut table = [0f32; 2 * WIDTH];
+    let mut table = [0f32; 2 * LANES_32];
     for (i, value) in table.iter_mut().enumerate() {
         *value = levels.table()[i & ((1 << width) - 1)];
     }
-    let (table, _) = table.as_chunks::<WIDTH>();
+    let (table, _) = table.as_chunks::<LANES_32>();
     let (low, high) = (s.load(&table[0]), s.load(&table[1]));
     let by = s.load_i32(&std::array::from_fn(|lane| (lane * width as usize) as i32));
     let width_bytes = width as usize;
     let mut sums = [[s.splat(0.0); 2]; ROWS];
-    let (whole, _) = y.as_chunks::<LANES>();
+    let (whole, _) = y.as_chunks::<SUM_LANES>();
     for (place, y) in whole.iter().enumerate() {
-        let y = y.as_chunks::<WIDTH>().0;
+        let y = y.as_chunks::<LANES_32>().0;
         let y = [s.load(&y[0]), s.load(&y[1])];
         let from = 2 * place * width_bytes;
         for r in 0..ROWS {
@@ -111,12 +111,12 @@ pub fn levels<S: Simd>(
             }
         }
     }
-    if whole.len() * LANES == y.len() {
+    if whole.len() * SUM_LANES == y.len() {
         *out = halve_four(s, sums);
         return;
     }
     for ((sums, row), out) in sums.into_iter().zip(rows).zip(out) {
-        let from = whole.len() * LANES;
+        let from = whole.len() * SUM_LANES;
         *out = scalar::finish_levels(lanes(s, sums), from, row, width, levels, y);
     }
 }

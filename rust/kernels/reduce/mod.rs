@@ -1,6 +1,6 @@
 //! Sums over a row: inner product in single precision or double, squared norm in double.
 //!
-//! One fused multiply-add a coordinate in [`LANES`](super::LANES) independent lanes. In float64 the
+//! One fused multiply-add a coordinate in [`SUM_LANES`](super::SUM_LANES) independent lanes. In float64 the
 //! products of float32 values are exact and can neither overflow nor underflow, so no row needs scaling before squaring.
 
 pub(crate) mod scalar;

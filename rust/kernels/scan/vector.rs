@@ -3,7 +3,7 @@
 use std::hint::black_box;
 
 use super::{GROUP, Keys, POSITIONS, Term, positions, scalar};
-use crate::kernels::simd::{PAIRS, Simd, WIDTH};
+use crate::kernels::simd::{BYTES, LANES_16, LANES_32, Simd};
 
 #[inline(always)]
 pub fn nibble_sums<S: Simd>(s: S, nibbles: &[u8], tables: &[&[u8]], sums: &mut [&mut [u16]]) {
@@ -35,7 +35,6 @@ fn together<S: Simd, const N: usize>(
     tables: &[&[u8]; N],
     sums: &mut [&mut [u16]; N],
 ) {
-    const BYTES: usize = 2 * PAIRS;
     // Not a constant to the compiler, which would unroll the loop and then keep nothing of it in registers.
     let steps = black_box(POSITIONS / 2);
     let mut parts: [&[[u8; BYTES]]; N] = [&[]; N];
@@ -69,7 +68,7 @@ fn together<S: Simd, const N: usize>(
             }
         }
         for q in 0..N {
-            let (sums, _) = sums[q][place * GROUP..][..GROUP].as_chunks_mut::<PAIRS>();
+            let (sums, _) = sums[q][place * GROUP..][..GROUP].as_chunks_mut::<LANES_16>();
             for half in 0..2 {
                 widen(s, all[q][half], high[q][half], &mut sums[half]);
             }
@@ -80,12 +79,12 @@ fn together<S: Simd, const N: usize>(
 /// Both positions of a register together, the rows in order.
 #[inline(always)]
 fn widen<S: Simd>(s: S, all: S::I16x16, high: S::I16x16, sums: &mut [u16; 16]) {
-    let (mut alls, mut highs) = ([0u16; PAIRS], [0u16; PAIRS]);
+    let (mut alls, mut highs) = ([0u16; LANES_16], [0u16; LANES_16]);
     s.store_u16(all, &mut alls);
     s.store_u16(high, &mut highs);
-    for i in 0..PAIRS / 2 {
-        let odd = highs[i].wrapping_add(highs[i + PAIRS / 2]);
-        let both = alls[i].wrapping_add(alls[i + PAIRS / 2]);
+    for i in 0..LANES_16 / 2 {
+        let odd = highs[i].wrapping_add(highs[i + LANES_16 / 2]);
+        let both = alls[i].wrapping_add(alls[i + LANES_16 / 2]);
         sums[2 * i] = both.wrapping_sub(odd << 8);
         sums[2 * i + 1] = odd;
     }
@@ -100,8 +99,8 @@ struct Bounds<'a, S: Simd> {
     reach: S::F32x8,
     first: Eights<'a>,
     second: Option<Eights<'a>>,
-    spread: &'a [[f32; WIDTH]],
-    shift: Option<&'a [[f32; WIDTH]]>,
+    spread: &'a [[f32; LANES_32]],
+    shift: Option<&'a [[f32; LANES_32]]>,
 }
 
 impl<'a, S: Simd> Bounds<'a, S> {
@@ -156,10 +155,10 @@ pub fn greatest<S: Simd>(s: S, keys: &Keys<'_>, greatest: &mut [f32]) {
     let whole = keys.spread.len() / GROUP;
     for (group, greatest) in greatest[..whole].iter_mut().enumerate() {
         let mut most = s.splat(f32::NEG_INFINITY);
-        for part in 0..GROUP / WIDTH {
-            most = s.max(bounds.at(s, group * (GROUP / WIDTH) + part), most);
+        for part in 0..GROUP / LANES_32 {
+            most = s.max(bounds.at(s, group * (GROUP / LANES_32) + part), most);
         }
-        let mut lanes = [0f32; WIDTH];
+        let mut lanes = [0f32; LANES_32];
         s.store(s.reduce_max(most), &mut lanes);
         *greatest = lanes[0];
     }
@@ -180,10 +179,10 @@ pub fn between<S: Simd>(
     let whole = keys.spread.len() / GROUP * GROUP;
     for group in (0..whole).step_by(GROUP) {
         let mut bits = 0;
-        for part in 0..GROUP / WIDTH {
-            let bound = bounds.at(s, group / WIDTH + part);
+        for part in 0..GROUP / LANES_32 {
+            let bound = bounds.at(s, group / LANES_32 + part);
             let beyond = s.movemask(s.gt(bound, most_all));
-            bits |= (s.movemask(s.gt(bound, least_all)) & !beyond) << (part * WIDTH);
+            bits |= (s.movemask(s.gt(bound, least_all)) & !beyond) << (part * LANES_32);
         }
         while bits != 0 {
             rows.push(from + group as u32 + bits.trailing_zeros());
@@ -193,7 +192,7 @@ pub fn between<S: Simd>(
     scalar::between_after(whole, keys, least, most, from, rows);
 }
 
-type Eights<'a> = (&'a [[u16; WIDTH]], &'a [[f32; WIDTH]]);
+type Eights<'a> = (&'a [[u16; LANES_32]], &'a [[f32; LANES_32]]);
 
 #[inline(always)]
 fn eights(term: Term<'_>) -> Eights<'_> {

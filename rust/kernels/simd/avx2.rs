@@ -2,7 +2,7 @@
 
 use std::arch::x86_64::*;
 
-use super::{PAIRS, Simd, WIDTH};
+use super::{BYTES, LANES_16, LANES_32, Simd};
 use crate::isa::Avx2;
 
 /// Methods whose bodies are AVX2 intrinsics.
@@ -30,7 +30,7 @@ impl Simd for Avx2 {
 
     intrinsics! {
         fn splat(self, x: f32) -> __m256 { _mm256_set1_ps(x) }
-        fn load(self, from: &[f32; WIDTH]) -> __m256 { _mm256_loadu_ps(from.as_ptr()) }
+        fn load(self, from: &[f32; LANES_32]) -> __m256 { _mm256_loadu_ps(from.as_ptr()) }
         fn load_halves(self, from: [&[f32; 4]; 2]) -> __m256 {
             let low = _mm256_castps128_ps256(_mm_loadu_ps(from[0].as_ptr()));
             _mm256_insertf128_ps::<1>(low, _mm_loadu_ps(from[1].as_ptr()))
@@ -40,7 +40,7 @@ impl Simd for Avx2 {
             let low = _mm256_castps128_ps256(_mm_movelh_ps(two(0), two(1)));
             _mm256_insertf128_ps::<1>(low, _mm_movelh_ps(two(2), two(3)))
         }
-        fn store(self, x: __m256, to: &mut [f32; WIDTH]) { _mm256_storeu_ps(to.as_mut_ptr(), x) }
+        fn store(self, x: __m256, to: &mut [f32; LANES_32]) { _mm256_storeu_ps(to.as_mut_ptr(), x) }
         fn add(self, a: __m256, b: __m256) -> __m256 { _mm256_add_ps(a, b) }
         fn sub(self, a: __m256, b: __m256) -> __m256 { _mm256_sub_ps(a, b) }
         fn mul(self, a: __m256, b: __m256) -> __m256 { _mm256_mul_ps(a, b) }
@@ -84,7 +84,7 @@ impl Simd for Avx2 {
             let index = _mm256_and_si256(index, _mm256_set1_epi32((table.len() - 1) as i32));
             _mm256_i32gather_ps::<4>(table.as_ptr(), index)
         }
-        fn load_transposed_8x4(self, rows: [&[f32; 4]; WIDTH]) -> [__m256; 4] {
+        fn load_transposed_8x4(self, rows: [&[f32; 4]; LANES_32]) -> [__m256; 4] {
             // Row i beside row i + 4, then a transposition of 4 × 4 in each half.
             let pair = |i: usize| {
                 let low = _mm256_castps128_ps256(_mm_loadu_ps(rows[i].as_ptr()));
@@ -100,7 +100,7 @@ impl Simd for Avx2 {
                 _mm256_shuffle_ps::<0b11_10_11_10>(ab2, cd2),
             ]
         }
-        fn load_transposed_8x2(self, rows: [&[f32; 2]; WIDTH]) -> [__m256; 2] {
+        fn load_transposed_8x2(self, rows: [&[f32; 2]; LANES_32]) -> [__m256; 2] {
             // Rows 0, 1, 4, 5 and 2, 3, 6, 7: their even and odd columns are the two columns in order.
             let row = |i: usize| _mm_castsi128_ps(_mm_loadl_epi64(rows[i].as_ptr().cast()));
             let two = |i: usize| _mm_movelh_ps(row(i), row(i + 1));
@@ -116,21 +116,21 @@ impl Simd for Avx2 {
         fn to_i32(self, a: __m256) -> __m256i { _mm256_cvttps_epi32(a) }
 
         fn splat_i32(self, x: i32) -> __m256i { _mm256_set1_epi32(x) }
-        fn load_i32(self, from: &[i32; WIDTH]) -> __m256i {
+        fn load_i32(self, from: &[i32; LANES_32]) -> __m256i {
             _mm256_loadu_si256(from.as_ptr().cast())
         }
         fn shift_right(self, a: __m256i, by: __m256i) -> __m256i { _mm256_srlv_epi32(a, by) }
-        fn store_i32(self, x: __m256i, to: &mut [i32; WIDTH]) {
+        fn store_i32(self, x: __m256i, to: &mut [i32; LANES_32]) {
             _mm256_storeu_si256(to.as_mut_ptr().cast(), x)
         }
         fn add_i32(self, a: __m256i, b: __m256i) -> __m256i { _mm256_add_epi32(a, b) }
         fn sub_i32(self, a: __m256i, b: __m256i) -> __m256i { _mm256_sub_epi32(a, b) }
         fn shift_left_8(self, a: __m256i) -> __m256i { _mm256_slli_epi32::<8>(a) }
         fn and_i32(self, a: __m256i, b: __m256i) -> __m256i { _mm256_and_si256(a, b) }
-        fn load_u16_as_i32(self, from: &[u16; WIDTH]) -> __m256i {
+        fn load_u16_as_i32(self, from: &[u16; LANES_32]) -> __m256i {
             _mm256_cvtepu16_epi32(_mm_loadu_si128(from.as_ptr().cast()))
         }
-        fn store_i32_as_u16(self, x: __m256i, to: &mut [u16; WIDTH]) {
+        fn store_i32_as_u16(self, x: __m256i, to: &mut [u16; LANES_32]) {
             let pair = _mm_packus_epi32(_mm256_castsi256_si128(x), _mm256_extracti128_si256::<1>(x));
             _mm_storeu_si128(to.as_mut_ptr().cast(), pair)
         }
@@ -149,12 +149,12 @@ impl Simd for Avx2 {
         }
 
         fn splat_i16(self, x: i16) -> __m256i { _mm256_set1_epi16(x) }
-        fn load_i16(self, from: &[i16; PAIRS]) -> __m256i {
+        fn load_i16(self, from: &[i16; LANES_16]) -> __m256i {
             _mm256_loadu_si256(from.as_ptr().cast())
         }
         fn add_i16(self, a: __m256i, b: __m256i) -> __m256i { _mm256_add_epi16(a, b) }
         fn max_i16(self, a: __m256i, b: __m256i) -> __m256i { _mm256_max_epi16(a, b) }
-        fn madd_u8_i8(self, a: &[u8; 2 * PAIRS], q: __m256i) -> __m256i {
+        fn madd_u8_i8(self, a: &[u8; BYTES], q: __m256i) -> __m256i {
             _mm256_maddubs_epi16(_mm256_loadu_si256(a.as_ptr().cast()), q)
         }
         fn reduce_max_i16(self, a: __m256i) -> i16 {
@@ -170,10 +170,10 @@ impl Simd for Avx2 {
         }
         fn to_f32(self, a: __m256i) -> __m256 { _mm256_cvtepi32_ps(a) }
         fn movemask(self, mask: __m256i) -> u32 { _mm256_movemask_ps(_mm256_castsi256_ps(mask)) as u32 }
-        fn load_u8(self, from: &[u8; 2 * PAIRS]) -> __m256i {
+        fn load_u8(self, from: &[u8; BYTES]) -> __m256i {
             _mm256_loadu_si256(from.as_ptr().cast())
         }
-        fn store_u16(self, x: __m256i, to: &mut [u16; PAIRS]) {
+        fn store_u16(self, x: __m256i, to: &mut [u16; LANES_16]) {
             _mm256_storeu_si256(to.as_mut_ptr().cast(), x)
         }
         fn add_u8(self, a: __m256i, b: __m256i) -> __m256i { _mm256_add_epi8(a, b) }

@@ -10,11 +10,14 @@ mod avx2;
 #[cfg(target_arch = "aarch64")]
 mod neon;
 
-/// Lanes of a vector.
-pub const WIDTH: usize = 8;
+/// 32-bit lanes of a vector.
+pub const LANES_32: usize = 8;
 
 /// 16-bit lanes of a vector.
-pub const PAIRS: usize = 16;
+pub const LANES_16: usize = 16;
+
+/// Bytes of a vector.
+pub const BYTES: usize = 32;
 
 /// The operations; `self` is a token that proves the instruction set.
 pub trait Simd: Copy {
@@ -30,13 +33,13 @@ pub trait Simd: Copy {
     /// Asks for the cache line of what is read soon, where the language has an instruction for it.
     fn prefetch<T>(self, from: &T);
     /// Reads eight values.
-    fn load(self, from: &[f32; WIDTH]) -> Self::F32x8;
+    fn load(self, from: &[f32; LANES_32]) -> Self::F32x8;
     /// Reads four values and four more.
     fn load_halves(self, from: [&[f32; 4]; 2]) -> Self::F32x8;
     /// Reads four times two values.
     fn load_quarters(self, from: [&[f32; 2]; 4]) -> Self::F32x8;
     /// Writes eight values.
-    fn store(self, x: Self::F32x8, to: &mut [f32; WIDTH]);
+    fn store(self, x: Self::F32x8, to: &mut [f32; LANES_32]);
     /// a + b.
     fn add(self, a: Self::F32x8, b: Self::F32x8) -> Self::F32x8;
     /// a − b.
@@ -76,18 +79,18 @@ pub trait Simd: Copy {
     /// `table[index mod N]`; N is a power of two.
     fn gather(self, table: &[f32], index: Self::I32x8) -> Self::F32x8;
     /// Four columns of eight rows.
-    fn load_transposed_8x4(self, rows: [&[f32; 4]; WIDTH]) -> [Self::F32x8; 4];
+    fn load_transposed_8x4(self, rows: [&[f32; 4]; LANES_32]) -> [Self::F32x8; 4];
     /// Two columns of eight rows.
-    fn load_transposed_8x2(self, rows: [&[f32; 2]; WIDTH]) -> [Self::F32x8; 2];
+    fn load_transposed_8x2(self, rows: [&[f32; 2]; LANES_32]) -> [Self::F32x8; 2];
     /// Whole numbers below 2³¹ in magnitude as integers; beyond, instruction sets differ.
     fn to_i32(self, a: Self::F32x8) -> Self::I32x8;
 
     /// The same integer in all lanes.
     fn splat_i32(self, x: i32) -> Self::I32x8;
     /// Reads eight integers.
-    fn load_i32(self, from: &[i32; WIDTH]) -> Self::I32x8;
+    fn load_i32(self, from: &[i32; LANES_32]) -> Self::I32x8;
     /// Writes eight integers.
-    fn store_i32(self, x: Self::I32x8, to: &mut [i32; WIDTH]);
+    fn store_i32(self, x: Self::I32x8, to: &mut [i32; LANES_32]);
     /// a + b, wrapping.
     fn add_i32(self, a: Self::I32x8, b: Self::I32x8) -> Self::I32x8;
     /// a − b, wrapping.
@@ -99,13 +102,13 @@ pub trait Simd: Copy {
     /// The bits of both.
     fn and_i32(self, a: Self::I32x8, b: Self::I32x8) -> Self::I32x8;
     /// Reads eight 16-bit indexes.
-    fn load_u16_as_i32(self, from: &[u16; WIDTH]) -> Self::I32x8;
+    fn load_u16_as_i32(self, from: &[u16; LANES_32]) -> Self::I32x8;
     /// The integers as numbers, for magnitudes below 2²⁴.
     fn to_f32(self, a: Self::I32x8) -> Self::F32x8;
     /// Bit l: whether lane l of the mask is set.
     fn movemask(self, mask: Self::I32x8) -> u32;
     /// Writes integers of at most 16 bits.
-    fn store_i32_as_u16(self, x: Self::I32x8, to: &mut [u16; WIDTH]);
+    fn store_i32_as_u16(self, x: Self::I32x8, to: &mut [u16; LANES_32]);
     /// Whether every lane of the mask is set.
     fn mask_all(self, mask: Self::I32x8) -> bool;
 
@@ -124,22 +127,22 @@ pub trait Simd: Copy {
     /// The same integer in all sixteen lanes.
     fn splat_i16(self, x: i16) -> Self::I16x16;
     /// Reads sixteen integers.
-    fn load_i16(self, from: &[i16; PAIRS]) -> Self::I16x16;
+    fn load_i16(self, from: &[i16; LANES_16]) -> Self::I16x16;
     /// a + b, wrapping.
     fn add_i16(self, a: Self::I16x16, b: Self::I16x16) -> Self::I16x16;
     /// The greater.
     fn max_i16(self, a: Self::I16x16, b: Self::I16x16) -> Self::I16x16;
     /// a₀q₀ + a₁q₁ for the two bytes of each lane: a from 0 to 127, q from −128 to 127.
-    fn madd_u8_i8(self, a: &[u8; 2 * PAIRS], q: Self::I16x16) -> Self::I16x16;
+    fn madd_u8_i8(self, a: &[u8; BYTES], q: Self::I16x16) -> Self::I16x16;
     /// The greatest of the sixteen.
     fn reduce_max_i16(self, a: Self::I16x16) -> i16;
     /// Four bits, from the lowest: whether any of lanes 0 to 7 of a, 0 to 7 of b, 8 to 15 of a, 8 to 15 of b is above the limit.
     fn any_gt_i16(self, a: Self::I16x16, b: Self::I16x16, limit: Self::I16x16) -> u32;
 
     /// Reads 32 bytes, two in each lane.
-    fn load_u8(self, from: &[u8; 2 * PAIRS]) -> Self::I16x16;
+    fn load_u8(self, from: &[u8; BYTES]) -> Self::I16x16;
     /// Writes sixteen integers.
-    fn store_u16(self, x: Self::I16x16, to: &mut [u16; PAIRS]);
+    fn store_u16(self, x: Self::I16x16, to: &mut [u16; LANES_16]);
     /// a + b byte by byte, wrapping.
     fn add_u8(self, a: Self::I16x16, b: Self::I16x16) -> Self::I16x16;
     /// The low four bits of each byte.

@@ -2,7 +2,7 @@
 
 use std::arch::aarch64::*;
 
-use super::{PAIRS, Simd, WIDTH};
+use super::{BYTES, LANES_16, LANES_32, Simd};
 use crate::isa::Neon;
 
 /// Lanes 0 to 3 and 4 to 7.
@@ -64,7 +64,7 @@ impl Simd for Neon {
 
     intrinsics! {
         fn splat(self, x: f32) -> Floats { (vdupq_n_f32(x), vdupq_n_f32(x)) }
-        fn load(self, from: &[f32; WIDTH]) -> Floats {
+        fn load(self, from: &[f32; LANES_32]) -> Floats {
             (vld1q_f32(from.as_ptr()), vld1q_f32(from[4..].as_ptr()))
         }
         fn load_halves(self, from: [&[f32; 4]; 2]) -> Floats {
@@ -74,7 +74,7 @@ impl Simd for Neon {
             let two = |i: usize| vcombine_f32(vld1_f32(from[i].as_ptr()), vld1_f32(from[i + 1].as_ptr()));
             (two(0), two(2))
         }
-        fn store(self, x: Floats, to: &mut [f32; WIDTH]) {
+        fn store(self, x: Floats, to: &mut [f32; LANES_32]) {
             vst1q_f32(to.as_mut_ptr(), x.0);
             vst1q_f32(to[4..].as_mut_ptr(), x.1);
         }
@@ -125,14 +125,14 @@ impl Simd for Neon {
         }
         fn gather(self, table: &[f32], index: Ints) -> Floats {
             assert!(table.len().is_power_of_two(), "a table of 2^k entries");
-            let (mut places, mut values) = ([0i32; WIDTH], [0f32; WIDTH]);
+            let (mut places, mut values) = ([0i32; LANES_32], [0f32; LANES_32]);
             self.store_i32(index, &mut places);
             for (value, &place) in values.iter_mut().zip(&places) {
                 *value = table[place as usize & (table.len() - 1)];
             }
             self.load(&values)
         }
-        fn load_transposed_8x4(self, rows: [&[f32; 4]; WIDTH]) -> [Floats; 4] {
+        fn load_transposed_8x4(self, rows: [&[f32; 4]; LANES_32]) -> [Floats; 4] {
             let half = |from: usize| {
                 let row = |i: usize| vld1q_f32(rows[from + i].as_ptr());
                 let (a, b, c, d) = (row(0), row(1), row(2), row(3));
@@ -143,7 +143,7 @@ impl Simd for Neon {
             let (low, high) = (half(0), half(4));
             [(low[0], high[0]), (low[1], high[1]), (low[2], high[2]), (low[3], high[3])]
         }
-        fn load_transposed_8x2(self, rows: [&[f32; 2]; WIDTH]) -> [Floats; 2] {
+        fn load_transposed_8x2(self, rows: [&[f32; 2]; LANES_32]) -> [Floats; 2] {
             let two = |i: usize| vcombine_f32(vld1_f32(rows[i].as_ptr()), vld1_f32(rows[i + 1].as_ptr()));
             let (a, b, c, d) = (two(0), two(2), two(4), two(6));
             [
@@ -154,14 +154,14 @@ impl Simd for Neon {
         fn to_i32(self, a: Floats) -> Ints { both!(vcvtq_s32_f32(a)) }
 
         fn splat_i32(self, x: i32) -> Ints { (vdupq_n_s32(x), vdupq_n_s32(x)) }
-        fn load_i32(self, from: &[i32; WIDTH]) -> Ints {
+        fn load_i32(self, from: &[i32; LANES_32]) -> Ints {
             (vld1q_s32(from.as_ptr()), vld1q_s32(from[4..].as_ptr()))
         }
         fn shift_right(self, a: Ints, by: Ints) -> Ints {
             let half = |a, by| vreinterpretq_s32_u32(vshlq_u32(vreinterpretq_u32_s32(a), vnegq_s32(by)));
             (half(a.0, by.0), half(a.1, by.1))
         }
-        fn store_i32(self, x: Ints, to: &mut [i32; WIDTH]) {
+        fn store_i32(self, x: Ints, to: &mut [i32; LANES_32]) {
             vst1q_s32(to.as_mut_ptr(), x.0);
             vst1q_s32(to[4..].as_mut_ptr(), x.1);
         }
@@ -169,12 +169,12 @@ impl Simd for Neon {
         fn sub_i32(self, a: Ints, b: Ints) -> Ints { both!(vsubq_s32(a, b)) }
         fn shift_left_8(self, a: Ints) -> Ints { both!(vshlq_n_s32::<8>(a)) }
         fn and_i32(self, a: Ints, b: Ints) -> Ints { both!(vandq_s32(a, b)) }
-        fn load_u16_as_i32(self, from: &[u16; WIDTH]) -> Ints {
+        fn load_u16_as_i32(self, from: &[u16; LANES_32]) -> Ints {
             let narrow = vld1q_u16(from.as_ptr());
             let wide = (vmovl_u16(vget_low_u16(narrow)), vmovl_high_u16(narrow));
             both!(vreinterpretq_s32_u32(wide))
         }
-        fn store_i32_as_u16(self, x: Ints, to: &mut [u16; WIDTH]) {
+        fn store_i32_as_u16(self, x: Ints, to: &mut [u16; LANES_32]) {
             let x = both!(vreinterpretq_u32_s32(x));
             vst1q_u16(to.as_mut_ptr(), vcombine_u16(vmovn_u32(x.0), vmovn_u32(x.1)));
         }
@@ -183,8 +183,8 @@ impl Simd for Neon {
         }
         fn first_equal(self, a: Floats, b: Floats) -> usize {
             let equal = both!(vceqq_f32(a, b));
-            let lanes: [u32; WIDTH] = [0, 1, 2, 3, 4, 5, 6, 7];
-            let none = vdupq_n_u32(WIDTH as u32);
+            let lanes: [u32; LANES_32] = [0, 1, 2, 3, 4, 5, 6, 7];
+            let none = vdupq_n_u32(LANES_32 as u32);
             let low = vbslq_u32(equal.0, vld1q_u32(lanes.as_ptr()), none);
             let high = vbslq_u32(equal.1, vld1q_u32(lanes[4..].as_ptr()), none);
             vminvq_u32(vminq_u32(low, high)) as usize
@@ -197,12 +197,12 @@ impl Simd for Neon {
         }
 
         fn splat_i16(self, x: i16) -> Pairs { (vdupq_n_s16(x), vdupq_n_s16(x)) }
-        fn load_i16(self, from: &[i16; PAIRS]) -> Pairs {
+        fn load_i16(self, from: &[i16; LANES_16]) -> Pairs {
             (vld1q_s16(from.as_ptr()), vld1q_s16(from[8..].as_ptr()))
         }
         fn add_i16(self, a: Pairs, b: Pairs) -> Pairs { both!(vaddq_s16(a, b)) }
         fn max_i16(self, a: Pairs, b: Pairs) -> Pairs { both!(vmaxq_s16(a, b)) }
-        fn madd_u8_i8(self, a: &[u8; 2 * PAIRS], q: Pairs) -> Pairs {
+        fn madd_u8_i8(self, a: &[u8; BYTES], q: Pairs) -> Pairs {
             let half = |a: *const u8, q: int16x8_t| {
                 let (a, q) = (vld1q_s8(a.cast()), vreinterpretq_s8_s16(q));
                 let low = vmull_s8(vget_low_s8(a), vget_low_s8(q));
@@ -217,11 +217,11 @@ impl Simd for Neon {
             let half = |mask| vaddvq_s32(vandq_s32(mask, vld1q_s32(places.as_ptr())));
             (half(mask.0) | half(mask.1) << 4) as u32
         }
-        fn load_u8(self, from: &[u8; 2 * PAIRS]) -> Pairs {
+        fn load_u8(self, from: &[u8; BYTES]) -> Pairs {
             let half = |from: *const u8| vreinterpretq_s16_u8(vld1q_u8(from));
-            (half(from.as_ptr()), half(from[PAIRS..].as_ptr()))
+            (half(from.as_ptr()), half(from[LANES_16..].as_ptr()))
         }
-        fn store_u16(self, x: Pairs, to: &mut [u16; PAIRS]) {
+        fn store_u16(self, x: Pairs, to: &mut [u16; LANES_16]) {
             vst1q_u16(to.as_mut_ptr(), vreinterpretq_u16_s16(x.0));
             vst1q_u16(to[8..].as_mut_ptr(), vreinterpretq_u16_s16(x.1))
         }
