@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use blockquant::Isa;
 use blockquant::codebook::{Law, block_codebook, lloyd_max};
-use blockquant::kernels::level::{self, Levels};
+use blockquant::kernels::quantize::{self, Levels};
 use blockquant::kernels::{convert, dense, fwht, nearest, pack, reduce, rescale, scan};
 use blockquant::rng::SeedStream;
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
@@ -96,14 +96,14 @@ fn transforms(criterion: &mut Criterion) {
 fn levels(criterion: &mut Criterion) {
     for bits in [1, 2, 4, 8] {
         let levels = Levels::new(&lloyd_max(Law::Gaussian, bits).expect("1 to 8 bits"));
-        each(criterion, &format!("level nearest, {bits} bits"), |dim| {
+        each(criterion, &format!("quantize, {bits} bits"), |dim| {
             let (levels, mut index) = (levels.clone(), vec![0u16; dim]);
-            move |isa, row| level::nearest(isa, row, &levels, &mut index)
+            move |isa, row| quantize::quantize(isa, row, &levels, &mut index)
         });
-        each(criterion, &format!("level look_up, {bits} bits"), |dim| {
+        each(criterion, &format!("dequantize, {bits} bits"), |dim| {
             let index: Vec<u16> = (0..dim).map(|i| (i * 7 % (1 << bits)) as u16).collect();
             let (levels, mut c) = (levels.clone(), vec![0f32; dim]);
-            move |isa, _| level::look_up(isa, &index, &levels, &mut c)
+            move |isa, _| quantize::dequantize(isa, &index, &levels, &mut c)
         });
     }
 }

@@ -17,10 +17,10 @@
 pub mod convert;
 pub mod dense;
 pub mod fwht;
-pub mod level;
 pub mod nearest;
 pub mod pack;
 pub mod product;
+pub mod quantize;
 pub mod reduce;
 pub mod rescale;
 pub mod scan;

@@ -8,8 +8,8 @@ use std::fmt::Debug;
 use crate::codes::{Field, Layout};
 use crate::error::{Error, Result};
 use crate::isa::Isa;
-use crate::kernels::level::Levels;
 use crate::kernels::product::{self, MOST_WIDTH, ROWS};
+use crate::kernels::quantize::Levels;
 use crate::kernels::rescale;
 
 mod blockquant;

@@ -2,8 +2,8 @@
 
 use blockquant::Isa;
 use blockquant::codebook::{block_codebook, pruning};
-use blockquant::kernels::level::{self, Levels};
 use blockquant::kernels::nearest::{self, Plan, Words};
+use blockquant::kernels::quantize::{self, Levels};
 use blockquant::kernels::{convert, dense, fwht, pack, reduce, rescale};
 use blockquant::rng::SeedStream;
 use proptest::prelude::*;
@@ -360,10 +360,10 @@ proptest! {
         let levels = Levels::new(&levels);
         for isa in Isa::available() {
             let mut got = vec![7u16; u.len()];
-            level::nearest(isa, &u, &levels, &mut got);
+            quantize::quantize(isa, &u, &levels, &mut got);
             prop_assert_eq!(&got, &expected, "{:?}", isa);
             let mut c = vec![9f32; u.len()];
-            level::look_up(isa, &got, &levels, &mut c);
+            quantize::dequantize(isa, &got, &levels, &mut c);
             prop_assert_eq!(bits(&c), bits(&values), "{:?}", isa);
         }
     }

@@ -1,8 +1,8 @@
 //! Products that never see an expanded row or a transposed matrix as such: to the bit the dot product of the scalar definition, on every instruction set.
 
 use blockquant::Isa;
-use blockquant::kernels::level::Levels;
 use blockquant::kernels::nearest::Words;
+use blockquant::kernels::quantize::Levels;
 use blockquant::kernels::{dense, pack, product, reduce};
 use proptest::prelude::*;
 

@@ -11,8 +11,8 @@
 mod scalar;
 mod vector;
 
-use super::level::Levels;
 use super::nearest::Words;
+use super::quantize::Levels;
 use super::{kernel, vector_kernel};
 
 /// Rows that go together.

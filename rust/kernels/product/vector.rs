@@ -2,8 +2,8 @@
 
 use super::{ROWS, check, scalar};
 use crate::kernels::SUM_LANES;
-use crate::kernels::level::Levels;
 use crate::kernels::nearest::Words;
+use crate::kernels::quantize::Levels;
 use crate::kernels::reduce::vector::{halve_four, lanes};
 use crate::kernels::simd::{LANES_32, Simd};
 

@@ -27,7 +27,7 @@ macro_rules! each {
 }
 
 #[inline(always)]
-pub fn nearest<S: Simd>(s: S, u: &[f32], levels: &Levels, index: &mut [u16]) {
+pub fn quantize<S: Simd>(s: S, u: &[f32], levels: &Levels, index: &mut [u16]) {
     assert_eq!(u.len(), index.len(), "one index a coordinate");
     match levels.steps.len() {
         0 => index.fill(0),
@@ -80,7 +80,7 @@ fn step<S: Simd>(s: S, j: S::I32x8, x: S::F32x8, cut: S::F32x8) -> S::I32x8 {
 }
 
 #[inline(always)]
-pub fn look_up<S: Simd>(s: S, index: &[u16], levels: &Levels, c: &mut [f32]) {
+pub fn dequantize<S: Simd>(s: S, index: &[u16], levels: &Levels, c: &mut [f32]) {
     let table = &levels.table;
     let first = s.load(register(table, 0));
     match table.len() {

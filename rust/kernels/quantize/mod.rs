@@ -72,10 +72,10 @@ impl Levels {
 
 vector_kernel! {
     /// The index of the nearest level to each value.
-    pub fn nearest(u: &[f32], levels: &Levels, index: &mut [u16])
+    pub fn quantize(u: &[f32], levels: &Levels, index: &mut [u16])
 }
 
 vector_kernel! {
     /// The level of each index; of an index mod max(8, 2^b), b the bits that the levels need, with zeros where there is no level.
-    pub fn look_up(index: &[u16], levels: &Levels, c: &mut [f32])
+    pub fn dequantize(index: &[u16], levels: &Levels, c: &mut [f32])
 }
