@@ -14,12 +14,12 @@
 //! This module is the only home of `unsafe` in the crate: the dispatch calls and the blocks in `simd` are all its uses.
 #![allow(unsafe_code)]
 
+pub mod asymmetric;
 pub mod convert;
 pub mod dense;
 pub mod fwht;
 pub mod nearest;
 pub mod pack;
-pub mod product;
 pub mod quantize;
 pub mod reduce;
 pub mod rescale;

@@ -3,7 +3,7 @@
 use blockquant::Isa;
 use blockquant::kernels::nearest::Words;
 use blockquant::kernels::quantize::Levels;
-use blockquant::kernels::{dense, pack, product, reduce};
+use blockquant::kernels::{asymmetric, dense, pack, reduce};
 use proptest::prelude::*;
 
 fn values(n: usize) -> impl Strategy<Value = Vec<f32>> {
@@ -28,10 +28,10 @@ proptest! {
         for isa in Isa::available() {
             let rows = [0, 1, 2, 3].map(|r| &index[r * m..][..m]);
             let mut products = [7f32; 4];
-            product::words(isa, rows, &words, &y, &mut products);
+            asymmetric::codeword_products(isa, rows, &words, &y, &mut products);
             for (index, product) in rows.iter().zip(products) {
                 let mut c = vec![7f32; y.len()];
-                product::concatenate(isa, index, &words, &mut c);
+                asymmetric::concatenate(isa, index, &words, &mut c);
                 for (word, &k) in c.chunks(block).zip(*index) {
                     prop_assert_eq!(word, &words.words()[usize::from(k) * block..][..block]);
                 }
@@ -68,7 +68,7 @@ proptest! {
         for isa in Isa::available() {
             let mut products = [7f32; 4];
             let rows = [0, 1, 2, 3].map(|r| &*rows[r]);
-            product::levels(isa, rows, width, &levels, &y, &mut products);
+            asymmetric::level_products(isa, rows, width, &levels, &y, &mut products);
             for (index, product) in index.iter().zip(products) {
                 let c: Vec<f32> = index.iter().map(|&k| table[usize::from(k)]).collect();
                 let dot = reduce::dot(Isa::Scalar, &c, &y);

@@ -1,6 +1,6 @@
 //! The definition.
 
-use super::{ROWS, check};
+use super::{ROWS_PER_CALL, check};
 use crate::kernels::SUM_LANES;
 use crate::kernels::nearest::Words;
 use crate::kernels::quantize::Levels;
@@ -30,7 +30,12 @@ fn whole<const P: usize>(index: &[u16], words: &Words, out: &mut [f32]) {
     }
 }
 
-pub fn words(index: [&[u16]; ROWS], words: &Words, y: &[f32], out: &mut [f32; ROWS]) {
+pub fn codeword_products(
+    index: [&[u16]; ROWS_PER_CALL],
+    words: &Words,
+    y: &[f32],
+    out: &mut [f32; ROWS_PER_CALL],
+) {
     for (index, out) in index.into_iter().zip(out) {
         assert_eq!(
             y.len(),
@@ -58,7 +63,13 @@ pub fn finish_words(
     halve(lanes)
 }
 
-pub fn levels(rows: [&[u8]; ROWS], width: u32, levels: &Levels, y: &[f32], out: &mut [f32; ROWS]) {
+pub fn level_products(
+    rows: [&[u8]; ROWS_PER_CALL],
+    width: u32,
+    levels: &Levels,
+    y: &[f32],
+    out: &mut [f32; ROWS_PER_CALL],
+) {
     check(&rows, width, levels, y);
     for (row, out) in rows.into_iter().zip(out) {
         *out = finish_levels([0.0; SUM_LANES], 0, row, width, levels, y);

@@ -1,6 +1,6 @@
 //! Sixteen lanes of four rows.
 
-use super::{ROWS, check, scalar};
+use super::{ROWS_PER_CALL, check, scalar};
 use crate::kernels::SUM_LANES;
 use crate::kernels::nearest::Words;
 use crate::kernels::quantize::Levels;
@@ -12,11 +12,11 @@ macro_rules! sums {
     ($s:ident, $index:ident, $y:ident, $words:literal, $k:ident => $halves:expr) => {{
         let (y, _) = $y.as_chunks::<SUM_LANES>();
         let index = $index.map(|index| &index.as_chunks::<$words>().0[..y.len()]);
-        let mut sums = [[$s.splat(0.0); 2]; ROWS];
+        let mut sums = [[$s.splat(0.0); 2]; ROWS_PER_CALL];
         for (place, y) in y.iter().enumerate() {
             let y = y.as_chunks::<LANES_32>().0;
             let y = [$s.load(&y[0]), $s.load(&y[1])];
-            for r in 0..ROWS {
+            for r in 0..ROWS_PER_CALL {
                 let $k = index[r][place];
                 let c = $halves;
                 for half in 0..2 {
@@ -29,12 +29,12 @@ macro_rules! sums {
 }
 
 #[inline(always)]
-pub fn words<S: Simd>(
+pub fn codeword_products<S: Simd>(
     s: S,
-    index: [&[u16]; ROWS],
+    index: [&[u16]; ROWS_PER_CALL],
     words: &Words,
     y: &[f32],
-    out: &mut [f32; ROWS],
+    out: &mut [f32; ROWS_PER_CALL],
 ) {
     let block = words.block();
     for index in index {
@@ -60,7 +60,7 @@ pub fn words<S: Simd>(
             let (table, _) = words.words().as_chunks::<8>();
             sums!(s, index, y, 2, k => [s.load(&table[usize::from(k[0])]), s.load(&table[usize::from(k[1])])])
         }
-        _ => return scalar::words(index, words, y, out),
+        _ => return scalar::codeword_products(index, words, y, out),
     };
     let done = y.len() / SUM_LANES * SUM_LANES;
     if done == y.len() {
@@ -73,13 +73,13 @@ pub fn words<S: Simd>(
 }
 
 #[inline(always)]
-pub fn levels<S: Simd>(
+pub fn level_products<S: Simd>(
     s: S,
-    rows: [&[u8]; ROWS],
+    rows: [&[u8]; ROWS_PER_CALL],
     width: u32,
     levels: &Levels,
     y: &[f32],
-    out: &mut [f32; ROWS],
+    out: &mut [f32; ROWS_PER_CALL],
 ) {
     check(&rows, width, levels, y);
     // Only the lowest bits of a shifted index are its own: the table repeats beyond them.
@@ -91,13 +91,13 @@ pub fn levels<S: Simd>(
     let (low, high) = (s.load(&table[0]), s.load(&table[1]));
     let by = s.load_i32(&std::array::from_fn(|lane| (lane * width as usize) as i32));
     let width_bytes = width as usize;
-    let mut sums = [[s.splat(0.0); 2]; ROWS];
+    let mut sums = [[s.splat(0.0); 2]; ROWS_PER_CALL];
     let (whole, _) = y.as_chunks::<SUM_LANES>();
     for (place, y) in whole.iter().enumerate() {
         let y = y.as_chunks::<LANES_32>().0;
         let y = [s.load(&y[0]), s.load(&y[1])];
         let from = 2 * place * width_bytes;
-        for r in 0..ROWS {
+        for r in 0..ROWS_PER_CALL {
             let bits = eight_bytes(rows[r], from);
             let halves = [bits as i32, (bits >> (8 * width)) as i32];
             for half in 0..2 {
