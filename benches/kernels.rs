@@ -8,7 +8,7 @@ use std::time::Duration;
 use blockquant::Isa;
 use blockquant::codebook::{Law, block_codebook, lloyd_max};
 use blockquant::kernels::quantize::{self, Levels};
-use blockquant::kernels::{convert, dense, fwht, nearest, pack, reduce, rescale, scan};
+use blockquant::kernels::{convert, dense, fast_scan, fwht, nearest, pack, reduce, rescale};
 use blockquant::rng::SeedStream;
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 
@@ -187,31 +187,35 @@ fn sums(criterion: &mut Criterion) {
 }
 
 fn scans(criterion: &mut Criterion) {
-    each(criterion, "scan nibble_sums, signs of 1024 rows", |dim| {
-        let positions = dim.div_ceil(4).next_multiple_of(scan::POSITIONS);
-        let nibbles = vec![0x5a; scan::nibble_bytes(1024, positions)];
+    each(criterion, "lut_sums, signs of 1024 rows", |dim| {
+        let positions = dim
+            .div_ceil(4)
+            .next_multiple_of(fast_scan::POSITIONS_PER_PART);
+        let nibbles = vec![0x5a; fast_scan::nibble_bytes(1024, positions)];
         let (tables, mut sums) = (vec![9; 16 * positions], [0; 1024]);
-        move |isa, _| scan::nibble_sums(isa, &nibbles, &[&tables], &mut [&mut sums])
+        move |isa, _| fast_scan::lut_sums(isa, &nibbles, &[&tables], &mut [&mut sums])
     });
     each(
         criterion,
-        "scan nibble_sums, signs of 1024 rows, 2 queries",
+        "lut_sums, signs of 1024 rows, 2 queries",
         |dim| {
-            let positions = dim.div_ceil(4).next_multiple_of(scan::POSITIONS);
-            let nibbles = vec![0x5a; scan::nibble_bytes(1024, positions)];
+            let positions = dim
+                .div_ceil(4)
+                .next_multiple_of(fast_scan::POSITIONS_PER_PART);
+            let nibbles = vec![0x5a; fast_scan::nibble_bytes(1024, positions)];
             let (tables, mut sums) = (vec![9; 16 * positions], [[0; 1024]; 2]);
             move |isa, _| {
                 let mut sums = sums.each_mut().map(|sums| &mut sums[..]);
-                scan::nibble_sums(isa, &nibbles, &[&tables, &tables], &mut sums);
+                fast_scan::lut_sums(isa, &nibbles, &[&tables, &tables], &mut sums);
             }
         },
     );
-    each(criterion, "scan greatest, 1024 rows", |_| {
+    each(criterion, "group_maxima, 1024 rows", |_| {
         let (sums, rows) = ([100; 1024], [1.0; 1024]);
-        let mut greatest = [0.0; 1024 / scan::GROUP];
+        let mut greatest = [0.0; 1024 / fast_scan::ROWS_PER_GROUP];
         move |isa, _| {
-            let keys = scan::Keys {
-                first: scan::Term {
+            let keys = fast_scan::Keys {
+                first: fast_scan::Term {
                     sums: &sums,
                     factor: &rows,
                 },
@@ -223,7 +227,7 @@ fn scans(criterion: &mut Criterion) {
                 weight: 0.0,
                 reach: 3.0,
             };
-            scan::greatest(isa, &keys, &mut greatest);
+            fast_scan::group_maxima(isa, &keys, &mut greatest);
         }
     });
 }

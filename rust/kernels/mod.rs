@@ -17,13 +17,13 @@
 pub mod asymmetric;
 pub mod convert;
 pub mod dense;
+pub mod fast_scan;
 pub mod fwht;
 pub mod nearest;
 pub mod pack;
 pub mod quantize;
 pub mod reduce;
 pub mod rescale;
-pub mod scan;
 pub mod simd;
 
 /// Lanes of every fixed-order sum.

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use super::rows::{Metric, Rows};
 use super::sketch::{Column, Plane, Tables, greatest};
 use super::{Expand, Query};
-use crate::kernels::scan::{Keys, Term};
+use crate::kernels::fast_scan::{Keys, Term};
 
 /// What is added to the keys besides the sums: ‖x‖², of which half is subtracted, or 1/‖x‖, which has ⟨center, y⟩ as its factor; nothing where
 /// keys need nothing.

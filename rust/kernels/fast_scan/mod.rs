@@ -1,10 +1,10 @@
 //! The scan: for every row the sum of table entries that its nibbles choose, and which rows such sums leave in question.
 //!
 //! A row of P nibbles gives S = Σⱼ Tⱼ\[nibble j\] with a table of 16 bytes for each position: what a query would add for each of the sixteen
-//! meanings of a nibble. Entries are at most [`MOST_ENTRY`] and sums below 2¹⁶, all integers, so every instruction set and every order agrees.
+//! meanings of a nibble. Entries are at most [`MAX_LUT_ENTRY`] and sums below 2¹⁶, all integers, so every instruction set and every order agrees.
 //!
-//! **The layout.** Rows stand in groups of [`GROUP`]. A group has 16 bytes for each position: byte r holds row r in its low nibble and row
-//! r + 16 in its high one. P is a multiple of [`POSITIONS`]. So a table stays in a register for 32 rows, and a register of 32 bytes of
+//! **The layout.** Rows stand in groups of [`ROWS_PER_GROUP`]. A group has 16 bytes for each position: byte r holds row r in its low nibble and row
+//! r + 16 in its high one. P is a multiple of [`POSITIONS_PER_PART`]. So a table stays in a register for 32 rows, and a register of 32 bytes of
 //! codes meets the tables of two positions side by side.
 //!
 //! **Its cost.** Two positions of 32 rows are two loads, two masks, a shift, two table look-ups and two additions of bytes; every sixteenth position the
@@ -18,29 +18,33 @@ mod vector;
 use super::vector_kernel;
 
 /// Rows of a group.
-pub const GROUP: usize = 32;
+pub const ROWS_PER_GROUP: usize = 32;
 /// What the number of positions is a multiple of: as many entries as can be added before a byte is full.
-pub const POSITIONS: usize = 16;
+pub const POSITIONS_PER_PART: usize = 16;
 /// The greatest table entry: eight of them fit a byte.
-pub const MOST_ENTRY: u8 = 31;
+pub const MAX_LUT_ENTRY: u8 = 31;
 
 /// Bytes of the group layout for `rows` rows of `positions` nibbles.
 pub fn nibble_bytes(rows: usize, positions: usize) -> usize {
-    rows.div_ceil(GROUP) * positions * (GROUP / 2)
+    rows.div_ceil(ROWS_PER_GROUP) * positions * (ROWS_PER_GROUP / 2)
 }
 
 /// Puts a row's nibble of a position into `group`, the bytes of the row's group (zero before).
 pub fn put_nibble(group: &mut [u8], row: usize, position: usize, nibble: u8) {
-    let byte = &mut group[position * (GROUP / 2) + row % (GROUP / 2)];
-    *byte |= if row < GROUP / 2 { nibble } else { nibble << 4 };
+    let byte = &mut group[position * (ROWS_PER_GROUP / 2) + row % (ROWS_PER_GROUP / 2)];
+    *byte |= if row < ROWS_PER_GROUP / 2 {
+        nibble
+    } else {
+        nibble << 4
+    };
 }
 
 vector_kernel! {
     /// sums\[q\]\[32g + r\] ← Σⱼ tables\[q\]\[16j + nibble j of row r of group g\] for each query q, for whole groups.
     ///
     /// # Panics
-    /// If the lengths do not fit, or the number of positions is no multiple of [`POSITIONS`].
-    pub fn nibble_sums(nibbles: &[u8], tables: &[&[u8]], sums: &mut [&mut [u16]])
+    /// If the lengths do not fit, or the number of positions is no multiple of [`POSITIONS_PER_PART`].
+    pub fn lut_sums(nibbles: &[u8], tables: &[&[u8]], sums: &mut [&mut [u16]])
 }
 
 /// The sums of some rows and the factor of each.
@@ -108,7 +112,7 @@ vector_kernel! {
     ///
     /// # Panics
     /// If the lengths do not fit.
-    pub fn greatest(keys: &Keys<'_>, greatest: &mut [f32])
+    pub fn group_maxima(keys: &Keys<'_>, greatest: &mut [f32])
 }
 
 vector_kernel! {
@@ -116,7 +120,7 @@ vector_kernel! {
     ///
     /// # Panics
     /// If the lengths do not fit.
-    pub fn between(keys: &Keys<'_>, least: f32, most: f32, from: u32, rows: &mut Vec<u32>)
+    pub fn select_in_range(keys: &Keys<'_>, least: f32, most: f32, from: u32, rows: &mut Vec<u32>)
 }
 
 /// The lengths, checked: the number of positions.
@@ -125,12 +129,12 @@ fn positions(nibbles: &[u8], tables: &[&[u8]], sums: &[&mut [u16]]) -> usize {
     let positions = tables.first().map_or(0, |table| table.len() / 16);
     for (tables, sums) in tables.iter().zip(sums) {
         assert!(
-            tables.len() == positions * 16 && positions.is_multiple_of(POSITIONS),
-            "tables of a multiple of {POSITIONS} positions"
+            tables.len() == positions * 16 && positions.is_multiple_of(POSITIONS_PER_PART),
+            "tables of a multiple of {POSITIONS_PER_PART} positions"
         );
         let bytes = nibble_bytes(sums.len(), positions);
         assert!(
-            sums.len().is_multiple_of(GROUP) && nibbles.len() == bytes,
+            sums.len().is_multiple_of(ROWS_PER_GROUP) && nibbles.len() == bytes,
             "nibbles of whole groups"
         );
     }

@@ -2,11 +2,11 @@
 
 use std::hint::black_box;
 
-use super::{GROUP, Keys, POSITIONS, Term, positions, scalar};
+use super::{Keys, POSITIONS_PER_PART, ROWS_PER_GROUP, Term, positions, scalar};
 use crate::kernels::simd::{BYTES, LANES_16, LANES_32, Simd};
 
 #[inline(always)]
-pub fn nibble_sums<S: Simd>(s: S, nibbles: &[u8], tables: &[&[u8]], sums: &mut [&mut [u16]]) {
+pub fn lut_sums<S: Simd>(s: S, nibbles: &[u8], tables: &[&[u8]], sums: &mut [&mut [u16]]) {
     let positions = positions(nibbles, tables, sums);
     if positions == 0 {
         return sums.iter_mut().for_each(|sums| sums.fill(0));
@@ -36,12 +36,15 @@ fn together<S: Simd, const N: usize>(
     sums: &mut [&mut [u16]; N],
 ) {
     // Not a constant to the compiler, which would unroll the loop and then keep nothing of it in registers.
-    let steps = black_box(POSITIONS / 2);
+    let steps = black_box(POSITIONS_PER_PART / 2);
     let mut parts: [&[[u8; BYTES]]; N] = [&[]; N];
     for (part, tables) in parts.iter_mut().zip(tables) {
         *part = &tables.as_chunks().0[..positions / 2];
     }
-    for (place, group) in nibbles.chunks_exact(positions * GROUP / 2).enumerate() {
+    for (place, group) in nibbles
+        .chunks_exact(positions * ROWS_PER_GROUP / 2)
+        .enumerate()
+    {
         let (codes, _) = group.as_chunks::<BYTES>();
         // Of the rows in low nibbles and of those in high ones: sums of all bytes as 16 bits, and of the high bytes.
         let mut all = [[s.splat_i16(0); 2]; N];
@@ -68,7 +71,8 @@ fn together<S: Simd, const N: usize>(
             }
         }
         for q in 0..N {
-            let (sums, _) = sums[q][place * GROUP..][..GROUP].as_chunks_mut::<LANES_16>();
+            let (sums, _) =
+                sums[q][place * ROWS_PER_GROUP..][..ROWS_PER_GROUP].as_chunks_mut::<LANES_16>();
             for half in 0..2 {
                 widen(s, all[q][half], high[q][half], &mut sums[half]);
             }
@@ -145,28 +149,31 @@ impl<'a, S: Simd> Bounds<'a, S> {
 }
 
 #[inline(always)]
-pub fn greatest<S: Simd>(s: S, keys: &Keys<'_>, greatest: &mut [f32]) {
+pub fn group_maxima<S: Simd>(s: S, keys: &Keys<'_>, greatest: &mut [f32]) {
     let bounds = Bounds::new(s, keys);
     assert_eq!(
         greatest.len(),
-        keys.spread.len().div_ceil(GROUP),
+        keys.spread.len().div_ceil(ROWS_PER_GROUP),
         "one a group"
     );
-    let whole = keys.spread.len() / GROUP;
+    let whole = keys.spread.len() / ROWS_PER_GROUP;
     for (group, greatest) in greatest[..whole].iter_mut().enumerate() {
         let mut most = s.splat(f32::NEG_INFINITY);
-        for part in 0..GROUP / LANES_32 {
-            most = s.max(bounds.at(s, group * (GROUP / LANES_32) + part), most);
+        for part in 0..ROWS_PER_GROUP / LANES_32 {
+            most = s.max(
+                bounds.at(s, group * (ROWS_PER_GROUP / LANES_32) + part),
+                most,
+            );
         }
         let mut lanes = [0f32; LANES_32];
         s.store(s.reduce_max(most), &mut lanes);
         *greatest = lanes[0];
     }
-    scalar::greatest_from(whole, keys, greatest);
+    scalar::group_maxima_from(whole, keys, greatest);
 }
 
 #[inline(always)]
-pub fn between<S: Simd>(
+pub fn select_in_range<S: Simd>(
     s: S,
     keys: &Keys<'_>,
     least: f32,
@@ -176,10 +183,10 @@ pub fn between<S: Simd>(
 ) {
     let bounds = Bounds::new(s, keys);
     let (least_all, most_all) = (s.splat(least), s.splat(most));
-    let whole = keys.spread.len() / GROUP * GROUP;
-    for group in (0..whole).step_by(GROUP) {
+    let whole = keys.spread.len() / ROWS_PER_GROUP * ROWS_PER_GROUP;
+    for group in (0..whole).step_by(ROWS_PER_GROUP) {
         let mut bits = 0;
-        for part in 0..GROUP / LANES_32 {
+        for part in 0..ROWS_PER_GROUP / LANES_32 {
             let bound = bounds.at(s, group / LANES_32 + part);
             let beyond = s.movemask(s.gt(bound, most_all));
             bits |= (s.movemask(s.gt(bound, least_all)) & !beyond) << (part * LANES_32);
@@ -189,7 +196,7 @@ pub fn between<S: Simd>(
             bits &= bits - 1;
         }
     }
-    scalar::between_after(whole, keys, least, most, from, rows);
+    scalar::select_in_range_from(whole, keys, least, most, from, rows);
 }
 
 type Eights<'a> = (&'a [[u16; LANES_32]], &'a [[f32; LANES_32]]);
