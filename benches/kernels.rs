@@ -81,8 +81,8 @@ fn transforms(criterion: &mut Criterion) {
         criterion,
         "dense panel_products, 16 rows, 24 vectors",
         |dim| {
-            let panel = vec![0.5; dim * dense::PANEL];
-            let (x, mut out) = (vec![0.5; 24 * dim], vec![0.0; 24 * dense::PANEL]);
+            let panel = vec![0.5; dim * dense::ROWS_PER_PANEL];
+            let (x, mut out) = (vec![0.5; 24 * dim], vec![0.0; 24 * dense::ROWS_PER_PANEL]);
             move |isa, _| dense::panel_products(isa, &panel, dim, &x, &mut out)
         },
     );

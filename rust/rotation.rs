@@ -116,7 +116,7 @@ impl Rotation {
     /// How many vectors [`Rotation::apply`] should be given at once: a dense matrix is read once for all of them.
     pub fn batch(&self) -> usize {
         match self.body {
-            Body::Dense(_) => dense::BATCH,
+            Body::Dense(_) => dense::VECTORS_PER_BATCH,
             Body::Windows(_) => 1,
         }
     }

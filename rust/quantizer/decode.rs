@@ -116,7 +116,7 @@ impl Quantizer {
             let offset = match &self.spec.center {
                 Some(center) => {
                     let y = y.read(row, &mut buffers.scratch[..dim]);
-                    reduce::wide_dot(isa, center, y)
+                    reduce::dot_f64(isa, center, y)
                 }
                 // What changes no sum, not even that of −0.
                 None => -0.0,

@@ -4,7 +4,7 @@
 //! Back: x̂ = s·Rᵀ c/√d, and inner products without going back (`decode.rs`). With a center m the residual x − m takes the place of x in all of
 //! this, m is added to what is decoded and ⟨m, y⟩ to inner products; the stored norm stays ‖x‖. Rows are independent of each other, so the bytes are the
 //! same for any number of threads and any batch. Memory besides the result is a few rows a thread: each row goes through all steps while it is in the
-//! first-level cache, or [`BATCH`](crate::kernels::dense::BATCH) rows together where a dense matrix is read once for all of them.
+//! first-level cache, or [`VECTORS_PER_BATCH`](crate::kernels::dense::VECTORS_PER_BATCH) rows together where a dense matrix is read once for all of them.
 
 use crate::error::{Error, Result};
 use crate::kernels::dense;
@@ -177,7 +177,7 @@ impl Quantizer {
     /// Rows that go through each step together.
     fn batch(&self) -> usize {
         let residual = if self.method.has_residual_norm() {
-            dense::BATCH
+            dense::VECTORS_PER_BATCH
         } else {
             1
         };

@@ -217,7 +217,7 @@ proptest! {
         for isa in Isa::available() {
             prop_assert_eq!(reduce::dot(isa, &a, &b).to_bits(), lanes[0].to_bits(), "{:?}", isa);
             prop_assert_eq!(reduce::squared_norm(isa, &a).to_bits(), norm.to_bits(), "{:?}", isa);
-            prop_assert_eq!(reduce::wide_dot(isa, &a, &b).to_bits(), wide.to_bits(), "{:?}", isa);
+            prop_assert_eq!(reduce::dot_f64(isa, &a, &b).to_bits(), wide.to_bits(), "{:?}", isa);
         }
     }
 

@@ -87,13 +87,13 @@ proptest! {
         for isa in Isa::available() {
             let mut by_lane = vec![9f32; x.len()];
             for (from, to) in x.chunks(dim).zip(by_lane.chunks_mut(dim)) {
-                dense::by_lane(isa, from, to);
+                dense::to_lane_order(isa, from, to);
             }
-            let mut panel = vec![0f32; dim * dense::PANEL];
-            dense::fill_panel(isa, &matrix, dim, &mut panel);
-            let mut out = vec![9f32; count * dense::PANEL];
+            let mut panel = vec![0f32; dim * dense::ROWS_PER_PANEL];
+            dense::pack_panel(isa, &matrix, dim, &mut panel);
+            let mut out = vec![9f32; count * dense::ROWS_PER_PANEL];
             dense::panel_products(isa, &panel, dim, &by_lane, &mut out);
-            for (x, out) in x.chunks(dim).zip(out.chunks(dense::PANEL)) {
+            for (x, out) in x.chunks(dim).zip(out.chunks(dense::ROWS_PER_PANEL)) {
                 for (row, product) in matrix.chunks(dim).zip(out) {
                     let dot = reduce::dot(Isa::Scalar, row, x);
                     prop_assert_eq!(product.to_bits(), dot.to_bits(), "{:?}", isa);

@@ -4,7 +4,7 @@ use super::{ROWS_PER_CALL, check};
 use crate::kernels::SUM_LANES;
 use crate::kernels::nearest::Words;
 use crate::kernels::quantize::Levels;
-use crate::kernels::reduce::scalar::halve;
+use crate::kernels::reduce::scalar::sum_lanes;
 
 #[inline(always)]
 pub fn concatenate(index: &[u16], words: &Words, out: &mut [f32]) {
@@ -60,7 +60,7 @@ pub fn finish_words(
         let lane = &mut lanes[i % SUM_LANES];
         *lane = words.words()[k * block + i % block].mul_add(y, *lane);
     }
-    halve(lanes)
+    sum_lanes(lanes)
 }
 
 pub fn level_products(
@@ -94,5 +94,5 @@ pub fn finish_levels(
         let lane = &mut lanes[i % SUM_LANES];
         *lane = level.mul_add(y, *lane);
     }
-    halve(lanes)
+    sum_lanes(lanes)
 }

@@ -4,7 +4,7 @@ use super::{ROWS_PER_CALL, check, scalar};
 use crate::kernels::SUM_LANES;
 use crate::kernels::nearest::Words;
 use crate::kernels::quantize::Levels;
-use crate::kernels::reduce::vector::{halve_four, lanes};
+use crate::kernels::reduce::vector::{sum_lanes_of_four, to_lanes};
 use crate::kernels::simd::{LANES_32, Simd};
 
 /// Sums of four rows over the whole sixteens of y, `$words` blocks each; `$k` are their indexes.
@@ -64,11 +64,11 @@ pub fn codeword_products<S: Simd>(
     };
     let done = y.len() / SUM_LANES * SUM_LANES;
     if done == y.len() {
-        *out = halve_four(s, sums);
+        *out = sum_lanes_of_four(s, sums);
         return;
     }
     for ((sums, index), out) in sums.into_iter().zip(index).zip(out) {
-        *out = scalar::finish_words(lanes(s, sums), done, index, words, y);
+        *out = scalar::finish_words(to_lanes(s, sums), done, index, words, y);
     }
 }
 
@@ -112,12 +112,12 @@ pub fn level_products<S: Simd>(
         }
     }
     if whole.len() * SUM_LANES == y.len() {
-        *out = halve_four(s, sums);
+        *out = sum_lanes_of_four(s, sums);
         return;
     }
     for ((sums, row), out) in sums.into_iter().zip(rows).zip(out) {
         let from = whole.len() * SUM_LANES;
-        *out = scalar::finish_levels(lanes(s, sums), from, row, width, levels, y);
+        *out = scalar::finish_levels(to_lanes(s, sums), from, row, width, levels, y);
     }
 }
 

@@ -6,10 +6,10 @@
 //! result for four fused multiply-adds.
 
 //!
-//! **[`panel_products`]** is for many vectors, with the same results to the bit. A panel has [`PANEL`] rows side by side, so that an accumulator belongs to as many
+//! **[`panel_products`]** is for many vectors, with the same results to the bit. A panel has [`ROWS_PER_PANEL`] rows side by side, so that an accumulator belongs to as many
 //! rows and no sum has to be taken across a register: each of the sixteen lanes of [`dot`](super::reduce::dot) is summed on its own, for two
 //! registers of rows and six vectors (eight loads for twelve multiply-adds), and the lanes are added in the order of the halving, bit-reversed, with four sums
-//! waiting at the most. Coordinates of panels and vectors stand lane by lane. Fifteen additions a pair besides its d multiply-adds; bound by the
+//! pending at the most. Coordinates of panels and vectors stand lane by lane. Fifteen additions a pair besides its d multiply-adds; bound by the
 //! multiply-adds, two registers a cycle, as a panel of d = 384 (24 KiB) stays in the first-level cache.
 
 mod panel;
@@ -19,7 +19,7 @@ mod vector;
 use super::{SUM_LANES, kernel, vector_kernel};
 
 /// Vectors to give at once: enough that reading the matrix costs less than using it, few enough to stay in the second-level cache.
-pub const BATCH: usize = 24;
+pub const VECTORS_PER_BATCH: usize = 24;
 
 vector_kernel! {
     /// out\[i·r + j\] ← ⟨Mⱼ, xᵢ⟩: M has r rows of d entries, x and out are n vectors of d and r; each product a fixed-order
@@ -31,25 +31,25 @@ vector_kernel! {
 }
 
 /// Vectors that meet a panel together.
-pub const VECTORS: usize = 6;
+pub const VECTORS_PER_PASS: usize = 6;
 
 /// Rows of a panel.
-pub const PANEL: usize = 16;
+pub const ROWS_PER_PANEL: usize = 16;
 
 kernel! {
     /// The coordinates lane by lane: first those at multiples of 16, then those after, ….
     ///
     /// # Panics
     /// If the lengths differ.
-    pub fn by_lane(x: &[f32], out: &mut [f32])
+    pub fn to_lane_order(x: &[f32], out: &mut [f32])
 }
 
 vector_kernel! {
-    /// The panel of up to [`PANEL`] rows of d entries: entry i of row r, i lane by lane, at \[i·16 + r\]; what no row fills is left.
+    /// The panel of up to [`ROWS_PER_PANEL`] rows of d entries: entry i of row r, i lane by lane, at \[i·16 + r\]; what no row fills is left.
     ///
     /// # Panics
     /// If the lengths do not fit.
-    pub fn fill_panel(rows: &[f32], dim: usize, panel: &mut [f32])
+    pub fn pack_panel(rows: &[f32], dim: usize, panel: &mut [f32])
 }
 
 vector_kernel! {
@@ -83,15 +83,19 @@ fn row_count(matrix: &[f32], dim: usize, long: &[f32], short: &[f32]) -> usize {
 }
 
 /// Of the places lane by lane: lanes in order with their coordinates.
-fn lanes(dim: usize) -> impl Iterator<Item = usize> {
+fn lane_order(dim: usize) -> impl Iterator<Item = usize> {
     (0..SUM_LANES).flat_map(move |lane| (lane..dim).step_by(SUM_LANES))
 }
 
 /// The lengths of a panel, vectors and their products, checked.
 fn check_panel(panel: &[f32], dim: usize, x: &[f32], out: &[f32]) {
     assert!(
-        dim > 0 && panel.len() == dim * PANEL && x.len().is_multiple_of(dim),
+        dim > 0 && panel.len() == dim * ROWS_PER_PANEL && x.len().is_multiple_of(dim),
         "entries of a panel and of vectors"
     );
-    assert_eq!(x.len() / dim * PANEL, out.len(), "products of a panel");
+    assert_eq!(
+        x.len() / dim * ROWS_PER_PANEL,
+        out.len(),
+        "products of a panel"
+    );
 }

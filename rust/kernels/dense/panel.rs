@@ -1,24 +1,24 @@
 //! Two registers of rows and up to six vectors.
 
-use super::{PANEL, VECTORS, check_panel, scalar};
+use super::{ROWS_PER_PANEL, VECTORS_PER_PASS, check_panel, scalar};
 use crate::kernels::SUM_LANES;
 use crate::kernels::simd::{LANES_32, Simd};
 
 /// Lanes in the order in which their sums are added to what waits.
-const ORDER: [usize; SUM_LANES] = [0, 8, 4, 12, 2, 10, 6, 14, 1, 9, 5, 13, 3, 11, 7, 15];
+const BIT_REVERSED_LANES: [usize; SUM_LANES] = [0, 8, 4, 12, 2, 10, 6, 14, 1, 9, 5, 13, 3, 11, 7, 15];
 
 /// Sums that wait for another.
-const WAITING: usize = SUM_LANES.ilog2() as usize;
+const MAX_PENDING: usize = SUM_LANES.ilog2() as usize;
 
 #[inline(always)]
-pub fn fill_panel<S: Simd>(s: S, rows: &[f32], dim: usize, panel: &mut [f32]) {
-    if !dim.is_multiple_of(SUM_LANES) || rows.len() < dim * PANEL {
-        return scalar::fill_from(0, rows, dim, panel);
+pub fn pack_panel<S: Simd>(s: S, rows: &[f32], dim: usize, panel: &mut [f32]) {
+    if !dim.is_multiple_of(SUM_LANES) || rows.len() < dim * ROWS_PER_PANEL {
+        return scalar::pack_panel_from(0, rows, dim, panel);
     }
     assert!(rows.len() == panel.len(), "entries of a panel");
     let of_lane = dim / SUM_LANES;
     let (panel, _) = panel.as_chunks_mut::<LANES_32>();
-    for half in 0..PANEL / LANES_32 {
+    for half in 0..ROWS_PER_PANEL / LANES_32 {
         let rows: [&[[f32; 4]]; LANES_32] =
             std::array::from_fn(|r| rows[(half * LANES_32 + r) * dim..][..dim].as_chunks().0);
         for four in 0..dim / 4 {
@@ -34,34 +34,34 @@ pub fn fill_panel<S: Simd>(s: S, rows: &[f32], dim: usize, panel: &mut [f32]) {
 #[inline(always)]
 pub fn panel_products<S: Simd>(s: S, panel: &[f32], dim: usize, x: &[f32], out: &mut [f32]) {
     check_panel(panel, dim, x, out);
-    let (panel, _) = panel.as_chunks::<PANEL>();
+    let (panel, _) = panel.as_chunks::<ROWS_PER_PANEL>();
     let (mut x, mut out) = (x, out);
     while !x.is_empty() {
         let vectors = match x.len() / dim {
-            VECTORS.. => some::<S, VECTORS>(s, panel, x, out),
-            4.. => some::<S, 4>(s, panel, x, out),
-            2.. => some::<S, 2>(s, panel, x, out),
-            _ => some::<S, 1>(s, panel, x, out),
+            VECTORS_PER_PASS.. => products_of::<S, VECTORS_PER_PASS>(s, panel, x, out),
+            4.. => products_of::<S, 4>(s, panel, x, out),
+            2.. => products_of::<S, 2>(s, panel, x, out),
+            _ => products_of::<S, 1>(s, panel, x, out),
         };
         x = &x[vectors * dim..];
-        out = &mut out[vectors * PANEL..];
+        out = &mut out[vectors * ROWS_PER_PANEL..];
     }
 }
 
 /// The first N vectors; N.
 #[inline(always)]
-fn some<S: Simd, const N: usize>(
+fn products_of<S: Simd, const N: usize>(
     s: S,
-    panel: &[[f32; PANEL]],
+    panel: &[[f32; ROWS_PER_PANEL]],
     x: &[f32],
     out: &mut [f32],
 ) -> usize {
     let dim = panel.len();
     let vectors: [&[f32]; N] = std::array::from_fn(|i| &x[i * dim..][..dim]);
     let zeros = [[s.splat(0.0); 2]; N];
-    let mut waiting = [zeros; WAITING];
+    let mut pending = [zeros; MAX_PENDING];
     let mut sums = zeros;
-    for (turn, lane) in ORDER.into_iter().enumerate() {
+    for (turn, lane) in BIT_REVERSED_LANES.into_iter().enumerate() {
         // Lanes before the rest of d/16 have one coordinate more.
         let from = lane * (dim / SUM_LANES) + lane.min(dim % SUM_LANES);
         let length = (dim + SUM_LANES - 1 - lane) / SUM_LANES;
@@ -79,15 +79,15 @@ fn some<S: Simd, const N: usize>(
             }
         }
         let ends = turn.trailing_ones() as usize;
-        for waiting in &waiting[..ends] {
+        for pending in &pending[..ends] {
             for i in 0..N {
                 for half in 0..2 {
-                    sums[i][half] = s.add(waiting[i][half], sums[i][half]);
+                    sums[i][half] = s.add(pending[i][half], sums[i][half]);
                 }
             }
         }
-        if let Some(waiting) = waiting.get_mut(ends) {
-            *waiting = sums;
+        if let Some(pending) = pending.get_mut(ends) {
+            *pending = sums;
         }
     }
     let (out, _) = out.as_chunks_mut::<LANES_32>();

@@ -1,19 +1,19 @@
 //! Blocks of two matrix rows and three vectors.
 
-pub use super::panel::{fill_panel, panel_products};
+pub use super::panel::{pack_panel, panel_products};
 use super::{row_count, scalar};
 use crate::kernels::SUM_LANES;
-use crate::kernels::reduce::scalar::halve;
+use crate::kernels::reduce::scalar::sum_lanes;
 use crate::kernels::simd::{LANES_32, Simd};
 
 /// Matrix entries that stay in the first-level cache, beside three vectors, while all vectors meet them.
-const FIRST_LEVEL: usize = 4608;
+const L1_ENTRIES: usize = 4608;
 
 #[inline(always)]
 pub fn products<S: Simd>(s: S, matrix: &[f32], dim: usize, x: &[f32], out: &mut [f32]) {
     let rows = row_count(matrix, dim, x, out);
     let pairs = rows / 2 * 2;
-    let group = (FIRST_LEVEL / dim / 2 * 2).max(2);
+    let group = (L1_ENTRIES / dim / 2 * 2).max(2);
     for from in (0..pairs).step_by(group) {
         let to = pairs.min(from + group);
         let mut i = 0;
@@ -57,9 +57,9 @@ fn block<S: Simd, const N: usize>(
         *vector = &x[i * dim..][..dim].as_chunks::<SUM_LANES>().0[..first.len()];
     }
     for (place, (a, b)) in first.iter().zip(second).enumerate() {
-        let (a, b) = (halves(s, a), halves(s, b));
+        let (a, b) = (load_halves(s, a), load_halves(s, b));
         for (sums, vector) in sums.iter_mut().zip(&vectors) {
-            let x = halves(s, &vector[place]);
+            let x = load_halves(s, &vector[place]);
             for half in 0..2 {
                 sums[0][half] = s.fma(a[half], x[half], sums[0][half]);
                 sums[1][half] = s.fma(b[half], x[half], sums[1][half]);
@@ -69,7 +69,7 @@ fn block<S: Simd, const N: usize>(
     if first_rest.is_empty() {
         for (i, sums) in sums.iter().enumerate() {
             for (k, sums) in sums.iter().enumerate() {
-                out[i * rows + k] = halve_vectors(s, *sums);
+                out[i * rows + k] = sum_lanes_of(s, *sums);
             }
         }
         return;
@@ -85,14 +85,14 @@ fn block<S: Simd, const N: usize>(
             for ((lane, a), x) in lanes.iter_mut().zip(rest).zip(x) {
                 *lane = a.mul_add(*x, *lane);
             }
-            out[i * rows + k] = halve(lanes);
+            out[i * rows + k] = sum_lanes(lanes);
         }
     }
 }
 
-/// [`halve`] of the lanes in two vectors.
+/// [`sum_lanes`] of the lanes in two vectors.
 #[inline(always)]
-fn halve_vectors<S: Simd>(s: S, [low, high]: [S::F32x8; 2]) -> f32 {
+fn sum_lanes_of<S: Simd>(s: S, [low, high]: [S::F32x8; 2]) -> f32 {
     let sum = s.add(low, high);
     let sum = s.add(sum, s.shuffle_xor4(sum));
     let sum = s.add(sum, s.shuffle_xor2(sum));
@@ -102,7 +102,7 @@ fn halve_vectors<S: Simd>(s: S, [low, high]: [S::F32x8; 2]) -> f32 {
 }
 
 #[inline(always)]
-fn halves<S: Simd>(s: S, lanes: &[f32; SUM_LANES]) -> [S::F32x8; 2] {
+fn load_halves<S: Simd>(s: S, lanes: &[f32; SUM_LANES]) -> [S::F32x8; 2] {
     let (halves, _) = lanes.as_chunks::<LANES_32>();
     [s.load(&halves[0]), s.load(&halves[1])]
 }

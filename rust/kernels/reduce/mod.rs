@@ -15,7 +15,7 @@ kernel! {
 
 kernel! {
     /// Σ aᵢ bᵢ in double precision.
-    pub fn wide_dot(a: &[f32], b: &[f32]) -> f64
+    pub fn dot_f64(a: &[f32], b: &[f32]) -> f64
 }
 
 kernel! {

@@ -16,7 +16,7 @@ pub fn dot(a: &[f32], b: &[f32]) -> f32 {
     for ((lane, x), y) in sum.iter_mut().zip(a_tail).zip(b_tail) {
         *lane = x.mul_add(*y, *lane);
     }
-    halve(sum)
+    sum_lanes(sum)
 }
 
 #[inline(always)]
@@ -35,12 +35,12 @@ pub fn dot_and_square(u: &[f32], c: &[f32]) -> (f32, f32) {
         product[l] = x.mul_add(*y, product[l]);
         square[l] = y.mul_add(*y, square[l]);
     }
-    (halve(product), halve(square))
+    (sum_lanes(product), sum_lanes(square))
 }
 
 /// The sum of the lanes, by halving.
 #[inline(always)]
-pub fn halve<T: Copy + std::ops::Add<Output = T>>(mut sum: [T; SUM_LANES]) -> T {
+pub fn sum_lanes<T: Copy + std::ops::Add<Output = T>>(mut sum: [T; SUM_LANES]) -> T {
     let mut width = SUM_LANES / 2;
     while width > 0 {
         for l in 0..width {
@@ -52,7 +52,7 @@ pub fn halve<T: Copy + std::ops::Add<Output = T>>(mut sum: [T; SUM_LANES]) -> T 
 }
 
 #[inline(always)]
-pub fn wide_dot(a: &[f32], b: &[f32]) -> f64 {
+pub fn dot_f64(a: &[f32], b: &[f32]) -> f64 {
     assert_eq!(a.len(), b.len(), "lengths of a dot product");
     let mut sum = [0f64; SUM_LANES];
     let (a_body, a_tail) = a.as_chunks::<SUM_LANES>();
@@ -65,10 +65,10 @@ pub fn wide_dot(a: &[f32], b: &[f32]) -> f64 {
     for ((lane, &x), &y) in sum.iter_mut().zip(a_tail).zip(b_tail) {
         *lane = f64::from(x).mul_add(f64::from(y), *lane);
     }
-    halve(sum)
+    sum_lanes(sum)
 }
 
 #[inline(always)]
 pub fn squared_norm(x: &[f32]) -> f64 {
-    wide_dot(x, x)
+    dot_f64(x, x)
 }

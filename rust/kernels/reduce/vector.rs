@@ -3,10 +3,10 @@
 use crate::kernels::SUM_LANES;
 use crate::kernels::simd::{LANES_32, Simd};
 
-/// [`halve`](super::scalar::halve) of four sums at once: each step takes the halves of two vectors apart, so that four sums take
+/// [`sum_lanes`](super::scalar::sum_lanes) of four sums at once: each step takes the halves of two vectors apart, so that four sums take
 /// as many additions as one and a half.
 #[inline(always)]
-pub fn halve_four<S: Simd>(s: S, sums: [[S::F32x8; 2]; 4]) -> [f32; 4] {
+pub fn sum_lanes_of_four<S: Simd>(s: S, sums: [[S::F32x8; 2]; 4]) -> [f32; 4] {
     let [a, b, c, d] = sums.map(|[low, high]| s.add(low, high));
     let add = |[low, high]: [S::F32x8; 2]| s.add(low, high);
     let (ab, cd) = (add(s.transpose_halves(a, b)), add(s.transpose_halves(c, d)));
@@ -18,7 +18,7 @@ pub fn halve_four<S: Simd>(s: S, sums: [[S::F32x8; 2]; 4]) -> [f32; 4] {
 
 /// The lanes.
 #[inline(always)]
-pub fn lanes<S: Simd>(s: S, sums: [S::F32x8; 2]) -> [f32; SUM_LANES] {
+pub fn to_lanes<S: Simd>(s: S, sums: [S::F32x8; 2]) -> [f32; SUM_LANES] {
     let mut lanes = [0f32; SUM_LANES];
     for (to, sum) in lanes.as_chunks_mut::<LANES_32>().0.iter_mut().zip(sums) {
         s.store(sum, to);
