@@ -5,7 +5,8 @@ use crate::kernels::SUM_LANES;
 use crate::kernels::simd::{LANES_32, Simd};
 
 /// Lanes in the order in which their sums are added to what waits.
-const BIT_REVERSED_LANES: [usize; SUM_LANES] = [0, 8, 4, 12, 2, 10, 6, 14, 1, 9, 5, 13, 3, 11, 7, 15];
+const BIT_REVERSED_LANES: [usize; SUM_LANES] =
+    [0, 8, 4, 12, 2, 10, 6, 14, 1, 9, 5, 13, 3, 11, 7, 15];
 
 /// Sums that wait for another.
 const MAX_PENDING: usize = SUM_LANES.ilog2() as usize;
