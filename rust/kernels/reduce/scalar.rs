@@ -1,4 +1,4 @@
-//! The definition.
+//! The definition of the sums, in the order of the contract.
 
 use crate::kernels::SUM_LANES;
 
@@ -38,7 +38,7 @@ pub fn dot_and_square(u: &[f32], c: &[f32]) -> (f32, f32) {
     (sum_lanes(product), sum_lanes(square))
 }
 
-/// The sum of the lanes, by halving.
+/// Adds the lanes by halving.
 #[inline(always)]
 pub fn sum_lanes<T: Copy + std::ops::Add<Output = T>>(mut sum: [T; SUM_LANES]) -> T {
     let mut width = SUM_LANES / 2;
