@@ -1,7 +1,7 @@
 //! The inner loops of the crate, one folder per operation.
 //!
-//! Each kernel computes the same bits on every instruction set, and `scalar.rs` in its folder is the
-//! definition of these bits. The vector versions are there for speed only.
+//! Each kernel computes the same bits on every instruction set, and `scalar.rs` in its folder is
+//! the definition of these bits. The vector versions are there for speed only.
 //!
 //! **The contract of equal bits.**
 //! * Products that are added are fused: `f32::mul_add` rounds once on every machine.
@@ -23,8 +23,8 @@
 //!   └── Isa::Scalar → scalar::dot      the definition
 //! ```
 //!
-//! **Unsafe code.** This module is the only one of the crate with `unsafe`: in the dispatch above, in
-//! [`prefetch`] and in the intrinsics of `simd`.
+//! **Unsafe code.** This module is the only one of the crate with `unsafe`: in the dispatch above,
+//! in [`prefetch`] and in the intrinsics of `simd`.
 #![allow(unsafe_code)]
 
 pub mod asymmetric;

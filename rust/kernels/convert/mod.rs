@@ -3,9 +3,9 @@
 //! A row is multiplied by a factor when it is normalized or decoded, and a center is subtracted
 //! before encoding and added after decoding. Each value is rounded as few times as possible.
 //!
-//! **Mathematics.** [`scaled`] computes f·x with one product in float32. If |f| is outside
-//! 10⁻³⁰ … 10³⁰, where float32 would lose precision or overflow, the product is taken in float64 and
-//! then rounded. x − c and x + c round once, so that the error of x − c is at most 2⁻²⁴ of the
+//! **Mathematics.** [`scaled`] computes f·x with one product in float32. If |f| is outside 10⁻³⁰ …
+//! 10³⁰, where float32 would lose precision or overflow, the product is taken in float64 and then
+//! rounded. x − c and x + c round once, so that the error of x − c is at most 2⁻²⁴ of the
 //! difference, not of x. [`estimates`] computes in float64 and rounds once, to float32.
 //!
 //! ```text
