@@ -1,4 +1,4 @@
-//! Sixteen lanes of four rows.
+//! Sums of four rows at a time, each with sixteen lanes in two vectors.
 
 use super::{ROWS_PER_CALL, check, scalar};
 use crate::kernels::SUM_LANES;
@@ -7,7 +7,8 @@ use crate::kernels::quantize::Levels;
 use crate::kernels::reduce::vector::{sum_lanes_of_four, to_lanes};
 use crate::kernels::simd::{LANES_32, Simd};
 
-/// Sums of four rows over the whole sixteens of y, `$words` blocks each; `$k` are their indexes.
+/// Sums four rows over the whole groups of sixteen coordinates of y. A group has `$words` blocks,
+/// whose indexes are `$k`; `$halves` are its two vectors of codeword coordinates.
 macro_rules! sums {
     ($s:ident, $index:ident, $y:ident, $words:literal, $k:ident => $halves:expr) => {{
         let (y, _) = $y.as_chunks::<SUM_LANES>();
@@ -68,7 +69,7 @@ pub fn codeword_products<S: Simd>(
         return;
     }
     for ((sums, index), out) in sums.into_iter().zip(index).zip(out) {
-        *out = scalar::finish_words(to_lanes(s, sums), done, index, words, y);
+        *out = scalar::finish_codewords(to_lanes(s, sums), done, index, words, y);
     }
 }
 
@@ -82,26 +83,27 @@ pub fn level_products<S: Simd>(
     out: &mut [f32; ROWS_PER_CALL],
 ) {
     check(&rows, width, levels, y);
-    // Only the lowest bits of a shifted index are its own: the table repeats beyond them.
+    // A shifted index still has those after it in its upper bits. The table repeats, so that the
+    // bits above `width` that the look-up reads do not matter.
     let mut table = [0f32; 2 * LANES_32];
     for (i, value) in table.iter_mut().enumerate() {
         *value = levels.table()[i & ((1 << width) - 1)];
     }
     let (table, _) = table.as_chunks::<LANES_32>();
     let (low, high) = (s.load(&table[0]), s.load(&table[1]));
-    let by = s.load_i32(&std::array::from_fn(|lane| (lane * width as usize) as i32));
-    let width_bytes = width as usize;
+    let shifts = s.load_i32(&std::array::from_fn(|lane| (lane * width as usize) as i32));
+    let bytes_per_vector = width as usize;
     let mut sums = [[s.splat(0.0); 2]; ROWS_PER_CALL];
     let (whole, _) = y.as_chunks::<SUM_LANES>();
     for (place, y) in whole.iter().enumerate() {
         let y = y.as_chunks::<LANES_32>().0;
         let y = [s.load(&y[0]), s.load(&y[1])];
-        let from = 2 * place * width_bytes;
+        let from = 2 * place * bytes_per_vector;
         for r in 0..ROWS_PER_CALL {
             let bits = eight_bytes(rows[r], from);
             let halves = [bits as i32, (bits >> (8 * width)) as i32];
             for half in 0..2 {
-                let bits = s.shift_right(s.splat_i32(halves[half]), by);
+                let bits = s.shift_right(s.splat_i32(halves[half]), shifts);
                 let c = if width == 4 {
                     s.lookup16(low, high, bits)
                 } else {
@@ -121,7 +123,7 @@ pub fn level_products<S: Simd>(
     }
 }
 
-/// Eight bytes of a row, zeros beyond its end.
+/// Eight bytes of a row from `from` on, with zeros beyond its end.
 #[inline(always)]
 fn eight_bytes(row: &[u8], from: usize) -> u64 {
     match row.get(from..from + 8).and_then(<[u8]>::first_chunk) {
@@ -130,6 +132,7 @@ fn eight_bytes(row: &[u8], from: usize) -> u64 {
     }
 }
 
+/// The bytes from `from` to the end of a row, fewer than eight, padded with zeros.
 #[cold]
 #[inline(never)]
 fn last_bytes(row: &[u8], from: usize) -> u64 {

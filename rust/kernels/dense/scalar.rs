@@ -1,4 +1,4 @@
-//! The definition.
+//! The definition of the products.
 
 use super::{ROWS_PER_PANEL, check_panel, lane_order, row_count};
 use crate::kernels::SUM_LANES;
@@ -51,16 +51,11 @@ pub fn to_lane_order(x: &[f32], out: &mut [f32]) {
 }
 
 pub fn pack_panel(rows: &[f32], dim: usize, panel: &mut [f32]) {
-    pack_panel_from(0, rows, dim, panel);
-}
-
-/// [`pack_panel`] from a row on.
-pub fn pack_panel_from(first: usize, rows: &[f32], dim: usize, panel: &mut [f32]) {
     assert!(
         dim > 0 && panel.len() == dim * ROWS_PER_PANEL && rows.len() <= panel.len(),
         "entries of a panel"
     );
-    for (r, row) in rows.chunks_exact(dim).enumerate().skip(first) {
+    for (r, row) in rows.chunks_exact(dim).enumerate() {
         for (to, from) in panel.chunks_exact_mut(ROWS_PER_PANEL).zip(lane_order(dim)) {
             to[r] = row[from];
         }

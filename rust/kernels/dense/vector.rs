@@ -1,4 +1,4 @@
-//! Blocks of two matrix rows and three vectors.
+//! Blocks of two matrix rows and up to three vectors.
 
 pub use super::panel::{pack_panel, panel_products};
 use super::{row_count, scalar};
@@ -6,7 +6,8 @@ use crate::kernels::SUM_LANES;
 use crate::kernels::reduce::scalar::sum_lanes;
 use crate::kernels::simd::{LANES_32, Simd};
 
-/// Matrix entries that stay in the first-level cache, beside three vectors, while all vectors meet them.
+/// Matrix entries of a group of rows: they stay in the first-level cache, beside three vectors,
+/// while all vectors are multiplied with them.
 const L1_ENTRIES: usize = 4608;
 
 #[inline(always)]
@@ -18,17 +19,17 @@ pub fn products<S: Simd>(s: S, matrix: &[f32], dim: usize, x: &[f32], out: &mut 
         let to = pairs.min(from + group);
         let mut i = 0;
         while i < x.len() / dim {
-            let left = x.len() / dim - i;
+            let remaining = x.len() / dim - i;
             for j in (from..to).step_by(2) {
                 let (first, second) = (&matrix[j * dim..][..dim], &matrix[(j + 1) * dim..][..dim]);
                 let (x, out) = (&x[i * dim..], &mut out[i * rows + j..]);
-                if left >= 3 {
+                if remaining >= 3 {
                     block::<S, 3>(s, first, second, x, out, rows);
                 } else {
                     block::<S, 1>(s, first, second, x, out, rows);
                 }
             }
-            i += if left >= 3 { 3 } else { 1 };
+            i += if remaining >= 3 { 3 } else { 1 };
         }
     }
     if pairs < rows {
@@ -38,7 +39,8 @@ pub fn products<S: Simd>(s: S, matrix: &[f32], dim: usize, x: &[f32], out: &mut 
     }
 }
 
-/// N vectors against two rows; vector i's results at out\[i·`rows`\] and the place after.
+/// Multiplies N vectors with two rows; vector i's products go to out\[i·`rows`\] and the entry
+/// after.
 #[inline(always)]
 fn block<S: Simd, const N: usize>(
     s: S,
@@ -74,7 +76,7 @@ fn block<S: Simd, const N: usize>(
         }
         return;
     }
-    // The rest goes to the first lanes in order, then the lanes are halved, as in the definition.
+    // As in the definition, the last d mod 16 coordinates go to the first lanes.
     for (i, sums) in sums.iter().enumerate() {
         let x = &x[i * dim + first.len() * SUM_LANES..(i + 1) * dim];
         for (k, (sums, rest)) in sums.iter().zip([first_rest, second_rest]).enumerate() {
@@ -90,7 +92,7 @@ fn block<S: Simd, const N: usize>(
     }
 }
 
-/// [`sum_lanes`] of the lanes in two vectors.
+/// [`sum_lanes`] of sixteen lanes in two vectors.
 #[inline(always)]
 fn sum_lanes_of<S: Simd>(s: S, [low, high]: [S::F32x8; 2]) -> f32 {
     let sum = s.add(low, high);
@@ -101,6 +103,7 @@ fn sum_lanes_of<S: Simd>(s: S, [low, high]: [S::F32x8; 2]) -> f32 {
     lanes[0]
 }
 
+/// Loads sixteen lanes as two vectors.
 #[inline(always)]
 fn load_halves<S: Simd>(s: S, lanes: &[f32; SUM_LANES]) -> [S::F32x8; 2] {
     let (halves, _) = lanes.as_chunks::<LANES_32>();

@@ -1,35 +1,55 @@
-//! The nearest of a few levels to each coordinate, and back.
+//! Scalar quantization: the nearest of a few levels to each coordinate, and back.
 //!
-//! The index is the number of boundaries (midpoints of neighbouring levels) below the value: a value on a boundary goes to the lower level.
+//! A coordinate is stored as the index of its nearest level. Decoding looks the level up in a table
+//! (LUT).
 //!
-//! **Vector body.** The count is a binary search, one step a bit, without a branch: j ← 2j + \[u > t_s(j)\], where t_s is the table of the
-//! 2^s boundaries that step s can meet. Up to 4 bits every table is one register, so a step is a permutation, a comparison and two
-//! additions for eight coordinates (16 instructions at 4 bits where counting takes 30); larger tables are gathered from the first-level cache.
-//! Looking levels up is one permutation to 3 bits, two and a selection at 4. Bound by the ports for permutations.
+//! **Mathematics.** For ascending levels ℓ₀ ≤ ℓ₁ ≤ … the boundaries are the midpoints of neighbors,
+//! and the index of u is the number of boundaries below u. A value on a boundary goes to the lower
+//! level.
+//!
+//! **The vector body.** The count is a binary search without a branch, one step per bit. Step s has
+//! a table t_s of the 2^s boundaries that it can meet:
+//!
+//! ```text
+//! quantize(u):                          8 coordinates per vector
+//!     j ← 0
+//!     for s in 0..bits:
+//!         cut ← t_s[j]                  lookup8, lookup16 or gather
+//!         j ← 2j + (u > cut)            a true mask is −1: 2j − mask
+//!     return j
+//! dequantize(k):
+//!     return levels[k]                  lookup8, lookup16 or gather
+//! ```
+//!
+//! **Cost.** Up to 4 bits each table fits one vector, so a step is a permutation, a comparison and
+//! two additions for eight coordinates: 16 instructions per vector at 4 bits, where counting
+//! boundaries takes 30. Larger tables are gathered from the first-level cache. Looking levels up is
+//! one permutation up to 3 bits, and two with a selection at 4 bits. Bound by the execution ports
+//! for permutations.
 
 mod scalar;
 mod vector;
 
 use super::{simd::LANES_32, vector_kernel};
 
-/// Ascending levels with what searching them needs.
+/// Ascending levels, with the tables for searching them.
 #[derive(Debug, Clone)]
 pub struct Levels {
-    /// 1 to 2¹⁶ of them.
+    /// The levels, from 1 to 2¹⁶.
     levels: Vec<f32>,
-    /// Midpoints of neighbours.
+    /// The midpoints of neighbors.
     boundaries: Vec<f32>,
-    /// t_s for s = 0, 1, …, each padded with +∞ to at least a register.
+    /// t_s for s = 0, 1, …, each padded with +∞ to at least eight entries.
     steps: Vec<Vec<f32>>,
-    /// The levels padded with 0 to a power of two, at least a register.
+    /// The levels, padded with zeros to a power of two, at least eight entries.
     table: Vec<f32>,
 }
 
 impl Levels {
-    /// From ascending levels.
+    /// Prepares ascending levels.
     ///
     /// # Panics
-    /// If there are none, more than 2¹⁶, or they descend somewhere.
+    /// If there are none, if there are more than 2¹⁶, or if they are not ascending.
     pub fn new(levels: &[f32]) -> Self {
         assert!(
             (1..=1 << 16).contains(&levels.len()) && levels.is_sorted(),
@@ -43,7 +63,7 @@ impl Levels {
         let steps = (0..bits).map(|step| {
             let mut table: Vec<f32> = (0..1usize << step)
                 .map(|j| ((2 * j + 1) << (bits - 1 - step)) - 1)
-                .map(|place| boundaries.get(place).copied().unwrap_or(f32::INFINITY))
+                .map(|boundary| boundaries.get(boundary).copied().unwrap_or(f32::INFINITY))
                 .collect();
             table.resize(table.len().max(LANES_32), f32::INFINITY);
             table
@@ -59,7 +79,7 @@ impl Levels {
         }
     }
 
-    /// The levels, and zeros to a power of two, at least 8.
+    /// The levels, padded with zeros to a power of two, at least eight entries.
     pub(crate) fn table(&self) -> &[f32] {
         &self.table
     }
@@ -71,11 +91,20 @@ impl Levels {
 }
 
 vector_kernel! {
-    /// The index of the nearest level to each value.
+    /// index\[i\] ← the index of the level that is nearest to u\[i\].
+    ///
+    /// # Panics
+    /// If the lengths differ.
     pub fn quantize(u: &[f32], levels: &Levels, index: &mut [u16])
 }
 
 vector_kernel! {
-    /// The level of each index; of an index mod max(8, 2^b), b the bits that the levels need, with zeros where there is no level.
+    /// c\[i\] ← the level of index\[i\].
+    ///
+    /// With levels of b bits, indexes are taken modulo max(8, 2^b); an index without a level gives
+    /// 0.
+    ///
+    /// # Panics
+    /// If the lengths differ.
     pub fn dequantize(index: &[u16], levels: &Levels, c: &mut [f32])
 }

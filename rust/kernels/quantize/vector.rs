@@ -1,12 +1,13 @@
-//! Binary search in registers.
+//! Binary search over eight coordinates at a time.
 
 use super::Levels;
 use crate::kernels::simd::{LANES_32, Simd};
 
-/// `$to` ← `$value` of each eight of `$from`, read as `$x`; the last ones from a copy. A macro, for a closure may stay a call.
-macro_rules! each {
+/// Writes `$value` to `$to` for each vector `$x` of `$from`; values after the last whole vector go
+/// through a padded copy. This is a macro because the compiler may leave a closure as a call.
+macro_rules! for_each_vector {
     ($from:expr, $to:expr, $s:ident.$load:ident => $x:ident, $value:expr => $store:ident) => {
-        assert_eq!($from.len(), $to.len(), "one index a coordinate");
+        assert_eq!($from.len(), $to.len(), "one index per coordinate");
         let (from, from_rest) = $from.as_chunks::<LANES_32>();
         let (to, to_rest) = $to.as_chunks_mut::<LANES_32>();
         for (from, to) in from.iter().zip(to) {
@@ -28,7 +29,7 @@ macro_rules! each {
 
 #[inline(always)]
 pub fn quantize<S: Simd>(s: S, u: &[f32], levels: &Levels, index: &mut [u16]) {
-    assert_eq!(u.len(), index.len(), "one index a coordinate");
+    assert_eq!(u.len(), index.len(), "one index per coordinate");
     match levels.steps.len() {
         0 => index.fill(0),
         1 => in_registers::<S, 1>(s, u, levels, index),
@@ -36,19 +37,19 @@ pub fn quantize<S: Simd>(s: S, u: &[f32], levels: &Levels, index: &mut [u16]) {
         3 => in_registers::<S, 3>(s, u, levels, index),
         4 => in_registers::<S, 4>(s, u, levels, index),
         _ => {
-            each!(u, index, s.load => x, in_memory(s, x, levels) => store_i32_as_u16);
+            for_each_vector!(u, index, s.load => x, in_memory(s, x, levels) => store_i32_as_u16);
         }
     }
 }
 
-/// 2^B levels, B ≤ 4: every table is a register.
+/// Up to 2^B levels with B ≤ 4: each table is one vector.
 #[inline(always)]
 fn in_registers<S: Simd, const B: usize>(s: S, u: &[f32], levels: &Levels, index: &mut [u16]) {
     let mut tables = [s.splat(0.0); B];
     for (table, cuts) in tables.iter_mut().zip(&levels.steps) {
-        *table = s.load(register(cuts, 0));
+        *table = s.load(vector_of(cuts, 0));
     }
-    each!(u, index, s.load => x, {
+    for_each_vector!(u, index, s.load => x, {
         let mut j = s.splat_i32(0);
         for table in tables {
             j = step(s, j, x, s.lookup8(table, j));
@@ -57,15 +58,15 @@ fn in_registers<S: Simd, const B: usize>(s: S, u: &[f32], levels: &Levels, index
     } => store_i32_as_u16);
 }
 
-/// More levels: the first tables in one or two registers, the others gathered.
+/// More levels: tables of up to 16 entries are one or two vectors, larger ones are gathered.
 #[inline(always)]
 fn in_memory<S: Simd>(s: S, x: S::F32x8, levels: &Levels) -> S::I32x8 {
     let mut j = s.splat_i32(0);
     for table in &levels.steps {
-        let first = s.load(register(table, 0));
+        let first = s.load(vector_of(table, 0));
         let cut = match table.len() {
             8 => s.lookup8(first, j),
-            16 => s.lookup16(first, s.load(register(table, 1)), j),
+            16 => s.lookup16(first, s.load(vector_of(table, 1)), j),
             _ => s.gather(table, j),
         };
         j = step(s, j, x, cut);
@@ -73,7 +74,7 @@ fn in_memory<S: Simd>(s: S, x: S::F32x8, levels: &Levels) -> S::I32x8 {
     j
 }
 
-/// 2j + \[x > cut\].
+/// One step of the search: 2j, and 1 more where x > cut (where the mask is −1).
 #[inline(always)]
 fn step<S: Simd>(s: S, j: S::I32x8, x: S::F32x8, cut: S::F32x8) -> S::I32x8 {
     s.sub_i32(s.add_i32(j, j), s.gt(x, cut))
@@ -82,22 +83,23 @@ fn step<S: Simd>(s: S, j: S::I32x8, x: S::F32x8, cut: S::F32x8) -> S::I32x8 {
 #[inline(always)]
 pub fn dequantize<S: Simd>(s: S, index: &[u16], levels: &Levels, c: &mut [f32]) {
     let table = &levels.table;
-    let first = s.load(register(table, 0));
+    let first = s.load(vector_of(table, 0));
     match table.len() {
         8 => {
-            each!(index, c, s.load_u16_as_i32 => k, s.lookup8(first, k) => store);
+            for_each_vector!(index, c, s.load_u16_as_i32 => k, s.lookup8(first, k) => store);
         }
         16 => {
-            let second = s.load(register(table, 1));
-            each!(index, c, s.load_u16_as_i32 => k, s.lookup16(first, second, k) => store);
+            let second = s.load(vector_of(table, 1));
+            for_each_vector!(index, c, s.load_u16_as_i32 => k, s.lookup16(first, second, k) => store);
         }
         _ => {
-            each!(index, c, s.load_u16_as_i32 => k, s.gather(table, k) => store);
+            for_each_vector!(index, c, s.load_u16_as_i32 => k, s.gather(table, k) => store);
         }
     }
 }
 
+/// Entries 8i to 8i + 7 of a table.
 #[inline(always)]
-fn register(table: &[f32], place: usize) -> &[f32; LANES_32] {
-    &table.as_chunks::<LANES_32>().0[place]
+fn vector_of(table: &[f32], i: usize) -> &[f32; LANES_32] {
+    &table.as_chunks::<LANES_32>().0[i]
 }
