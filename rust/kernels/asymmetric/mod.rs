@@ -6,8 +6,8 @@
 //!
 //! **Mathematics.** The result is [`dot`](super::reduce::dot) of the expanded row with the query,
 //! to the bit: coordinate i goes to lane i mod 16 in order of i, and the lanes are added by
-//! halving. [`ROWS_PER_CALL`] rows go together, since the two accumulators of one row would wait
-//! for each other.
+//! halving. [`ROWS_PER_CALL`] rows go together, since the two accumulators of a single row
+//! would spend most of the time waiting for the multiply-add before.
 //!
 //! ```text
 //! codeword_products(index of 4 rows, words, y):
@@ -17,7 +17,7 @@
 //!             sums[r] ← fma(c, y, sums[r])                       two vectors
 //!     return the lane sums of the four rows
 //! level_products(bytes of 4 rows, w bits, levels, y): the same with
-//!             bits ← the next w bytes of the row                 one load for 8 indexes
+//!             bits ← w bytes of the row, for 8 coordinates       one load for both vectors
 //!             c ← lookup(levels, (splat(bits) >> [0, w, 2w, …, 7w]) mod 2^w)
 //! ```
 //!

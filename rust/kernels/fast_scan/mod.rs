@@ -1,35 +1,61 @@
-//! The scan: for every row the sum of table entries that its nibbles choose, and which rows such sums leave in question.
+//! Fast scan: approximate products of all rows with a query, from 4-bit look-up tables (LUTs).
 //!
-//! A row of P nibbles gives S = Σⱼ Tⱼ\[nibble j\] with a table of 16 bytes for each position: what a query would add for each of the sixteen
-//! meanings of a nibble. Entries are at most [`MAX_LUT_ENTRY`] and sums below 2¹⁶, all integers, so every instruction set and every order agrees.
+//! A search first bounds the score of every row by a cheap sketch, prunes the rows that cannot be
+//! among the best, and then reranks the others exactly. These kernels do the first two steps: they
+//! sum LUT entries for all rows, turn the sums into upper bounds, and select rows by their bounds.
 //!
-//! **The layout.** Rows stand in groups of [`ROWS_PER_GROUP`]. A group has 16 bytes for each position: byte r holds row r in its low nibble and row
-//! r + 16 in its high one. P is a multiple of [`POSITIONS_PER_PART`]. So a table stays in a register for 32 rows, and a register of 32 bytes of
-//! codes meets the tables of two positions side by side.
+//! **Mathematics.** A row is P nibbles n₀ … n_(P−1), and a query is a LUT T of 16 bytes for each
+//! position: what the query would add for each of the sixteen values of the nibble. [`lut_sums`] is
+//! S = Σⱼ Tⱼ\[nⱼ\]. Entries are at most [`MAX_LUT_ENTRY`] and sums are below 2¹⁶; all are integers,
+//! so that every order of summation agrees. [`Keys`] then gives key = f·(unit·S + offset) + …, and
+//! the upper bound key + reach·spread.
 //!
-//! **Its cost.** Two positions of 32 rows are two loads, two masks, a shift, two table look-ups and two additions of bytes; every sixteenth position the
-//! byte sums are widened (six instructions). 9.8 instructions for 64 look-ups; four queries share the load and masks of the codes, 6.8 for each.
-//! d = 384 in signs (96 positions) are 15 and 10 instructions a row, 1.2 and .7 ns, bound by the four vector ports; one query is as much bound by
-//! reading the row's 48 bytes, which come from beyond the second-level cache.
+//! **The layout.** Rows stand in groups of [`ROWS_PER_GROUP`]. A group has 16 bytes for each
+//! position: byte r holds the nibble of row r in its low half and that of row r + 16 in its high
+//! half. P is a multiple of [`POSITIONS_PER_PART`]. A LUT therefore stays in half a vector for 32
+//! rows, and one vector of codes holds two positions, each beside its own LUT:
+//!
+//! ```text
+//! codes:       position 2j:  rows 0 … 15, rows 16 … 31 | position 2j + 1:  the same rows
+//! LUTs:        position 2j:  entries 0 … 15            | position 2j + 1:  entries 0 … 15
+//! shuffle_bytes(LUTs, low_nibbles(codes))    entries of rows 0 … 15, both positions
+//! shuffle_bytes(LUTs, high_nibbles(codes))   entries of rows 16 … 31, both positions
+//!
+//! for each group of 32 rows:
+//!     for each part of 16 positions:
+//!         bytes ← 0
+//!         for each 2 positions:  bytes ← bytes + the entries above    8 · 31 < 256
+//!         all ← all + bytes as 16-bit lanes;  high ← high + the high bytes
+//!     the sum of odd rows is high; that of even rows is all − (high << 8)
+//! ```
+//!
+//! **Cost.** Two positions of 32 rows take two loads, two masks, a shift, two byte shuffles and two
+//! additions; every sixteenth position the byte sums are widened (six instructions). That is 9.8
+//! instructions for 64 look-ups. Four queries share the loads and masks of the codes, which leaves
+//! 6.8 for each. A row of d = 384 signs (96 positions) takes 15 and 10 instructions, 1.2 and 0.7
+//! ns. Bound by the four vector ports; for one query as much by reading the 48 bytes of the row,
+//! which come from beyond the second-level cache.
 
 mod scalar;
 mod vector;
 
 use super::vector_kernel;
 
-/// Rows of a group.
+/// Rows of a group, which share the bytes of the layout.
 pub const ROWS_PER_GROUP: usize = 32;
-/// What the number of positions is a multiple of: as many entries as can be added before a byte is full.
+/// Positions of a part, after which byte sums are widened: eight entries are added to each byte.
+/// The number of positions is a multiple of this.
 pub const POSITIONS_PER_PART: usize = 16;
-/// The greatest table entry: eight of them fit a byte.
+/// The largest LUT entry: the sum of eight fits a byte.
 pub const MAX_LUT_ENTRY: u8 = 31;
 
-/// Bytes of the group layout for `rows` rows of `positions` nibbles.
+/// Bytes that `rows` rows of `positions` nibbles take in the layout of groups.
 pub fn nibble_bytes(rows: usize, positions: usize) -> usize {
     rows.div_ceil(ROWS_PER_GROUP) * positions * (ROWS_PER_GROUP / 2)
 }
 
-/// Puts a row's nibble of a position into `group`, the bytes of the row's group (zero before).
+/// Writes a row's nibble at a position into `group`, the bytes of its group; `row` counts within
+/// the group, and the nibble must be zero before.
 pub fn put_nibble(group: &mut [u8], row: usize, position: usize, nibble: u8) {
     let byte = &mut group[position * (ROWS_PER_GROUP / 2) + row % (ROWS_PER_GROUP / 2)];
     *byte |= if row < ROWS_PER_GROUP / 2 {
@@ -40,45 +66,50 @@ pub fn put_nibble(group: &mut [u8], row: usize, position: usize, nibble: u8) {
 }
 
 vector_kernel! {
-    /// sums\[q\]\[32g + r\] ← Σⱼ tables\[q\]\[16j + nibble j of row r of group g\] for each query q, for whole groups.
+    /// sums\[q\]\[32g + r\] ← Σⱼ luts\[q\]\[16j + nibble j of row r of group g\], for each query q.
     ///
     /// # Panics
-    /// If the lengths do not fit, or the number of positions is no multiple of [`POSITIONS_PER_PART`].
-    pub fn lut_sums(nibbles: &[u8], tables: &[&[u8]], sums: &mut [&mut [u16]])
+    /// If the lengths do not fit together, if the rows are not whole groups, or if the number of
+    /// positions is not a multiple of [`POSITIONS_PER_PART`].
+    pub fn lut_sums(nibbles: &[u8], luts: &[&[u8]], sums: &mut [&mut [u16]])
 }
 
-/// The sums of some rows and the factor of each.
+/// The LUT sums of some rows, with the factor of each row.
 #[derive(Debug, Clone, Copy)]
 pub struct Term<'a> {
-    /// Sᵢ.
+    /// Sᵢ: the LUT sum of row i.
     pub sums: &'a [u16],
-    /// fᵢ.
+    /// fᵢ: the factor of row i.
     pub factor: &'a [f32],
 }
 
-/// What turns sums into keys: keyᵢ = fᵢ·(unit·Sᵢ + offset), the same again for a second term, + weight·hᵢ.
+/// How sums become keys and upper bounds.
+///
+/// keyᵢ = fᵢ·(unit·Sᵢ + offset) + f′ᵢ·(unit·S′ᵢ + offset) + weight·hᵢ, where f′ and S′ are those of
+/// the second term and h is the shift; both are optional. The upper bound of row i is keyᵢ +
+/// reach·spreadᵢ.
 #[derive(Debug, Clone, Copy)]
 pub struct Keys<'a> {
     /// The first term.
     pub first: Term<'a>,
-    /// The second, where there is one.
+    /// The second term, if the sketch has a second plane.
     pub second: Option<Term<'a>>,
-    /// Standard deviation of the key's error, without the query's part.
+    /// The row's part of the standard deviation of the key's error; the query's part is in `reach`.
     pub spread: &'a [f32],
-    /// hᵢ, where there is one.
+    /// hᵢ: an addend of each row, if there is one.
     pub shift: Option<&'a [f32]>,
-    /// unit.
+    /// The value of one LUT unit.
     pub unit: f32,
-    /// offset.
+    /// The value of a LUT sum of 0.
     pub offset: f32,
-    /// weight.
+    /// The factor of the shift.
     pub weight: f32,
-    /// Factor of the spread.
+    /// How many spreads the upper bound lies above the key.
     pub reach: f32,
 }
 
 impl Keys<'_> {
-    /// The key of row i, without the reach.
+    /// The key of row i.
     fn key(&self, i: usize) -> f32 {
         let product = |term: &Term<'_>| self.unit.mul_add(f32::from(term.sums[i]), self.offset);
         let mut key = self.first.factor[i] * product(&self.first);
@@ -88,12 +119,12 @@ impl Keys<'_> {
         (self.shift).map_or(key, |shift| self.weight.mul_add(shift[i], key))
     }
 
-    /// The key with its reach.
-    fn bound(&self, i: usize) -> f32 {
+    /// The upper bound of row i.
+    fn upper_bound(&self, i: usize) -> f32 {
         self.reach.mul_add(self.spread[i], self.key(i))
     }
 
-    /// Rows, all lengths checked.
+    /// Checks all lengths and returns the number of rows.
     fn rows(&self) -> usize {
         let rows = self.spread.len();
         let others = self.second.iter().chain([&self.first]);
@@ -108,29 +139,38 @@ impl Keys<'_> {
 }
 
 vector_kernel! {
-    /// greatest\[g\] ← the greatest keyᵢ + reach·spreadᵢ of the rows of group g, at least −∞; a bound that is no number is none.
+    /// maxima\[g\] ← the largest upper bound of the rows of group g.
+    ///
+    /// A bound that is NaN is ignored; a group without another bound has −∞.
     ///
     /// # Panics
-    /// If the lengths do not fit.
-    pub fn group_maxima(keys: &Keys<'_>, greatest: &mut [f32])
+    /// If the lengths do not fit together.
+    pub fn group_maxima(keys: &Keys<'_>, maxima: &mut [f32])
 }
 
 vector_kernel! {
-    /// Appends `from` + i to `rows` for every i with `least` < keyᵢ + reach·spreadᵢ ≤ `most`, ascending.
+    /// Appends `first_row` + i to `rows`, ascending, for each i whose upper bound is above `above`
+    /// and at most `up_to`.
     ///
     /// # Panics
-    /// If the lengths do not fit.
-    pub fn select_in_range(keys: &Keys<'_>, least: f32, most: f32, from: u32, rows: &mut Vec<u32>)
+    /// If the lengths do not fit together.
+    pub fn select_in_range(
+        keys: &Keys<'_>,
+        above: f32,
+        up_to: f32,
+        first_row: u32,
+        rows: &mut Vec<u32>,
+    )
 }
 
-/// The lengths, checked: the number of positions.
-fn positions(nibbles: &[u8], tables: &[&[u8]], sums: &[&mut [u16]]) -> usize {
-    assert_eq!(tables.len(), sums.len(), "tables and sums of the queries");
-    let positions = tables.first().map_or(0, |table| table.len() / 16);
-    for (tables, sums) in tables.iter().zip(sums) {
+/// Checks all lengths and returns the number of positions.
+fn positions(nibbles: &[u8], luts: &[&[u8]], sums: &[&mut [u16]]) -> usize {
+    assert_eq!(luts.len(), sums.len(), "LUTs and sums of the queries");
+    let positions = luts.first().map_or(0, |lut| lut.len() / 16);
+    for (lut, sums) in luts.iter().zip(sums) {
         assert!(
-            tables.len() == positions * 16 && positions.is_multiple_of(POSITIONS_PER_PART),
-            "tables of a multiple of {POSITIONS_PER_PART} positions"
+            lut.len() == positions * 16 && positions.is_multiple_of(POSITIONS_PER_PART),
+            "LUTs of a multiple of {POSITIONS_PER_PART} positions"
         );
         let bytes = nibble_bytes(sums.len(), positions);
         assert!(
