@@ -115,7 +115,7 @@ fn blocks(criterion: &mut Criterion) {
         each(criterion, &name("block"), |dim| {
             let (book, mut index) = (book(dim), vec![0u16; dim / p]);
             move |isa, row| {
-                nearest::block(isa, &row[..dim / p * p], book.plan().words(), &mut index)
+                nearest::brute_force(isa, &row[..dim / p * p], book.plan().words(), &mut index)
             }
         });
         each(criterion, &name("pruned"), |dim| {

@@ -60,7 +60,7 @@ impl Samples {
             .par_iter()
             .map(|chunk| {
                 let mut index = vec![0u16; CHUNK];
-                nearest::block(isa, chunk, &words, &mut index);
+                nearest::brute_force(isa, chunk, &words, &mut index);
                 index
             })
             .collect()

@@ -14,7 +14,7 @@
 use std::cmp::Reverse;
 use std::collections::HashMap;
 
-use crate::kernels::nearest::{EVERY, Grid, Groups, Lists, Plan, WORDS_PER_GROUP, Words};
+use crate::kernels::nearest::{ALL_WORDS, Grid, Groups, Lists, Plan, WORDS_PER_GROUP, Words};
 
 /// Fewer words than this are tried one by one.
 const FEWEST: usize = 24;
@@ -271,7 +271,7 @@ impl<'a> Cells<'a> {
     }
 }
 
-/// Few sets of at most eight that hold all `sets` of at most eight, and for each the one that holds it ([`EVERY`] for larger sets).
+/// Few sets of at most eight that hold all `sets` of at most eight, and for each the one that holds it ([`ALL_WORDS`] for larger sets).
 ///
 /// The largest first, each goes where it shares most words of a set with room for the others.
 fn pack_sets(sets: &[&[u16]], words: usize) -> (Vec<Vec<u16>>, Vec<u16>) {
@@ -280,7 +280,7 @@ fn pack_sets(sets: &[&[u16]], words: usize) -> (Vec<Vec<u16>>, Vec<u16>) {
     // Words that each group has in common with the set, and the groups that have any.
     let mut shared: Vec<usize> = Vec::new();
     let mut touched: Vec<u16> = Vec::new();
-    let mut place = vec![EVERY; sets.len()];
+    let mut place = vec![ALL_WORDS; sets.len()];
     let mut known: HashMap<&[u16], u16> = HashMap::new();
     let mut order: Vec<usize> = (0..sets.len())
         .filter(|&i| sets[i].len() <= WORDS_PER_GROUP)
@@ -311,7 +311,7 @@ fn pack_sets(sets: &[&[u16]], words: usize) -> (Vec<Vec<u16>>, Vec<u16>) {
         }
         let group = match best {
             Some((_, _, Reverse(group))) => usize::from(group),
-            None if packed.len() < usize::from(EVERY) => {
+            None if packed.len() < usize::from(ALL_WORDS) => {
                 packed.push(Vec::new());
                 shared.push(0);
                 packed.len() - 1

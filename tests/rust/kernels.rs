@@ -171,7 +171,7 @@ fn check_nearest(words: &[f32], block: usize, u: &[f32]) -> Result<(), TestCaseE
     ];
     for isa in Isa::available() {
         let mut got = vec![7u16; m];
-        nearest::block(isa, u, plans[0].words(), &mut got);
+        nearest::brute_force(isa, u, plans[0].words(), &mut got);
         prop_assert_eq!(&got, &expected, "{:?}", isa);
         for plan in &plans {
             let mut got = vec![7u16; m];
