@@ -206,7 +206,7 @@ impl Method for BlockQuant {
         }
     }
 
-    /// The blocks one after the other, not coordinate by coordinate: so a block is one copy, and [`product`] needs none.
+    /// The blocks one after the other, not coordinate by coordinate: so a block is one copy, and [`asymmetric`] needs none.
     fn expand(&self, isa: Isa, index: &[u16], _gamma: f32, out: &mut [f32]) {
         let (body, rest) = out.split_at_mut(self.blocks * self.block);
         let (body_index, tail_index) = index.split_at(self.blocks);
