@@ -38,8 +38,7 @@ impl Simd for Avx2 {
         // At most 2³¹ entries: the mask below then clears the sign of every index.
         assert!(
             table.len().is_power_of_two() && table.len() <= 1 << 31,
-            "a table of {} entries, expected a power of two up to 2^31",
-            table.len()
+            "the length of the table is not a power of two up to 2^31"
         );
         // SAFETY: An `Avx2` is made only after the CPU was seen to have AVX2. The mask takes each
         // index modulo the length of the table, a power of two, so every lane reads an entry.
@@ -111,7 +110,8 @@ impl Simd for Avx2 {
                 let low = _mm256_castps128_ps256(_mm_loadu_ps(rows[i].as_ptr()));
                 _mm256_insertf128_ps::<1>(low, _mm_loadu_ps(rows[i + 4].as_ptr()))
             };
-            let [a, b, c, d] = [0, 1, 2, 3].map(rows_of_halves);
+            let (a, b) = (rows_of_halves(0), rows_of_halves(1));
+            let (c, d) = (rows_of_halves(2), rows_of_halves(3));
             let (ab_low, ab_high) = (_mm256_unpacklo_ps(a, b), _mm256_unpackhi_ps(a, b));
             let (cd_low, cd_high) = (_mm256_unpacklo_ps(c, d), _mm256_unpackhi_ps(c, d));
             [

@@ -142,8 +142,7 @@ impl Simd for Neon {
         fn gather(self, table: &[f32], index: I32x8) -> F32x8 {
             assert!(
                 table.len().is_power_of_two() && table.len() <= 1 << 31,
-                "a table of {} entries, expected a power of two up to 2^31",
-                table.len()
+                "the length of the table is not a power of two up to 2^31"
             );
             let (mut indexes, mut values) = ([0i32; LANES_32], [0f32; LANES_32]);
             self.store_i32(index, &mut indexes);
@@ -179,7 +178,7 @@ impl Simd for Neon {
                 vcombine_f32(vld1_f32(rows[i].as_ptr()), vld1_f32(rows[i + 1].as_ptr()))
             };
             // UZP1 takes the even lanes of two registers, UZP2 the odd ones: a column of four rows.
-            let [a, b, c, d] = [0, 2, 4, 6].map(two_rows);
+            let (a, b, c, d) = (two_rows(0), two_rows(2), two_rows(4), two_rows(6));
             [
                 (vuzp1q_f32(a, b), vuzp1q_f32(c, d)),
                 (vuzp2q_f32(a, b), vuzp2q_f32(c, d)),
