@@ -1,20 +1,34 @@
-//! Every kernel on every instruction set of this machine, nanoseconds a row: `cargo bench --bench kernels`.
+//! Measures each kernel on each instruction set of this machine and ends with a table of
+//! nanoseconds per call.
 //!
-//! The names are kernel/parameters/ISA/d, so `cargo bench --bench kernels -- nearest` takes a part. The definitions stand beside the vector bodies,
-//! and `nearest block` (brute force) beside `nearest pruned`, for the ratios.
+//! ```text
+//! cargo bench --bench kernels                      everything, about five minutes
+//! cargo bench --bench kernels -- --quick           everything with few samples, under two minutes
+//! cargo bench --bench kernels -- nearest fwht      kernels whose name contains one of the words
+//! ```
+//!
+//! A call handles one row of dimension d, or what the name of the kernel says. The column "×
+//! scalar" says how many times faster an instruction set is than the scalar definition, which is
+//! compiled for the baseline of the target (on x86-64 without FMA: `mul_add` is then a library
+//! call). The table has the fastest of the samples, since a busy machine only ever makes one
+//! slower. Without `--bench` (as `cargo test --benches` runs it),
+//! each kernel is called once.
 
-use std::time::Duration;
+use std::hint::black_box;
+use std::time::{Duration, Instant};
 
 use blockquant::Isa;
 use blockquant::codebook::{Law, block_codebook, lloyd_max};
-use blockquant::kernels::level::{self, Levels};
-use blockquant::kernels::{convert, dense, fwht, nearest, pack, reduce, rescale, scan};
+use blockquant::kernels::quantize::{self, Levels};
+use blockquant::kernels::{
+    asymmetric, convert, dense, fast_scan, fwht, nearest, pack, reduce, rescale,
+};
 use blockquant::rng::SeedStream;
-use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 
 const DIMS: [usize; 4] = [128, 384, 1536, 1000];
 
-/// One row at a time of a few that differ, so that branches are predicted no better than in use.
+/// Rows that are passed one after the other: they differ, so that branches are predicted no better
+/// than in use.
 struct Rows {
     dim: usize,
     values: Vec<f32>,
@@ -38,31 +52,155 @@ impl Rows {
     }
 }
 
-/// Runs `work` on a row for each instruction set and dimension.
-fn each<W: FnMut(Isa, &[f32])>(
-    criterion: &mut Criterion,
-    name: &str,
-    mut make: impl FnMut(usize) -> W,
-) {
-    let mut group = criterion.benchmark_group(name);
-    for dim in DIMS {
-        for isa in Isa::available() {
-            let mut work = make(dim);
-            let mut rows = Rows::new(dim);
-            group.bench_function(BenchmarkId::new(isa.name(), dim), |b| {
-                b.iter(|| work(isa, rows.row()));
+/// How long to measure.
+struct Effort {
+    samples: usize,
+    /// The time of a sample, which takes at least one call.
+    sample: Duration,
+}
+
+const FULL: Effort = Effort {
+    samples: 21,
+    sample: Duration::from_millis(15),
+};
+const QUICK: Effort = Effort {
+    samples: 15,
+    sample: Duration::from_millis(1),
+};
+
+/// A line of the table.
+struct Line {
+    kernel: String,
+    dim: usize,
+    /// Nanoseconds per call, for each instruction set in the order of [`Isa::available`].
+    nanoseconds: Vec<f64>,
+}
+
+/// What to measure, and what has been measured.
+struct Bench {
+    /// None: each kernel is called once, without measuring.
+    effort: Option<Effort>,
+    /// Kernels whose name contains one of these words; all, if there are none.
+    words: Vec<String>,
+    lines: Vec<Line>,
+}
+
+impl Bench {
+    /// Reads the arguments of the command line.
+    fn from_args(args: impl Iterator<Item = String>) -> Result<Self, String> {
+        let (mut effort, mut quick, mut words) = (None, false, Vec::new());
+        for arg in args {
+            match &*arg {
+                "--bench" => effort = Some(FULL),
+                "--quick" => quick = true,
+                flag if flag.starts_with('-') => {
+                    return Err(format!(
+                        "{flag}: expected --quick or words of kernels' names"
+                    ));
+                }
+                _ => words.push(arg),
+            }
+        }
+        Ok(Self {
+            effort: effort.map(|full| if quick { QUICK } else { full }),
+            words,
+            lines: Vec::new(),
+        })
+    }
+
+    /// Measures a kernel for each dimension; `make` returns the call for a dimension.
+    fn each<W: FnMut(Isa, &[f32])>(&mut self, kernel: &str, mut make: impl FnMut(usize) -> W) {
+        if !self.words.is_empty() && !self.words.iter().any(|word| kernel.contains(&**word)) {
+            return;
+        }
+        for dim in DIMS {
+            let (mut call, mut rows) = (make(dim), Rows::new(dim));
+            let Some(effort) = &self.effort else {
+                for isa in Isa::available() {
+                    call(isa, rows.row());
+                }
+                continue;
+            };
+            let nanoseconds = measure(effort, |isa, calls| {
+                let start = Instant::now();
+                for _ in 0..calls {
+                    call(black_box(isa), black_box(rows.row()));
+                }
+                start.elapsed()
+            });
+            eprintln!("{kernel}, d = {dim}");
+            self.lines.push(Line {
+                kernel: kernel.into(),
+                dim,
+                nanoseconds,
             });
         }
     }
-    group.finish();
+
+    /// Prints the table.
+    fn print(&self) {
+        let Some(width) = self
+            .lines
+            .iter()
+            .map(|line| line.kernel.chars().count())
+            .max()
+        else {
+            return;
+        };
+        let available = Isa::available();
+        print!("{:width$} {:>5}", "kernel", "d");
+        for isa in &available {
+            print!(" {:>12}", format!("{} ns", isa.name()));
+            if *isa != Isa::Scalar {
+                print!(" {:>8}", "× scalar");
+            }
+        }
+        println!();
+        for line in &self.lines {
+            let scalar = line.nanoseconds.last().copied().unwrap_or(f64::NAN);
+            print!("{:width$} {:>5}", line.kernel, line.dim);
+            for (isa, nanoseconds) in available.iter().zip(&line.nanoseconds) {
+                print!(" {nanoseconds:>12.1}");
+                if *isa != Isa::Scalar {
+                    print!(" {:>8.1}", scalar / nanoseconds);
+                }
+            }
+            println!();
+        }
+    }
 }
 
-fn transforms(criterion: &mut Criterion) {
+/// Nanoseconds per call in the fastest sample of each instruction set; `time` times a number of
+/// calls.
+fn measure(effort: &Effort, mut time: impl FnMut(Isa, u32) -> Duration) -> Vec<f64> {
+    let available = Isa::available();
+    let calls: Vec<u32> = (available.iter())
+        .map(|&isa| {
+            // What a kernel prepares on its first call is not part of the time.
+            time(isa, 1);
+            let mut calls = 1;
+            // The fastest of three: one that was interrupted would end the search too early.
+            while (0..3).map(|_| time(isa, calls)).min() < Some(effort.sample / 2) {
+                calls *= 2;
+            }
+            calls
+        })
+        .collect();
+    let mut fastest = vec![f64::INFINITY; available.len()];
+    for _ in 0..effort.samples {
+        for ((&isa, &calls), fastest) in available.iter().zip(&calls).zip(&mut fastest) {
+            *fastest = fastest.min(time(isa, calls).as_secs_f64() * 1e9 / f64::from(calls));
+        }
+    }
+    fastest
+}
+
+fn transforms(bench: &mut Bench) {
     for (name, kernel) in [
         ("fwht forward", fwht::forward as fn(_, _, &_, &mut _)),
         ("fwht backward", fwht::backward),
     ] {
-        each(criterion, name, |dim| {
+        bench.each(name, |dim| {
             let size = 1 << dim.ilog2();
             let factors = vec![(size as f32).sqrt().recip(); size];
             let mut x = vec![0f32; size];
@@ -72,57 +210,53 @@ fn transforms(criterion: &mut Criterion) {
             }
         });
     }
-    each(criterion, "dense products, 24 vectors", |dim| {
+    bench.each("dense products, 24 vectors", |dim| {
         let matrix = vec![0.5f32; dim * dim];
         let (x, mut out) = (vec![0.25f32; 24 * dim], vec![0f32; 24 * dim]);
         move |isa, _| dense::products(isa, &matrix, dim, &x, &mut out)
     });
-    each(
-        criterion,
-        "dense panel_products, 16 rows, 24 vectors",
-        |dim| {
-            let panel = vec![0.5; dim * dense::PANEL];
-            let (x, mut out) = (vec![0.5; 24 * dim], vec![0.0; 24 * dense::PANEL]);
-            move |isa, _| dense::panel_products(isa, &panel, dim, &x, &mut out)
-        },
-    );
-    each(criterion, "dense transposed_products, 24 vectors", |dim| {
+    bench.each("dense panel_products, 16 rows, 24 vectors", |dim| {
+        let panel = vec![0.5; dim * dense::ROWS_PER_PANEL];
+        let (x, mut out) = (vec![0.5; 24 * dim], vec![0.0; 24 * dense::ROWS_PER_PANEL]);
+        move |isa, _| dense::panel_products(isa, &panel, dim, &x, &mut out)
+    });
+    bench.each("dense transposed_products, 24 vectors", |dim| {
         let matrix = vec![0.5f32; dim * dim];
         let (x, mut out) = (vec![0.25f32; 24 * dim], vec![0f32; 24 * dim]);
         move |isa, _| dense::transposed_products(isa, &matrix, dim, &x, &mut out)
     });
 }
 
-fn levels(criterion: &mut Criterion) {
+fn levels(bench: &mut Bench) {
     for bits in [1, 2, 4, 8] {
         let levels = Levels::new(&lloyd_max(Law::Gaussian, bits).expect("1 to 8 bits"));
-        each(criterion, &format!("level nearest, {bits} bits"), |dim| {
+        bench.each(&format!("quantize, {bits} bits"), |dim| {
             let (levels, mut index) = (levels.clone(), vec![0u16; dim]);
-            move |isa, row| level::nearest(isa, row, &levels, &mut index)
+            move |isa, row| quantize::quantize(isa, row, &levels, &mut index)
         });
-        each(criterion, &format!("level look_up, {bits} bits"), |dim| {
+        bench.each(&format!("dequantize, {bits} bits"), |dim| {
             let index: Vec<u16> = (0..dim).map(|i| (i * 7 % (1 << bits)) as u16).collect();
             let (levels, mut c) = (levels.clone(), vec![0f32; dim]);
-            move |isa, _| level::look_up(isa, &index, &levels, &mut c)
+            move |isa, _| quantize::dequantize(isa, &index, &levels, &mut c)
         });
     }
 }
 
-fn blocks(criterion: &mut Criterion) {
+fn blocks(bench: &mut Bench) {
     for (p, w) in [(2, 8), (4, 8), (4, 12), (8, 8)] {
         let name = |kernel: &str| format!("nearest {kernel}, p = {p}, K = {}", 1 << w);
         let book = |dim| block_codebook(dim, p, w).expect("a codebook");
-        each(criterion, &name("block"), |dim| {
+        bench.each(&name("brute_force"), |dim| {
             let (book, mut index) = (book(dim), vec![0u16; dim / p]);
             move |isa, row| {
-                nearest::block(isa, &row[..dim / p * p], book.plan().words(), &mut index)
+                nearest::brute_force(isa, &row[..dim / p * p], book.plan().words(), &mut index)
             }
         });
-        each(criterion, &name("pruned"), |dim| {
+        bench.each(&name("pruned"), |dim| {
             let (book, mut index) = (book(dim), vec![0u16; dim / p]);
             move |isa, row| nearest::pruned(isa, &row[..dim / p * p], book.plan(), &mut index)
         });
-        each(criterion, &name("gather"), |dim| {
+        bench.each(&name("gather"), |dim| {
             let book = book(dim);
             let index: Vec<u16> = (0..dim / p).map(|i| (i * 37 % (1 << w)) as u16).collect();
             let mut c = vec![0f32; dim / p * p];
@@ -131,16 +265,16 @@ fn blocks(criterion: &mut Criterion) {
     }
 }
 
-fn rescaling(criterion: &mut Criterion) {
+fn rescaling(bench: &mut Bench) {
     for bits in [2u32, 4] {
-        each(criterion, &format!("rescale search, {bits} bits"), |dim| {
+        bench.each(&format!("rescale search, {bits} bits"), |dim| {
             let (mut work, mut steps) = (rescale::Workspace::default(), vec![0u16; dim]);
             move |isa, row| rescale::search(isa, row, (1 << (bits - 1)) - 1, &mut work, &mut steps)
         });
     }
 }
 
-fn packing(criterion: &mut Criterion) {
+fn packing(bench: &mut Bench) {
     for width in 1..=16u32 {
         let index = |dim: usize| -> Vec<u16> {
             (0..dim)
@@ -148,92 +282,128 @@ fn packing(criterion: &mut Criterion) {
                 .collect()
         };
         let bytes = |dim: usize| (dim * width as usize).div_ceil(8);
-        each(criterion, &format!("pack, {width} bits"), |dim| {
+        bench.each(&format!("pack, {width} bits"), |dim| {
             let (index, mut row) = (index(dim), vec![0u8; bytes(dim)]);
             move |isa, _| {
                 row.fill(0);
                 pack::pack(isa, &index, width, 0, &mut row);
             }
         });
-        each(criterion, &format!("unpack, {width} bits"), |dim| {
+        bench.each(&format!("unpack, {width} bits"), |dim| {
             let (mut index, row) = (index(dim), vec![0x5au8; bytes(dim)]);
             move |isa, _| pack::unpack(isa, &row, width, 0, &mut index)
         });
     }
 }
 
-fn sums(criterion: &mut Criterion) {
-    each(criterion, "reduce dot", |dim| {
+fn sums(bench: &mut Bench) {
+    bench.each("reduce dot", |dim| {
         let y = vec![0.5f32; dim];
         move |isa, row| {
-            std::hint::black_box(reduce::dot(isa, row, &y));
+            black_box(reduce::dot(isa, row, &y));
         }
     });
-    each(criterion, "reduce dot_and_square", |dim| {
+    bench.each("reduce dot_and_square", |dim| {
         let y = vec![0.5f32; dim];
         move |isa, row| {
-            std::hint::black_box(reduce::dot_and_square(isa, row, &y));
+            black_box(reduce::dot_and_square(isa, row, &y));
         }
     });
-    each(criterion, "reduce squared_norm", |_| {
+    bench.each("reduce squared_norm", |_| {
         |isa: Isa, row: &[f32]| {
-            std::hint::black_box(reduce::squared_norm(isa, row));
+            black_box(reduce::squared_norm(isa, row));
         }
     });
-    each(criterion, "convert scaled", |dim| {
+    bench.each("convert scaled", |dim| {
         let mut out = vec![0f32; dim];
         move |isa, row| convert::scaled(isa, row, 0.3, &mut out)
     });
 }
 
-fn scans(criterion: &mut Criterion) {
-    each(criterion, "scan nibble_sums, signs of 1024 rows", |dim| {
-        let positions = dim.div_ceil(4).next_multiple_of(scan::POSITIONS);
-        let nibbles = vec![0x5a; scan::nibble_bytes(1024, positions)];
-        let (tables, mut sums) = (vec![9; 16 * positions], [0; 1024]);
-        move |isa, _| scan::nibble_sums(isa, &nibbles, &[&tables], &mut [&mut sums])
-    });
-    each(
-        criterion,
-        "scan nibble_sums, signs of 1024 rows, 2 queries",
-        |dim| {
-            let positions = dim.div_ceil(4).next_multiple_of(scan::POSITIONS);
-            let nibbles = vec![0x5a; scan::nibble_bytes(1024, positions)];
-            let (tables, mut sums) = (vec![9; 16 * positions], [[0; 1024]; 2]);
+fn scans(bench: &mut Bench) {
+    for queries in [1, 2, 4] {
+        let name = format!("fast_scan lut_sums, signs of 1024 rows, queries = {queries}");
+        bench.each(&name, |dim| {
+            let positions = dim
+                .div_ceil(4)
+                .next_multiple_of(fast_scan::POSITIONS_PER_PART);
+            let nibbles = vec![0x5a; fast_scan::nibble_bytes(1024, positions)];
+            let (lut, mut sums) = (vec![9; 16 * positions], vec![[0; 1024]; queries]);
             move |isa, _| {
-                let mut sums = sums.each_mut().map(|sums| &mut sums[..]);
-                scan::nibble_sums(isa, &nibbles, &[&tables, &tables], &mut sums);
+                let luts = vec![&*lut; queries];
+                let mut sums: Vec<&mut [u16]> = sums.iter_mut().map(|sums| &mut sums[..]).collect();
+                fast_scan::lut_sums(isa, &nibbles, &luts, &mut sums);
             }
+        });
+    }
+    let (sums, rows) = ([100; 1024], [1.0; 1024]);
+    let keys = fast_scan::Keys {
+        first: fast_scan::Term {
+            sums: &sums,
+            factor: &rows,
         },
-    );
-    each(criterion, "scan greatest, 1024 rows", |_| {
-        let (sums, rows) = ([100; 1024], [1.0; 1024]);
-        let mut greatest = [0.0; 1024 / scan::GROUP];
+        second: None,
+        spread: &rows,
+        shift: None,
+        unit: 1.0,
+        offset: 0.0,
+        weight: 0.0,
+        reach: 3.0,
+    };
+    bench.each("fast_scan group_maxima, 1024 rows", |_| {
+        let mut maxima = [0.0; 1024 / fast_scan::ROWS_PER_GROUP];
+        move |isa, _| fast_scan::group_maxima(isa, &keys, &mut maxima)
+    });
+    bench.each("fast_scan select_in_range, 0 of 1024 rows", |_| {
+        let mut selected = Vec::new();
         move |isa, _| {
-            let keys = scan::Keys {
-                first: scan::Term {
-                    sums: &sums,
-                    factor: &rows,
-                },
-                second: None,
-                spread: &rows,
-                shift: None,
-                unit: 1.0,
-                offset: 0.0,
-                weight: 0.0,
-                reach: 3.0,
-            };
-            scan::greatest(isa, &keys, &mut greatest);
+            fast_scan::select_in_range(isa, &keys, 200.0, f32::INFINITY, 0, &mut selected);
+            assert!(selected.is_empty());
         }
     });
 }
 
-criterion_group! {
-    name = benches;
-    config = Criterion::default()
-        .warm_up_time(Duration::from_millis(100))
-        .measurement_time(Duration::from_millis(300))
-        .sample_size(20);
-    targets = transforms, levels, blocks, rescaling, packing, sums, scans
+/// Products of four coded rows with a query.
+fn reranking(bench: &mut Bench) {
+    for (p, w) in [(2, 8), (4, 8), (8, 8)] {
+        let name = format!("asymmetric codeword_products, 4 rows, p = {p}");
+        bench.each(&name, |dim| {
+            let book = block_codebook(dim, p, w).expect("a codebook");
+            let index: Vec<u16> = (0..dim / p).map(|i| (i * 37 % (1 << w)) as u16).collect();
+            let mut products = [0.0; asymmetric::ROWS_PER_CALL];
+            move |isa, row| {
+                let y = &row[..dim / p * p];
+                let words = book.plan().words();
+                asymmetric::codeword_products(isa, [&index; 4], words, y, &mut products);
+            }
+        });
+    }
+    for bits in 1..=asymmetric::MAX_LEVEL_BITS {
+        let name = format!("asymmetric level_products, 4 rows, {bits} bits");
+        let levels = Levels::new(&lloyd_max(Law::Gaussian, bits).expect("1 to 8 bits"));
+        bench.each(&name, |dim| {
+            let levels = levels.clone();
+            let packed = vec![0x5a; (dim * bits as usize).div_ceil(8)];
+            let mut products = [0.0; asymmetric::ROWS_PER_CALL];
+            move |isa, row| {
+                asymmetric::level_products(isa, [&packed; 4], bits, &levels, row, &mut products);
+            }
+        });
+    }
 }
-criterion_main!(benches);
+
+fn main() {
+    let mut bench = match Bench::from_args(std::env::args().skip(1)) {
+        Ok(bench) => bench,
+        Err(message) => {
+            eprintln!("{message}");
+            std::process::exit(2);
+        }
+    };
+    for kernels in [
+        transforms, levels, blocks, rescaling, packing, sums, scans, reranking,
+    ] {
+        kernels(&mut bench);
+    }
+    bench.print();
+}

@@ -1,25 +1,29 @@
-//! Numbers from a cache line on.
+//! Slices of numbers that begin at a cache line.
 //!
-//! A load of 32 bytes that crosses a cache line costs two, and the allocator's large blocks begin 16 bytes after one: every second load would cross.
+//! A load of 32 bytes that crosses the border of two cache lines costs two loads. Large blocks of
+//! the allocator begin 16 bytes after such a border, so that every second load would cross one.
 
 use std::ops::{Deref, DerefMut};
 
-const LINE: usize = 64;
+/// Bytes of a cache line, on x86-64 and on most AArch64.
+const CACHE_LINE_BYTES: usize = 64;
 
 /// A slice whose first value is at the beginning of a cache line.
 #[derive(Debug)]
 pub struct Aligned<T> {
     values: Vec<T>,
+    /// Where the slice begins in `values`.
     from: usize,
     length: usize,
 }
 
 impl<T: Copy + Default> Aligned<T> {
-    /// `length` zeros.
+    /// Makes a slice of `length` zeros.
     pub fn new(length: usize) -> Self {
-        let values = vec![T::default(); length + LINE / size_of::<T>()];
-        // No line is found by an interpreter, where all places are alike.
-        let from = values.as_ptr().align_offset(LINE);
+        let values = vec![T::default(); length + CACHE_LINE_BYTES / size_of::<T>()];
+        // An interpreter (Miri) may not know addresses; it finds no aligned one, and the slice
+        // then begins anywhere.
+        let from = values.as_ptr().align_offset(CACHE_LINE_BYTES);
         let from = if from + length <= values.len() {
             from
         } else {
@@ -66,14 +70,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn begins_with_a_line() {
+    fn begins_at_a_cache_line() {
         for length in [0, 1, 100, 1 << 16] {
             let numbers = Aligned::<f32>::new(length);
             assert_eq!(numbers.len(), length);
-            assert_eq!(numbers.as_ptr().addr() % LINE, 0);
+            assert_eq!(numbers.as_ptr().addr() % CACHE_LINE_BYTES, 0);
         }
         let bytes = Aligned::from(&[1u8, 2, 3][..]).clone();
         assert_eq!(*bytes, [1, 2, 3]);
-        assert_eq!(bytes.as_ptr().addr() % LINE, 0);
+        assert_eq!(bytes.as_ptr().addr() % CACHE_LINE_BYTES, 0);
     }
 }

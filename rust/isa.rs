@@ -1,9 +1,11 @@
 //! Which instruction set the kernels run on.
 //!
-//! An [`Isa`] is a proof: the value that names AVX2 or NEON can only be made by a function that has asked
-//! the CPU, so a kernel that is handed one may use those instructions. Every kernel takes it first.
-//! `BLOCKQUANT_ISA=scalar|avx2|neon` picks the one used by default; a name that this CPU cannot run
-//! is an error, not a fallback.
+//! An [`Isa`] is a proof: only a function that has asked the CPU can make the value that names AVX2
+//! or NEON, so a kernel that is handed one may use those instructions. Every kernel takes it as its
+//! first argument.
+//!
+//! `BLOCKQUANT_ISA=scalar|avx2|neon` chooses the instruction set that is used by default. A name
+//! that this CPU cannot run is an error, not a fallback.
 
 use std::sync::OnceLock;
 
@@ -20,7 +22,7 @@ pub struct Neon(());
 /// An instruction set that this CPU can run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Isa {
-    /// No instruction beyond the target's baseline: the definition of every kernel.
+    /// The instructions of the target's baseline only: the definition of every kernel.
     Scalar,
     /// x86-64 with AVX2 and FMA.
     Avx2(Avx2),
@@ -34,7 +36,7 @@ impl Isa {
         Self::available()[0]
     }
 
-    /// Every instruction set that this CPU can run, the best first; [`Isa::Scalar`] is always the last.
+    /// Every instruction set that this CPU can run, best first; [`Isa::Scalar`] is always the last.
     pub fn available() -> Vec<Self> {
         let mut found = Vec::new();
         #[cfg(target_arch = "x86_64")]
@@ -50,7 +52,7 @@ impl Isa {
         found
     }
 
-    /// `scalar`, `avx2` or `neon`.
+    /// The name: `scalar`, `avx2` or `neon`.
     pub fn name(self) -> &'static str {
         match self {
             Self::Scalar => "scalar",
@@ -59,7 +61,10 @@ impl Isa {
         }
     }
 
-    /// The instruction set of that name, if this CPU can run it.
+    /// Returns the instruction set of that name.
+    ///
+    /// # Errors
+    /// If this CPU cannot run it, or if there is none of that name.
     pub fn from_name(name: &str) -> Result<Self> {
         let available = Self::available();
         available
@@ -75,7 +80,11 @@ impl Isa {
             })
     }
 
-    /// The one in use: `BLOCKQUANT_ISA` where it is set, else the best; read once in a process.
+    /// The instruction set in use: `BLOCKQUANT_ISA` if it is set, else the best of this CPU. The
+    /// variable is read once per process.
+    ///
+    /// # Errors
+    /// If `BLOCKQUANT_ISA` names an instruction set that this CPU cannot run.
     pub fn current() -> Result<Self> {
         static CURRENT: OnceLock<Result<Isa>> = OnceLock::new();
         CURRENT

@@ -135,7 +135,7 @@ impl Rotation {
     /// all of them.
     pub fn batch(&self) -> usize {
         match self.form {
-            Form::Matrix(_) => dense::BATCH,
+            Form::Matrix(_) => dense::VECTORS_PER_BATCH,
             Form::Windows(_) => 1,
         }
     }

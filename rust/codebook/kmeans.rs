@@ -70,7 +70,7 @@ impl Samples {
             .par_iter()
             .map(|chunk| {
                 let mut index = vec![0u16; SAMPLES_PER_CHUNK];
-                nearest::block(isa, chunk, &words, &mut index);
+                nearest::brute_force(isa, chunk, &words, &mut index);
                 index
             })
             .collect()

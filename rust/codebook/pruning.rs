@@ -32,13 +32,12 @@
 use std::cmp::Reverse;
 use std::collections::HashMap;
 
-use crate::kernels::nearest::{EVERY, Grid, Groups, Lists, Plan, Words};
-use crate::kernels::simd::WIDTH;
+use crate::kernels::nearest::{self, ALL_WORDS, Grid, Groups, Lists, Plan, Words};
 
 use super::word_order::WORDS_PER_GROUP;
 
 /// The kernel scores one frozen group of words per vector.
-const _: () = assert!(WORDS_PER_GROUP == WIDTH);
+const _: () = assert!(WORDS_PER_GROUP == nearest::WORDS_PER_GROUP);
 
 /// With fewer words than this the kernel scores all of them: a grid saves nothing.
 const MIN_WORDS: usize = 24;
@@ -82,11 +81,11 @@ pub fn plan(words: &[f32], block: usize) -> Plan {
 /// A grid whose cells have one group each; `None` if too much of the law falls into cells without.
 fn single_group_grid(words: &Words, bins: usize) -> Option<Grid> {
     let mut cells = Cells::new(words, bins);
-    cells.split(|candidates| candidates.len() <= WIDTH);
+    cells.split(|candidates| candidates.len() <= WORDS_PER_GROUP);
     let escaped: f64 = cells
         .boxes
         .iter()
-        .filter(|(_, candidates)| candidates.len() > WIDTH)
+        .filter(|(_, candidates)| candidates.len() > WORDS_PER_GROUP)
         .map(|(bins, _)| cells.mass(bins))
         .sum();
     if escaped > MAX_ESCAPED_MASS {
@@ -108,14 +107,17 @@ fn single_group_grid(words: &Words, bins: usize) -> Option<Grid> {
 /// A grid whose cells have lists of groups of the codebook's own order.
 fn list_grid(words: &Words, bins: usize) -> Grid {
     let mut cells = Cells::new(words, bins);
-    cells.split(|candidates| candidates.len() <= WIDTH / 2);
+    cells.split(|candidates| candidates.len() <= WORDS_PER_GROUP / 2);
     let mut known: HashMap<Vec<u16>, u16> = HashMap::new();
     let (mut ends, mut groups) = (Vec::new(), Vec::new());
     let values: Vec<u16> = cells
         .boxes
         .iter()
         .map(|(_, candidates)| {
-            let mut list: Vec<u16> = candidates.iter().map(|k| k / WIDTH as u16).collect();
+            let mut list: Vec<u16> = candidates
+                .iter()
+                .map(|k| k / WORDS_PER_GROUP as u16)
+                .collect();
             list.dedup();
             if list.len() % 2 == 1 {
                 // The kernel takes two groups at a time. Fewer lengths are mispredicted less often.
@@ -312,7 +314,7 @@ impl<'a> Cells<'a> {
 }
 
 /// Few groups of at most eight words such that each of `sets` with at most eight words lies in one.
-/// Returns the groups, and for each set the index of its group ([`EVERY`] for larger sets).
+/// Returns the groups, and for each set the index of its group ([`ALL_WORDS`] for larger sets).
 ///
 /// The largest sets come first. Each goes to the group with which it shares the most words, among
 /// those that have room for the rest of it.
@@ -322,10 +324,10 @@ fn pack_sets(sets: &[&[u16]], words: usize) -> (Vec<Vec<u16>>, Vec<u16>) {
     // How many words each group has in common with the set, and the groups that have any.
     let mut shared: Vec<usize> = Vec::new();
     let mut touched: Vec<u16> = Vec::new();
-    let mut place = vec![EVERY; sets.len()];
+    let mut place = vec![ALL_WORDS; sets.len()];
     let mut known: HashMap<&[u16], u16> = HashMap::new();
     let mut order: Vec<usize> = (0..sets.len())
-        .filter(|&i| sets[i].len() <= WIDTH)
+        .filter(|&i| sets[i].len() <= WORDS_PER_GROUP)
         .collect();
     order.sort_by_key(|&i| Reverse(sets[i].len()));
     for i in order {
@@ -347,13 +349,13 @@ fn pack_sets(sets: &[&[u16]], words: usize) -> (Vec<Vec<u16>>, Vec<u16>) {
         for &group in &touched {
             let common = std::mem::take(&mut shared[usize::from(group)]);
             let size = packed[usize::from(group)].len();
-            if size + set.len() - common <= WIDTH {
+            if size + set.len() - common <= WORDS_PER_GROUP {
                 best = best.max(Some((common, size, Reverse(group))));
             }
         }
         let group = match best {
             Some((_, _, Reverse(group))) => usize::from(group),
-            None if packed.len() < usize::from(EVERY) => {
+            None if packed.len() < usize::from(ALL_WORDS) => {
                 packed.push(Vec::new());
                 shared.push(0);
                 packed.len() - 1

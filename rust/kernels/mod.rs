@@ -1,35 +1,48 @@
-//! The inner loops, one folder an operation.
+//! The inner loops of the crate, one folder per operation.
 //!
-//! **The contract of bit-exactness.** `scalar.rs` is the definition; every other instruction set gives the same bits.
-//! * Products that are added are fused: `f32::mul_add` is one rounding everywhere.
-//! * A sum has a fixed number of lanes ([`LANES`]): element i goes to lane i mod [`LANES`] in order of i, and the lanes are
-//!   combined by halving (l + l + 8, then + 4, + 2, + 1).
+//! Each kernel computes the same bits on every instruction set, and `scalar.rs` in its folder is
+//! the definition of these bits. The vector versions are there for speed only.
+//!
+//! **The contract of equal bits.**
+//! * Products that are added are fused: `f32::mul_add` rounds once on every machine.
+//! * A sum has [`SUM_LANES`] lanes: element i is added to lane i mod [`SUM_LANES`], in order of i.
+//!   The lanes are then added by halving: lane l + lane l + 8, then + 4, + 2, + 1.
 //! * Ties go to the lowest index.
 //!
-//! **The shape.** `mod.rs` of a folder has the mathematics, the contract and the safe public functions, which take the [`Isa`](crate::Isa) token
-//! first; `scalar.rs` has the definition. Where the compiler's own vectorisation of the definition is near what the machine can do, that is
-//! all, compiled for each instruction set (`kernel!`). Elsewhere `vector.rs` has a body of its own, written once over the eight lanes of
-//! [`simd`] and compiled for AVX2 and for NEON (`vector_kernel!`); `simd/avx2.rs` and `simd/neon.rs` are the only files with intrinsics.
+//! **The layout of a folder.** `mod.rs` has the mathematics, the contract and the safe public
+//! functions, which take the [`Isa`](crate::Isa) token first. `scalar.rs` has the definition. Where
+//! the compiler vectorizes the definition nearly as well as the machine allows, that is all, and
+//! the definition is compiled for each instruction set (`kernel!`). Elsewhere `vector.rs` has
+//! another body, generic over the vectors of [`simd`], which is compiled for AVX2 and for NEON
+//! (`vector_kernel!`). Only `simd/avx2.rs` and `simd/neon.rs` (and [`prefetch`]) use intrinsics.
 //!
-//! This module is the only home of `unsafe` in the crate: the dispatch calls and the blocks in `simd` are all its uses.
+//! ```text
+//! dot(isa, a, b)                       public: takes a token, is safe to call
+//!   ├── Isa::Avx2   → avx2(a, b)       #[target_feature(enable = "avx2,fma")], body inlined
+//!   ├── Isa::Neon   → the vector body  NEON is in the baseline of AArch64
+//!   └── Isa::Scalar → scalar::dot      the definition
+//! ```
+//!
+//! **Unsafe code.** This module is the only one of the crate with `unsafe`: in the dispatch above,
+//! in [`prefetch`] and in the intrinsics of `simd`.
 #![allow(unsafe_code)]
 
+pub mod asymmetric;
 pub mod convert;
 pub mod dense;
+pub mod fast_scan;
 pub mod fwht;
-pub mod level;
 pub mod nearest;
 pub mod pack;
-pub mod product;
+pub mod quantize;
 pub mod reduce;
 pub mod rescale;
-pub mod scan;
 pub mod simd;
 
-/// Lanes of every fixed-order sum.
-pub const LANES: usize = 16;
+/// Lanes of every sum whose order is fixed.
+pub const SUM_LANES: usize = 16;
 
-/// A public kernel whose bodies are the scalar definition compiled for each instruction set.
+/// Defines a public kernel that compiles the scalar definition for each instruction set.
 macro_rules! kernel {
     ($(#[$doc:meta])* pub fn $name:ident($($arg:ident: $ty:ty),* $(,)?) $(-> $ret:ty)?) => {
         $(#[$doc])*
@@ -41,9 +54,10 @@ macro_rules! kernel {
             }
             match isa {
                 #[cfg(target_arch = "x86_64")]
-                // SAFETY: an `Isa::Avx2` is made only after the CPU was seen to have AVX2 and FMA.
+                // SAFETY: `avx2` needs AVX2 and FMA, and an `Isa::Avx2` holds a token that
+                // `Isa::available` makes only after the CPU was seen to have both.
                 $crate::Isa::Avx2(_) => unsafe { avx2($($arg),*) },
-                // NEON is in the baseline of AArch64.
+                // On AArch64 the definition is already compiled with NEON, its baseline.
                 _ => scalar::$name($($arg),*),
             }
         }
@@ -51,7 +65,8 @@ macro_rules! kernel {
 }
 pub(crate) use kernel;
 
-/// A public kernel with the definition in `scalar` and a body over [`simd::Simd`] in `vector`.
+/// Defines a public kernel with the definition in `scalar` and a body over [`simd::Simd`] in
+/// `vector`.
 macro_rules! vector_kernel {
     ($(#[$doc:meta])* pub fn $name:ident($($arg:ident: $ty:ty),* $(,)?) $(-> $ret:ty)?) => {
         $(#[$doc])*
@@ -63,7 +78,8 @@ macro_rules! vector_kernel {
             }
             match isa {
                 #[cfg(target_arch = "x86_64")]
-                // SAFETY: an `Isa::Avx2` is made only after the CPU was seen to have AVX2 and FMA.
+                // SAFETY: `avx2` needs AVX2 and FMA, and an `Isa::Avx2` holds a token that
+                // `Isa::available` makes only after the CPU was seen to have both.
                 $crate::Isa::Avx2(token) => unsafe { avx2(token, $($arg),*) },
                 #[cfg(target_arch = "aarch64")]
                 $crate::Isa::Neon(token) => vector::$name(token, $($arg),*),
@@ -74,11 +90,13 @@ macro_rules! vector_kernel {
 }
 pub(crate) use vector_kernel;
 
-/// Asks for the cache line of what is read soon, where the language has an instruction for it.
+/// Fetches the cache line of `from`, which is read soon; does nothing where stable Rust has no
+/// instruction for it.
 #[inline(always)]
 pub fn prefetch<T>(from: &T) {
     #[cfg(target_arch = "x86_64")]
-    // SAFETY: SSE is in the baseline of x86-64, and a prefetch reads nothing.
+    // SAFETY: SSE, which has the instruction, is in the baseline of x86-64. A prefetch is a hint:
+    // it neither reads a value nor faults.
     unsafe {
         use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
         _mm_prefetch::<_MM_HINT_T0>(std::ptr::from_ref(from).cast());

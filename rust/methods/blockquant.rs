@@ -22,8 +22,8 @@ use crate::codebook::{BlockCodebook, block_codebook};
 use crate::codes::{Field, Layout, Scalars};
 use crate::error::{Error, Result};
 use crate::isa::Isa;
+use crate::kernels::asymmetric::{self, ROWS_PER_CALL};
 use crate::kernels::nearest::{self, Words};
-use crate::kernels::product::{self, ROWS};
 
 /// The most bits per index.
 const MOST_WIDTH: f64 = 16.0;
@@ -219,13 +219,13 @@ impl Method for BlockQuant {
     }
 
     /// The blocks are put one after the other, not coordinate by coordinate. So a block is one
-    /// copy, and the products of packed codes in [`product`] need no copy at all.
+    /// copy, and the products of packed codes in [`asymmetric`] need no copy at all.
     fn expand(&self, isa: Isa, index: &[u16], _gamma: f32, out: &mut [f32]) {
         let (body, rest) = out.split_at_mut(self.blocks * self.block);
         let (body_index, tail_index) = index.split_at(self.blocks);
-        product::concatenate(isa, body_index, self.body.words(), body);
+        asymmetric::concatenate(isa, body_index, self.body.words(), body);
         if let Some(tail) = &self.tail {
-            product::concatenate(isa, tail_index, tail.words(), rest);
+            asymmetric::concatenate(isa, tail_index, tail.words(), rest);
         }
     }
 
@@ -240,20 +240,20 @@ impl Method for BlockQuant {
     fn products(
         &self,
         isa: Isa,
-        rows: [&[u8]; ROWS],
+        rows: [&[u8]; ROWS_PER_CALL],
         y: &[f32],
         index: &mut Vec<u16>,
-    ) -> Option<[f32; ROWS]> {
+    ) -> Option<[f32; ROWS_PER_CALL]> {
         if self.tail.is_some() || !matches!(self.block, 2 | 4 | 8) {
             return None;
         }
-        index.resize(ROWS * self.blocks, 0);
+        index.resize(ROWS_PER_CALL * self.blocks, 0);
         for (row, index) in rows.into_iter().zip(index.chunks_exact_mut(self.blocks)) {
             self.layout.unpack(isa, row, index);
         }
         let index = std::array::from_fn(|r| &index[r * self.blocks..][..self.blocks]);
-        let mut out = [0.0; ROWS];
-        product::words(isa, index, self.body.words(), y, &mut out);
+        let mut out = [0.0; ROWS_PER_CALL];
+        asymmetric::codeword_products(isa, index, self.body.words(), y, &mut out);
         Some(out)
     }
 

@@ -9,7 +9,7 @@ use crate::codebook::{Law, lloyd_max};
 use crate::codes::Layout;
 use crate::error::Result;
 use crate::isa::Isa;
-use crate::kernels::level::{self, Levels};
+use crate::kernels::quantize::{self, Levels};
 
 const SCALES: &[ScaleRule] = &[ScaleRule::Unbiased, ScaleRule::Mse];
 
@@ -50,11 +50,11 @@ impl Method for Eden {
     }
 
     fn assign(&self, isa: Isa, u: &[f32], _work: &mut Workspace, index: &mut [u16]) {
-        level::nearest(isa, u, &self.levels, index);
+        quantize::quantize(isa, u, &self.levels, index);
     }
 
     fn codewords(&self, isa: Isa, index: &[u16], c: &mut [f32]) {
-        level::look_up(isa, index, &self.levels, c);
+        quantize::dequantize(isa, index, &self.levels, c);
     }
 
     fn levels(&self) -> Option<&Levels> {

@@ -8,8 +8,8 @@ use std::fmt::Debug;
 use crate::codes::{Field, Layout, Scalars};
 use crate::error::{Error, Result};
 use crate::isa::Isa;
-use crate::kernels::level::Levels;
-use crate::kernels::product::{self, MOST_WIDTH, ROWS};
+use crate::kernels::asymmetric::{self, MAX_LEVEL_BITS, ROWS_PER_CALL};
+use crate::kernels::quantize::Levels;
 use crate::kernels::rescale;
 
 mod blockquant;
@@ -165,21 +165,21 @@ pub trait Method: Debug + Send + Sync {
     fn products(
         &self,
         isa: Isa,
-        rows: [&[u8]; ROWS],
+        rows: [&[u8]; ROWS_PER_CALL],
         y: &[f32],
         _index: &mut Vec<u16>,
-    ) -> Option<[f32; ROWS]> {
+    ) -> Option<[f32; ROWS_PER_CALL]> {
         let levels = self.levels()?;
         let width = self
             .layout()
             .fields()
             .first()
             .map_or(0, |field| field.width);
-        if !(1..=MOST_WIDTH).contains(&width) {
+        if !(1..=MAX_LEVEL_BITS).contains(&width) {
             return None;
         }
-        let mut out = [0.0; ROWS];
-        product::levels(isa, rows, width, levels, y, &mut out);
+        let mut out = [0.0; ROWS_PER_CALL];
+        asymmetric::level_products(isa, rows, width, levels, y, &mut out);
         Some(out)
     }
 

@@ -10,7 +10,7 @@ use super::{Method, ScaleRule, Shape, Workspace, scalar_shape, whole_bits};
 use crate::codes::Layout;
 use crate::error::Result;
 use crate::isa::Isa;
-use crate::kernels::level::{self, Levels};
+use crate::kernels::quantize::{self, Levels};
 use crate::kernels::rescale;
 
 const SCALES: &[ScaleRule] = &[ScaleRule::Unbiased, ScaleRule::Mse];
@@ -69,7 +69,7 @@ impl Method for RaBitQ {
     }
 
     fn codewords(&self, isa: Isa, index: &[u16], c: &mut [f32]) {
-        level::look_up(isa, index, &self.levels, c);
+        quantize::dequantize(isa, index, &self.levels, c);
     }
 
     fn levels(&self) -> Option<&Levels> {

@@ -23,7 +23,7 @@ use crate::codebook::{Law, lloyd_max};
 use crate::codes::{Field, Layout, Scalars};
 use crate::error::Result;
 use crate::isa::Isa;
-use crate::kernels::level::{self, Levels};
+use crate::kernels::quantize::{self, Levels};
 use crate::kernels::{dense, reduce};
 use crate::rng::SeedStream;
 
@@ -78,11 +78,11 @@ impl Method for TurboMse {
     }
 
     fn assign(&self, isa: Isa, u: &[f32], _work: &mut Workspace, index: &mut [u16]) {
-        level::nearest(isa, u, &self.levels, index);
+        quantize::quantize(isa, u, &self.levels, index);
     }
 
     fn codewords(&self, isa: Isa, index: &[u16], c: &mut [f32]) {
-        level::look_up(isa, index, &self.levels, c);
+        quantize::dequantize(isa, index, &self.levels, c);
     }
 
     fn levels(&self) -> Option<&Levels> {
@@ -170,7 +170,7 @@ impl Method for TurboProd {
 
     fn assign(&self, isa: Isa, u: &[f32], _work: &mut Workspace, index: &mut [u16]) {
         if self.bits > 1 {
-            level::nearest(isa, u, &self.levels, &mut index[..u.len()]);
+            quantize::quantize(isa, u, &self.levels, &mut index[..u.len()]);
         }
     }
 
@@ -211,7 +211,7 @@ impl Method for TurboProd {
     fn codewords(&self, isa: Isa, index: &[u16], c: &mut [f32]) {
         let (body, _) = self.split(index);
         if self.bits > 1 {
-            level::look_up(isa, body, &self.levels, c);
+            quantize::dequantize(isa, body, &self.levels, c);
         } else {
             c.fill(0.0);
         }

@@ -59,7 +59,7 @@ impl Quantizer {
         let vectors = joined(&queries);
         let buffers = || {
             let indices = self.method.layout().indices();
-            let products = vec![0f32; TILE * dense::BATCH];
+            let products = vec![0f32; TILE * dense::VECTORS_PER_BATCH];
             (vec![0u16; indices], Aligned::new(TILE * dim), products)
         };
         let work = |(index, words, products): &mut (Vec<u16>, Aligned<f32>, Vec<f32>),
@@ -77,10 +77,10 @@ impl Quantizer {
                 })
                 .collect();
             let pieces = lows
-                .chunks_mut(dense::BATCH)
-                .zip(highs.chunks_mut(dense::BATCH));
-            for ((queries, vectors), (lows, highs)) in (queries.chunks(dense::BATCH))
-                .zip(vectors.chunks(dense::BATCH * dim))
+                .chunks_mut(dense::VECTORS_PER_BATCH)
+                .zip(highs.chunks_mut(dense::VECTORS_PER_BATCH));
+            for ((queries, vectors), (lows, highs)) in (queries.chunks(dense::VECTORS_PER_BATCH))
+                .zip(vectors.chunks(dense::VECTORS_PER_BATCH * dim))
                 .zip(pieces)
             {
                 let products = &mut products[..live * queries.len()];

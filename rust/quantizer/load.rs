@@ -75,10 +75,10 @@ impl Quantizer {
                         narrow("norm", row, squared.sqrt())?;
                     }
                     convert::subtract(isa, x, center, u);
-                    center_products.push(reduce::wide_dot(isa, center, u));
+                    center_products.push(reduce::dot_f64(isa, center, u));
                 }
                 Origin::Along(center, square) => {
-                    let product = reduce::wide_dot(isa, center, x);
+                    let product = reduce::dot_f64(isa, center, x);
                     convert::subtract_scaled(isa, x, center, product / square, u);
                     center_products.push(product);
                 }

@@ -6,7 +6,7 @@
 //! queries are centered too (`query.rs`). Rows are independent of each other, so the bytes are the
 //! same for any number of threads and any batch. Memory besides the result is a few rows per
 //! thread: each row goes through all steps while it is in the first-level cache, or
-//! [`BATCH`](crate::kernels::dense::BATCH) rows together where a dense matrix is read once for all.
+//! [`VECTORS_PER_BATCH`](crate::kernels::dense::VECTORS_PER_BATCH) rows together where a dense matrix is read once for all.
 
 use crate::codes::Scalars;
 use crate::error::{Error, Result};
@@ -195,7 +195,7 @@ impl Quantizer {
     /// Rows that go through each step together.
     fn batch(&self) -> usize {
         let residual = if self.method.has_residual_norm() {
-            dense::BATCH
+            dense::VECTORS_PER_BATCH
         } else {
             1
         };

@@ -24,7 +24,7 @@ use crate::aligned::Aligned;
 use crate::codes::CodesRef;
 use crate::error::Result;
 use crate::isa::Isa;
-use crate::kernels::product::ROWS;
+use crate::kernels::asymmetric::ROWS_PER_CALL;
 use crate::kernels::reduce;
 use crate::methods::ScaleRule;
 use crate::rows::Rows;
@@ -173,7 +173,7 @@ impl Quantizer {
                 Origin::Zero => {
                     if let Some(center) = center {
                         let y = y.read(row, &mut buffers.scratch[..dim]);
-                        offset = reduce::wide_dot(isa, center, y);
+                        offset = reduce::dot_f64(isa, center, y);
                     }
                 }
                 Origin::Center(_) => {}
@@ -221,7 +221,10 @@ impl Expand for Expander<'_> {
 
     fn products(&self, rows: &[u32], query: &[f32], work: &mut Work, out: &mut [f32]) {
         let Work { index, expanded } = work;
-        for (some, out) in rows.chunks(ROWS).zip(out.chunks_mut(ROWS)) {
+        for (some, out) in rows
+            .chunks(ROWS_PER_CALL)
+            .zip(out.chunks_mut(ROWS_PER_CALL))
+        {
             let code = |i: usize| self.codes.row(some[i.min(some.len() - 1)] as usize);
             let code = std::array::from_fn(code);
             if let Some(dots) = (self.quantizer.method).products(self.isa, code, query, index) {

@@ -13,7 +13,7 @@ use super::seeds;
 use super::sketch::{Sketch, Tables};
 use super::{Expand, Work, columns};
 use crate::isa::Isa;
-use crate::kernels::scan::{GROUP, between, greatest};
+use crate::kernels::fast_scan::{ROWS_PER_GROUP, group_maxima, select_in_range};
 use crate::threads;
 
 /// Rows that a thread takes at a time.
@@ -58,7 +58,7 @@ impl Pass {
     }
 
     fn greatest(&self, query: usize) -> &[f32] {
-        let groups = self.length / GROUP;
+        let groups = self.length / ROWS_PER_GROUP;
         &self.greatest[query * groups..][..groups]
     }
 }
@@ -134,8 +134,8 @@ impl<'a, E: Expand> Filter<'a, E> {
         most: usize,
     ) -> (Vec<Left>, Pass) {
         let rows = self.rows.codes.len();
-        let length = rows.next_multiple_of(GROUP);
-        let groups = length / GROUP;
+        let length = rows.next_multiple_of(ROWS_PER_GROUP);
+        let groups = length / ROWS_PER_GROUP;
         // One allocation, which the allocator keeps for the next call.
         let mut pass = Pass {
             sums: vec![0; length * asked.len()],
@@ -144,7 +144,7 @@ impl<'a, E: Expand> Filter<'a, E> {
         };
         let each: Vec<&Tables> = tables.iter().collect();
         let segments = columns(&mut pass.sums, length, SEGMENT);
-        let tops = columns(&mut pass.greatest, groups, SEGMENT / GROUP);
+        let tops = columns(&mut pass.greatest, groups, SEGMENT / ROWS_PER_GROUP);
         let segments = segments.into_iter().zip(tops).collect();
         threads::map(
             segments,
@@ -159,10 +159,10 @@ impl<'a, E: Expand> Filter<'a, E> {
                         .collect();
                     level.plane.sums(self.isa, &each, from, &mut sums);
                     for (q, (sums, tops)) in sums.iter().zip(&mut tops).enumerate() {
-                        let tops = &mut tops[place / GROUP..end / GROUP];
+                        let tops = &mut tops[place / ROWS_PER_GROUP..end / ROWS_PER_GROUP];
                         let sums = in_order(before, q, from, &sums[..live]);
                         let keys = level.keys(asked[q].query, &tables[q], sums, from);
-                        greatest(self.isa, &keys, tops);
+                        group_maxima(self.isa, &keys, tops);
                     }
                 }
             },
@@ -176,11 +176,11 @@ impl<'a, E: Expand> Filter<'a, E> {
                 let mut found = Vec::new();
                 if least < most {
                     for (group, _) in tops.iter().enumerate().filter(|(_, top)| **top > least) {
-                        let from = group * GROUP;
-                        let newest = pass.sums(q, from, GROUP.min(rows - from));
+                        let from = group * ROWS_PER_GROUP;
+                        let newest = pass.sums(q, from, ROWS_PER_GROUP.min(rows - from));
                         let sums = in_order(before, q, from, newest);
                         let keys = level.keys(asked[q].query, &tables[q], sums, from);
-                        between(self.isa, &keys, least, most, from as u32, &mut found);
+                        select_in_range(self.isa, &keys, least, most, from as u32, &mut found);
                     }
                 }
                 found

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use super::rows::{Metric, Rows};
 use super::sketch::{Column, Plane, Tables, greatest};
 use super::{Expand, Query};
-use crate::kernels::scan::{Keys, Term};
+use crate::kernels::fast_scan::{Keys, Term};
 
 /// What is added to the keys besides the sums, for each row, without the query's factor
 /// ([`Level::weight`]): ‖x‖² for the distance; with a center μ ⟨μ, r⟩ for the inner product and

@@ -8,7 +8,7 @@ use rayon::prelude::*;
 
 use crate::aligned::Aligned;
 use crate::isa::Isa;
-use crate::kernels::dense::{self, PANEL, VECTORS};
+use crate::kernels::dense::{self, ROWS_PER_PANEL, VECTORS_PER_PASS};
 use crate::scan::{Query, columns, joined};
 
 /// Rows of a tile.
@@ -52,13 +52,14 @@ pub fn inner_products(
     let mut vectors = joined(queries);
     if panels {
         for (query, vector) in queries.iter().zip(vectors.chunks_exact_mut(length)) {
-            dense::by_lane(isa, &query.vector, vector);
+            dense::to_lane_order(isa, &query.vector, vector);
         }
     }
     let batch = if panels {
-        (BATCH / length / VECTORS * VECTORS).clamp(4 * VECTORS, 16 * VECTORS)
+        (BATCH / length / VECTORS_PER_PASS * VECTORS_PER_PASS)
+            .clamp(4 * VECTORS_PER_PASS, 16 * VECTORS_PER_PASS)
     } else {
-        dense::BATCH
+        dense::VECTORS_PER_BATCH
     };
     let buffers = || Buffers {
         expanded: Aligned::new(TILE * length),
@@ -71,9 +72,10 @@ pub fn inner_products(
         let expanded = &mut buffers.expanded[..live * length];
         expand(from, live, expanded);
         if panels {
-            let rows = expanded.chunks(PANEL * length);
-            for (rows, panel) in rows.zip(buffers.panels.chunks_exact_mut(PANEL * length)) {
-                dense::fill_panel(isa, rows, length, panel);
+            let rows = expanded.chunks(ROWS_PER_PANEL * length);
+            for (rows, panel) in rows.zip(buffers.panels.chunks_exact_mut(ROWS_PER_PANEL * length))
+            {
+                dense::pack_panel(isa, rows, length, panel);
             }
         }
         for ((queries, vectors), pieces) in (queries.chunks(batch))
@@ -81,11 +83,15 @@ pub fn inner_products(
             .zip(pieces.chunks_mut(batch))
         {
             // The rows that go together, and how far a query's products are apart.
-            let (together, stride) = if panels { (PANEL, PANEL) } else { (live, live) };
+            let (together, stride) = if panels {
+                (ROWS_PER_PANEL, ROWS_PER_PANEL)
+            } else {
+                (live, live)
+            };
             let expanded = expanded.chunks(together * length);
             let panel = buffers
                 .panels
-                .chunks(PANEL * length)
+                .chunks(ROWS_PER_PANEL * length)
                 .chain(std::iter::repeat(&[][..]));
             for (place, (rows, panel)) in expanded.zip(panel).enumerate() {
                 let products = &mut buffers.products[..stride * queries.len()];

@@ -16,7 +16,7 @@ use super::seeds::seeds_for;
 use super::sketch::Sketch;
 use super::{Expand, Query, Work};
 use crate::isa::Isa;
-use crate::kernels::scan::GROUP;
+use crate::kernels::fast_scan::ROWS_PER_GROUP;
 use crate::threads;
 
 /// Bytes of sums that are kept at a time: what the second-level cache holds.
@@ -111,7 +111,7 @@ impl<E: Expand> Rows<'_, E> {
         let shift = shift(self, has_offset);
         let filter = Filter::new(isa, self, sketch, shift.as_deref(), count);
         let second = OnceLock::new();
-        let together = SUMS / 2 / self.codes.len().next_multiple_of(GROUP);
+        let together = SUMS / 2 / self.codes.len().next_multiple_of(ROWS_PER_GROUP);
         let groups = asked.chunks(together.max(4)).collect();
         let found = threads::map(groups, |_, asked: &[Asked<'_>]| {
             let mut left = filter.left(asked, &second);

@@ -1,10 +1,10 @@
 //! Which rows are tried first: those that a bound is made from.
 
-use crate::kernels::scan::GROUP;
+use crate::kernels::fast_scan::ROWS_PER_GROUP;
 
 /// How many rows are tried, about, for the bound of the `count` best.
 pub(super) fn seeds_for(count: usize) -> usize {
-    2 * count + GROUP / 2
+    2 * count + ROWS_PER_GROUP / 2
 }
 
 /// Groups whose maxima are looked at together first.

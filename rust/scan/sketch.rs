@@ -11,7 +11,7 @@
 //! **A query** becomes tables: four signs are a nibble, and the sum ±y₁ ± y₂ ± y₃ ± y₄ has sixteen values, rounded to multiples of a common unit above the
 //! least of them; both levels use the same. The rounding of P table entries has the standard deviation unit·√(P/12), and is part of the reach.
 //!
-//! Held: d/8 bytes of signs a row and level in the layout of [`kernels::scan`](crate::kernels::scan), and s·g and s·‖r‖ as float32 (with
+//! Held: d/8 bytes of signs a row and level in the layout of [`kernels::fast_scan`](crate::kernels::fast_scan), and s·g and s·‖r‖ as float32 (with
 //! the second level five numbers).
 
 use std::sync::OnceLock;
@@ -21,8 +21,8 @@ use rayon::prelude::*;
 use super::{Expand, Query};
 use crate::aligned::Aligned;
 use crate::isa::Isa;
+use crate::kernels::fast_scan::{self, MAX_LUT_ENTRY, POSITIONS_PER_PART, ROWS_PER_GROUP};
 use crate::kernels::reduce;
-use crate::kernels::scan::{self, GROUP, MOST_ENTRY, POSITIONS};
 
 /// Standard deviations of the sketch's error that a search allows for: a row at the very edge of the k-th place is then overlooked once in 160
 /// times, and one above it less often: 0 to 4 of 10,000 places of the ten best.
@@ -46,25 +46,26 @@ pub struct Plane {
 
 impl Plane {
     fn new(dim: usize, rows: usize) -> Self {
-        let positions = dim.div_ceil(SIGNS).next_multiple_of(POSITIONS);
+        let positions = dim.div_ceil(SIGNS).next_multiple_of(POSITIONS_PER_PART);
         Self {
             positions,
-            nibbles: Aligned::new(scan::nibble_bytes(rows, positions)),
+            nibbles: Aligned::new(fast_scan::nibble_bytes(rows, positions)),
         }
     }
 
     /// The bytes of the groups.
     fn groups(&mut self) -> rayon::slice::ChunksMut<'_, u8> {
-        self.nibbles.par_chunks_mut(self.positions * GROUP / 2)
+        self.nibbles
+            .par_chunks_mut(self.positions * ROWS_PER_GROUP / 2)
     }
 
-    /// The table sums of each query for the rows from a multiple of [`GROUP`] on, for as many whole groups as `sums` have.
+    /// The table sums of each query for the rows from a multiple of [`ROWS_PER_GROUP`] on, for as many whole groups as `sums` have.
     pub fn sums(&self, isa: Isa, tables: &[&Tables], from: usize, sums: &mut [&mut [u16]]) {
-        let bytes = |rows: usize| scan::nibble_bytes(rows, self.positions);
+        let bytes = |rows: usize| fast_scan::nibble_bytes(rows, self.positions);
         let rows = sums.first().map_or(0, |sums| sums.len());
         let nibbles = &self.nibbles[bytes(from)..][..bytes(rows)];
         let tables: Vec<&[u8]> = tables.iter().map(|tables| &*tables.entries).collect();
-        scan::nibble_sums(isa, nibbles, &tables, sums);
+        fast_scan::lut_sums(isa, nibbles, &tables, sums);
     }
 }
 
@@ -72,7 +73,7 @@ impl Plane {
 fn put_signs(group: &mut [u8], row: usize, vector: &[f32]) {
     for (position, signs) in vector.chunks(SIGNS).enumerate() {
         let bits = |bits, &c: &f32| 2 * bits + u8::from(c >= 0.0);
-        scan::put_nibble(group, row, position, signs.iter().rev().fold(0, bits));
+        fast_scan::put_nibble(group, row, position, signs.iter().rev().fold(0, bits));
     }
 }
 
@@ -191,7 +192,7 @@ pub struct Tables {
 impl Sketch {
     /// Whether rows of this many coordinates leave table entries enough of their precision.
     pub fn fits(dim: usize) -> bool {
-        let positions = dim.div_ceil(SIGNS).next_multiple_of(POSITIONS);
+        let positions = dim.div_ceil(SIGNS).next_multiple_of(POSITIONS_PER_PART);
         positions <= usize::from(u16::MAX) / LEAST_ENTRY
     }
 
@@ -200,15 +201,15 @@ impl Sketch {
         let mut plane = Plane::new(dim, scale.len());
         let (mut factor, mut spread) = (vec![0f32; scale.len()], vec![0f32; scale.len()]);
         (plane.groups())
-            .zip(factor.par_chunks_mut(GROUP))
-            .zip(spread.par_chunks_mut(GROUP))
-            .zip(scale.par_chunks(GROUP))
+            .zip(factor.par_chunks_mut(ROWS_PER_GROUP))
+            .zip(spread.par_chunks_mut(ROWS_PER_GROUP))
+            .zip(scale.par_chunks(ROWS_PER_GROUP))
             .enumerate()
             .for_each_init(
                 || (Vec::new(), vec![0f32; dim]),
                 |(index, c), (place, (((group, factor), spread), scale))| {
                     for (row, &scale) in scale.iter().enumerate() {
-                        expand.expand(place * GROUP + row, index, c);
+                        expand.expand(place * ROWS_PER_GROUP + row, index, c);
                         put_signs(group, row, c);
                         let g = sign_factor(isa, c);
                         let rest = g * g * dim as f64 - reduce::squared_norm(isa, c);
@@ -246,14 +247,14 @@ impl Sketch {
         let mut plane = Plane::new(dim, scale.len());
         let mut values = vec![[0f32; 3]; scale.len()];
         (plane.groups())
-            .zip(values.par_chunks_mut(GROUP))
-            .zip(scale.par_chunks(GROUP))
+            .zip(values.par_chunks_mut(ROWS_PER_GROUP))
+            .zip(scale.par_chunks(ROWS_PER_GROUP))
             .enumerate()
             .for_each_init(
                 || (Vec::new(), vec![0f32; dim], vec![0f32; dim]),
                 |(index, c, rest), (place, ((group, values), scale))| {
                     for (row, (values, &scale)) in values.iter_mut().zip(scale).enumerate() {
-                        expand.expand(place * GROUP + row, index, c);
+                        expand.expand(place * ROWS_PER_GROUP + row, index, c);
                         let sum = sum_of_magnitudes(c);
                         let split = (SPLIT * sum / dim as f64) as f32;
                         for (rest, &c) in rest.iter_mut().zip(&*c) {
@@ -302,7 +303,7 @@ impl Sketch {
     pub fn tables(&self, query: &Query) -> Tables {
         let y = &query.vector[..self.dim];
         let positions = self.plane.positions;
-        let most = (usize::from(u16::MAX) / positions).min(usize::from(MOST_ENTRY)) as f32;
+        let most = (usize::from(u16::MAX) / positions).min(usize::from(MAX_LUT_ENTRY)) as f32;
         let parts = y.chunks(SIGNS);
         let span = |part: &[f32]| 2.0 * part.iter().map(|y| y.abs()).sum::<f32>();
         let widest = parts.clone().map(span).fold(0f32, f32::max);

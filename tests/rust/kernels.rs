@@ -1,9 +1,10 @@
-//! Every kernel, on every instruction set of this machine, against a definition written here: bit for bit, over awkward sizes.
+//! Each kernel, on each instruction set of this machine, against a definition that is written here:
+//! bit for bit, over awkward sizes.
 
 use blockquant::Isa;
 use blockquant::codebook::{block_codebook, pruning};
-use blockquant::kernels::level::{self, Levels};
 use blockquant::kernels::nearest::{self, Plan, Words};
+use blockquant::kernels::quantize::{self, Levels};
 use blockquant::kernels::{convert, dense, fwht, pack, reduce, rescale};
 use blockquant::rng::SeedStream;
 use proptest::prelude::*;
@@ -11,7 +12,7 @@ use proptest::test_runner::TestCaseError;
 
 use crate::common::values;
 
-/// Sizes around lanes, registers and nothing at all.
+/// Sizes from 0 on, and around multiples of the lanes and of the registers.
 fn length() -> impl Strategy<Value = usize> {
     prop_oneof![
         0usize..40,
@@ -27,7 +28,9 @@ fn bits(x: &[f32]) -> Vec<u32> {
     x.iter().map(|v| v.to_bits()).collect()
 }
 
-/// The sum of the contract: lane i mod 16, then halving.
+/// The sum of the contract in float64: element i goes to lane i mod 16, then the lanes are halved.
+///
+/// `step` adds element i to its lane.
 fn lane_sum(n: usize, mut step: impl FnMut(usize, f64) -> f64) -> f64 {
     let mut lanes = [0f64; 16];
     for i in 0..n {
@@ -43,7 +46,8 @@ fn lane_sum(n: usize, mut step: impl FnMut(usize, f64) -> f64) -> f64 {
     lanes[0]
 }
 
-/// The instruction set that a machine for this architecture is expected to have: CI names it, and it is the default in any case.
+/// A machine must have the instruction set that is expected of its architecture, and use it by
+/// default; CI names it.
 #[test]
 fn the_required_instruction_set_is_the_default() {
     let expected = std::env::var("BLOCKQUANT_REQUIRE_ISA").unwrap_or_else(|_| {
@@ -62,7 +66,7 @@ fn the_required_instruction_set_is_the_default() {
     assert!(Isa::from_name("sse9").is_err());
 }
 
-/// Σ uᵢcᵢ and Σ cᵢ² by the contract's lanes.
+/// Σ uᵢcᵢ and Σ cᵢ² in float32, with the lanes of the contract.
 fn f32_sums(u: &[f32], c: &[f32]) -> [f32; 2] {
     [u, c].map(|a| {
         let mut lanes = [0f32; 16];
@@ -78,7 +82,7 @@ fn f32_sums(u: &[f32], c: &[f32]) -> [f32; 2] {
     })
 }
 
-/// Words too small for the grid's proof go without one.
+/// Codewords that are too small for the proof of the grid are searched without a grid.
 #[test]
 fn tiny_words_are_searched_exactly() {
     let mut stream = SeedStream::new(5, 0);
@@ -90,7 +94,7 @@ fn tiny_words_are_searched_exactly() {
     }
 }
 
-/// The search at a real size against a walk through all critical values.
+/// The search at a real size finds what a walk through all critical values finds.
 #[test]
 fn rescaling_search_equals_a_full_walk_at_1536() {
     let mut stream = SeedStream::new(6, 0);
@@ -138,7 +142,8 @@ fn rescaling_search_equals_a_full_walk_at_1536() {
     }
 }
 
-/// The search by grid, the search of all, and the gathering of what they find.
+/// Checks brute force, the search by the plan of the words, that without a grid, and the gathering
+/// of the codewords that they find.
 fn check_nearest(words: &[f32], block: usize, u: &[f32]) -> Result<(), TestCaseError> {
     let half: Vec<f32> = words
         .chunks(block)
@@ -166,7 +171,7 @@ fn check_nearest(words: &[f32], block: usize, u: &[f32]) -> Result<(), TestCaseE
     ];
     for isa in Isa::available() {
         let mut got = vec![7u16; m];
-        nearest::block(isa, u, plans[0].words(), &mut got);
+        nearest::brute_force(isa, u, plans[0].words(), &mut got);
         prop_assert_eq!(&got, &expected, "{:?}", isa);
         for plan in &plans {
             let mut got = vec![7u16; m];
@@ -208,11 +213,11 @@ proptest! {
             width /= 2;
         }
         let norm = lane_sum(a.len(), |i, s| f64::from(a[i]).mul_add(f64::from(a[i]), s));
-        let wide = lane_sum(a.len(), |i, s| f64::from(a[i]).mul_add(f64::from(b[i]), s));
+        let dot_f64 = lane_sum(a.len(), |i, s| f64::from(a[i]).mul_add(f64::from(b[i]), s));
         for isa in Isa::available() {
             prop_assert_eq!(reduce::dot(isa, &a, &b).to_bits(), lanes[0].to_bits(), "{:?}", isa);
             prop_assert_eq!(reduce::squared_norm(isa, &a).to_bits(), norm.to_bits(), "{:?}", isa);
-            prop_assert_eq!(reduce::wide_dot(isa, &a, &b).to_bits(), wide.to_bits(), "{:?}", isa);
+            prop_assert_eq!(reduce::dot_f64(isa, &a, &b).to_bits(), dot_f64.to_bits(), "{:?}", isa);
         }
     }
 
@@ -325,7 +330,7 @@ proptest! {
     fn nearest_block_equals_brute_force((block, words, u) in (1usize..12, 1usize..300, 0usize..150).prop_flat_map(|(p, k, m)| {
         (Just(p), prop::collection::vec(-2i8..3, p * k), prop::collection::vec(-10i8..11, p * m))
     }), far in prop_oneof![9 => Just(1f32), 1 => Just(1e10f32)]) {
-        // Small whole numbers make many exact ties; a few rows lie far outside of every grid.
+        // Small integers make many exact ties; a few blocks lie far outside of every grid.
         let words: Vec<f32> = words.iter().map(|&v| f32::from(v)).collect();
         let u: Vec<f32> = u.iter().enumerate().map(|(i, &v)| f32::from(v) * 0.25 * if i == 40 { far } else { 1.0 }).collect();
         check_nearest(&words, block, &u)?;
@@ -355,10 +360,10 @@ proptest! {
         let levels = Levels::new(&levels);
         for isa in Isa::available() {
             let mut got = vec![7u16; u.len()];
-            level::nearest(isa, &u, &levels, &mut got);
+            quantize::quantize(isa, &u, &levels, &mut got);
             prop_assert_eq!(&got, &expected, "{:?}", isa);
             let mut c = vec![9f32; u.len()];
-            level::look_up(isa, &got, &levels, &mut c);
+            quantize::dequantize(isa, &got, &levels, &mut c);
             prop_assert_eq!(bits(&c), bits(&values), "{:?}", isa);
         }
     }
@@ -370,7 +375,7 @@ proptest! {
         // Coarse values have many equal critical values.
         let u: Vec<f32> = u.iter().map(|v| if coarse { (v * 2.0).round() / 2.0 } else { *v }).collect();
         let v: Vec<f64> = u.iter().map(|x| (f64::from(x.abs()) * 16_777_216.0).round() / 16_777_216.0).collect();
-        // The quotient and its neighbours: one of them is the least t with t·x ≥ k.
+        // The quotient and its neighbors: one of them is the smallest t with t·x ≥ k.
         let mut critical: Vec<f64> = v.iter().filter(|x| **x > 0.0)
             .flat_map(|x| (1..=most).map(move |k| f64::from(k) / x))
             .flat_map(|t| [t.next_down(), t, t.next_up()]).collect();
@@ -385,7 +390,7 @@ proptest! {
             let n: f64 = g.iter().map(|k| (f64::from(*k) + 0.5).powi(2)).sum();
             a * a / n
         };
-        let step = (critical.len() / 1200).max(1); // the whole sweep for most cases, a comb of it for the largest
+        let step = (critical.len() / 1200).max(1); // all critical values in most cases, every few for the largest
         let mut best = (f64::NEG_INFINITY, vec![]);
         for t in critical.iter().step_by(step) {
             let g = grid(*t);

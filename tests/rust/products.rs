@@ -2,9 +2,9 @@
 //! set they equal the scalar definition of a dot product of expanded rows, bit for bit.
 
 use blockquant::Isa;
-use blockquant::kernels::level::Levels;
 use blockquant::kernels::nearest::Words;
-use blockquant::kernels::{dense, pack, product, reduce};
+use blockquant::kernels::quantize::Levels;
+use blockquant::kernels::{asymmetric, dense, pack, reduce};
 use proptest::prelude::*;
 
 use crate::common::values;
@@ -24,10 +24,10 @@ proptest! {
         for isa in Isa::available() {
             let rows = [0, 1, 2, 3].map(|r| &index[r * m..][..m]);
             let mut products = [7f32; 4];
-            product::words(isa, rows, &words, &y, &mut products);
+            asymmetric::codeword_products(isa, rows, &words, &y, &mut products);
             for (index, product) in rows.iter().zip(products) {
                 let mut c = vec![7f32; y.len()];
-                product::concatenate(isa, index, &words, &mut c);
+                asymmetric::concatenate(isa, index, &words, &mut c);
                 for (word, &k) in c.chunks(block).zip(*index) {
                     prop_assert_eq!(word, &words.words()[usize::from(k) * block..][..block]);
                 }
@@ -64,7 +64,7 @@ proptest! {
         for isa in Isa::available() {
             let mut products = [7f32; 4];
             let rows = [0, 1, 2, 3].map(|r| &*rows[r]);
-            product::levels(isa, rows, width, &levels, &y, &mut products);
+            asymmetric::level_products(isa, rows, width, &levels, &y, &mut products);
             for (index, product) in index.iter().zip(products) {
                 let c: Vec<f32> = index.iter().map(|&k| table[usize::from(k)]).collect();
                 let dot = reduce::dot(Isa::Scalar, &c, &y);
@@ -83,13 +83,13 @@ proptest! {
         for isa in Isa::available() {
             let mut by_lane = vec![9f32; x.len()];
             for (from, to) in x.chunks(dim).zip(by_lane.chunks_mut(dim)) {
-                dense::by_lane(isa, from, to);
+                dense::to_lane_order(isa, from, to);
             }
-            let mut panel = vec![0f32; dim * dense::PANEL];
-            dense::fill_panel(isa, &matrix, dim, &mut panel);
-            let mut out = vec![9f32; count * dense::PANEL];
+            let mut panel = vec![0f32; dim * dense::ROWS_PER_PANEL];
+            dense::pack_panel(isa, &matrix, dim, &mut panel);
+            let mut out = vec![9f32; count * dense::ROWS_PER_PANEL];
             dense::panel_products(isa, &panel, dim, &by_lane, &mut out);
-            for (x, out) in x.chunks(dim).zip(out.chunks(dense::PANEL)) {
+            for (x, out) in x.chunks(dim).zip(out.chunks(dense::ROWS_PER_PANEL)) {
                 for (row, product) in matrix.chunks(dim).zip(out) {
                     let dot = reduce::dot(Isa::Scalar, row, x);
                     prop_assert_eq!(product.to_bits(), dot.to_bits(), "{:?}", isa);

@@ -1,7 +1,9 @@
 //! Tests of the scan kernels on every instruction set, against definitions written here.
 
 use blockquant::Isa;
-use blockquant::kernels::scan::{self, GROUP, Keys, MOST_ENTRY, POSITIONS, Term};
+use blockquant::kernels::fast_scan::{
+    self, Keys, MAX_LUT_ENTRY, POSITIONS_PER_PART, ROWS_PER_GROUP, Term,
+};
 use proptest::prelude::*;
 
 proptest! {
@@ -15,34 +17,34 @@ proptest! {
         queries in 0usize..6,
         seed in any::<u64>(),
     ) {
-        let positions = eights * POSITIONS;
+        let positions = eights * POSITIONS_PER_PART;
         let mut state = seed | 1;
         let mut draw = |limit: u64| {
             state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
             (state >> 33) % limit
         };
-        let most = u64::from(MOST_ENTRY);
+        let most = u64::from(MAX_LUT_ENTRY);
         let tables: Vec<u8> = (0..16 * positions)
-            .map(|_| if extreme { MOST_ENTRY } else { draw(most + 1) as u8 })
+            .map(|_| if extreme { MAX_LUT_ENTRY } else { draw(most + 1) as u8 })
             .collect();
-        let mut nibbles = vec![0u8; scan::nibble_bytes(rows, positions)];
-        let groups = rows.div_ceil(GROUP);
-        let mut expected = vec![0u32; groups * GROUP];
+        let mut nibbles = vec![0u8; fast_scan::nibble_bytes(rows, positions)];
+        let groups = rows.div_ceil(ROWS_PER_GROUP);
+        let mut expected = vec![0u32; groups * ROWS_PER_GROUP];
         let start: u32 = tables.chunks(16).map(|table| u32::from(table[0])).sum();
         expected.fill(start);
         for row in 0..rows {
-            let group = &mut nibbles[row / GROUP * positions * 16..][..positions * 16];
+            let group = &mut nibbles[row / ROWS_PER_GROUP * positions * 16..][..positions * 16];
             for position in 0..positions {
                 let nibble = draw(16) as u8;
-                scan::put_nibble(group, row % GROUP, position, nibble);
+                fast_scan::put_nibble(group, row % ROWS_PER_GROUP, position, nibble);
                 let table = &tables[16 * position..][..16];
                 expected[row] = expected[row] + u32::from(table[usize::from(nibble)]) - u32::from(table[0]);
             }
         }
         for isa in Isa::available() {
-            let mut sums = vec![vec![7u16; groups * GROUP]; queries];
+            let mut sums = vec![vec![7u16; groups * ROWS_PER_GROUP]; queries];
             let mut slices: Vec<&mut [u16]> = sums.iter_mut().map(|sums| &mut **sums).collect();
-            scan::nibble_sums(isa, &nibbles, &vec![&*tables; queries], &mut slices);
+            fast_scan::lut_sums(isa, &nibbles, &vec![&*tables; queries], &mut slices);
             for sums in sums {
                 let sums: Vec<u32> = sums.iter().map(|&sum| u32::from(sum)).collect();
                 prop_assert_eq!(&sums, &expected, "{}", isa.name());
@@ -101,12 +103,12 @@ proptest! {
             reach,
         };
         for isa in Isa::available() {
-            let (mut rows, mut greatest) = (vec![], vec![0.0; upper.len().div_ceil(GROUP)]);
-            scan::between(isa, &keys, least, most, 1000, &mut rows);
+            let (mut rows, mut greatest) = (vec![], vec![0.0; upper.len().div_ceil(ROWS_PER_GROUP)]);
+            fast_scan::select_in_range(isa, &keys, least, most, 1000, &mut rows);
             prop_assert_eq!(&rows, &expected, "{}", isa.name());
-            scan::greatest(isa, &keys, &mut greatest);
+            fast_scan::group_maxima(isa, &keys, &mut greatest);
             let most: Vec<f32> = upper
-                .chunks(GROUP)
+                .chunks(ROWS_PER_GROUP)
                 .map(|group| group.iter().copied().fold(f32::NEG_INFINITY, f32::max))
                 .collect();
             prop_assert_eq!(&greatest, &most, "{}", isa.name());
@@ -117,5 +119,5 @@ proptest! {
 #[test]
 #[should_panic(expected = "nibbles of whole groups")]
 fn lengths_that_do_not_fit() {
-    scan::nibble_sums(Isa::detect(), &[0; 16], &[&[0; 256]], &mut [&mut [0; 32]]);
+    fast_scan::lut_sums(Isa::detect(), &[0; 16], &[&[0; 256]], &mut [&mut [0; 32]]);
 }

@@ -1,7 +1,19 @@
-//! Rows brought to another scale or another origin.
+//! Elementwise steps on rows: scaling, moving the origin, and turning products into estimates.
 //!
-//! Each value is multiplied once, in float32; where the factor is near the ends of float32's range, in float64. Sums and differences round once, so
-//! that x − c errs by 2⁻²⁴ of itself, not of x. One load, operation and store for eight values: bound by memory.
+//! A row is multiplied by a factor when it is normalized or decoded, and a center is subtracted
+//! before encoding and added after decoding. Each value is rounded as few times as possible.
+//!
+//! **Mathematics.** [`scaled`] computes f·x with one product in float32. If |f| is outside 10⁻³⁰ …
+//! 10³⁰, where float32 would lose precision or overflow, the product is taken in float64 and then
+//! rounded. x − c and x + c round once, so that the error of x − c is at most 2⁻²⁴ of the
+//! difference, not of x. [`estimates`] computes in float64 and rounds once, to float32.
+//!
+//! ```text
+//! if 1e-30 ≤ |f| ≤ 1e30:   f ← float32(f);  out[i] ← x[i] · f
+//! else:                    out[i] ← float32(float64(x[i]) · f)
+//! ```
+//!
+//! **Cost.** A load, an operation and a store for eight values: bound by memory.
 
 mod scalar;
 
@@ -44,7 +56,8 @@ kernel! {
     pub fn add(x: &mut [f32], y: &[f32])
 }
 
-/// Whether a float32 holds the factor with full precision and some room.
+/// Whether float32 holds the factor with full precision, and products with it do not overflow for
+/// usual values.
 fn is_moderate(factor: f64) -> bool {
     (1e-30..=1e30).contains(&factor.abs())
 }

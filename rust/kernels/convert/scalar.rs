@@ -1,4 +1,4 @@
-//! The definition.
+//! The definition of the elementwise steps.
 
 use super::{Centered, is_moderate};
 
@@ -61,7 +61,7 @@ pub fn add(x: &mut [f32], y: &[f32]) {
 pub fn estimates(dots: &[f32], scale: &[f32], factor: f64, offset: f64, out: &mut [f32]) {
     assert!(
         dots.len() == out.len() && scale.len() == out.len(),
-        "one scale and product a row"
+        "one scale and one product per row"
     );
     for ((out, &dot), &scale) in out.iter_mut().zip(dots).zip(scale) {
         *out = (f64::from(dot) * f64::from(scale) * factor + offset) as f32;

@@ -1,74 +1,105 @@
-//! Products of a row-major matrix with a few vectors, for the Haar rotation and the QJL projection.
+//! Products of a dense row-major matrix with a few vectors, or with many.
 //!
-//! One fused multiply-add a matrix entry and vector. A matrix for d = 1536 has 9 MB, so one vector is bound by reading it; with several vectors an entry
-//! serves all. [`products`] takes two matrix rows against three vectors at a time: twelve accumulators, ten loads for twelve
-//! fused multiply-adds, bound by those as long as most loads are from L1, where a group of matrix rows stays. [`transposed_products`] adds four matrix rows to a result at a time: one load and store of the
-//! result for four fused multiply-adds.
-
+//! The Haar rotation and the QJL projection multiply rows by a d × d matrix, and the inner products
+//! of all pairs multiply queries by a tile of expanded rows. Each product is the fixed-order
+//! [`dot`](super::reduce::dot), to the bit.
 //!
-//! **[`panel_products`]** is for many vectors, with the same results to the bit. A panel has [`PANEL`] rows side by side, so that an accumulator belongs to as many
-//! rows and no sum has to be taken across a register: each of the sixteen lanes of [`dot`](super::reduce::dot) is summed on its own, for two
-//! registers of rows and six vectors (eight loads for twelve multiply-adds), and the lanes are added in the order of the halving, bit-reversed, with four sums
-//! waiting at the most. Coordinates of panels and vectors stand lane by lane. Fifteen additions a pair besides its d multiply-adds; bound by the
-//! multiply-adds, two registers a cycle, as a panel of d = 384 (24 KiB) stays in the first-level cache.
+//! **A few vectors.** A matrix for d = 1536 takes 9 MB, so one vector is bound by reading it; with
+//! several vectors, one read serves all. [`products`] takes two matrix rows against three vectors
+//! at a time: twelve accumulators, and ten loads for twelve multiply-adds. [`transposed_products`]
+//! adds four matrix rows to a result at a time: one load and one store of the result for four
+//! multiply-adds.
+//!
+//! **Many vectors.** [`panel_products`] first packs [`ROWS_PER_PANEL`] matrix rows into a panel,
+//! coordinate by coordinate. A lane of an accumulator then belongs to a row, so that no sum is
+//! taken across a vector. The sixteen lanes of the contract are summed one after the other, in
+//! bit-reversed order, so that at most four partial sums wait for their partner:
+//!
+//! ```text
+//! panel_products(panel of 16 rows, 6 vectors x):
+//!     for l in 0, 8, 4, 12, 2, 10, …, 15:            lanes of the contract, bit-reversed
+//!         sums[6][2 vectors of rows] ← 0
+//!         for each coordinate i ≡ l (mod 16):        panel and x are in this order
+//!             for each x: sums ← fma(panel[i], splat(x[i]), sums)
+//!         while a pending sum of the same size waits: sums ← pending + sums
+//!         keep sums as pending
+//!     out ← sums
+//! ```
+//!
+//! **Cost.** One multiply-add per matrix entry and vector, eight per instruction. [`products`] is
+//! bound by the multiply-adds as long as most loads come from the first-level cache, where a group
+//! of matrix rows stays. [`panel_products`] takes eight loads for twelve multiply-adds, and fifteen
+//! additions besides the d multiply-adds per pair; it is bound by the multiply-adds, two vectors
+//! per cycle, since a panel of d = 384 (24 KiB) stays in the first-level cache.
 
 mod panel;
 mod scalar;
 mod vector;
 
-use super::{LANES, kernel, vector_kernel};
+use super::{SUM_LANES, kernel, vector_kernel};
 
-/// Vectors to give at once: enough that reading the matrix costs less than using it, few enough to stay in the second-level cache.
-pub const BATCH: usize = 24;
+/// Vectors that a caller gives [`products`] at once: enough that reading the matrix costs less than
+/// using it, and few enough that they stay in the second-level cache.
+pub const VECTORS_PER_BATCH: usize = 24;
 
 vector_kernel! {
-    /// out\[i·r + j\] ← ⟨Mⱼ, xᵢ⟩: M has r rows of d entries, x and out are n vectors of d and r; each product a fixed-order
-    /// [`dot`](super::reduce::dot).
+    /// out\[i·r + j\] ← ⟨Mⱼ, xᵢ⟩, each product a fixed-order [`dot`](super::reduce::dot).
+    ///
+    /// M has r rows of d = `dim` entries; x holds n vectors of d values, and out n vectors of r.
     ///
     /// # Panics
-    /// If the lengths do not fit.
+    /// If the lengths do not fit together.
     pub fn products(matrix: &[f32], dim: usize, x: &[f32], out: &mut [f32])
 }
 
-/// Vectors that meet a panel together.
-pub const VECTORS: usize = 6;
+/// Vectors that [`panel_products`] multiplies with a panel in one pass over it.
+pub const VECTORS_PER_PASS: usize = 6;
 
 /// Rows of a panel.
-pub const PANEL: usize = 16;
+pub const ROWS_PER_PANEL: usize = 16;
 
 kernel! {
-    /// The coordinates lane by lane: first those at multiples of 16, then those after, ….
+    /// out ← the coordinates of x in lane order: first those at multiples of 16, then those one
+    /// after a multiple of 16, and so on.
     ///
     /// # Panics
     /// If the lengths differ.
-    pub fn by_lane(x: &[f32], out: &mut [f32])
+    pub fn to_lane_order(x: &[f32], out: &mut [f32])
 }
 
 vector_kernel! {
-    /// The panel of up to [`PANEL`] rows of d entries: entry i of row r, i lane by lane, at \[i·16 + r\]; what no row fills is left.
+    /// Packs up to [`ROWS_PER_PANEL`] rows of d = `dim` entries into a panel.
+    ///
+    /// The i-th coordinate in lane order of row r goes to panel\[i·16 + r\]. Entries of rows that
+    /// are not given stay as they are.
     ///
     /// # Panics
-    /// If the lengths do not fit.
-    pub fn fill_panel(rows: &[f32], dim: usize, panel: &mut [f32])
+    /// If the lengths do not fit together.
+    pub fn pack_panel(rows: &[f32], dim: usize, panel: &mut [f32])
 }
 
 vector_kernel! {
-    /// out\[i·16 + r\] ← ⟨Mᵣ, xᵢ⟩ for the rows of a panel and vectors lane by lane: the bits of [`products`].
+    /// out\[i·16 + r\] ← ⟨Mᵣ, xᵢ⟩ for the rows M of a panel; the same bits as [`products`].
+    ///
+    /// The vectors x are in the order of [`to_lane_order`].
     ///
     /// # Panics
-    /// If the lengths do not fit.
+    /// If the lengths do not fit together.
     pub fn panel_products(panel: &[f32], dim: usize, x: &[f32], out: &mut [f32])
 }
 
 kernel! {
-    /// out\[i·d + k\] ← Σⱼ xᵢⱼ Mⱼₖ: M has r rows of d = `dim` entries, x and out are n vectors of r and d; rows added in order.
+    /// out\[i·d + k\] ← Σⱼ xᵢⱼ Mⱼₖ, with the rows of M added in order.
+    ///
+    /// M has r rows of d = `dim` entries; x holds n vectors of r values, and out n vectors of d.
     ///
     /// # Panics
-    /// If the lengths do not fit.
+    /// If the lengths do not fit together.
     pub fn transposed_products(matrix: &[f32], dim: usize, x: &[f32], out: &mut [f32])
 }
 
-/// The number of matrix rows, for `from` vectors' entries going in and `to` coming out.
+/// Checks the lengths and returns the number of matrix rows r; `long` holds vectors of d values,
+/// `short` as many vectors of r values.
 fn row_count(matrix: &[f32], dim: usize, long: &[f32], short: &[f32]) -> usize {
     assert!(
         dim > 0 && matrix.len().is_multiple_of(dim),
@@ -82,16 +113,20 @@ fn row_count(matrix: &[f32], dim: usize, long: &[f32], short: &[f32]) -> usize {
     rows
 }
 
-/// Of the places lane by lane: lanes in order with their coordinates.
-fn lanes(dim: usize) -> impl Iterator<Item = usize> {
-    (0..LANES).flat_map(move |lane| (lane..dim).step_by(LANES))
+/// The coordinates in lane order: lane 0's in ascending order, then lane 1's, and so on.
+fn lane_order(dim: usize) -> impl Iterator<Item = usize> {
+    (0..SUM_LANES).flat_map(move |lane| (lane..dim).step_by(SUM_LANES))
 }
 
-/// The lengths of a panel, vectors and their products, checked.
+/// Checks the lengths of a panel, of vectors and of their products.
 fn check_panel(panel: &[f32], dim: usize, x: &[f32], out: &[f32]) {
     assert!(
-        dim > 0 && panel.len() == dim * PANEL && x.len().is_multiple_of(dim),
+        dim > 0 && panel.len() == dim * ROWS_PER_PANEL && x.len().is_multiple_of(dim),
         "entries of a panel and of vectors"
     );
-    assert_eq!(x.len() / dim * PANEL, out.len(), "products of a panel");
+    assert_eq!(
+        x.len() / dim * ROWS_PER_PANEL,
+        out.len(),
+        "products of a panel"
+    );
 }

@@ -1,31 +1,36 @@
-//! Two registers of rows and up to six vectors.
+//! The panel kernel: sixteen rows in two vectors against up to six vectors.
 
-use super::{PANEL, VECTORS, check_panel, scalar};
-use crate::kernels::LANES;
-use crate::kernels::simd::{Simd, WIDTH};
+use super::{ROWS_PER_PANEL, VECTORS_PER_PASS, check_panel, scalar};
+use crate::kernels::SUM_LANES;
+use crate::kernels::simd::{LANES_32, Simd};
 
-/// Lanes in the order in which their sums are added to what waits.
-const ORDER: [usize; LANES] = [0, 8, 4, 12, 2, 10, 6, 14, 1, 9, 5, 13, 3, 11, 7, 15];
+/// The lanes of the contract in bit-reversed order, in which halving adds neighbors: 0 + 8, 4 + 12,
+/// then the sums of these, and so on.
+const BIT_REVERSED_LANES: [usize; SUM_LANES] =
+    [0, 8, 4, 12, 2, 10, 6, 14, 1, 9, 5, 13, 3, 11, 7, 15];
 
-/// Sums that wait for another.
-const WAITING: usize = LANES.ilog2() as usize;
+/// The most sums that wait for their partner at a time.
+const MAX_PENDING: usize = SUM_LANES.ilog2() as usize;
 
 #[inline(always)]
-pub fn fill_panel<S: Simd>(s: S, rows: &[f32], dim: usize, panel: &mut [f32]) {
-    if !dim.is_multiple_of(LANES) || rows.len() < dim * PANEL {
-        return scalar::fill_from(0, rows, dim, panel);
+pub fn pack_panel<S: Simd>(s: S, rows: &[f32], dim: usize, panel: &mut [f32]) {
+    if !dim.is_multiple_of(SUM_LANES) || rows.len() < dim * ROWS_PER_PANEL {
+        return scalar::pack_panel(rows, dim, panel);
     }
     assert!(rows.len() == panel.len(), "entries of a panel");
-    let of_lane = dim / LANES;
-    let (panel, _) = panel.as_chunks_mut::<WIDTH>();
-    for half in 0..PANEL / WIDTH {
-        let rows: [&[[f32; 4]]; WIDTH] =
-            std::array::from_fn(|r| rows[(half * WIDTH + r) * dim..][..dim].as_chunks().0);
+    let coordinates_per_lane = dim / SUM_LANES;
+    let (panel, _) = panel.as_chunks_mut::<LANES_32>();
+    for half in 0..ROWS_PER_PANEL / LANES_32 {
+        let rows: [&[[f32; 4]]; LANES_32] =
+            std::array::from_fn(|r| rows[(half * LANES_32 + r) * dim..][..dim].as_chunks().0);
         for four in 0..dim / 4 {
-            let columns = s.columns(rows.map(|row| &row[four]));
-            let place = four % 4 * 4 * of_lane + four / 4;
+            let columns = s.load_transposed_8x4(rows.map(|row| &row[four]));
+            let place = four % 4 * 4 * coordinates_per_lane + four / 4;
             for (j, column) in columns.into_iter().enumerate() {
-                s.store(column, &mut panel[(place + j * of_lane) * 2 + half]);
+                s.store(
+                    column,
+                    &mut panel[(place + j * coordinates_per_lane) * 2 + half],
+                );
             }
         }
     }
@@ -34,42 +39,42 @@ pub fn fill_panel<S: Simd>(s: S, rows: &[f32], dim: usize, panel: &mut [f32]) {
 #[inline(always)]
 pub fn panel_products<S: Simd>(s: S, panel: &[f32], dim: usize, x: &[f32], out: &mut [f32]) {
     check_panel(panel, dim, x, out);
-    let (panel, _) = panel.as_chunks::<PANEL>();
+    let (panel, _) = panel.as_chunks::<ROWS_PER_PANEL>();
     let (mut x, mut out) = (x, out);
     while !x.is_empty() {
         let vectors = match x.len() / dim {
-            VECTORS.. => some::<S, VECTORS>(s, panel, x, out),
-            4.. => some::<S, 4>(s, panel, x, out),
-            2.. => some::<S, 2>(s, panel, x, out),
-            _ => some::<S, 1>(s, panel, x, out),
+            VECTORS_PER_PASS.. => products_of::<S, VECTORS_PER_PASS>(s, panel, x, out),
+            4.. => products_of::<S, 4>(s, panel, x, out),
+            2.. => products_of::<S, 2>(s, panel, x, out),
+            _ => products_of::<S, 1>(s, panel, x, out),
         };
         x = &x[vectors * dim..];
-        out = &mut out[vectors * PANEL..];
+        out = &mut out[vectors * ROWS_PER_PANEL..];
     }
 }
 
-/// The first N vectors; N.
+/// Computes the products of the first N vectors and returns N.
 #[inline(always)]
-fn some<S: Simd, const N: usize>(
+fn products_of<S: Simd, const N: usize>(
     s: S,
-    panel: &[[f32; PANEL]],
+    panel: &[[f32; ROWS_PER_PANEL]],
     x: &[f32],
     out: &mut [f32],
 ) -> usize {
     let dim = panel.len();
     let vectors: [&[f32]; N] = std::array::from_fn(|i| &x[i * dim..][..dim]);
     let zeros = [[s.splat(0.0); 2]; N];
-    let mut waiting = [zeros; WAITING];
+    let mut pending = [zeros; MAX_PENDING];
     let mut sums = zeros;
-    for (turn, lane) in ORDER.into_iter().enumerate() {
-        // Lanes before the rest of d/16 have one coordinate more.
-        let from = lane * (dim / LANES) + lane.min(dim % LANES);
-        let length = (dim + LANES - 1 - lane) / LANES;
+    for (turn, lane) in BIT_REVERSED_LANES.into_iter().enumerate() {
+        // The first d mod 16 lanes have one coordinate more than the others.
+        let from = lane * (dim / SUM_LANES) + lane.min(dim % SUM_LANES);
+        let length = (dim + SUM_LANES - 1 - lane) / SUM_LANES;
         let rows = &panel[from..][..length];
         let vectors = vectors.map(|vector| &vector[from..][..length]);
         sums = zeros;
         for (k, row) in rows.iter().enumerate() {
-            let (row, _) = row.as_chunks::<WIDTH>();
+            let (row, _) = row.as_chunks::<LANES_32>();
             let row = [s.load(&row[0]), s.load(&row[1])];
             for i in 0..N {
                 let y = s.splat(vectors[i][k]);
@@ -78,19 +83,20 @@ fn some<S: Simd, const N: usize>(
                 }
             }
         }
-        let ends = turn.trailing_ones() as usize;
-        for waiting in &waiting[..ends] {
+        // As in a binary counter: after turn t, as many pairs are complete as t has trailing ones.
+        let completed = turn.trailing_ones() as usize;
+        for pending in &pending[..completed] {
             for i in 0..N {
                 for half in 0..2 {
-                    sums[i][half] = s.add(waiting[i][half], sums[i][half]);
+                    sums[i][half] = s.add(pending[i][half], sums[i][half]);
                 }
             }
         }
-        if let Some(waiting) = waiting.get_mut(ends) {
-            *waiting = sums;
+        if let Some(pending) = pending.get_mut(completed) {
+            *pending = sums;
         }
     }
-    let (out, _) = out.as_chunks_mut::<WIDTH>();
+    let (out, _) = out.as_chunks_mut::<LANES_32>();
     for i in 0..N {
         for half in 0..2 {
             s.store(sums[i][half], &mut out[2 * i + half]);

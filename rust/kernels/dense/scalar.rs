@@ -1,11 +1,11 @@
-//! The definition.
+//! The definition of the products.
 
-use super::{PANEL, check_panel, lanes, row_count};
-use crate::kernels::LANES;
-use crate::kernels::reduce::scalar::{dot, halve};
+use super::{ROWS_PER_PANEL, check_panel, lane_order, row_count};
+use crate::kernels::SUM_LANES;
+use crate::kernels::reduce::scalar::{dot, sum_lanes};
 
 /// Matrix rows that are added to a result in one pass over it.
-const TOGETHER: usize = 4;
+const ROWS_PER_PASS: usize = 4;
 
 pub fn products(matrix: &[f32], dim: usize, x: &[f32], out: &mut [f32]) {
     let rows = row_count(matrix, dim, x, out);
@@ -20,12 +20,12 @@ pub fn products(matrix: &[f32], dim: usize, x: &[f32], out: &mut [f32]) {
 pub fn transposed_products(matrix: &[f32], dim: usize, x: &[f32], out: &mut [f32]) {
     let rows = row_count(matrix, dim, out, x);
     out.fill(0.0);
-    let (groups, rest) = matrix.split_at(rows / TOGETHER * TOGETHER * dim);
-    for (g, group) in groups.chunks_exact(TOGETHER * dim).enumerate() {
+    let (groups, rest) = matrix.split_at(rows / ROWS_PER_PASS * ROWS_PER_PASS * dim);
+    for (g, group) in groups.chunks_exact(ROWS_PER_PASS * dim).enumerate() {
         let (a, b) = group.split_at(2 * dim);
         let ((a, b), (c, d)) = (a.split_at(dim), b.split_at(dim));
         for (x, out) in x.chunks_exact(rows).zip(out.chunks_exact_mut(dim)) {
-            let f = &x[g * TOGETHER..][..TOGETHER];
+            let f = &x[g * ROWS_PER_PASS..][..ROWS_PER_PASS];
             for ((((value, a), b), c), d) in out.iter_mut().zip(a).zip(b).zip(c).zip(d) {
                 let two = f[1].mul_add(*b, f[0].mul_add(*a, *value));
                 *value = f[3].mul_add(*d, f[2].mul_add(*c, two));
@@ -33,7 +33,7 @@ pub fn transposed_products(matrix: &[f32], dim: usize, x: &[f32], out: &mut [f32
         }
     }
     for (j, row) in rest.chunks_exact(dim).enumerate() {
-        let j = rows / TOGETHER * TOGETHER + j;
+        let j = rows / ROWS_PER_PASS * ROWS_PER_PASS + j;
         for (x, out) in x.chunks_exact(rows).zip(out.chunks_exact_mut(dim)) {
             for (value, &entry) in out.iter_mut().zip(row) {
                 *value = x[j].mul_add(entry, *value);
@@ -43,25 +43,20 @@ pub fn transposed_products(matrix: &[f32], dim: usize, x: &[f32], out: &mut [f32
 }
 
 #[inline(always)]
-pub fn by_lane(x: &[f32], out: &mut [f32]) {
+pub fn to_lane_order(x: &[f32], out: &mut [f32]) {
     assert_eq!(x.len(), out.len(), "coordinates");
-    for (to, from) in out.iter_mut().zip(lanes(x.len())) {
+    for (to, from) in out.iter_mut().zip(lane_order(x.len())) {
         *to = x[from];
     }
 }
 
-pub fn fill_panel(rows: &[f32], dim: usize, panel: &mut [f32]) {
-    fill_from(0, rows, dim, panel);
-}
-
-/// [`fill_panel`] from a row on.
-pub fn fill_from(first: usize, rows: &[f32], dim: usize, panel: &mut [f32]) {
+pub fn pack_panel(rows: &[f32], dim: usize, panel: &mut [f32]) {
     assert!(
-        dim > 0 && panel.len() == dim * PANEL && rows.len() <= panel.len(),
+        dim > 0 && panel.len() == dim * ROWS_PER_PANEL && rows.len() <= panel.len(),
         "entries of a panel"
     );
-    for (r, row) in rows.chunks_exact(dim).enumerate().skip(first) {
-        for (to, from) in panel.chunks_exact_mut(PANEL).zip(lanes(dim)) {
+    for (r, row) in rows.chunks_exact(dim).enumerate() {
+        for (to, from) in panel.chunks_exact_mut(ROWS_PER_PANEL).zip(lane_order(dim)) {
             to[r] = row[from];
         }
     }
@@ -69,14 +64,17 @@ pub fn fill_from(first: usize, rows: &[f32], dim: usize, panel: &mut [f32]) {
 
 pub fn panel_products(panel: &[f32], dim: usize, x: &[f32], out: &mut [f32]) {
     check_panel(panel, dim, x, out);
-    for (x, out) in x.chunks_exact(dim).zip(out.chunks_exact_mut(PANEL)) {
+    for (x, out) in x
+        .chunks_exact(dim)
+        .zip(out.chunks_exact_mut(ROWS_PER_PANEL))
+    {
         for (r, out) in out.iter_mut().enumerate() {
-            let mut sums = [0f32; LANES];
-            for (place, from) in lanes(dim).enumerate() {
-                let sum = &mut sums[from % LANES];
-                *sum = panel[place * PANEL + r].mul_add(x[place], *sum);
+            let mut sums = [0f32; SUM_LANES];
+            for (place, from) in lane_order(dim).enumerate() {
+                let sum = &mut sums[from % SUM_LANES];
+                *sum = panel[place * ROWS_PER_PANEL + r].mul_add(x[place], *sum);
             }
-            *out = halve(sums);
+            *out = sum_lanes(sums);
         }
     }
 }

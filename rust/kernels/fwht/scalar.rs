@@ -1,4 +1,4 @@
-//! The definition.
+//! The definition: butterflies at strides 1, 2, 4, ….
 
 use super::{RUN, Runs, check};
 

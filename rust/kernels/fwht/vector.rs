@@ -1,66 +1,67 @@
-//! Passes over eight registers.
+//! Passes over eight vectors.
 
 use super::{RUN, Runs, check, scalar};
-use crate::kernels::simd::{Simd, WIDTH};
+use crate::kernels::simd::{LANES_32, Simd};
 
-/// A register in memory.
-type Register = [f32; WIDTH];
+/// A vector in memory.
+type Vector8 = [f32; LANES_32];
 
-/// Below this a window is left to the definition.
-const SMALLEST: usize = 64;
+/// Shorter windows, in coordinates, are left to the definition: they have no whole block.
+const MIN_COORDINATES: usize = 64;
 
 #[inline(always)]
 pub fn forward<S: Simd>(s: S, runs: Option<Runs<'_>>, factors: &[f32], x: &mut [f32]) {
-    if x.len() < SMALLEST {
+    if x.len() < MIN_COORDINATES {
         return scalar::forward(runs, factors, x);
     }
     check(runs, factors, x);
     let (x, factors) = (blocks_mut(x), blocks(factors));
     match runs {
-        None => first(s, x, Times(Here, factors)),
-        Some(runs) => first(s, x, Times(There::new(runs), factors)),
+        None => first_pass(s, x, Scaled(InPlace, factors)),
+        Some(runs) => first_pass(s, x, Scaled(Shuffled::new(runs), factors)),
     }
-    rest(s, x, None);
+    later_passes(s, x, None);
 }
 
 #[inline(always)]
 pub fn backward<S: Simd>(s: S, runs: Option<Runs<'_>>, factors: &[f32], x: &mut [f32]) {
-    // One pass has no last pass besides the first.
-    if x.len() < 2 * SMALLEST {
+    // The factors belong to the last pass, so a window of one pass is left to the definition.
+    if x.len() < 2 * MIN_COORDINATES {
         return scalar::backward(runs, factors, x);
     }
     check(runs, factors, x);
     let (x, factors) = (blocks_mut(x), blocks(factors));
     match runs {
-        None => first(s, x, Here),
-        Some(runs) => first(s, x, There::new(runs)),
+        None => first_pass(s, x, InPlace),
+        Some(runs) => first_pass(s, x, Shuffled::new(runs)),
     }
-    rest(s, x, Some(factors));
+    later_passes(s, x, Some(factors));
 }
 
 fn blocks(x: &[f32]) -> &[Block] {
-    x.as_chunks::<WIDTH>().0.as_chunks().0
+    x.as_chunks::<LANES_32>().0.as_chunks().0
 }
 
 fn blocks_mut(x: &mut [f32]) -> &mut [Block] {
-    x.as_chunks_mut::<WIDTH>().0.as_chunks_mut().0
+    x.as_chunks_mut::<LANES_32>().0.as_chunks_mut().0
 }
 
-/// Eight registers that go through a pass together: whole blocks are checked once instead of every register.
-type Block = [Register; 8];
+/// Eight vectors that go through a pass together. Slices of whole blocks need one bounds check
+/// where single vectors would need eight.
+type Block = [Vector8; 8];
 
-/// What the first pass reads as block b, where `x` stands now.
+/// Where the first pass reads block b from; `x` is the block of the window itself.
 trait Source<S: Simd>: Copy {
-    fn block(self, s: S, x: &Block, b: usize) -> [S::F; 8];
+    fn block(self, s: S, x: &Block, b: usize) -> [S::F32x8; 8];
 }
 
-/// The window itself.
+/// Reads the window itself.
 #[derive(Clone, Copy)]
-struct Here;
+struct InPlace;
 
-impl<S: Simd> Source<S> for Here {
+impl<S: Simd> Source<S> for InPlace {
     #[inline(always)]
-    fn block(self, s: S, x: &Block, _b: usize) -> [S::F; 8] {
+    fn block(self, s: S, x: &Block, _b: usize) -> [S::F32x8; 8] {
         let mut v = [s.splat(0.0); 8];
         for (value, x) in v.iter_mut().zip(x) {
             *value = s.load(x);
@@ -69,14 +70,14 @@ impl<S: Simd> Source<S> for Here {
     }
 }
 
-/// Runs from elsewhere.
+/// Reads the runs of [`Runs`].
 #[derive(Clone, Copy)]
-struct There<'a> {
-    values: &'a [Register],
+struct Shuffled<'a> {
+    values: &'a [Vector8],
     order: &'a [[u32; 8]],
 }
 
-impl<'a> There<'a> {
+impl<'a> Shuffled<'a> {
     #[inline(always)]
     fn new(runs: Runs<'a>) -> Self {
         Self {
@@ -86,9 +87,9 @@ impl<'a> There<'a> {
     }
 }
 
-impl<S: Simd> Source<S> for There<'_> {
+impl<S: Simd> Source<S> for Shuffled<'_> {
     #[inline(always)]
-    fn block(self, s: S, _x: &Block, b: usize) -> [S::F; 8] {
+    fn block(self, s: S, _x: &Block, b: usize) -> [S::F32x8; 8] {
         let mut v = [s.splat(0.0); 8];
         for (value, &run) in v.iter_mut().zip(&self.order[b]) {
             *value = s.load(&self.values[run as usize]);
@@ -97,13 +98,13 @@ impl<S: Simd> Source<S> for There<'_> {
     }
 }
 
-/// A source times the factors.
+/// Multiplies another source by the factors.
 #[derive(Clone, Copy)]
-struct Times<'a, T>(T, &'a [Block]);
+struct Scaled<'a, T>(T, &'a [Block]);
 
-impl<S: Simd, T: Source<S>> Source<S> for Times<'_, T> {
+impl<S: Simd, T: Source<S>> Source<S> for Scaled<'_, T> {
     #[inline(always)]
-    fn block(self, s: S, x: &Block, b: usize) -> [S::F; 8] {
+    fn block(self, s: S, x: &Block, b: usize) -> [S::F32x8; 8] {
         let mut v = self.0.block(s, x, b);
         for (value, factor) in v.iter_mut().zip(&self.1[b]) {
             *value = s.mul(*value, s.load(factor));
@@ -112,9 +113,17 @@ impl<S: Simd, T: Source<S>> Source<S> for Times<'_, T> {
     }
 }
 
-/// Strides 1 to 32, a block at a time.
+/// Butterflies at strides 1 to 32, block by block.
+///
+/// A stride within a vector is a shuffle and a product by ±1, which is exact. Stride 1:
+///
+/// ```text
+/// v:                     a0      a1      a2      a3    | …
+/// shuffle_xor1(v):       a1      a0      a3      a2    | …
+/// fma(v, ±1, shuffled):  a0 + a1 a0 − a1 a2 + a3 a2 − a3 | …
+/// ```
 #[inline(always)]
-fn first<S: Simd>(s: S, x: &mut [Block], source: impl Source<S>) {
+fn first_pass<S: Simd>(s: S, x: &mut [Block], source: impl Source<S>) {
     let signs = [
         s.load(&[1.0, -1.0, 1.0, -1.0, 1.0, -1.0, 1.0, -1.0]),
         s.load(&[1.0, 1.0, -1.0, -1.0, 1.0, 1.0, -1.0, -1.0]),
@@ -123,9 +132,9 @@ fn first<S: Simd>(s: S, x: &mut [Block], source: impl Source<S>) {
     for (b, x) in x.iter_mut().enumerate() {
         let mut v = source.block(s, x, b);
         for value in &mut v {
-            *value = s.fma(*value, signs[0], s.swap1(*value));
-            *value = s.fma(*value, signs[1], s.swap2(*value));
-            *value = s.fma(*value, signs[2], s.swap4(*value));
+            *value = s.fma(*value, signs[0], s.shuffle_xor1(*value));
+            *value = s.fma(*value, signs[1], s.shuffle_xor2(*value));
+            *value = s.fma(*value, signs[2], s.shuffle_xor4(*value));
         }
         butterflies(s, &mut v);
         for (to, value) in x.iter_mut().zip(v) {
@@ -134,9 +143,10 @@ fn first<S: Simd>(s: S, x: &mut [Block], source: impl Source<S>) {
     }
 }
 
-/// The strides from 64 on, in as few passes as eight registers allow; the last multiplies by the factors, if there are any.
+/// Butterflies at strides from 64 on, three strides per pass; the last pass multiplies by the
+/// factors, if there are any.
 #[inline(always)]
-fn rest<S: Simd>(s: S, x: &mut [Block], factors: Option<&[Block]>) {
+fn later_passes<S: Simd>(s: S, x: &mut [Block], factors: Option<&[Block]>) {
     let mut stride = 1;
     while stride < x.len() {
         match x.len() / stride {
@@ -149,7 +159,7 @@ fn rest<S: Simd>(s: S, x: &mut [Block], factors: Option<&[Block]>) {
     }
 }
 
-/// log₂ M strides from `stride` blocks on, times the factors.
+/// One pass: butterflies at the log₂ M strides from `stride` blocks on, then the factors.
 #[inline(always)]
 fn pass<S: Simd, const M: usize>(s: S, x: &mut [Block], stride: usize, factors: Option<&[Block]>) {
     for (p, piece) in x.chunks_exact_mut(M * stride).enumerate() {
@@ -173,9 +183,9 @@ fn pass<S: Simd, const M: usize>(s: S, x: &mut [Block], stride: usize, factors: 
     }
 }
 
-/// (a, b) → (a + b, a − b) at register distances 1, 2, 4, … below M.
+/// Butterflies (a, b) → (a + b, a − b) between vectors at distances 1, 2, 4, …, M/2.
 #[inline(always)]
-fn butterflies<S: Simd, const M: usize>(s: S, v: &mut [S::F; M]) {
+fn butterflies<S: Simd, const M: usize>(s: S, v: &mut [S::F32x8; M]) {
     let mut distance = 1;
     while distance < M {
         for i in 0..M {

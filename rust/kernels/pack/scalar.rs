@@ -1,4 +1,4 @@
-//! The definition.
+//! The definition: indexes one by one, through a buffer of 32 bits.
 
 #[inline(always)]
 pub fn pack(indices: &[u16], width: u32, first: usize, row: &mut [u8]) {

@@ -1,12 +1,12 @@
-//! 32 indexes at a time as eight words of 64 bits, compiled for each width.
+//! Groups of 32 indexes, as eight words of 64 bits, compiled for each width.
 
 use super::scalar;
 use crate::kernels::simd::Simd;
 
-/// Indexes that go together.
-const GROUP: usize = 32;
+/// Indexes of a group.
+const INDEXES_PER_GROUP: usize = 32;
 
-/// The function compiled for `$width`.
+/// Calls the function that is compiled for `$width`.
 macro_rules! for_width {
     ($width:expr, $function:ident($($arg:expr),*)) => {
         match $width {
@@ -35,7 +35,7 @@ macro_rules! for_width {
 pub fn pack<S: Simd>(_s: S, indices: &[u16], width: u32, first: usize, row: &mut [u8]) {
     let mut done = 0;
     if first.is_multiple_of(8) {
-        done = indices.len() / GROUP * GROUP;
+        done = indices.len() / INDEXES_PER_GROUP * INDEXES_PER_GROUP;
         for_width!(width, pack_groups(&indices[..done], &mut row[first / 8..]));
     }
     let first = first + done * width as usize;
@@ -46,17 +46,18 @@ pub fn pack<S: Simd>(_s: S, indices: &[u16], width: u32, first: usize, row: &mut
 pub fn unpack<S: Simd>(_s: S, row: &[u8], width: u32, first: usize, out: &mut [u16]) {
     let mut done = 0;
     if first.is_multiple_of(8) {
-        done = out.len() / GROUP * GROUP;
+        done = out.len() / INDEXES_PER_GROUP * INDEXES_PER_GROUP;
         for_width!(width, unpack_groups(&row[first / 8..], &mut out[..done]));
     }
     let first = first + done * width as usize;
     scalar::unpack(row, width, first, &mut out[done..]);
 }
 
+/// Packs whole groups from the first byte on.
 #[inline(always)]
 fn pack_groups<const W: usize>(indices: &[u16], bytes: &mut [u8]) {
     let bytes = &mut bytes[..indices.len() / 8 * W];
-    let (groups, _) = indices.as_chunks::<GROUP>();
+    let (groups, _) = indices.as_chunks::<INDEXES_PER_GROUP>();
     for (group, bytes) in groups.iter().zip(bytes.chunks_exact_mut(4 * W)) {
         let mut words = [0u64; 8];
         for (word, four) in words.iter_mut().zip(group.as_chunks::<4>().0) {
@@ -82,18 +83,19 @@ fn pack_groups<const W: usize>(indices: &[u16], bytes: &mut [u8]) {
     }
 }
 
+/// Unpacks whole groups from the first byte on.
 #[inline(always)]
 fn unpack_groups<const W: usize>(bytes: &[u8], out: &mut [u16]) {
     let bytes = &bytes[..out.len() / 8 * W];
     if W == 8 {
-        // Bytes are indexes.
+        // Each byte is an index.
         for (index, &byte) in out.iter_mut().zip(bytes) {
             *index = u16::from(byte);
         }
         return;
     }
     let low = (1u64 << W) - 1;
-    let (groups, _) = out.as_chunks_mut::<GROUP>();
+    let (groups, _) = out.as_chunks_mut::<INDEXES_PER_GROUP>();
     for (group, bytes) in groups.iter_mut().zip(bytes.chunks_exact(4 * W)) {
         let mut words = [0u64; 8];
         for (eight, bytes) in words

@@ -1,7 +1,26 @@
-//! Sums over a row: inner product in single precision or double, squared norm in double.
+//! Sums over a row: inner products and squared norms.
 //!
-//! One fused multiply-add a coordinate in [`LANES`](super::LANES) independent lanes. In float64 the
-//! products of float32 values are exact and can neither overflow nor underflow, so no row needs scaling before squaring.
+//! These are the plain sums that every other kernel with a sum reproduces to the bit. They are
+//! computed in float32, or in float64 where the result must not lose precision.
+//!
+//! **Mathematics.** [`dot`] is Σ aᵢbᵢ, [`squared_norm`] is Σ xᵢ². In float64 the product of two
+//! float32 values is exact and can neither overflow nor underflow, so a row need not be scaled
+//! before it is squared.
+//!
+//! ```text
+//! lanes ← [0; 16]
+//! for i in 0..d:
+//!     lanes[i mod 16] ← fma(a[i], b[i], lanes[i mod 16])
+//! for width in 8, 4, 2, 1:
+//!     for l in 0..width:
+//!         lanes[l] ← lanes[l] + lanes[l + width]
+//! return lanes[0]
+//! ```
+//!
+//! **Cost.** One fused multiply-add and two loads for eight coordinates (four in float64, with two
+//! conversions). In float32 the [`SUM_LANES`](super::SUM_LANES) lanes are two accumulators of eight
+//! lanes, and the sum is bound by the latency of the multiply-add; rows that are not in the cache
+//! are bound by memory.
 
 pub(crate) mod scalar;
 pub(crate) mod vector;
@@ -9,21 +28,30 @@ pub(crate) mod vector;
 use super::kernel;
 
 kernel! {
-    /// Σ aᵢ bᵢ.
+    /// Returns Σ aᵢbᵢ.
+    ///
+    /// # Panics
+    /// If the lengths differ.
     pub fn dot(a: &[f32], b: &[f32]) -> f32
 }
 
 kernel! {
-    /// Σ aᵢ bᵢ in double precision.
-    pub fn wide_dot(a: &[f32], b: &[f32]) -> f64
+    /// Returns Σ aᵢbᵢ in float64.
+    ///
+    /// # Panics
+    /// If the lengths differ.
+    pub fn dot_f64(a: &[f32], b: &[f32]) -> f64
 }
 
 kernel! {
-    /// Σ uᵢcᵢ and Σ cᵢ².
+    /// Returns Σ uᵢcᵢ and Σ cᵢ².
+    ///
+    /// # Panics
+    /// If the lengths differ.
     pub fn dot_and_square(u: &[f32], c: &[f32]) -> (f32, f32)
 }
 
 kernel! {
-    /// Σ xᵢ² in double precision.
+    /// Returns Σ xᵢ² in float64.
     pub fn squared_norm(x: &[f32]) -> f64
 }

@@ -1,156 +1,268 @@
-//! Eight lanes of 32 bits: the instructions that vector bodies are written in.
+//! Vectors of 256 bits: the operations that vector bodies are written in.
 //!
-//! A vector body is written once, over a token `S: Simd`, and compiled for each instruction set: on AVX2 a vector is one register, on NEON a
-//! pair of them. Every operation is exact or rounds once as IEEE 754 says, lane by lane, so a body gives the same bits on both.
-//! The token is the proof ([`Avx2`](crate::isa::Avx2), [`Neon`](crate::isa::Neon)) that the CPU has the instructions, which is what makes the
-//! methods safe to call. Bodies must be `#[inline(always)]`: they are inlined into a function that has the target feature enabled.
+//! A vector body is written once, generic over a token `S: Simd`, and is compiled for each
+//! instruction set. On AVX2 a vector is one 256-bit register; on NEON it is a pair of 128-bit
+//! registers.
+//!
+//! **Bits.** Every operation is exact, or rounds once per lane as IEEE 754 says. A body therefore
+//! gives the same bits on both instruction sets. Where instruction sets differ (a NaN in a maximum,
+//! a conversion that overflows), the operation's documentation excludes that input.
+//!
+//! **Safety.** The token is a proof ([`Avx2`](crate::isa::Avx2), [`Neon`](crate::isa::Neon)) that
+//! the CPU has the instructions, which is why the methods are safe to call. Bodies must be
+//! `#[inline(always)]`: they are inlined into a function that has the target feature enabled
+//! (`vector_kernel!`), and elsewhere each operation would be a call.
+//!
+//! **Names.** An operation without suffix works on float32 lanes; the others end in the type of
+//! their lanes. In the diagrams below, lane 0 is on the left and `|` marks the border between the
+//! two halves of 128 bits.
+//!
+//! ```text
+//! fn body<S: Simd>(s: S, x: &[f32; 8], y: &mut [f32; 8]) {
+//!     let a = s.load(x);                      // one load on AVX2, two on NEON
+//!     s.store(s.fma(a, a, s.splat(1.0)), y);  // y[l] ← x[l]² + 1, rounded once
+//! }
+//! ```
+//!
+//! **Cost.** One instruction on AVX2 and two on NEON, if nothing else is said. Reductions of a
+//! vector to one number take four to six instructions on AVX2, and `gather` one that reads the
+//! first-level cache eight times.
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;
 #[cfg(target_arch = "aarch64")]
 mod neon;
 
-/// Lanes of a vector.
-pub const WIDTH: usize = 8;
+/// 32-bit lanes of a vector.
+pub const LANES_32: usize = 8;
 
 /// 16-bit lanes of a vector.
-pub const PAIRS: usize = 16;
+pub const LANES_16: usize = 16;
+
+/// Bytes of a vector.
+pub const BYTES: usize = 32;
 
 /// The operations; `self` is a token that proves the instruction set.
 pub trait Simd: Copy {
-    /// Eight float32.
-    type F: Copy;
-    /// Eight 32-bit integers, or masks (all bits of a lane alike).
-    type I: Copy;
-    /// Sixteen 16-bit integers.
-    type P: Copy;
+    /// Eight float32 lanes.
+    type F32x8: Copy;
+    /// Eight 32-bit integer lanes, or a mask: a lane with all bits set (true) or clear (false).
+    type I32x8: Copy;
+    /// Sixteen 16-bit integer lanes, or the 32 bytes of these.
+    type I16x16: Copy;
+
+    /// Fetches the cache line of `from`, which is read soon; does nothing where stable Rust has no
+    /// instruction for it.
+    fn prefetch<T>(self, from: &T);
 
     /// The same value in all lanes.
-    fn splat(self, x: f32) -> Self::F;
-    /// Asks for the cache line of what is read soon, where the language has an instruction for it.
-    fn prefetch<T>(self, from: &T);
+    fn splat(self, x: f32) -> Self::F32x8;
     /// Reads eight values.
-    fn load(self, from: &[f32; WIDTH]) -> Self::F;
-    /// Reads four values and four more.
-    fn load_halves(self, from: [&[f32; 4]; 2]) -> Self::F;
-    /// Reads four times two values.
-    fn load_quarters(self, from: [&[f32; 2]; 4]) -> Self::F;
+    fn load(self, from: &[f32; LANES_32]) -> Self::F32x8;
+    /// Reads each half from a place of its own; two instructions on AVX2 too.
+    fn load_halves(self, from: [&[f32; 4]; 2]) -> Self::F32x8;
+    /// Reads each quarter from a place of its own; five instructions on AVX2, four on NEON.
+    fn load_quarters(self, from: [&[f32; 2]; 4]) -> Self::F32x8;
+    /// Reads eight rows of four values, transposed: vector j has value j of row l in lane l.
+    ///
+    /// ```text
+    /// row 0:  a0 a1 a2 a3        result 0:  a0 b0 c0 d0 | e0 f0 g0 h0
+    /// row 1:  b0 b1 b2 b3        result 1:  a1 b1 c1 d1 | e1 f1 g1 h1
+    ///   …                          …
+    /// row 7:  h0 h1 h2 h3        result 3:  a3 b3 c3 d3 | e3 f3 g3 h3
+    /// ```
+    ///
+    /// Eight loads of 128 bits, of which four insert a half, and eight shuffles on AVX2.
+    fn load_transposed_8x4(self, rows: [&[f32; 4]; LANES_32]) -> [Self::F32x8; 4];
+    /// Reads eight rows of two values, transposed.
+    ///
+    /// ```text
+    /// row 0:  a0 a1              result 0:  a0 b0 c0 d0 | e0 f0 g0 h0
+    /// row 1:  b0 b1              result 1:  a1 b1 c1 d1 | e1 f1 g1 h1
+    ///   …
+    /// ```
+    ///
+    /// Eight loads of 64 bits, of which four insert a pair, and four shuffles on AVX2.
+    fn load_transposed_8x2(self, rows: [&[f32; 2]; LANES_32]) -> [Self::F32x8; 2];
     /// Writes eight values.
-    fn store(self, x: Self::F, to: &mut [f32; WIDTH]);
+    fn store(self, x: Self::F32x8, to: &mut [f32; LANES_32]);
+
     /// a + b.
-    fn add(self, a: Self::F, b: Self::F) -> Self::F;
+    fn add(self, a: Self::F32x8, b: Self::F32x8) -> Self::F32x8;
     /// a − b.
-    fn sub(self, a: Self::F, b: Self::F) -> Self::F;
+    fn sub(self, a: Self::F32x8, b: Self::F32x8) -> Self::F32x8;
     /// a·b.
-    fn mul(self, a: Self::F, b: Self::F) -> Self::F;
+    fn mul(self, a: Self::F32x8, b: Self::F32x8) -> Self::F32x8;
     /// a·b + c, rounded once.
-    fn fma(self, a: Self::F, b: Self::F, c: Self::F) -> Self::F;
-    /// The greater; b where a is no number. b must be a number, and not a zero of the other sign than a zero a: instruction sets differ there.
-    fn max(self, a: Self::F, b: Self::F) -> Self::F;
-    /// The smaller; b where a is no number; b as for [`max`](Self::max).
-    fn min(self, a: Self::F, b: Self::F) -> Self::F;
+    fn fma(self, a: Self::F32x8, b: Self::F32x8, c: Self::F32x8) -> Self::F32x8;
+    /// The larger of a and b; b where a is NaN.
+    ///
+    /// b must not be NaN, and a and b must not be zeros of different signs: instruction sets
+    /// differ there.
+    fn max(self, a: Self::F32x8, b: Self::F32x8) -> Self::F32x8;
+    /// The smaller of a and b; b where a is NaN, under the conditions of [`max`](Self::max).
+    fn min(self, a: Self::F32x8, b: Self::F32x8) -> Self::F32x8;
     /// |a|.
-    fn abs(self, a: Self::F) -> Self::F;
-    /// The largest whole number not above a.
-    fn floor(self, a: Self::F) -> Self::F;
-    /// The nearest whole number, of two the even one.
-    fn nearest(self, a: Self::F) -> Self::F;
-    /// Mask of a > b.
-    fn above(self, a: Self::F, b: Self::F) -> Self::I;
-    /// a where the mask is set, else b.
-    fn select(self, mask: Self::I, a: Self::F, b: Self::F) -> Self::F;
-    /// Lane l takes lane l xor 1.
-    fn swap1(self, a: Self::F) -> Self::F;
-    /// Lane l takes lane l xor 2.
-    fn swap2(self, a: Self::F) -> Self::F;
-    /// Lane l takes lane l xor 4.
-    fn swap4(self, a: Self::F) -> Self::F;
-    /// Lanes 0 to 3 of a and of b, and lanes 4 to 7 of a and of b.
-    fn apart4(self, a: Self::F, b: Self::F) -> [Self::F; 2];
-    /// In each half: lanes 0 and 1 of a and of b, and lanes 2 and 3 of a and of b.
-    fn apart2(self, a: Self::F, b: Self::F) -> [Self::F; 2];
-    /// `table[index mod 8]`.
-    fn look_up(self, table: Self::F, index: Self::I) -> Self::F;
-    /// `table[index mod 16]` of a table in two vectors.
-    fn look_up_pair(self, low: Self::F, high: Self::F, index: Self::I) -> Self::F;
-    /// `table[index mod N]`; N is a power of two.
-    fn gather(self, table: &[f32], index: Self::I) -> Self::F;
-    /// Four columns of eight rows.
-    fn columns(self, rows: [&[f32; 4]; WIDTH]) -> [Self::F; 4];
-    /// Two columns of eight rows.
-    fn column_pair(self, rows: [&[f32; 2]; WIDTH]) -> [Self::F; 2];
-    /// Whole numbers below 2³¹ in magnitude as integers; beyond, instruction sets differ.
-    fn to_int(self, a: Self::F) -> Self::I;
+    fn abs(self, a: Self::F32x8) -> Self::F32x8;
+    /// The largest integer that is at most a.
+    fn floor(self, a: Self::F32x8) -> Self::F32x8;
+    /// The nearest integer, ties to the even one.
+    fn round_ties_even(self, a: Self::F32x8) -> Self::F32x8;
+    /// The mask of a > b; false for NaN.
+    fn gt(self, a: Self::F32x8, b: Self::F32x8) -> Self::I32x8;
+    /// a where the mask is true, else b.
+    fn select(self, mask: Self::I32x8, a: Self::F32x8, b: Self::F32x8) -> Self::F32x8;
 
-    /// The same integer in all lanes.
-    fn splat_int(self, x: i32) -> Self::I;
-    /// Reads eight integers.
-    fn load_int(self, from: &[i32; WIDTH]) -> Self::I;
-    /// Writes eight integers.
-    fn store_int(self, x: Self::I, to: &mut [i32; WIDTH]);
-    /// a + b, wrapping.
-    fn add_int(self, a: Self::I, b: Self::I) -> Self::I;
-    /// a − b, wrapping.
-    fn sub_int(self, a: Self::I, b: Self::I) -> Self::I;
-    /// Each lane times 256.
-    fn shift_byte(self, a: Self::I) -> Self::I;
-    /// Each lane without its lowest bits, as many as the lane of `by` says (0 to 31).
-    fn shift_down(self, a: Self::I, by: Self::I) -> Self::I;
-    /// The bits of both.
-    fn and(self, a: Self::I, b: Self::I) -> Self::I;
-    /// a where the mask is set, else b.
-    fn select_int(self, mask: Self::I, a: Self::I, b: Self::I) -> Self::I;
-    /// Reads eight 16-bit indexes.
-    fn load_index(self, from: &[u16; WIDTH]) -> Self::I;
-    /// The integers as numbers, for magnitudes below 2²⁴.
-    fn to_float(self, a: Self::I) -> Self::F;
-    /// Bit l: whether lane l of the mask is set.
-    fn bits(self, mask: Self::I) -> u32;
-    /// Writes integers of at most 16 bits.
-    fn store_index(self, x: Self::I, to: &mut [u16; WIDTH]);
-    /// Whether every lane of the mask is set.
-    fn all(self, mask: Self::I) -> bool;
+    /// Lane l takes lane l xor 1: neighbors swap.
+    ///
+    /// ```text
+    /// a:       a0 a1 a2 a3 | a4 a5 a6 a7
+    /// result:  a1 a0 a3 a2 | a5 a4 a7 a6
+    /// ```
+    fn shuffle_xor1(self, a: Self::F32x8) -> Self::F32x8;
+    /// Lane l takes lane l xor 2: pairs swap within each half.
+    ///
+    /// ```text
+    /// a:       a0 a1 a2 a3 | a4 a5 a6 a7
+    /// result:  a2 a3 a0 a1 | a6 a7 a4 a5
+    /// ```
+    fn shuffle_xor2(self, a: Self::F32x8) -> Self::F32x8;
+    /// Lane l takes lane l xor 4: the halves swap. Free on NEON.
+    ///
+    /// ```text
+    /// a:       a0 a1 a2 a3 | a4 a5 a6 a7
+    /// result:  a4 a5 a6 a7 | a0 a1 a2 a3
+    /// ```
+    fn shuffle_xor4(self, a: Self::F32x8) -> Self::F32x8;
+    /// Transposes the 2 × 2 matrix of halves: the low halves of a and b, then the high ones.
+    /// Two instructions on AVX2, free on NEON.
+    ///
+    /// ```text
+    /// a:         a0 a1 a2 a3 | a4 a5 a6 a7
+    /// b:         b0 b1 b2 b3 | b4 b5 b6 b7
+    /// result 0:  a0 a1 a2 a3 | b0 b1 b2 b3
+    /// result 1:  a4 a5 a6 a7 | b4 b5 b6 b7
+    /// ```
+    fn transpose_halves(self, a: Self::F32x8, b: Self::F32x8) -> [Self::F32x8; 2];
+    /// Transposes the 2 × 2 matrix of pairs in each half. Two instructions on AVX2, four on NEON.
+    ///
+    /// ```text
+    /// a:         a0 a1 a2 a3 | a4 a5 a6 a7
+    /// b:         b0 b1 b2 b3 | b4 b5 b6 b7
+    /// result 0:  a0 a1 b0 b1 | a4 a5 b4 b5
+    /// result 1:  a2 a3 b2 b3 | a6 a7 b6 b7
+    /// ```
+    fn transpose_pairs(self, a: Self::F32x8, b: Self::F32x8) -> [Self::F32x8; 2];
 
-    /// The greatest of the eight, in every lane; for numbers only.
+    /// Looks up in a table of 8 (a permutation): lane l takes `table[index[l] mod 8]`.
+    ///
+    /// ```text
+    /// table:   t0 t1 t2 t3 | t4 t5 t6 t7
+    /// index:    7  0  0  2 |  9  1  3  6
+    /// result:  t7 t0 t0 t2 | t1 t1 t3 t6
+    /// ```
+    ///
+    /// One instruction on AVX2; on NEON two byte look-ups and four to compute the byte numbers.
+    fn lookup8(self, table: Self::F32x8, index: Self::I32x8) -> Self::F32x8;
+    /// Looks up in a table of 16: lane l takes entry `index[l] mod 16`, of `low` for 0 to 7 and of
+    /// `high` for 8 to 15. Two [`lookup8`](Self::lookup8), a shift and a selection.
+    fn lookup16(self, low: Self::F32x8, high: Self::F32x8, index: Self::I32x8) -> Self::F32x8;
+    /// Looks up in memory: lane l takes `table[index[l] mod N]` of a table of N entries.
+    ///
+    /// # Panics
+    /// If N is not a power of two, or is above 2³¹.
+    fn gather(self, table: &[f32], index: Self::I32x8) -> Self::F32x8;
+
+    /// The largest of the eight lanes, in every lane; no lane may be NaN. Six instructions.
     #[inline(always)]
-    fn maximum(self, a: Self::F) -> Self::F {
-        let a = self.max(a, self.swap4(a));
-        let a = self.max(a, self.swap2(a));
-        self.max(a, self.swap1(a))
+    fn reduce_max(self, a: Self::F32x8) -> Self::F32x8 {
+        let a = self.max(a, self.shuffle_xor4(a));
+        let a = self.max(a, self.shuffle_xor2(a));
+        self.max(a, self.shuffle_xor1(a))
     }
     /// The first lane in which a equals b; 8 if there is none.
-    fn first_equal(self, a: Self::F, b: Self::F) -> usize;
-    /// The least of the integers of 0 to 65535 in the lanes in which a equals b; 65535 if there are none.
-    fn least_where_equal(self, a: Self::F, b: Self::F, x: Self::I) -> u32;
+    fn first_equal(self, a: Self::F32x8, b: Self::F32x8) -> usize;
+    /// The smallest x, from 0 to 65535, of the lanes in which a equals b; 65535 if there is none.
+    fn min_where_equal(self, a: Self::F32x8, b: Self::F32x8, x: Self::I32x8) -> u32;
+
+    /// Truncates to integers; magnitudes must be below 2³¹, beyond which instruction sets differ.
+    fn to_i32(self, a: Self::F32x8) -> Self::I32x8;
+    /// Converts integers of magnitude at most 2²⁴, which is exact.
+    fn to_f32(self, a: Self::I32x8) -> Self::F32x8;
+    /// The same integer in all lanes.
+    fn splat_i32(self, x: i32) -> Self::I32x8;
+    /// Reads eight integers.
+    fn load_i32(self, from: &[i32; LANES_32]) -> Self::I32x8;
+    /// Writes eight integers.
+    fn store_i32(self, x: Self::I32x8, to: &mut [i32; LANES_32]);
+    /// Reads eight 16-bit integers and extends them with zeros.
+    fn load_u16_as_i32(self, from: &[u16; LANES_32]) -> Self::I32x8;
+    /// Writes integers from 0 to 65535 as 16 bits.
+    fn store_i32_as_u16(self, x: Self::I32x8, to: &mut [u16; LANES_32]);
+    /// a + b, wrapping.
+    fn add_i32(self, a: Self::I32x8, b: Self::I32x8) -> Self::I32x8;
+    /// a − b, wrapping.
+    fn sub_i32(self, a: Self::I32x8, b: Self::I32x8) -> Self::I32x8;
+    /// The bits that are set in a and in b.
+    fn and_i32(self, a: Self::I32x8, b: Self::I32x8) -> Self::I32x8;
+    /// Shifts each lane left by 8 bits.
+    fn shift_left_8(self, a: Self::I32x8) -> Self::I32x8;
+    /// Shifts lane l right by `by[l]` bits, from 0 to 31, and fills with zeros.
+    fn shift_right(self, a: Self::I32x8, by: Self::I32x8) -> Self::I32x8;
+    /// Bit l of the result says whether lane l of the mask is true. Six instructions on NEON.
+    fn movemask(self, mask: Self::I32x8) -> u32;
+    /// Whether every lane of the mask is true.
+    fn mask_all(self, mask: Self::I32x8) -> bool;
 
     /// The same integer in all sixteen lanes.
-    fn splat_pair(self, x: i16) -> Self::P;
+    fn splat_i16(self, x: i16) -> Self::I16x16;
     /// Reads sixteen integers.
-    fn load_pairs(self, from: &[i16; PAIRS]) -> Self::P;
+    fn load_i16(self, from: &[i16; LANES_16]) -> Self::I16x16;
+    /// Writes sixteen integers, whose bits are taken as unsigned.
+    fn store_u16(self, x: Self::I16x16, to: &mut [u16; LANES_16]);
     /// a + b, wrapping.
-    fn add_pairs(self, a: Self::P, b: Self::P) -> Self::P;
-    /// The greater.
-    fn max_pairs(self, a: Self::P, b: Self::P) -> Self::P;
-    /// a₀q₀ + a₁q₁ for the two bytes of each lane: a from 0 to 127, q from −128 to 127.
-    fn multiply_bytes(self, a: &[u8; 2 * PAIRS], q: Self::P) -> Self::P;
-    /// The greatest of the sixteen.
-    fn maximum_pair(self, a: Self::P) -> i16;
-    /// Four bits, from the lowest: whether any of lanes 0 to 7 of a, 0 to 7 of b, 8 to 15 of a, 8 to 15 of b is above the limit.
-    fn any_above(self, a: Self::P, b: Self::P, limit: Self::P) -> u32;
+    fn add_i16(self, a: Self::I16x16, b: Self::I16x16) -> Self::I16x16;
+    /// The larger of a and b.
+    fn max_i16(self, a: Self::I16x16, b: Self::I16x16) -> Self::I16x16;
+    /// The largest of the sixteen lanes.
+    fn reduce_max_i16(self, a: Self::I16x16) -> i16;
+    /// The dot product of the two bytes of each lane: a from 0 to 127, q signed.
+    ///
+    /// ```text
+    /// bytes of a:  a0 a1       | a2 a3       | …
+    /// bytes of q:  q0 q1       | q2 q3       | …
+    /// result:      a0q0 + a1q1 | a2q2 + a3q3 | …
+    /// ```
+    ///
+    /// With a up to 127 no sum leaves 16 bits (at most 2 · 127 · 128 = 32,512), so that AVX2's
+    /// saturation never acts. One instruction on AVX2 (besides the load), six on NEON.
+    fn madd_u8_i8(self, a: &[u8; BYTES], q: Self::I16x16) -> Self::I16x16;
+    /// Four bits that say in which groups of eight lanes some lane is above `limit`, which has the
+    /// same value in all lanes.
+    ///
+    /// ```text
+    /// a:  lanes 0–7 → bit 0 | lanes 8–15 → bit 2
+    /// b:  lanes 0–7 → bit 1 | lanes 8–15 → bit 3
+    /// ```
+    fn any_gt_i16(self, a: Self::I16x16, b: Self::I16x16, limit: Self::I16x16) -> u32;
 
-    /// Reads 32 bytes, two in each lane.
-    fn load_bytes(self, from: &[u8; 2 * PAIRS]) -> Self::P;
-    /// Writes sixteen integers.
-    fn store_pairs(self, x: Self::P, to: &mut [u16; PAIRS]);
+    /// Reads 32 bytes, two per 16-bit lane.
+    fn load_u8(self, from: &[u8; BYTES]) -> Self::I16x16;
     /// a + b byte by byte, wrapping.
-    fn add_bytes(self, a: Self::P, b: Self::P) -> Self::P;
+    fn add_u8(self, a: Self::I16x16, b: Self::I16x16) -> Self::I16x16;
     /// The low four bits of each byte.
-    fn low_nibbles(self, a: Self::P) -> Self::P;
-    /// The high four bits of each byte.
-    fn high_nibbles(self, a: Self::P) -> Self::P;
-    /// `table[index]` byte by byte, for indexes below 16: the first sixteen bytes are looked up in the first sixteen of the table, the others in
-    /// the others.
-    fn look_up_bytes(self, table: Self::P, index: Self::P) -> Self::P;
-    /// The high byte of each lane.
-    fn high_bytes(self, a: Self::P) -> Self::P;
+    fn low_nibbles(self, a: Self::I16x16) -> Self::I16x16;
+    /// The high four bits of each byte, as a number from 0 to 15.
+    fn high_nibbles(self, a: Self::I16x16) -> Self::I16x16;
+    /// Looks up each byte in a table of 16 bytes; each half has its own table, and indexes are
+    /// from 0 to 15 (PSHUFB on x86, TBL on Arm).
+    ///
+    /// ```text
+    /// table:   t0 t1 … t15         | u0 u1 … u15
+    /// index:   i0 i1 … i15         | j0 j1 … j15
+    /// result:  t[i0] t[i1] … t[i15] | u[j0] u[j1] … u[j15]
+    /// ```
+    fn shuffle_bytes(self, table: Self::I16x16, index: Self::I16x16) -> Self::I16x16;
+    /// The high byte of each 16-bit lane, as a number from 0 to 255.
+    fn high_bytes(self, a: Self::I16x16) -> Self::I16x16;
 }

@@ -1,21 +1,29 @@
-//! NEON: a vector is a pair of registers.
+//! The operations on NEON, where a vector is a pair of registers of 128 bits.
+//!
+//! Most operations are one instruction on each register (`both!`). NEON loads and stores need no
+//! more alignment than the type of a lane.
 
 use std::arch::aarch64::*;
 
-use super::{PAIRS, Simd, WIDTH};
+use super::{BYTES, LANES_16, LANES_32, Simd};
 use crate::isa::Neon;
 
 /// Lanes 0 to 3 and 4 to 7.
-type Floats = (float32x4_t, float32x4_t);
-type Ints = (int32x4_t, int32x4_t);
+type F32x8 = (float32x4_t, float32x4_t);
+type I32x8 = (int32x4_t, int32x4_t);
 /// Lanes 0 to 7 and 8 to 15.
-type Pairs = (int16x8_t, int16x8_t);
+type I16x16 = (int16x8_t, int16x8_t);
 
-/// An instruction for bytes on both halves.
+/// Applies an instruction for bytes to both registers.
 #[inline(always)]
-fn bytes(a: Pairs, b: Pairs, instruction: impl Fn(uint8x16_t, uint8x16_t) -> uint8x16_t) -> Pairs {
+fn on_bytes(
+    a: I16x16,
+    b: I16x16,
+    instruction: impl Fn(uint8x16_t, uint8x16_t) -> uint8x16_t,
+) -> I16x16 {
     let half = |a, b| {
-        // SAFETY: NEON is in the baseline of AArch64, and no memory is touched.
+        // SAFETY: NEON is in the baseline of AArch64, and a reinterpretation of a register
+        // touches no memory.
         #[allow(unused_unsafe)]
         unsafe {
             vreinterpretq_s16_u8(instruction(
@@ -31,16 +39,19 @@ fn bytes(a: Pairs, b: Pairs, instruction: impl Fn(uint8x16_t, uint8x16_t) -> uin
 macro_rules! intrinsics {
     ($(fn $name:ident($self:ident $(, $arg:ident: $ty:ty)* $(,)?) $(-> $ret:ty)? { $($body:tt)* })*) => {
         $(#[inline(always)]
-        // NEON is in the baseline of AArch64, so that those which touch no memory are safe to call from compiler 1.87 on.
+        // From Rust 1.87 on, intrinsics that touch no memory are safe to call here, since NEON is
+        // in the baseline of AArch64.
         #[allow(unused_unsafe)]
         fn $name($self, $($arg: $ty),*) $(-> $ret)? {
-            // SAFETY: `self` is proof that the CPU has NEON; memory is reached only through references to whole vectors.
+            // SAFETY: NEON is in the baseline of AArch64, and `$self` says that it was detected.
+            // Memory is read and written only through references to arrays, at offsets with at
+            // least as many values behind them as the instruction accesses.
             unsafe { $($body)* }
         })*
     };
 }
 
-/// One instruction on both registers.
+/// Applies one instruction to both registers.
 macro_rules! both {
     ($instruction:ident$(::<$n:literal>)?($a:expr)) => {
         ($instruction$(::<$n>)?($a.0), $instruction$(::<$n>)?($a.1))
@@ -54,159 +65,181 @@ macro_rules! both {
 }
 
 impl Simd for Neon {
-    type F = Floats;
-    type I = Ints;
-    type P = Pairs;
+    type F32x8 = F32x8;
+    type I32x8 = I32x8;
+    type I16x16 = I16x16;
 
-    /// The language has no stable instruction for it here.
+    /// Does nothing: stable Rust has no prefetch for AArch64.
     #[inline(always)]
     fn prefetch<T>(self, _from: &T) {}
 
     intrinsics! {
-        fn splat(self, x: f32) -> Floats { (vdupq_n_f32(x), vdupq_n_f32(x)) }
-        fn load(self, from: &[f32; WIDTH]) -> Floats {
+        fn splat(self, x: f32) -> F32x8 { (vdupq_n_f32(x), vdupq_n_f32(x)) }
+        fn load(self, from: &[f32; LANES_32]) -> F32x8 {
             (vld1q_f32(from.as_ptr()), vld1q_f32(from[4..].as_ptr()))
         }
-        fn load_halves(self, from: [&[f32; 4]; 2]) -> Floats {
+        fn load_halves(self, from: [&[f32; 4]; 2]) -> F32x8 {
             (vld1q_f32(from[0].as_ptr()), vld1q_f32(from[1].as_ptr()))
         }
-        fn load_quarters(self, from: [&[f32; 2]; 4]) -> Floats {
-            let two = |i: usize| vcombine_f32(vld1_f32(from[i].as_ptr()), vld1_f32(from[i + 1].as_ptr()));
-            (two(0), two(2))
+        fn load_quarters(self, from: [&[f32; 2]; 4]) -> F32x8 {
+            let two_pairs = |i: usize| {
+                vcombine_f32(vld1_f32(from[i].as_ptr()), vld1_f32(from[i + 1].as_ptr()))
+            };
+            (two_pairs(0), two_pairs(2))
         }
-        fn store(self, x: Floats, to: &mut [f32; WIDTH]) {
+        fn store(self, x: F32x8, to: &mut [f32; LANES_32]) {
             vst1q_f32(to.as_mut_ptr(), x.0);
             vst1q_f32(to[4..].as_mut_ptr(), x.1);
         }
-        fn add(self, a: Floats, b: Floats) -> Floats { both!(vaddq_f32(a, b)) }
-        fn sub(self, a: Floats, b: Floats) -> Floats { both!(vsubq_f32(a, b)) }
-        fn mul(self, a: Floats, b: Floats) -> Floats { both!(vmulq_f32(a, b)) }
-        fn fma(self, a: Floats, b: Floats, c: Floats) -> Floats { both!(vfmaq_f32(c, a, b)) }
-        fn max(self, a: Floats, b: Floats) -> Floats { both!(vmaxnmq_f32(a, b)) }
-        fn min(self, a: Floats, b: Floats) -> Floats { both!(vminnmq_f32(a, b)) }
-        fn abs(self, a: Floats) -> Floats { both!(vabsq_f32(a)) }
-        fn floor(self, a: Floats) -> Floats { both!(vrndmq_f32(a)) }
-        fn nearest(self, a: Floats) -> Floats { both!(vrndnq_f32(a)) }
-        fn above(self, a: Floats, b: Floats) -> Ints {
+        fn add(self, a: F32x8, b: F32x8) -> F32x8 { both!(vaddq_f32(a, b)) }
+        fn sub(self, a: F32x8, b: F32x8) -> F32x8 { both!(vsubq_f32(a, b)) }
+        fn mul(self, a: F32x8, b: F32x8) -> F32x8 { both!(vmulq_f32(a, b)) }
+        fn fma(self, a: F32x8, b: F32x8, c: F32x8) -> F32x8 { both!(vfmaq_f32(c, a, b)) }
+        fn max(self, a: F32x8, b: F32x8) -> F32x8 { both!(vmaxnmq_f32(a, b)) }
+        fn min(self, a: F32x8, b: F32x8) -> F32x8 { both!(vminnmq_f32(a, b)) }
+        fn abs(self, a: F32x8) -> F32x8 { both!(vabsq_f32(a)) }
+        fn floor(self, a: F32x8) -> F32x8 { both!(vrndmq_f32(a)) }
+        fn round_ties_even(self, a: F32x8) -> F32x8 { both!(vrndnq_f32(a)) }
+        fn gt(self, a: F32x8, b: F32x8) -> I32x8 {
             let mask = both!(vcgtq_f32(a, b));
             both!(vreinterpretq_s32_u32(mask))
         }
-        fn select(self, mask: Ints, a: Floats, b: Floats) -> Floats {
+        fn select(self, mask: I32x8, a: F32x8, b: F32x8) -> F32x8 {
             let mask = both!(vreinterpretq_u32_s32(mask));
             both!(vbslq_f32(mask, a, b))
         }
-        fn swap1(self, a: Floats) -> Floats { both!(vrev64q_f32(a)) }
-        fn swap2(self, a: Floats) -> Floats {
+        fn shuffle_xor1(self, a: F32x8) -> F32x8 { both!(vrev64q_f32(a)) }
+        fn shuffle_xor2(self, a: F32x8) -> F32x8 {
             (vextq_f32::<2>(a.0, a.0), vextq_f32::<2>(a.1, a.1))
         }
-        fn swap4(self, a: Floats) -> Floats { (a.1, a.0) }
-        fn apart4(self, a: Floats, b: Floats) -> [Floats; 2] { [(a.0, b.0), (a.1, b.1)] }
-        fn apart2(self, a: Floats, b: Floats) -> [Floats; 2] {
-            let twos = |x| vreinterpretq_f64_f32(x);
-            let low = |a, b| vreinterpretq_f32_f64(vtrn1q_f64(twos(a), twos(b)));
-            let high = |a, b| vreinterpretq_f32_f64(vtrn2q_f64(twos(a), twos(b)));
+        fn shuffle_xor4(self, a: F32x8) -> F32x8 { (a.1, a.0) }
+        fn transpose_halves(self, a: F32x8, b: F32x8) -> [F32x8; 2] { [(a.0, b.0), (a.1, b.1)] }
+        fn transpose_pairs(self, a: F32x8, b: F32x8) -> [F32x8; 2] {
+            let pairs = |x| vreinterpretq_f64_f32(x);
+            let low = |a, b| vreinterpretq_f32_f64(vtrn1q_f64(pairs(a), pairs(b)));
+            let high = |a, b| vreinterpretq_f32_f64(vtrn2q_f64(pairs(a), pairs(b)));
             [(low(a.0, b.0), low(a.1, b.1)), (high(a.0, b.0), high(a.1, b.1))]
         }
-        fn look_up(self, table: Floats, index: Ints) -> Floats {
-            // The bytes of entry k are 4k … 4k + 3 of the 32-byte table.
+        fn lookup8(self, table: F32x8, index: I32x8) -> F32x8 {
+            // TBL looks up bytes: entry k is bytes 4k to 4k + 3 of the 32 bytes of the table.
+            //
+            //   index k as bytes:  4k, 4k + 1, 4k + 2, 4k + 3 = 0x04040404·k + 0x03020100
             let bytes = uint8x16x2_t(vreinterpretq_u8_f32(table.0), vreinterpretq_u8_f32(table.1));
-            let spread = |k: int32x4_t| {
+            let half = |k: int32x4_t| {
                 let k = vandq_s32(k, vdupq_n_s32(7));
-                let place = vmlaq_n_s32(vdupq_n_s32(0x0302_0100), k, 0x0404_0404);
-                vreinterpretq_f32_u8(vqtbl2q_u8(bytes, vreinterpretq_u8_s32(place)))
+                let byte_index = vmlaq_n_s32(vdupq_n_s32(0x0302_0100), k, 0x0404_0404);
+                vreinterpretq_f32_u8(vqtbl2q_u8(bytes, vreinterpretq_u8_s32(byte_index)))
             };
-            (spread(index.0), spread(index.1))
+            (half(index.0), half(index.1))
         }
-        fn look_up_pair(self, low: Floats, high: Floats, index: Ints) -> Floats {
+        fn lookup16(self, low: F32x8, high: F32x8, index: I32x8) -> F32x8 {
+            // Bit 3 of the index, spread to a mask of the whole lane.
             let upper = both!(vshlq_n_s32::<28>(index));
             let upper = both!(vshrq_n_s32::<31>(upper));
-            let (low, high) = (self.look_up(low, index), self.look_up(high, index));
+            let (low, high) = (self.lookup8(low, index), self.lookup8(high, index));
             self.select(upper, high, low)
         }
-        fn gather(self, table: &[f32], index: Ints) -> Floats {
-            assert!(table.len().is_power_of_two(), "a table of 2^k entries");
-            let (mut places, mut values) = ([0i32; WIDTH], [0f32; WIDTH]);
-            self.store_int(index, &mut places);
-            for (value, &place) in values.iter_mut().zip(&places) {
-                *value = table[place as usize & (table.len() - 1)];
+        fn gather(self, table: &[f32], index: I32x8) -> F32x8 {
+            assert!(
+                table.len().is_power_of_two() && table.len() <= 1 << 31,
+                "the length of the table is not a power of two up to 2^31"
+            );
+            let (mut indexes, mut values) = ([0i32; LANES_32], [0f32; LANES_32]);
+            self.store_i32(index, &mut indexes);
+            for (value, &k) in values.iter_mut().zip(&indexes) {
+                *value = table[k as usize & (table.len() - 1)];
             }
             self.load(&values)
         }
-        fn columns(self, rows: [&[f32; 4]; WIDTH]) -> [Floats; 4] {
+        fn load_transposed_8x4(self, rows: [&[f32; 4]; LANES_32]) -> [F32x8; 4] {
+            // Each half is a 4 × 4 matrix; two rounds of ZIP transpose it.
+            //
+            //   a:  a0 a1 a2 a3    zip1(a, c):    a0 c0 a1 c1
+            //   b:  b0 b1 b2 b3    zip1(b, d):    b0 d0 b1 d1
+            //   c, d:  alike       zip1(ac, bd):  a0 b0 c0 d0
+            //                      zip2(ac, bd):  a1 b1 c1 d1
             let half = |from: usize| {
                 let row = |i: usize| vld1q_f32(rows[from + i].as_ptr());
                 let (a, b, c, d) = (row(0), row(1), row(2), row(3));
-                let (ac, ac2) = (vzip1q_f32(a, c), vzip2q_f32(a, c));
-                let (bd, bd2) = (vzip1q_f32(b, d), vzip2q_f32(b, d));
-                [vzip1q_f32(ac, bd), vzip2q_f32(ac, bd), vzip1q_f32(ac2, bd2), vzip2q_f32(ac2, bd2)]
+                let (ac_low, ac_high) = (vzip1q_f32(a, c), vzip2q_f32(a, c));
+                let (bd_low, bd_high) = (vzip1q_f32(b, d), vzip2q_f32(b, d));
+                [
+                    vzip1q_f32(ac_low, bd_low),
+                    vzip2q_f32(ac_low, bd_low),
+                    vzip1q_f32(ac_high, bd_high),
+                    vzip2q_f32(ac_high, bd_high),
+                ]
             };
             let (low, high) = (half(0), half(4));
             [(low[0], high[0]), (low[1], high[1]), (low[2], high[2]), (low[3], high[3])]
         }
-        fn column_pair(self, rows: [&[f32; 2]; WIDTH]) -> [Floats; 2] {
-            let two = |i: usize| vcombine_f32(vld1_f32(rows[i].as_ptr()), vld1_f32(rows[i + 1].as_ptr()));
-            let (a, b, c, d) = (two(0), two(2), two(4), two(6));
+        fn load_transposed_8x2(self, rows: [&[f32; 2]; LANES_32]) -> [F32x8; 2] {
+            let two_rows = |i: usize| {
+                vcombine_f32(vld1_f32(rows[i].as_ptr()), vld1_f32(rows[i + 1].as_ptr()))
+            };
+            // UZP1 takes the even lanes of two registers, UZP2 the odd ones: a column of four rows.
+            let (a, b, c, d) = (two_rows(0), two_rows(2), two_rows(4), two_rows(6));
             [
                 (vuzp1q_f32(a, b), vuzp1q_f32(c, d)),
                 (vuzp2q_f32(a, b), vuzp2q_f32(c, d)),
             ]
         }
-        fn to_int(self, a: Floats) -> Ints { both!(vcvtq_s32_f32(a)) }
+        fn to_i32(self, a: F32x8) -> I32x8 { both!(vcvtq_s32_f32(a)) }
 
-        fn splat_int(self, x: i32) -> Ints { (vdupq_n_s32(x), vdupq_n_s32(x)) }
-        fn load_int(self, from: &[i32; WIDTH]) -> Ints {
+        fn splat_i32(self, x: i32) -> I32x8 { (vdupq_n_s32(x), vdupq_n_s32(x)) }
+        fn load_i32(self, from: &[i32; LANES_32]) -> I32x8 {
             (vld1q_s32(from.as_ptr()), vld1q_s32(from[4..].as_ptr()))
         }
-        fn shift_down(self, a: Ints, by: Ints) -> Ints {
-            let half = |a, by| vreinterpretq_s32_u32(vshlq_u32(vreinterpretq_u32_s32(a), vnegq_s32(by)));
+        fn shift_right(self, a: I32x8, by: I32x8) -> I32x8 {
+            // USHL shifts right by a negative count.
+            let half = |a, by| {
+                vreinterpretq_s32_u32(vshlq_u32(vreinterpretq_u32_s32(a), vnegq_s32(by)))
+            };
             (half(a.0, by.0), half(a.1, by.1))
         }
-        fn store_int(self, x: Ints, to: &mut [i32; WIDTH]) {
+        fn store_i32(self, x: I32x8, to: &mut [i32; LANES_32]) {
             vst1q_s32(to.as_mut_ptr(), x.0);
             vst1q_s32(to[4..].as_mut_ptr(), x.1);
         }
-        fn add_int(self, a: Ints, b: Ints) -> Ints { both!(vaddq_s32(a, b)) }
-        fn sub_int(self, a: Ints, b: Ints) -> Ints { both!(vsubq_s32(a, b)) }
-        fn shift_byte(self, a: Ints) -> Ints { both!(vshlq_n_s32::<8>(a)) }
-        fn and(self, a: Ints, b: Ints) -> Ints { both!(vandq_s32(a, b)) }
-        fn select_int(self, mask: Ints, a: Ints, b: Ints) -> Ints {
-            let mask = both!(vreinterpretq_u32_s32(mask));
-            both!(vbslq_s32(mask, a, b))
-        }
-        fn load_index(self, from: &[u16; WIDTH]) -> Ints {
+        fn add_i32(self, a: I32x8, b: I32x8) -> I32x8 { both!(vaddq_s32(a, b)) }
+        fn sub_i32(self, a: I32x8, b: I32x8) -> I32x8 { both!(vsubq_s32(a, b)) }
+        fn shift_left_8(self, a: I32x8) -> I32x8 { both!(vshlq_n_s32::<8>(a)) }
+        fn and_i32(self, a: I32x8, b: I32x8) -> I32x8 { both!(vandq_s32(a, b)) }
+        fn load_u16_as_i32(self, from: &[u16; LANES_32]) -> I32x8 {
             let narrow = vld1q_u16(from.as_ptr());
-            let wide = (vmovl_u16(vget_low_u16(narrow)), vmovl_high_u16(narrow));
-            both!(vreinterpretq_s32_u32(wide))
+            let extended = (vmovl_u16(vget_low_u16(narrow)), vmovl_high_u16(narrow));
+            both!(vreinterpretq_s32_u32(extended))
         }
-        fn store_index(self, x: Ints, to: &mut [u16; WIDTH]) {
+        fn store_i32_as_u16(self, x: I32x8, to: &mut [u16; LANES_32]) {
             let x = both!(vreinterpretq_u32_s32(x));
             vst1q_u16(to.as_mut_ptr(), vcombine_u16(vmovn_u32(x.0), vmovn_u32(x.1)));
         }
-        fn all(self, mask: Ints) -> bool {
+        fn mask_all(self, mask: I32x8) -> bool {
+            // A true lane is −1 and a false one 0: the largest is −1 only if all are true.
             vmaxvq_s32(vmaxq_s32(mask.0, mask.1)) < 0
         }
-        fn first_equal(self, a: Floats, b: Floats) -> usize {
+        fn first_equal(self, a: F32x8, b: F32x8) -> usize {
             let equal = both!(vceqq_f32(a, b));
-            let lanes: [u32; WIDTH] = [0, 1, 2, 3, 4, 5, 6, 7];
-            let none = vdupq_n_u32(WIDTH as u32);
+            let lanes: [u32; LANES_32] = [0, 1, 2, 3, 4, 5, 6, 7];
+            let none = vdupq_n_u32(LANES_32 as u32);
             let low = vbslq_u32(equal.0, vld1q_u32(lanes.as_ptr()), none);
             let high = vbslq_u32(equal.1, vld1q_u32(lanes[4..].as_ptr()), none);
             vminvq_u32(vminq_u32(low, high)) as usize
         }
-        fn least_where_equal(self, a: Floats, b: Floats, x: Ints) -> u32 {
+        fn min_where_equal(self, a: F32x8, b: F32x8, x: I32x8) -> u32 {
             let equal = both!(vceqq_f32(a, b));
             let none = vdupq_n_s32(0xffff);
-            let least = vminq_s32(vbslq_s32(equal.0, x.0, none), vbslq_s32(equal.1, x.1, none));
-            vminvq_s32(least) as u32
+            let min = vminq_s32(vbslq_s32(equal.0, x.0, none), vbslq_s32(equal.1, x.1, none));
+            vminvq_s32(min) as u32
         }
 
-        fn splat_pair(self, x: i16) -> Pairs { (vdupq_n_s16(x), vdupq_n_s16(x)) }
-        fn load_pairs(self, from: &[i16; PAIRS]) -> Pairs {
+        fn splat_i16(self, x: i16) -> I16x16 { (vdupq_n_s16(x), vdupq_n_s16(x)) }
+        fn load_i16(self, from: &[i16; LANES_16]) -> I16x16 {
             (vld1q_s16(from.as_ptr()), vld1q_s16(from[8..].as_ptr()))
         }
-        fn add_pairs(self, a: Pairs, b: Pairs) -> Pairs { both!(vaddq_s16(a, b)) }
-        fn max_pairs(self, a: Pairs, b: Pairs) -> Pairs { both!(vmaxq_s16(a, b)) }
-        fn multiply_bytes(self, a: &[u8; 2 * PAIRS], q: Pairs) -> Pairs {
+        fn add_i16(self, a: I16x16, b: I16x16) -> I16x16 { both!(vaddq_s16(a, b)) }
+        fn max_i16(self, a: I16x16, b: I16x16) -> I16x16 { both!(vmaxq_s16(a, b)) }
+        fn madd_u8_i8(self, a: &[u8; BYTES], q: I16x16) -> I16x16 {
             let half = |a: *const u8, q: int16x8_t| {
                 let (a, q) = (vld1q_s8(a.cast()), vreinterpretq_s8_s16(q));
                 let low = vmull_s8(vget_low_s8(a), vget_low_s8(q));
@@ -214,38 +247,38 @@ impl Simd for Neon {
             };
             (half(a.as_ptr(), q.0), half(a[16..].as_ptr(), q.1))
         }
-        fn maximum_pair(self, a: Pairs) -> i16 { vmaxvq_s16(vmaxq_s16(a.0, a.1)) }
-        fn to_float(self, a: Ints) -> Floats { both!(vcvtq_f32_s32(a)) }
-        fn bits(self, mask: Ints) -> u32 {
-            let places = [1i32, 2, 4, 8];
-            let half = |mask| vaddvq_s32(vandq_s32(mask, vld1q_s32(places.as_ptr())));
+        fn reduce_max_i16(self, a: I16x16) -> i16 { vmaxvq_s16(vmaxq_s16(a.0, a.1)) }
+        fn to_f32(self, a: I32x8) -> F32x8 { both!(vcvtq_f32_s32(a)) }
+        fn movemask(self, mask: I32x8) -> u32 {
+            let bit_of_lane = [1i32, 2, 4, 8];
+            let half = |mask| vaddvq_s32(vandq_s32(mask, vld1q_s32(bit_of_lane.as_ptr())));
             (half(mask.0) | half(mask.1) << 4) as u32
         }
-        fn load_bytes(self, from: &[u8; 2 * PAIRS]) -> Pairs {
+        fn load_u8(self, from: &[u8; BYTES]) -> I16x16 {
             let half = |from: *const u8| vreinterpretq_s16_u8(vld1q_u8(from));
-            (half(from.as_ptr()), half(from[PAIRS..].as_ptr()))
+            (half(from.as_ptr()), half(from[LANES_16..].as_ptr()))
         }
-        fn store_pairs(self, x: Pairs, to: &mut [u16; PAIRS]) {
+        fn store_u16(self, x: I16x16, to: &mut [u16; LANES_16]) {
             vst1q_u16(to.as_mut_ptr(), vreinterpretq_u16_s16(x.0));
             vst1q_u16(to[8..].as_mut_ptr(), vreinterpretq_u16_s16(x.1))
         }
-        fn add_bytes(self, a: Pairs, b: Pairs) -> Pairs {
-            bytes(a, b, |a, b| vaddq_u8(a, b))
+        fn add_u8(self, a: I16x16, b: I16x16) -> I16x16 {
+            on_bytes(a, b, |a, b| vaddq_u8(a, b))
         }
-        fn low_nibbles(self, a: Pairs) -> Pairs {
-            bytes(a, a, |a, _| vandq_u8(a, vdupq_n_u8(15)))
+        fn low_nibbles(self, a: I16x16) -> I16x16 {
+            on_bytes(a, a, |a, _| vandq_u8(a, vdupq_n_u8(15)))
         }
-        fn high_nibbles(self, a: Pairs) -> Pairs {
-            bytes(a, a, |a, _| vshrq_n_u8::<4>(a))
+        fn high_nibbles(self, a: I16x16) -> I16x16 {
+            on_bytes(a, a, |a, _| vshrq_n_u8::<4>(a))
         }
-        fn look_up_bytes(self, table: Pairs, index: Pairs) -> Pairs {
-            bytes(table, index, |table, index| vqtbl1q_u8(table, index))
+        fn shuffle_bytes(self, table: I16x16, index: I16x16) -> I16x16 {
+            on_bytes(table, index, |table, index| vqtbl1q_u8(table, index))
         }
-        fn high_bytes(self, a: Pairs) -> Pairs {
+        fn high_bytes(self, a: I16x16) -> I16x16 {
             let half = |a| vreinterpretq_s16_u16(vshrq_n_u16::<8>(vreinterpretq_u16_s16(a)));
             (half(a.0), half(a.1))
         }
-        fn any_above(self, a: Pairs, b: Pairs, limit: Pairs) -> u32 {
+        fn any_gt_i16(self, a: I16x16, b: I16x16, limit: I16x16) -> u32 {
             let any = |x: int16x8_t| u32::from(vmaxvq_u16(vcgtq_s16(x, limit.0))) & 1;
             any(a.0) | any(b.0) << 1 | any(a.1) << 2 | any(b.1) << 3
         }

@@ -1,17 +1,17 @@
-//! The definition.
+//! The definition: coordinate by coordinate, in the order of the sums' contract.
 
-use super::{ROWS, check};
-use crate::kernels::LANES;
-use crate::kernels::level::Levels;
+use super::{ROWS_PER_CALL, check};
+use crate::kernels::SUM_LANES;
 use crate::kernels::nearest::Words;
-use crate::kernels::reduce::scalar::halve;
+use crate::kernels::quantize::Levels;
+use crate::kernels::reduce::scalar::sum_lanes;
 
 #[inline(always)]
 pub fn concatenate(index: &[u16], words: &Words, out: &mut [f32]) {
     match words.block() {
-        2 => whole::<2>(index, words, out),
-        4 => whole::<4>(index, words, out),
-        8 => whole::<8>(index, words, out),
+        2 => concatenate_blocks::<2>(index, words, out),
+        4 => concatenate_blocks::<4>(index, words, out),
+        8 => concatenate_blocks::<8>(index, words, out),
         block => {
             assert_eq!(out.len(), block * index.len(), "coordinates of the blocks");
             for (&k, out) in index.iter().zip(out.chunks_exact_mut(block)) {
@@ -21,8 +21,9 @@ pub fn concatenate(index: &[u16], words: &Words, out: &mut [f32]) {
     }
 }
 
+/// [`concatenate`] for a block size that is known when compiling.
 #[inline(always)]
-fn whole<const P: usize>(index: &[u16], words: &Words, out: &mut [f32]) {
+fn concatenate_blocks<const P: usize>(index: &[u16], words: &Words, out: &mut [f32]) {
     let (table, _) = words.words().as_chunks::<P>();
     assert_eq!(out.len(), P * index.len(), "coordinates of the blocks");
     for (&k, out) in index.iter().zip(out.as_chunks_mut::<P>().0) {
@@ -30,20 +31,27 @@ fn whole<const P: usize>(index: &[u16], words: &Words, out: &mut [f32]) {
     }
 }
 
-pub fn words(index: [&[u16]; ROWS], words: &Words, y: &[f32], out: &mut [f32; ROWS]) {
+pub fn codeword_products(
+    index: [&[u16]; ROWS_PER_CALL],
+    words: &Words,
+    y: &[f32],
+    out: &mut [f32; ROWS_PER_CALL],
+) {
     for (index, out) in index.into_iter().zip(out) {
         assert_eq!(
             y.len(),
             words.block() * index.len(),
             "coordinates of the blocks"
         );
-        *out = finish_words([0.0; LANES], 0, index, words, y);
+        *out = finish_codewords([0.0; SUM_LANES], 0, index, words, y);
     }
 }
 
-/// The product, of which the lanes have what is before coordinate `from`, a multiple of the lanes.
-pub fn finish_words(
-    mut lanes: [f32; LANES],
+/// Adds the coordinates from `from` on to `lanes`, which hold those before, and returns the sum.
+///
+/// `from` is a multiple of the number of lanes.
+pub fn finish_codewords(
+    mut lanes: [f32; SUM_LANES],
     from: usize,
     index: &[u16],
     words: &Words,
@@ -52,22 +60,28 @@ pub fn finish_words(
     let block = words.block();
     for (i, &y) in y.iter().enumerate().skip(from) {
         let k = usize::from(index[i / block]);
-        let lane = &mut lanes[i % LANES];
+        let lane = &mut lanes[i % SUM_LANES];
         *lane = words.words()[k * block + i % block].mul_add(y, *lane);
     }
-    halve(lanes)
+    sum_lanes(lanes)
 }
 
-pub fn levels(rows: [&[u8]; ROWS], width: u32, levels: &Levels, y: &[f32], out: &mut [f32; ROWS]) {
+pub fn level_products(
+    rows: [&[u8]; ROWS_PER_CALL],
+    width: u32,
+    levels: &Levels,
+    y: &[f32],
+    out: &mut [f32; ROWS_PER_CALL],
+) {
     check(&rows, width, levels, y);
     for (row, out) in rows.into_iter().zip(out) {
-        *out = finish_levels([0.0; LANES], 0, row, width, levels, y);
+        *out = finish_levels([0.0; SUM_LANES], 0, row, width, levels, y);
     }
 }
 
-/// As [`finish_words`].
+/// [`finish_codewords`] for packed levels.
 pub fn finish_levels(
-    mut lanes: [f32; LANES],
+    mut lanes: [f32; SUM_LANES],
     from: usize,
     row: &[u8],
     width: u32,
@@ -76,12 +90,12 @@ pub fn finish_levels(
 ) -> f32 {
     for (i, &y) in y.iter().enumerate().skip(from) {
         let bit = i * width as usize;
-        // Widths of 3 bits cross bytes.
+        // An index of 3 bits can lie across two bytes.
         let next = row.get(bit / 8 + 1).copied().unwrap_or(0);
         let bits = u16::from_le_bytes([row[bit / 8], next]) >> (bit % 8);
         let level = levels.table()[usize::from(bits) & ((1 << width) - 1)];
-        let lane = &mut lanes[i % LANES];
+        let lane = &mut lanes[i % SUM_LANES];
         *lane = level.mul_add(y, *lane);
     }
-    halve(lanes)
+    sum_lanes(lanes)
 }
