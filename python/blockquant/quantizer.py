@@ -2,121 +2,32 @@
 
 from __future__ import annotations
 
-from hashlib import sha256
 from typing import Any, Literal, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
-from blockquant import _core
 from blockquant._arrays import as_float32, as_mask, as_rows
-from blockquant._checks import between, real, whole
+from blockquant._checks import between, whole
+from blockquant._parameters import Parameters
 from blockquant.certainty import certain
 from blockquant.codes import Codes
 
 _Float = NDArray[np.float32]
 _Rows = NDArray[np.int64]
-_Core = _core.Quantizer
 
-#: Memory is O(dim): 400 MiB at the most; of a dense matrix (`haar`, `prod`) O(dim²): 4 GiB.
-_MOST_DIM = 2**24
-_MOST_DENSE = 2**15
 #: Fewer rows are estimated sooner than sketched.
 _FEWEST_FOR_A_SKETCH = 256
 #: A mask of one row in so many is searched without.
 _NARROW = 16
 
 
-class Quantizer:
+class Quantizer(Parameters):
     """Base of the four methods: encode, decode and inner products on the codes.
 
     Not made directly: see :class:`BlockQuant`, :class:`Eden`, :class:`TurboQuant`,
     :class:`RaBitQ`, or :func:`blockquant.create`.
     """
-
-    _core: _Core
-    _center_digest: str | None = None
-    _repr: str | None = None
-
-    def _make(self, method: str, dim: int, bits: float, **options: Any) -> None:
-        dense = options["rotation"] == "haar" or method == "turboquant/prod"
-        dim = whole(dim, "dim", 1, _MOST_DENSE if dense else _MOST_DIM)
-        options["seed"] = whole(options["seed"], "seed", 0, 2**64 - 1)
-        if options.get("block") is not None:
-            options["block"] = whole(options["block"], "block", 1, dim)
-        bits = real(bits, "bits", 16 if method == "blockquant" else 8)
-        if options["center"] is not None:
-            options["center"] = _mean_row(options["center"], dim)
-        self._take(_core.Quantizer(method, dim, bits, **options))
-
-    def _take(self, core: _Core) -> None:
-        self._core = core
-        if (center := core.center) is not None:
-            self._center_digest = sha256(center.astype("<f4").tobytes()).hexdigest()[:12]
-
-    @property
-    def name(self) -> str:
-        """Method and scale rule, as :func:`blockquant.create` takes it."""
-        core = self._core
-        return core.method if "/" in core.method else f"{core.method}/{core.scale}"
-
-    @property
-    def scale(self) -> str:
-        """Scale rule: ``none``, ``mse``, ``unbiased``; ``prod`` for TurboQuant's Algorithm 2."""
-        return self._core.scale
-
-    @property
-    def dim(self) -> int:
-        """Coordinates of a row."""
-        return self._core.dim
-
-    @property
-    def bits(self) -> float:
-        """Bits a coordinate."""
-        return self._core.bits
-
-    @property
-    def block(self) -> int | None:
-        """Coordinates of a block, for BlockQuant."""
-        return self._core.block
-
-    @property
-    def rotation(self) -> str:
-        """``hadamard`` or ``haar``."""
-        return self._core.rotation
-
-    @property
-    def seed(self) -> int:
-        """Seed of everything random."""
-        return self._core.seed
-
-    @property
-    def store_norm(self) -> bool:
-        """Whether codes keep ‖x‖."""
-        return self._core.store_norm
-
-    @property
-    def center(self) -> _Float | None:
-        """What is subtracted from each row before all else, float32 (dim,), a copy."""
-        return self._core.center
-
-    def __repr__(self) -> str:
-        # Made once: every call compares it with that of the codes.
-        if self._repr is None:
-            self._repr = self._describe()
-        return self._repr
-
-    def _describe(self) -> str:
-        core = self._core
-        given = [f"{core.method!r}" if core.method.startswith("turboquant") else f"{self.name!r}"]
-        bits = int(core.bits) if core.bits.is_integer() else core.bits
-        given += [f"dim={core.dim}", f"bits={bits!r}"]
-        given += [f"block={core.block}"] if core.block is not None else []
-        given += [f"rotation={core.rotation!r}", f"seed={core.seed}"]
-        given += ["store_norm=True"] if core.store_norm else []
-        # A digest in place of the values: codes of another center are not taken for this one's.
-        given += [f"center=<{self._center_digest}>"] if self._center_digest else []
-        return f"create({', '.join(given)})"
 
     def encode(self, x: Any) -> Codes:
         """Quantizes rows.
@@ -400,12 +311,3 @@ class Quantizer:
             raise TypeError(f"codes is {type(codes).__name__}, expected Codes")
         if codes.made_by != repr(self):
             raise ValueError(f"the codes were made by {codes.made_by}, this is {self!r}")
-
-
-def _mean_row(center: Any, dim: int) -> _Float:
-    """The center as one row: itself, or the mean of a sample."""
-    rows = as_float32(center, dim, "center")
-    if len(rows) == 0:
-        raise ValueError("center is a sample of 0 rows, expected at least one")
-    mean: _Float = rows.mean(axis=0, dtype=np.float64).astype(np.float32)
-    return mean
