@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from blockquant import _core
+from blockquant._arrays import as_selection, refuse_ambiguous
 from blockquant._checks import brief, whole
 
 _Float = NDArray[np.float32]
@@ -88,7 +89,12 @@ class Codes:
                 raise TypeError(f"{name} is {found}, expected {dtype} of {ndim} dimensions")
             if len(array) != len(scale):
                 raise ValueError(f"{name} has {len(array)} rows, expected {len(scale)} as scale")
-        self._filled = {name: array for name, array, *_ in parts if array is not None}
+        # The core reads no number from an address that its type does not divide.
+        self._filled = {
+            name: array if array.flags.aligned else array.copy()
+            for name, array, *_ in parts
+            if array is not None
+        }
         self._room = {}
         self.dim = whole(dim, "dim")
         self.made_by = made_by
@@ -183,12 +189,15 @@ class Codes:
         ----------
         rows : array_like
             A boolean mask (n,), positions (negative ones count from the end, and one may stand
-            twice), one position, or a slice.
+            twice), one position, or a slice. Of n integers that are all 0 or 1 it is not clear
+            whether they are a mask or positions: a mask has to be boolean.
 
         Raises
         ------
+        TypeError
+            If it is none of these, or integers that can be both.
         IndexError
-            If a mask has another length, or a position is out of range.
+            If it has another shape, or a position is out of range.
 
         Examples
         --------
@@ -200,17 +209,25 @@ class Codes:
         1998
         """
         keep = np.ones(len(self), bool)
-        keep[_positions(rows)] = False
+        selection = _selection(rows, len(self))
+        if not isinstance(rows, slice) and not _is_one_position(rows):
+            refuse_ambiguous(selection, len(self), "rows")
+        keep[selection] = False
         self._filled = {name: array[keep] for name, array in self._filled.items()}
         self._room = {}
         self._changed()
 
     def __getitem__(self, rows: Any) -> Codes:
-        """The rows of a slice, a boolean mask, positions, or one position, as Codes."""
-        if isinstance(rows, (int, np.integer)) and not isinstance(rows, bool):
-            rows = [rows]
-        if self.scale[rows].ndim != 1:
-            raise IndexError(f"codes have rows only; {rows!r} does not select rows")
+        """The rows of a slice, a boolean mask, positions, or one position, as Codes.
+
+        Integers are always positions, as in NumPy, also n of them that are all 0 or 1: a row may be
+        taken twice, and these codes stay as they are.
+        """
+        if isinstance(rows, tuple):  # codes[a, b], or codes[np.nonzero(…)]
+            if len(rows) != 1:
+                raise IndexError(f"codes have rows only, found {len(rows)} indexes: {brief(rows)}")
+            rows = rows[0]
+        rows = _selection(rows, len(self))
 
         def pick(values: _Float | None) -> _Float | None:
             return None if values is None else values[rows]
@@ -313,15 +330,14 @@ def _check_alike(other: Any, first: Codes, what: str, whose: str) -> None:
         raise ValueError(f"{what} have the arrays {found}, {whose} {expected}")
 
 
-def _positions(rows: Any) -> Any:
-    """An index of rows alone: a slice, or an array of one dimension."""
+def _is_one_position(rows: Any) -> bool:
+    if isinstance(rows, np.ndarray):
+        return rows.ndim == 0 and rows.dtype.kind in "iu"
+    return isinstance(rows, (int, np.integer)) and not isinstance(rows, bool)
+
+
+def _selection(rows: Any, n: int) -> Any:
+    """An index of rows alone: a slice, booleans, or positions."""
     if isinstance(rows, slice):
         return rows
-    array = np.asarray(rows)
-    if array.size == 0 and array.dtype == np.float64:  # an empty list
-        array = array.astype(np.intp)
-    if array.dtype.kind in "iu" and array.ndim == 0:
-        array = array[np.newaxis]
-    if array.dtype.kind not in "biu" or array.ndim != 1:
-        raise IndexError(f"{brief(rows)} does not select rows: expected a mask or positions")
-    return array
+    return as_selection([rows] if _is_one_position(rows) else rows, n, "rows")

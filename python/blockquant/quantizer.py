@@ -284,7 +284,8 @@ class Quantizer(Parameters):
             sketch = self._core.sketch(now.packed, now.scale, now.residual_norm)
             codes._index = filled, sketch
         k = min(k, max(rows, 1))
-        score, index = self._core.search(*parts, sketch, queries, k, metric, allowed)
+        mask_bytes = None if allowed is None else allowed.view(np.uint8)
+        score, index = self._core.search(*parts, sketch, queries, k, metric, mask_bytes)
         if not certified:
             return score, index
         return score, index, certain(self, now, queries, index, metric, allowed, confidence)
