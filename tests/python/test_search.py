@@ -156,6 +156,8 @@ def test_a_distance_is_never_negative(sample):
         ({"mask": np.zeros(0, bool)}, ValueError, "mask has 0 entries, expected 10, one per row"),
         ({"mask": [0, 1] * 5}, TypeError, "mask holds 10 integers.* pass a boolean array"),
         ({"mask": np.ones(10, np.uint8)}, TypeError, "pass a boolean array"),
+        ({"exact": "no"}, TypeError, "exact is str, expected bool"),
+        ({"certified": 1}, TypeError, "certified is int, expected bool"),
         ({"mask": [[True] * 10]}, ValueError, r"mask has shape \(1, 10\)"),
         ({"y": np.ones((1, 7))}, ValueError, "8"),
         ({"y": [[np.nan] * 8]}, ValueError, "y: row 0, column 0 is nan"),
@@ -287,3 +289,52 @@ def test_a_large_negative_offset(sample):
     for metric in ("ip", "cosine"):
         expected = reference(q, codes, x, y, 10, metric)
         agree(q.search(codes, y, 10, metric), expected, most_differing=4)
+
+
+@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("metric", ["ip", "l2", "cosine"])
+def test_an_exact_search_finds_all_the_best(rng, name, metric):
+    """Rows of which many are equal, so that places are a matter of ties, in any order of rows."""
+    x = rng.standard_normal((150, 40)).astype(np.float32)[rng.integers(150, size=1200)]
+    y = rng.standard_normal((30, 40)).astype(np.float32)
+    q = bq.create(name, dim=40, bits=2, store_norm=True, center=x[:9])
+    codes = q.encode(x)
+    for mask in (None, rng.random(len(x)) < 0.6, [7]):
+        score, index = q.search(codes, y, 10, metric, mask, exact=True)
+        allowed = None if mask is None else np.isin(np.arange(len(x)), np.arange(len(x))[mask])
+        k = 10 if allowed is None else min(10, allowed.sum())
+        expected = reference(q, codes, x, y, k, metric, allowed)
+        np.testing.assert_allclose(score, expected[0], rtol=2e-5, atol=2e-6)
+        if metric == "ip":
+            np.testing.assert_array_equal(score, expected[0])
+            np.testing.assert_array_equal(index, expected[1])
+        tied = np.diff(score, axis=1) == 0
+        assert (np.diff(index, axis=1)[tied] > 0).all()
+        agree((score, index), expected)
+    assert codes.sketch_nbytes == 0
+
+
+def test_an_exact_search_leaves_the_sketch_alone(sample):
+    x, y = sample
+    q = bq.Eden(x.shape[1], 2, store_norm=True)
+    codes = q.encode(x)
+    q.search(codes, y)
+    derived = codes._index
+    *found, certain = q.search(codes, y, exact=True, certified=True)
+    agree(found, reference(q, codes, x, y, 10))
+    assert codes._index is derived
+    assert certain.shape == (len(y),)
+
+
+def test_an_exact_search_finds_what_the_sketch_overlooks(rng):
+    """Rows that are few-hot in the rotated basis, which take the chance from the sketch's error."""
+    d, n = 128, 6000
+    q = bq.Eden(d, 1)
+    few = np.zeros((n, d))
+    few[np.arange(n)[:, None], rng.integers(d, size=(n, 2))] = rng.standard_normal((n, 2))
+    x = (few @ q.rotate(np.eye(d))).astype(np.float32)
+    y = rng.standard_normal((100, d)).astype(np.float32)
+    codes = q.encode(x)
+    found, expected = q.search(codes, y, exact=True), reference(q, codes, x, y, 10)
+    for a, b in zip(found, expected, strict=True):
+        np.testing.assert_array_equal(a, b)
