@@ -36,7 +36,12 @@ class Public(SphinxDirective):
                 lines += [name, "-" * len(name), ""]
                 lines += [f".. autoclass:: {where}", "   :members:", "   :undoc-members:"]
                 lines += ["   :special-members: __getitem__"]
-                lines += ["   :show-inheritance:"] * (value.__bases__ != (object,)) + [""]
+                own = [base for base in value.__bases__ if base.__module__.startswith("blockquant")]
+                # What a base that has no entry of its own gives is listed with the class.
+                hidden = any(base.__name__ not in blockquant.__all__ for base in own)
+                lines += ["   :inherited-members:"] * hidden
+                bases = value.__bases__ != (object,) and not hidden
+                lines += ["   :show-inheritance:"] * bases + [""]
             else:
                 lines += [name, "-" * len(name), "", f".. autofunction:: {where}", ""]
         return self.parse_text_to_nodes("\n".join(lines), allow_section_headings=True)

@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from blockquant._checks import brief
+
 Array = NDArray[Any]
 
 _FLOATS = ("float16", "float32", "float64")
@@ -153,13 +155,79 @@ def as_float32(x: Any, dim: int | None, what: str = "x", first: int = 0) -> NDAr
     return out
 
 
+def as_selection(
+    given: Any, rows: int, what: str, wrong: type[Exception] = IndexError
+) -> NDArray[np.bool_] | NDArray[np.int64]:
+    """Which of the rows are meant: a boolean for each, or their positions, of one dimension.
+
+    Raises
+    ------
+    TypeError
+        If it is neither booleans nor integers, or a masked array.
+    wrong
+        If it has the wrong shape, or a position is out of range.
+
+    Examples
+    --------
+    >>> as_selection([0, -1], 3, "rows")
+    array([ 0, -1])
+    >>> as_selection(np.uint8([255, 0, 1]).view(bool), 3, "rows").view(np.uint8)
+    array([1, 0, 1], dtype=uint8)
+    """
+    if isinstance(given, np.ma.MaskedArray):
+        raise TypeError(f"{what} is a masked array; fill it first")
+    array = np.asarray(given)
+    if array.size == 0 and isinstance(given, (list, tuple, range)):
+        array = array.astype(np.int64)  # NumPy gives a list of nothing the type float64
+    if array.dtype.kind not in "biu":
+        kind = f"has dtype {array.dtype}" if array.ndim else f"is {brief(given)}"
+        raise TypeError(f"{what} {kind}, expected booleans or integer positions")
+    if array.ndim != 1:
+        raise wrong(f"{what} has shape {array.shape}, expected ({rows},) or positions")
+    if array.dtype == bool:
+        if len(array) != rows:
+            raise wrong(f"{what} has {len(array)} entries, expected {rows}, one per row")
+        # A view of other bytes can hold more than 0 and 1, with which NumPy and Rust go wrong.
+        clean: NDArray[np.bool_] = array.view(np.uint8) != 0
+        return clean
+    outside = (array < -rows) | (array >= rows)
+    if outside.any():
+        place = int(np.argmax(outside))
+        raise wrong(f"{what}: position {array[place]} at {place}, expected less than {rows}")
+    return array.astype(np.int64)
+
+
+def refuse_ambiguous(selection: NDArray[Any], rows: int, what: str) -> None:
+    """Refuses integers that can be a mask as well as positions.
+
+    Raises
+    ------
+    TypeError
+        If there is one integer per row, and each is 0 or 1.
+
+    Examples
+    --------
+    >>> refuse_ambiguous(np.array([0, 1, 1]), 4, "rows")
+    >>> refuse_ambiguous(np.array([0, 1, 1]), 3, "rows")  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+        ...
+    TypeError: rows holds 3 integers, all 0 or 1, a mask or positions of 3 rows: pass a boolean ...
+    """
+    is_integer = selection.dtype != bool
+    if is_integer and 0 < rows == len(selection) and ((selection == 0) | (selection == 1)).all():
+        raise TypeError(
+            f"{what} holds {rows} integers, all 0 or 1, a mask or positions of {rows} rows: "
+            "pass a boolean array"
+        )
+
+
 def as_mask(mask: Any, rows: int) -> NDArray[np.bool_]:
     """Which of the rows are meant by a boolean for each, or by positions.
 
     Raises
     ------
     TypeError
-        If it is neither.
+        If it is neither, or integers that can be both.
     ValueError
         If it has the wrong shape, or a position is out of range.
 
@@ -168,23 +236,12 @@ def as_mask(mask: Any, rows: int) -> NDArray[np.bool_]:
     >>> as_mask([0, -1], 3).tolist()
     [True, False, True]
     """
-    if isinstance(mask, np.ma.MaskedArray):
-        raise TypeError("mask is a masked array; fill it first")
-    given = np.asarray(mask)
-    if given.ndim != 1:
-        raise ValueError(f"mask has shape {given.shape}, expected ({rows},) or positions")
-    if given.dtype == bool:
-        if len(given) != rows:
-            raise ValueError(f"mask has {len(given)} entries, expected {rows}, one a row")
-        return np.ascontiguousarray(given)
-    if given.dtype.kind not in "iu" and len(given):
-        raise TypeError(f"mask has dtype {given.dtype}, expected bool or integer positions")
-    outside = (given < -rows) | (given >= rows)
-    if outside.any():
-        place = int(np.argmax(outside))
-        raise ValueError(f"mask: position {given[place]} at {place}, expected less than {rows}")
+    selection = as_selection(mask, rows, "mask", ValueError)
+    refuse_ambiguous(selection, rows, "mask")
+    if selection.dtype == bool:
+        return np.ascontiguousarray(selection, bool)
     allowed = np.zeros(rows, dtype=bool)
-    allowed[given.astype(np.int64)] = True
+    allowed[selection] = True
     return allowed
 
 

@@ -64,6 +64,26 @@ def whole(value: Any, what: str, least: int = 1, most: int | None = None) -> int
     return int(value)
 
 
+def flag(value: Any, what: str) -> bool:
+    """True or False.
+
+    Raises
+    ------
+    TypeError
+        If it is neither.
+
+    Examples
+    --------
+    >>> flag("no", "verify")
+    Traceback (most recent call last):
+        ...
+    TypeError: verify is str, expected bool
+    """
+    if not isinstance(value, (bool, np.bool_)):
+        raise TypeError(f"{what} is {type(value).__name__}, expected bool")
+    return bool(value)
+
+
 def real(value: Any, what: str, most: float) -> float:
     """A number above 0, whole or not.
 

@@ -35,6 +35,8 @@ def certain(
 ) -> NDArray[np.int64]:
     """Certain rows of each query, (m,); `index` is what the search of `q` found, (m, k).
 
+    Where nothing was found, for want of rows or of allowed ones, none is certain.
+
     Raises
     ------
     ValueError
@@ -44,6 +46,9 @@ def certain(
     m, k = index.shape
     rows = len(codes) if allowed is None else int(allowed.sum())
     each = 1 - (1 - confidence) / max(rows, 1)
+    q.interval(codes[:0], queries[:0], each)  # refuses what tells no intervals, rows or not
+    if k == 0:
+        return np.zeros(m, dtype=np.int64)
     # The k + 1 greatest upper bounds so far.
     best = np.full((m, k + 1), -np.inf)
     together = max(1, _PAIRS // max(m, 1))

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from blockquant import _core
+from blockquant._arrays import as_selection, refuse_ambiguous
 from blockquant._checks import brief, whole
 
 _Float = NDArray[np.float32]
@@ -95,7 +96,12 @@ class Codes:
                 raise TypeError(f"{name} is {found}, expected {dtype} of {ndim} dimensions")
             if len(array) != len(scale):
                 raise ValueError(f"{name} has {len(array)} rows, expected {len(scale)} as scale")
-        self._filled = {name: array for name, array, *_ in parts if array is not None}
+        # The core reads no number from an address that its type does not divide.
+        self._filled = {
+            name: array if array.flags.aligned else array.copy()
+            for name, array, *_ in parts
+            if array is not None
+        }
         self._room = {}
         self.dim = whole(dim, "dim")
         self.made_by = made_by
@@ -132,12 +138,18 @@ class Codes:
 
     def __reduce__(self) -> tuple[Any, ...]:
         # A copy shares the rows, never the room after them: both would write there.
-        return Codes, self._arguments(self._arrays())
+        *leading, center_product = self._arrays()
+        return Codes, (*leading, self.dim, self.made_by, center_product)
 
-    def _arguments(self, arrays: _Arrays) -> tuple[Any, ...]:
-        """What makes codes of these arrays in place of the own ones."""
-        *leading, center_product = arrays
-        return *leading, self.dim, self.made_by, center_product
+    @classmethod
+    def _of(cls, arrays: _Arrays, dim: int, made_by: str) -> Codes:
+        """Codes of the arrays as the core gives them."""
+        packed, scale, norm, residual_norm, center_product = arrays
+        return cls(packed, scale, norm, residual_norm, dim, made_by, center_product)
+
+    def _with(self, arrays: dict[str, NDArray[Any]]) -> Codes:
+        """Codes of the same quantizer with other rows."""
+        return Codes._of(_in_order(arrays), self.dim, self.made_by)
 
     def __len__(self) -> int:
         return len(self.scale)
@@ -200,12 +212,15 @@ class Codes:
         ----------
         rows : array_like
             A boolean mask (n,), positions (negative ones count from the end, and one may stand
-            twice), one position, or a slice.
+            twice), one position, or a slice. Of n integers that are all 0 or 1 it is not clear
+            whether they are a mask or positions: a mask has to be boolean.
 
         Raises
         ------
+        TypeError
+            If it is none of these, or integers that can be both.
         IndexError
-            If a mask has another length, or a position is out of range.
+            If it has another shape, or a position is out of range.
 
         Examples
         --------
@@ -217,20 +232,28 @@ class Codes:
         1998
         """
         keep = np.ones(len(self), bool)
-        keep[_positions(rows)] = False
+        selection = _selection(rows, len(self))
+        if not isinstance(rows, slice) and not _is_one_position(rows):
+            refuse_ambiguous(selection, len(self), "rows")
+        keep[selection] = False
         self._filled = {name: array[keep] for name, array in self._filled.items()}
         self._room = {}
         self._changed()
 
     def __getitem__(self, rows: Any) -> Codes:
-        """The rows of a slice, a boolean mask, positions, or one position, as Codes."""
-        if isinstance(rows, (int, np.integer)) and not isinstance(rows, bool):
-            rows = [rows]
-        if self.scale[rows].ndim != 1:
-            raise IndexError(f"codes have rows only; {rows!r} does not select rows")
+        """The rows of a slice, a boolean mask, positions, or one position, as Codes.
+
+        Integers are always positions, as in NumPy, also n of them that are all 0 or 1: a row may be
+        taken twice, and these codes stay as they are.
+        """
+        if isinstance(rows, tuple):  # codes[a, b], or codes[np.nonzero(…)]
+            if len(rows) != 1:
+                raise IndexError(f"codes have rows only, found {len(rows)} indexes: {brief(rows)}")
+            rows = rows[0]
+        rows = _selection(rows, len(self))
 
         picked = {name: array[rows] for name, array in self._filled.items()}
-        return Codes(*self._arguments(_in_order(picked)))
+        return self._with(picked)
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Codes):
@@ -302,8 +325,7 @@ def concatenate(codes: Iterable[Codes]) -> Codes:
     def join(name: str) -> NDArray[Any]:
         return np.concatenate([part._filled[name] for part in parts])
 
-    joined = _in_order({name: join(name) for name in first._filled})
-    return Codes(*first._arguments(joined))
+    return first._with({name: join(name) for name in first._filled})
 
 
 def _in_order(arrays: dict[str, NDArray[Any]]) -> _Arrays:
@@ -326,15 +348,14 @@ def _check_alike(other: Any, first: Codes, what: str, whose: str) -> None:
         raise ValueError(f"{what} have the arrays {found}, {whose} {expected}")
 
 
-def _positions(rows: Any) -> Any:
-    """An index of rows alone: a slice, or an array of one dimension."""
+def _is_one_position(rows: Any) -> bool:
+    if isinstance(rows, np.ndarray):
+        return rows.ndim == 0 and rows.dtype.kind in "iu"
+    return isinstance(rows, (int, np.integer)) and not isinstance(rows, bool)
+
+
+def _selection(rows: Any, n: int) -> Any:
+    """An index of rows alone: a slice, booleans, or positions."""
     if isinstance(rows, slice):
         return rows
-    array = np.asarray(rows)
-    if array.size == 0 and array.dtype == np.float64:  # an empty list
-        array = array.astype(np.intp)
-    if array.dtype.kind in "iu" and array.ndim == 0:
-        array = array[np.newaxis]
-    if array.dtype.kind not in "biu" or array.ndim != 1:
-        raise IndexError(f"{brief(rows)} does not select rows: expected a mask or positions")
-    return array
+    return as_selection([rows] if _is_one_position(rows) else rows, n, "rows")

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from blockquant import _core
+from blockquant._checks import flag
 from blockquant.codes import Codes
 from blockquant.methods import BlockQuant, Eden, RaBitQ, TurboQuant
 from blockquant.quantizer import Quantizer
@@ -109,8 +110,7 @@ def load(path: _Path, verify: bool = True) -> tuple[Quantizer, Codes]:
     >>> codes.packed.flags.writeable, len(codes)
     (False, 2000)
     """
-    if not isinstance(verify, bool):
-        raise TypeError(f"verify is {type(verify).__name__}, expected bool")
+    verify = flag(verify, "verify")
     where = os.fsdecode(path)
     # No map can be empty.
     data: NDArray[np.uint8] = np.zeros(0, np.uint8)
@@ -132,6 +132,7 @@ def load(path: _Path, verify: bool = True) -> tuple[Quantizer, Codes]:
     kind = _FACES[core.method.partition("/")[0]]
     quantizer = kind.__new__(kind)
     quantizer._take(core)
-    norms, product = (floats("norm"), floats("residual_norm")), floats("center_product")
-    codes = Codes(packed, scale, *norms, quantizer.dim, repr(quantizer), product)
+    norm, residual_norm, center_product = map(floats, ("norm", "residual_norm", "center_product"))
+    arrays = packed, scale, norm, residual_norm, center_product
+    codes = Codes._of(arrays, quantizer.dim, repr(quantizer))
     return quantizer, codes

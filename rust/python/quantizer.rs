@@ -240,12 +240,15 @@ impl Quantizer {
         y: PyReadonlyArray2<'py, f32>,
         k: usize,
         metric: &str,
-        allowed: Option<PyReadonlyArray1<'py, bool>>,
+        allowed: Option<PyReadonlyArray1<'py, u8>>,
     ) -> PyResult<SearchArrays<'py>> {
         let codes = CodeSlices::new(&codes);
         let codes = codes.view();
         let queries = Strided(y.as_array());
-        let allowed = allowed.as_ref().map(contiguous);
+        // Bytes, for a boolean array of NumPy's can hold others than 0 and 1, and `bool` must not.
+        let allowed: Option<Vec<bool>> = allowed
+            .as_ref()
+            .map(|bytes| bytes.as_array().iter().map(|&byte| byte != 0).collect());
         let sketch = sketch.as_deref().map(|sketch| &sketch.0);
         let metric = Metric::from_name(metric)?;
         let isa = Isa::current()?;

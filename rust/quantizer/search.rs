@@ -28,8 +28,8 @@ impl Quantizer {
 
     /// The `count` best rows of each query by their estimates, best first, ties to the lower index; fewer where fewer are `allowed`.
     ///
-    /// With the codes' sketch a row is overlooked with a small probability: see [`sketch`](crate::scan::sketch). Without it every allowed
-    /// row is estimated.
+    /// With the codes' sketch a row is overlooked with a small probability over rotations, which says nothing about rows that are made from this
+    /// quantizer's own rotation: see [`sketch`](crate::scan::sketch). Without it every allowed row is estimated, and none is overlooked.
     ///
     /// # Errors
     /// If the codes or the sketch are another quantizer's, a query is not finite, `allowed` has another length, or the metric needs norms that the codes

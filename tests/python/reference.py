@@ -1,4 +1,6 @@
-"""A NumPy reference of every method, written from docs/specification.md alone. It never calls the library.
+"""A NumPy reference of every method, written from docs/specification.md alone.
+
+It never calls the library.
 
 u = sqrt(d) R x/|x| are the rotated coordinates, c is the codeword vector in the same units, and
 rho = <u, c>/d.
@@ -176,7 +178,7 @@ def qjl(u, c, gaussian):
 
 
 def scale_rule(u, c, rule):
-    """The scale rule S of docs/specification.md section 1: none 1, mse rho/|c|^2, unbiased 1/rho."""
+    """The scale rule S of the specification, section 1: none 1, mse rho/|c|^2, unbiased 1/rho."""
     if rule == "none":
         return np.ones(len(u))
     dot = np.sum(u * c, axis=1)

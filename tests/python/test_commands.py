@@ -116,6 +116,25 @@ def test_search_finds_what_the_quantizer_finds(tmp_path, rows, codes, x, monkeyp
     assert found(*options, "--out", out, "--force")["out"] == str(out)
 
 
+@pytest.mark.parametrize("flags", [[], ["--exact"]])
+def test_search_can_be_exact(rows, codes, x, monkeypatch, flags):
+    q, held = bq.load(codes)
+    asked, search = [], bq.Quantizer.search
+
+    def watched(self, codes, y, **options):
+        result = search(self, codes, y, **options)
+        asked.append((options["exact"], codes.sketch_nbytes > 0))
+        return result
+
+    monkeypatch.setattr(bq.Quantizer, "search", watched)
+    answer = found("search", codes, "--queries", rows, "-k", 5, *flags)
+    assert answer["exact"] == bool(flags)
+    assert asked == [(bool(flags), not flags)]
+    expected = search(q, held, x, 5, exact=True)[1]
+    if flags:
+        assert np.array_equal([result["index"] for result in answer["results"]], expected)
+
+
 def test_search_of_few_rows_and_no_queries(tmp_path, x):
     q = bq.Eden(dim=32, bits=1)
     codes, none = tmp_path / "c.safetensors", tmp_path / "none.npy"
@@ -145,8 +164,8 @@ def test_json_has_these_keys(rows, codes, tmp_path):
     names = {"command", "codes", "out", "first_row", "rows", "dim", "quantizer", "file_bytes"}
     assert set(decoded) == names | SPEED
     searched = found("search", codes, "--queries", rows)
-    names = {"command", "codes", "queries", "query_count", "rows", "k", "metric", "certified"}
-    assert set(searched) == names | {"seconds", "results"}
+    names = {"command", "codes", "queries", "query_count", "rows", "k", "metric", "exact"}
+    assert set(searched) == names | {"certified", "seconds", "results"}
     assert set(searched["results"][0]) == {"query", "index", "score"}
     of_codes = found("info", codes)
     assert set(of_codes) == {"command", "kind", "file", "verified"} | COST

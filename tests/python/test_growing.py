@@ -123,19 +123,98 @@ def test_what_cannot_be_appended():
 
 
 @pytest.mark.parametrize(
-    "rows",
-    [np.ones(2, bool), [3], [-4], [0.0], None, ..., True, [[0]], "0", (slice(1), 0), [None]],
+    ("rows", "error", "text"),
+    [
+        (np.ones(2, bool), IndexError, "rows has 2 entries, expected 3, one per row"),
+        (np.ones(0, bool), IndexError, "rows has 0 entries, expected 3"),
+        ([3], IndexError, "rows: position 3 at 0, expected less than 3"),
+        (3, IndexError, "rows: position 3 at 0"),
+        ([-4], IndexError, "rows: position -4 at 0"),
+        (np.array([2**64 - 1], np.uint64), IndexError, "position 18446744073709551615"),
+        (True, IndexError, r"rows has shape \(\), expected \(3,\) or positions"),
+        (np.array(True), IndexError, r"rows has shape \(\)"),
+        ([[0]], IndexError, r"rows has shape \(1, 1\)"),
+        ([0.0], TypeError, "rows has dtype float64, expected booleans or integer positions"),
+        (np.zeros(0), TypeError, "rows has dtype float64"),
+        (np.zeros(0, str), TypeError, "rows has dtype <U1"),
+        (None, TypeError, "rows is None, expected booleans or integer positions"),
+        (..., TypeError, "rows is Ellipsis"),
+        ("0", TypeError, "rows is '0'"),
+        ([None], TypeError, "rows has dtype object"),
+        (np.ma.masked_array([0, 2], mask=[True, False]), TypeError, "rows is a masked array"),
+    ],
     ids=repr,
 )
-def test_what_cannot_be_deleted(rows):
+def test_what_does_not_select_rows(rows, error, text):
     codes = ALL[:3]
-    with pytest.raises(IndexError):
+    with pytest.raises(error, match=text):
         codes.delete(rows)
+    with pytest.raises(error, match=text):
+        codes[rows]
     assert codes == ALL[:3]
 
 
-@pytest.mark.parametrize("rows", [[], np.zeros(0, int), np.zeros(3, bool), slice(0), ()], ids=repr)
+def test_rows_have_one_index():
+    codes = ALL[:3]
+    with pytest.raises(IndexError, match=r"rows only, found 2 indexes: \(0, 1\)"):
+        codes[0, 1]
+    assert codes[np.nonzero([0, 1, 1])] == codes[1:]
+
+
+@pytest.mark.parametrize(
+    "rows", [[], np.zeros(0, int), np.zeros(3, bool), slice(0), (), range(0)], ids=repr
+)
 def test_nothing_to_delete(rows):
     codes = ALL[:3]
     codes.delete(rows)
     assert codes == ALL[:3]
+
+
+@pytest.mark.parametrize("integers", [[1, 0, 1], [0, 0, 0], np.uint8([1, 1, 1]), (0, 1, 0)])
+def test_integers_that_can_be_a_mask_are_not_deleted(integers):
+    codes = ALL[:3]
+    with pytest.raises(TypeError, match=r"rows holds 3 integers, .*: pass a boolean array"):
+        codes.delete(integers)
+    assert codes == ALL[:3]
+    assert codes[list(integers)] == bq.concatenate([codes[int(i)] for i in integers])
+    codes.delete(np.array(integers, bool))
+    assert codes == ALL[:3][np.array(integers) == 0]
+
+
+def test_integers_that_are_positions():
+    for rows, left in (([1, 0], [2]), ([0, 1, -1], []), ([0, 1, 1, 0], [2]), (0, [1, 2])):
+        codes = ALL[:3]
+        codes.delete(rows)
+        assert codes == ALL[left]
+    codes = ALL[:1]
+    codes.delete(np.int64(0))
+    codes.delete([])
+    codes.delete(np.zeros(0, int))
+    assert len(codes) == 0
+
+
+@pytest.mark.parametrize("byte", [2, 128, 255])
+def test_masks_of_bytes_that_are_not_0_or_1(byte):
+    plain = np.arange(200) % 3 == 0
+    odd = np.where(plain, np.uint8(byte), np.uint8(0)).view(bool)
+    wide = np.zeros((200, 2), bool)
+    wide[:, 0] = odd
+    wide.view(np.uint8)[:, 0] = odd.view(np.uint8)
+    for mask in (odd, wide[:, 0], odd[::-1][::-1]):
+        assert ALL[mask] == ALL[plain]
+        codes = ALL[:]
+        codes.delete(mask)
+        assert codes == ALL[~plain]
+
+
+def test_arrays_at_odd_addresses():
+    """Numbers at addresses that their type does not divide are copied to ones that it does."""
+    parts = []
+    for array in (ALL.scale, ALL.norm, ALL.residual_norm):
+        bytes_of = np.zeros(array.nbytes + 1, np.uint8)
+        parts.append(bytes_of[1:].view(np.float32))
+        parts[-1][:] = array
+        assert not parts[-1].flags.aligned
+    codes = bq.Codes(ALL.packed, *parts, 24, ALL.made_by)
+    assert codes.scale.flags.aligned
+    assert codes == ALL

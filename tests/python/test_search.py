@@ -98,14 +98,6 @@ def test_masks(sample, rng, share):
     assert set(q.search(codes, y, 10, mask=mask)[1].ravel()) <= set(np.flatnonzero(mask))
 
 
-def test_positions_from_the_end(sample):
-    x, y = sample
-    q = bq.BlockQuant(x.shape[1], 2)
-    _, index = q.search(q.encode(x[:50]), y[:3], k=4, mask=[-1, -2, 7])
-    assert set(index.ravel()) == {49, 48, 7}
-    assert index.shape == (3, 3)
-
-
 @pytest.mark.parametrize("n", [0, 1, 5, 300, 1000])
 @pytest.mark.parametrize("k", [1, 7, 10_000])
 def test_sizes(rng, n, k):
@@ -165,6 +157,13 @@ def test_a_distance_is_never_negative(sample):
         ({"mask": [10]}, ValueError, "mask: position 10 at 0, expected less than 10"),
         ({"mask": [0, -11]}, ValueError, "mask: position -11 at 1"),
         ({"mask": [0.5]}, TypeError, "mask has dtype float64"),
+        ({"mask": np.zeros(0)}, TypeError, "mask has dtype float64, expected booleans or integer"),
+        ({"mask": np.zeros(0, str)}, TypeError, "mask has dtype <U1"),
+        ({"mask": np.zeros(0, bool)}, ValueError, "mask has 0 entries, expected 10, one per row"),
+        ({"mask": [0, 1] * 5}, TypeError, "mask holds 10 integers.* pass a boolean array"),
+        ({"mask": np.ones(10, np.uint8)}, TypeError, "pass a boolean array"),
+        ({"exact": "no"}, TypeError, "exact is str, expected bool"),
+        ({"certified": 1}, TypeError, "certified is int, expected bool"),
         ({"mask": [[True] * 10]}, ValueError, r"mask has shape \(1, 10\)"),
         ({"y": np.ones((1, 7))}, ValueError, "8"),
         ({"y": [[np.nan] * 8]}, ValueError, "y: row 0, column 0 is nan"),
@@ -203,47 +202,6 @@ def test_growing_codes_are_searched_whole(sample):
     np.testing.assert_array_equal(q.search(codes, y)[1], whole[1])
     codes.delete(np.arange(len(x)) < 500)
     assert q.search(codes, y)[1].max() < len(x) - 500
-
-
-@pytest.mark.parametrize("metric", ["ip", "l2", "cosine"])
-def test_certified_rows_are_among_the_truly_best(sample, metric):
-    x, y = sample[0], sample[1][:40]
-    x = x * np.linspace(0.8, 1.2, len(x), dtype=np.float32)[:, None]
-    product = y.astype(np.float64) @ x.T
-    norm = np.linalg.norm(x, axis=1)
-    merit = {"ip": product, "l2": 2 * product - norm**2, "cosine": product / norm}[metric]
-    found_certain = 0
-    for bits in (4, 8):
-        q = bq.Eden(x.shape[1], bits, store_norm=True, seed=bits)
-        codes = q.encode(x)
-        for k in (1, 10):
-            _, index, certain = q.search(codes, y, k, metric, certified=True, confidence=0.9)
-            assert certain.shape == (len(y),)
-            best = np.argsort(-merit, axis=1, kind="stable")[:, :k]
-            right = [len(set(a) & set(b)) for a, b in zip(index, best, strict=True)]
-            # A union bound over 2,000 rows: a failure in these 160 cases is not to be expected.
-            assert (certain <= right).all()
-            found_certain += certain.sum()
-    assert found_certain > 40
-
-
-def test_all_rows_are_certain_where_all_are_found(sample):
-    x, y = sample[0][:30], sample[1][:3]
-    q = bq.Eden(x.shape[1], 2, store_norm=True)
-    codes = q.encode(x)
-    for mask, count in ((None, 30), ([1, 5, 7], 3)):
-        certain = q.search(codes, y, 50, mask=mask, certified=True)[2]
-        assert certain.tolist() == [count] * 3
-
-
-def test_what_cannot_be_certified(sample):
-    x, y = sample[0][:30], sample[1][:3]
-    q = bq.Eden(x.shape[1], 2)
-    with pytest.raises(ValueError, match="store_norm"):
-        q.search(q.encode(x), y, certified=True)
-    q = bq.Eden(x.shape[1], 2, store_norm=True)
-    with pytest.raises(ValueError, match="confidence"):
-        q.search(q.encode(x), y, certified=True, confidence=1.5)
 
 
 def test_codes_that_change_while_they_are_sketched(rng, monkeypatch):
@@ -339,26 +297,50 @@ def test_a_large_negative_offset(sample):
         agree(q.search(codes, y, 10, metric), expected, most_differing=4)
 
 
-def test_rows_of_no_width_are_not_certain(rng):
-    """Zero rows have intervals of one point, which prove nothing about the only other row."""
-    x = np.zeros((300, 16), np.float32)
-    x[0] = rng.standard_normal(16)
-    q = bq.Eden(16, 1, store_norm=True)
+@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("metric", ["ip", "l2", "cosine"])
+def test_an_exact_search_finds_all_the_best(rng, name, metric):
+    """Rows of which many are equal, so that places are a matter of ties, in any order of rows."""
+    x = rng.standard_normal((150, 40)).astype(np.float32)[rng.integers(150, size=1200)]
+    y = rng.standard_normal((30, 40)).astype(np.float32)
+    q = bq.create(name, dim=40, bits=2, store_norm=True, center=x[:9])
     codes = q.encode(x)
-    y = rng.standard_normal((50, 16)).astype(np.float32)
-    _, index, certain = q.search(codes, y, 1, certified=True)
-    low, high = q.interval(codes[:1], y, 1 - 0.01 / 300)
-    open_question = ((low < 0) & (high > 0))[:, 0]
-    assert open_question.any()
-    assert (certain[open_question & (index[:, 0] != 0)] == 0).all()
+    for mask in (None, rng.random(len(x)) < 0.6, [7]):
+        score, index = q.search(codes, y, 10, metric, mask, exact=True)
+        allowed = None if mask is None else np.isin(np.arange(len(x)), np.arange(len(x))[mask])
+        k = 10 if allowed is None else min(10, allowed.sum())
+        expected = reference(q, codes, x, y, k, metric, allowed)
+        np.testing.assert_allclose(score, expected[0], rtol=2e-5, atol=2e-6)
+        if metric == "ip":
+            np.testing.assert_array_equal(score, expected[0])
+            np.testing.assert_array_equal(index, expected[1])
+        tied = np.diff(score, axis=1) == 0
+        assert (np.diff(index, axis=1)[tied] > 0).all()
+        agree((score, index), expected)
+    assert codes.sketch_nbytes == 0
 
 
-def test_masks_of_other_kinds(rng):
-    q = bq.Eden(8, 2)
-    codes = q.encode(rng.standard_normal((10, 8)))
-    y = np.ones((1, 8))
-    with pytest.raises(ValueError, match="position 18446744073709551615"):
-        q.search(codes, y, mask=np.array([2**64 - 1], np.uint64))
-    with pytest.raises(TypeError, match="masked array"):
-        q.search(codes, y, mask=np.ma.masked_array([True] * 10))
-    assert q.search(codes, y, k=2**70)[1].shape == (1, 10)
+def test_an_exact_search_leaves_the_sketch_alone(sample):
+    x, y = sample
+    q = bq.Eden(x.shape[1], 2, store_norm=True)
+    codes = q.encode(x)
+    q.search(codes, y)
+    derived = codes._index
+    *found, certain = q.search(codes, y, exact=True, certified=True)
+    agree(found, reference(q, codes, x, y, 10))
+    assert codes._index is derived
+    assert certain.shape == (len(y),)
+
+
+def test_an_exact_search_finds_what_the_sketch_overlooks(rng):
+    """Rows that are few-hot in the rotated basis, which take the chance from the sketch's error."""
+    d, n = 128, 6000
+    q = bq.Eden(d, 1)
+    few = np.zeros((n, d))
+    few[np.arange(n)[:, None], rng.integers(d, size=(n, 2))] = rng.standard_normal((n, 2))
+    x = (few @ q.rotate(np.eye(d))).astype(np.float32)
+    y = rng.standard_normal((100, d)).astype(np.float32)
+    codes = q.encode(x)
+    found, expected = q.search(codes, y, exact=True), reference(q, codes, x, y, 10)
+    for a, b in zip(found, expected, strict=True):
+        np.testing.assert_array_equal(a, b)

@@ -33,6 +33,9 @@ _QUERIES = 1024
     show_default=True,
     help="l2 (squared) and cosine need codes with norms.",
 )
+@click.option(
+    "--exact", is_flag=True, help="Estimate every row: nothing is overlooked, but slower."
+)
 @click.option("--certified", is_flag=True, help="Also tell how many of those found are certain.")
 @click.option(
     "--confidence",
@@ -53,6 +56,7 @@ def command(
     queries_array: str | None,
     k: int,
     metric: str,
+    exact: bool,
     certified: bool,
     confidence: float,
     out: str | None,
@@ -71,7 +75,7 @@ def command(
         q, held = load(codes, verify)
         if rows.shape[1] != q.dim:
             raise ValueError(f"{queries} has d = {rows.shape[1]}, {codes} has d = {q.dim}")
-        options: dict[str, Any] = {"k": k, "metric": metric}
+        options: dict[str, Any] = {"k": k, "metric": metric, "exact": exact}
         if certified:
             options |= {"certified": True, "confidence": confidence}
         start = perf_counter()
@@ -89,6 +93,7 @@ def command(
             "rows": len(held),
             "k": k,
             "metric": metric,
+            "exact": exact,
             "certified": certified,
             "seconds": seconds,
         }

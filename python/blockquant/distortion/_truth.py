@@ -125,7 +125,7 @@ class Truth:
         """All rows, in order."""
         return self._make() if self._kept is None else iter(self._kept)
 
-    def pick(self, chunk: Chunk, scores: _Float) -> _Float:
+    def pick(self, chunk: Chunk, scores: NDArray[Any]) -> NDArray[Any]:
         """The scores of this chunk of which ranks are compared."""
         end = chunk.first + len(chunk.x)
         low, high = np.searchsorted(self.ranked, (chunk.first, end))

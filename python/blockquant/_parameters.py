@@ -1,0 +1,183 @@
+"""What a quantizer is made of: equality, hash, copies and pickles go by it."""
+
+from __future__ import annotations
+
+from copy import deepcopy
+from hashlib import sha256
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from blockquant import _core
+from blockquant._arrays import as_float32
+from blockquant._checks import real, whole
+
+_Core = _core.Quantizer
+_Self = TypeVar("_Self", bound="Parameters")
+
+#: Memory is O(dim): 400 MiB at the most; of a dense matrix (`haar`, `prod`) O(dim²): 4 GiB.
+_MOST_DIM = 2**24
+_MOST_DENSE = 2**15
+
+
+class Parameters:
+    """The core of a quantizer with the parameters that it is built from.
+
+    Two quantizers are equal if they have the same class and the same parameters, the values of the
+    center included. A pickle holds the parameters alone, and what is built from them (rotation,
+    codebook) is built again, with the same bytes; copies in one process share it.
+    """
+
+    _core: _Core
+    _center_digest: str | None = None
+    _repr: str | None = None
+
+    def _make(self, method: str, dim: int, bits: float, **options: Any) -> None:
+        dense = options["rotation"] == "haar" or method == "turboquant/prod"
+        dim = whole(dim, "dim", 1, _MOST_DENSE if dense else _MOST_DIM)
+        options["seed"] = whole(options["seed"], "seed", 0, 2**64 - 1)
+        if options.get("block") is not None:
+            options["block"] = whole(options["block"], "block", 1, dim)
+        bits = real(bits, "bits", 16 if method == "blockquant" else 8)
+        if options["center"] is not None:
+            options["center"] = _mean_row(options["center"], dim)
+        self._take(_Core(method, dim, bits, **options))
+
+    def _take(self, core: _Core) -> None:
+        self._core = core
+        if (center := core.center) is not None:
+            self._center_digest = sha256(center.astype("<f4").tobytes()).hexdigest()[:12]
+
+    @property
+    def name(self) -> str:
+        """Method and scale rule, as :func:`blockquant.create` takes it."""
+        core = self._core
+        return core.method if "/" in core.method else f"{core.method}/{core.scale}"
+
+    @property
+    def scale(self) -> str:
+        """Scale rule: ``none``, ``mse``, ``unbiased``; ``prod`` for TurboQuant's Algorithm 2."""
+        return self._core.scale
+
+    @property
+    def dim(self) -> int:
+        """Coordinates of a row."""
+        return self._core.dim
+
+    @property
+    def bits(self) -> float:
+        """Bits per coordinate."""
+        return self._core.bits
+
+    @property
+    def block(self) -> int | None:
+        """Coordinates of a block, for BlockQuant."""
+        return self._core.block
+
+    @property
+    def rotation(self) -> str:
+        """``hadamard`` or ``haar``."""
+        return self._core.rotation
+
+    @property
+    def seed(self) -> int:
+        """Seed of everything random."""
+        return self._core.seed
+
+    @property
+    def store_norm(self) -> bool:
+        """Whether codes keep ‖x‖."""
+        return self._core.store_norm
+
+    @property
+    def center(self) -> NDArray[np.float32] | None:
+        """What is subtracted from each row before all else, float32 (dim,), a copy."""
+        return self._core.center
+
+    def __repr__(self) -> str:
+        # Made once: every call compares it with that of the codes.
+        if self._repr is None:
+            self._repr = self._describe()
+        return self._repr
+
+    def _describe(self) -> str:
+        core = self._core
+        given = [f"{core.method!r}" if core.method.startswith("turboquant") else f"{self.name!r}"]
+        bits = int(core.bits) if core.bits.is_integer() else core.bits
+        given += [f"dim={core.dim}", f"bits={bits!r}"]
+        given += [f"block={core.block}"] if core.block is not None else []
+        given += [f"rotation={core.rotation!r}", f"seed={core.seed}"]
+        given += ["store_norm=True"] if core.store_norm else []
+        # A digest in place of the values: codes of another center are not taken for this one's.
+        given += [f"center=<{self._center_digest}>"] if self._center_digest else []
+        return f"create({', '.join(given)})"
+
+    def _parameters(self) -> dict[str, Any]:
+        """What the core takes to build the same again."""
+        core = self._core
+        return {
+            "method": core.method,
+            "dim": core.dim,
+            "bits": core.bits,
+            # The name of such a method has the rule in it, and the core takes no other.
+            "scale": None if "/" in core.method else core.scale,
+            "block": core.block,
+            "rotation": core.rotation,
+            "seed": core.seed,
+            "store_norm": core.store_norm,
+            "center": core.center,
+        }
+
+    def _key(self) -> tuple[Any, ...]:
+        """The parameters as one value; a center counts by its bytes, as in its digest."""
+        parameters = self._parameters()
+        center = parameters.pop("center")
+        return (*parameters.values(), None if center is None else center.tobytes())
+
+    def __eq__(self, other: object) -> bool:
+        if type(self) is not type(other):
+            return NotImplemented
+        assert isinstance(other, Parameters)
+        return self._core is other._core or self._key() == other._key()
+
+    def __hash__(self) -> int:
+        return hash((type(self), self._key()))
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Attributes of subclasses stay; what `_take` makes is left out.
+        own = {name: value for name, value in vars(self).items() if name not in _MADE}
+        return {**own, "_core": self._parameters()}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        parameters = dict(state["_core"])
+        if parameters["center"] is not None:  # maybe from a machine with another byte order
+            parameters["center"] = np.ascontiguousarray(parameters["center"], np.float32)
+        self._take(_Core(**parameters))
+        vars(self).update((name, value) for name, value in state.items() if name not in _MADE)
+
+    def __copy__(self: _Self) -> _Self:
+        twin = type(self).__new__(type(self))
+        vars(twin).update(vars(self))
+        return twin
+
+    def __deepcopy__(self: _Self, memo: dict[int, Any]) -> _Self:
+        twin = self.__copy__()
+        memo[id(self)] = twin
+        for name, value in vars(self).items():
+            if name not in _MADE:  # those never change
+                setattr(twin, name, deepcopy(value, memo))
+        return twin
+
+
+#: Attributes that follow from the parameters.
+_MADE = ("_core", "_center_digest", "_repr")
+
+
+def _mean_row(center: Any, dim: int) -> NDArray[np.float32]:
+    """The center as one row: itself, or the mean of a sample."""
+    rows = as_float32(center, dim, "center")
+    if len(rows) == 0:
+        raise ValueError("center is a sample of 0 rows, expected at least one")
+    mean: NDArray[np.float32] = rows.mean(axis=0, dtype=np.float64).astype(np.float32)
+    return mean
