@@ -27,6 +27,9 @@ pub enum Error {
         /// It, in double precision.
         value: f64,
     },
+    /// A call that was stopped, by [`interruptible`](crate::threads::interruptible).
+    #[error("interrupted")]
+    Interrupted,
     /// The system's refusal to read or write a file.
     #[error("{}{reason}", if path.is_empty() { String::new() } else { format!("{path}: ") })]
     Io {

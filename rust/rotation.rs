@@ -20,18 +20,19 @@
 //!
 //! FROZEN: the same seed gives the same rotation, for ever.
 
-use rayon::prelude::*;
-
 use crate::error::{Error, Result};
 use crate::isa::Isa;
 use crate::kernels::dense;
 use crate::kernels::fwht::{self, RUN, Runs};
 use crate::rng::SeedStream;
+use crate::threads;
 
 const LABEL_HAAR: u64 = 1;
 const LABEL_SIGNS: u64 = 2;
 const ROUNDS: usize = 3;
 const SMALLEST_WINDOW: usize = 128;
+/// Reflections from one look at whether to stop to the next.
+const TOGETHER: usize = 64;
 
 /// Which family of random rotations.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -285,6 +286,7 @@ fn haar(dim: usize, seed: u64) -> Vec<f32> {
     let mut stream = SeedStream::new(seed, LABEL_HAAR);
     let mut reflections = Vec::with_capacity(dim);
     for length in (2..=dim).rev() {
+        threads::check();
         let mut v: Vec<f64> = (0..length).map(|_| stream.gaussian()).collect();
         let norm = v.iter().map(|a| a * a).sum::<f64>().sqrt();
         // The reflection that sends e₁ to ∓v/‖v‖, with the sign that avoids cancellation; `sign` undoes it.
@@ -295,20 +297,24 @@ fn haar(dim: usize, seed: u64) -> Vec<f32> {
     }
     let last = if stream.gaussian() < 0.0 { -1.0 } else { 1.0 };
     let mut matrix = vec![0f32; dim * dim];
-    matrix.par_chunks_mut(dim).enumerate().for_each(|(i, out)| {
-        let mut row = vec![0f64; dim];
+    let row = || vec![0f64; dim];
+    threads::for_each(matrix.chunks_mut(dim), row, |row, i, out| {
+        row.fill(0.0);
         row[i] = 1.0;
-        for (v, factor, sign) in &reflections {
-            let from = dim - v.len();
-            let tail = &mut row[from..];
-            let step = factor * lanes_dot(tail, v);
-            for (a, b) in tail.iter_mut().zip(v) {
-                *a -= step * b;
+        for some in reflections.chunks(TOGETHER) {
+            threads::check();
+            for (v, factor, sign) in some {
+                let from = dim - v.len();
+                let tail = &mut row[from..];
+                let step = factor * lanes_dot(tail, v);
+                for (a, b) in tail.iter_mut().zip(v) {
+                    *a -= step * b;
+                }
+                tail[0] *= sign;
             }
-            tail[0] *= sign;
         }
         row[dim - 1] *= last;
-        for (a, b) in out.iter_mut().zip(&row) {
+        for (a, b) in out.iter_mut().zip(&*row) {
             *a = *b as f32;
         }
     });

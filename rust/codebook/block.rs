@@ -16,7 +16,7 @@
 //! Closed forms: p = 1 is the Lloyd–Max solution up to 8 bits, and p = d = 2 has its words at equal angles of the circle.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::Arc;
 
 use super::frozen::frozen;
 use super::kmeans::{Samples, relax};
@@ -26,6 +26,7 @@ use super::transport::{gaussian_quantiles, transport};
 use crate::error::{Error, Result};
 use crate::kernels::nearest::{Plan, Words};
 use crate::rng::SeedStream;
+use crate::threads::forked::{ForkCell, ForkLock};
 
 const LABEL_CODEBOOK: u64 = 4;
 const LABEL_DISTORTION: u64 = 5;
@@ -44,14 +45,14 @@ pub struct BlockCodebook {
     pub width: u32,
     /// 2^w × p, word by word, in units of u.
     pub words: Vec<f32>,
-    plan: OnceLock<Plan>,
-    nmse: OnceLock<f64>,
+    plan: ForkCell<Plan>,
+    nmse: ForkCell<f64>,
 }
 
 impl BlockCodebook {
     /// The words with the grid that makes the search for the nearest one fast; made at the first call.
     pub fn plan(&self) -> &Plan {
-        self.plan.get_or_init(|| {
+        self.plan.get_or_make(|| {
             if self.dim < FEWEST_FOR_A_GRID {
                 Plan::new(Words::new(&self.words, self.block), None)
             } else {
@@ -64,7 +65,7 @@ impl BlockCodebook {
     /// about 0.2 %; 2¹⁸ beyond K = 256, 2¹⁵ beyond 4096).
     /// Computed at the first call.
     pub fn nmse(&self) -> f64 {
-        *self.nmse.get_or_init(|| {
+        *self.nmse.get_or_make(|| {
             if self.block == 1 && self.width <= 8 {
                 return distortion(Law::Sphere { dim: self.dim }, &self.words);
             }
@@ -189,8 +190,8 @@ fn refine(dim: usize, block: usize, width: u32, finished: bool, words: &mut Vec<
 /// # Errors
 /// If `block` is not 1 to `dim`, or `width` not 1 to 16.
 pub fn block_codebook(dim: usize, block: usize, width: u32) -> Result<Arc<BlockCodebook>> {
-    type Cache = Mutex<HashMap<(usize, usize, u32), Arc<BlockCodebook>>>;
-    static CACHE: OnceLock<Cache> = OnceLock::new();
+    type Known = HashMap<(usize, usize, u32), Arc<BlockCodebook>>;
+    static KNOWN: ForkLock<Known> = ForkLock::new();
     if block == 0 || block > dim {
         return Err(Error::invalid(format!(
             "block={block}, expected 1 to dim={dim}"
@@ -201,16 +202,11 @@ pub fn block_codebook(dim: usize, block: usize, width: u32) -> Result<Arc<BlockC
             "block indexes of {width} bits, expected 1 to 16"
         )));
     }
-    let cache = CACHE.get_or_init(Cache::default);
-    let lock = || {
-        cache
-            .lock()
-            .unwrap_or_else(|poisoned| poisoned.into_inner())
-    };
-    if let Some(found) = lock().get(&(dim, block, width)) {
-        return Ok(found.clone());
+    let shape = (dim, block, width);
+    if let Some(found) = KNOWN.with(|known| known.as_ref()?.get(&shape).cloned()) {
+        return Ok(found);
     }
-    // Built outside the lock, which the pool's threads may want; a second builder makes the same bits.
+    // Built outside the lock, which has to be short; a second builder makes the same bits.
     let words = if block == 1 && width <= 8 {
         lloyd_max(Law::Sphere { dim }, width)?.to_vec()
     } else {
@@ -221,10 +217,13 @@ pub fn block_codebook(dim: usize, block: usize, width: u32) -> Result<Arc<BlockC
         block,
         width,
         words,
-        plan: OnceLock::new(),
-        nmse: OnceLock::new(),
+        plan: ForkCell::new(),
+        nmse: ForkCell::new(),
     });
-    Ok(lock().entry((dim, block, width)).or_insert(made).clone())
+    Ok(KNOWN.with(|known| {
+        let known = known.get_or_insert_default();
+        known.entry(shape).or_insert(made).clone()
+    }))
 }
 
 #[cfg(test)]

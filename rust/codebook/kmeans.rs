@@ -3,14 +3,15 @@
 //! Samples stand coordinate by coordinate, as the block kernel takes them, so an iteration is one search for the nearest codeword and
 //! one pass of sums in the order of the samples (float64): the result does not depend on threads or instruction set.
 
-use rayon::prelude::*;
-
 use crate::isa::Isa;
 use crate::kernels::nearest::{self, Words};
 use crate::rng::SeedStream;
+use crate::threads;
 
 /// Samples that a thread takes at a time.
 const CHUNK: usize = 2048;
+/// Samples from one look at whether to stop to the next: with 65,536 words a chunk takes a second.
+const TOGETHER: usize = 128;
 
 /// `count` samples of p coordinates each: coordinate j of sample i at \[i + j·count\] of its chunk.
 #[derive(Debug)]
@@ -32,6 +33,9 @@ impl Samples {
         for _ in 0..count / CHUNK {
             let mut chunk = vec![0f32; CHUNK * block];
             for i in 0..CHUNK / 2 {
+                if i % TOGETHER == 0 {
+                    threads::check();
+                }
                 g.iter_mut().for_each(|value| *value = stream.gaussian());
                 if let Some(dim) = dim {
                     let own: f64 = g.iter().map(|value| value * value).sum();
@@ -56,19 +60,25 @@ impl Samples {
     fn assign(&self, words: &[f32]) -> Vec<Vec<u16>> {
         let words = Words::new(words, self.block);
         let isa = Isa::detect();
-        self.chunks
-            .par_iter()
-            .map(|chunk| {
-                let mut index = vec![0u16; CHUNK];
-                nearest::block(isa, chunk, &words, &mut index);
-                index
-            })
-            .collect()
+        threads::map(self.chunks.iter().collect(), |_, chunk| {
+            let mut index = vec![0u16; CHUNK];
+            let mut some = Vec::new();
+            for from in (0..CHUNK).step_by(TOGETHER) {
+                threads::check();
+                some.clear();
+                for coordinate in chunk.chunks_exact(CHUNK) {
+                    some.extend_from_slice(&coordinate[from..from + TOGETHER]);
+                }
+                nearest::block(isa, &some, &words, &mut index[from..from + TOGETHER]);
+            }
+            index
+        })
     }
 
     fn each(&self, index: &[Vec<u16>], mut visit: impl FnMut(usize, usize, f32)) {
         for (chunk, index) in self.chunks.iter().zip(index) {
             for j in 0..self.block {
+                threads::check();
                 for (&k, &value) in index.iter().zip(&chunk[j * CHUNK..]) {
                     visit(usize::from(k), j, value);
                 }

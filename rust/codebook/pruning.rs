@@ -16,6 +16,7 @@ use std::collections::HashMap;
 
 use crate::kernels::nearest::{EVERY, Grid, Groups, Lists, Plan, Words};
 use crate::kernels::simd::WIDTH;
+use crate::threads;
 
 /// Fewer words than this are tried one by one.
 const FEWEST: usize = 24;
@@ -159,6 +160,7 @@ impl<'a> Cells<'a> {
         let every: Vec<u16> = (0..self.words.count()).map(|k| k as u16).collect();
         let mut open = vec![(whole, every, 0)];
         while let Some((bins, candidates, turn)) = open.pop() {
+            threads::check();
             let candidates = self.candidates(&bins, &candidates);
             let widest = (0..bins.len())
                 .map(|i| (turn + i) % bins.len())
@@ -285,6 +287,7 @@ fn pack_sets(sets: &[&[u16]], words: usize) -> (Vec<Vec<u16>>, Vec<u16>) {
         .collect();
     order.sort_by_key(|&i| Reverse(sets[i].len()));
     for i in order {
+        threads::check();
         let set = sets[i];
         if let Some(&group) = known.get(set) {
             place[i] = group;
@@ -345,6 +348,7 @@ fn halve(rows: &mut [&[f32]], block: usize) {
     if rows.len() <= WIDTH {
         return;
     }
+    threads::check();
     let count = rows.len() as f64;
     let variance = |j: usize| {
         let mean = rows.iter().map(|row| f64::from(row[j])).sum::<f64>() / count;

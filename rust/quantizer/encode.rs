@@ -2,8 +2,6 @@
 
 use std::ops::Range;
 
-use rayon::prelude::*;
-
 use super::{Buffers, Quantizer, check_dim};
 use crate::codes::Codes;
 use crate::error::{Error, Result};
@@ -12,9 +10,6 @@ use crate::kernels::{convert, reduce};
 use crate::methods::ScaleRule;
 use crate::rows::Rows;
 use crate::threads;
-
-/// Chunks that are handed to the threads at once.
-const PART: usize = 1024;
 
 /// Where the codes of some rows go; arrays that are not stored are empty.
 struct Slots<'a> {
@@ -59,27 +54,13 @@ impl Quantizer {
             residual: &mut residual,
         };
         let (batch, chunk) = (self.batch(), self.chunk());
-        let work = |buffers: &mut Buffers, (first, slots): (usize, Slots<'_>)| {
+        let chunks = slots.pieces(chunk, row_bytes);
+        threads::try_for_each(chunks, Buffers::default, |buffers, place, slots| {
             for (piece, slots) in slots.pieces(batch, row_bytes).enumerate() {
-                self.encode_batch(isa, rows, first + piece * batch, slots, buffers)?;
+                self.encode_batch(isa, rows, place * chunk + piece * batch, slots, buffers)?;
             }
             Ok(())
-        };
-        if n <= chunk {
-            // Too few rows to wake other threads for.
-            work(&mut Buffers::default(), (0, slots))?;
-        } else {
-            // Part by part, so that what keeps the chunks' places does not grow with the batch.
-            for (part, slots) in slots.pieces(PART * chunk, row_bytes).enumerate() {
-                let first = (0..).map(|i| (part * PART + i) * chunk);
-                let pieces: Vec<_> = first.zip(slots.pieces(chunk, row_bytes)).collect();
-                let done: Vec<Result<()>> = threads::run(|| {
-                    let pieces = pieces.into_par_iter();
-                    pieces.map_init(Buffers::default, work).collect()
-                });
-                done.into_iter().collect::<Result<()>>()?;
-            }
-        }
+        })?;
         Ok(Codes {
             row_bytes,
             packed,
