@@ -184,10 +184,10 @@ def main():
         children = [in_child(limit, reports), in_child(limit, lambda: grandchild(limit))]
     elif how == "busy":
         stop = threading.Event()
-        others = [threading.Thread(target=busy, args=(stop,), daemon=True) for _ in range(2)]
+        others = [threading.Thread(target=busy, args=(stop,), daemon=True) for _ in range(1)]
         for other in others:
             other.start()
-        children = [in_child(limit, reports) for _ in range(4)]
+        children = [in_child(limit, reports) for _ in range(3)]
         stop.set()
         for other in others:
             other.join()
