@@ -28,6 +28,9 @@ pub enum Error {
         /// The number, in double precision.
         value: f64,
     },
+    /// A call that was stopped, by [`interruptible`](crate::threads::interruptible).
+    #[error("interrupted")]
+    Interrupted,
     /// A file that the operating system could not read or write.
     #[error("{}{reason}", if path.is_empty() { String::new() } else { format!("{path}: ") })]
     Io {

@@ -7,7 +7,7 @@
 //! `BLOCKQUANT_ISA=scalar|avx2|neon` chooses the instruction set that is used by default. A name
 //! that this CPU cannot run is an error, not a fallback.
 
-use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU8, Ordering};
 
 use crate::error::{Error, Result};
 
@@ -86,13 +86,22 @@ impl Isa {
     /// # Errors
     /// If `BLOCKQUANT_ISA` names an instruction set that this CPU cannot run.
     pub fn current() -> Result<Self> {
-        static CURRENT: OnceLock<Result<Isa>> = OnceLock::new();
-        CURRENT
-            .get_or_init(|| match std::env::var("BLOCKQUANT_ISA") {
-                Ok(name) => Self::from_name(&name)
-                    .map_err(|error| Error::invalid(format!("BLOCKQUANT_ISA: {error}"))),
-                Err(_) => Ok(Self::detect()),
-            })
-            .clone()
+        // The place in `available`, from 1: a number, as a forked child could wait for ever for a
+        // lock.
+        static CURRENT: AtomicU8 = AtomicU8::new(0);
+        let available = Self::available();
+        let known = usize::from(CURRENT.load(Ordering::Relaxed)).checked_sub(1);
+        if let Some(isa) = known.and_then(|place| available.get(place)) {
+            return Ok(*isa);
+        }
+        let isa = match std::env::var("BLOCKQUANT_ISA") {
+            Ok(name) => Self::from_name(&name)
+                .map_err(|error| Error::invalid(format!("BLOCKQUANT_ISA: {error}")))?,
+            Err(_) => Self::detect(),
+        };
+        let place = available.iter().position(|&other| other == isa);
+        let number = place.map_or(0, |place| place as u8 + 1);
+        CURRENT.store(number, Ordering::Relaxed);
+        Ok(isa)
     }
 }

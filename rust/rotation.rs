@@ -31,19 +31,20 @@
 //!
 //! FROZEN: the same seed always gives the same rotation.
 
-use rayon::prelude::*;
-
 use crate::error::{Error, Result};
 use crate::isa::Isa;
 use crate::kernels::dense;
 use crate::kernels::fwht::{self, RUN, Runs};
 use crate::rng::SeedStream;
+use crate::threads;
 
 const LABEL_HAAR: u64 = 1;
 const LABEL_SIGNS: u64 = 2;
 const ROUNDS: usize = 3;
 /// The least coordinates per window; shorter windows give way to the Haar matrix.
 const MIN_WINDOW: usize = 128;
+/// Reflections between two checks whether to stop.
+const REFLECTIONS_PER_CHECK: usize = 64;
 
 /// A family of random rotations.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -307,6 +308,7 @@ fn haar(dim: usize, seed: u64) -> Vec<f32> {
     let mut stream = SeedStream::new(seed, LABEL_HAAR);
     let mut reflections = Vec::with_capacity(dim);
     for length in (2..=dim).rev() {
+        threads::check();
         let mut v: Vec<f64> = (0..length).map(|_| stream.gaussian()).collect();
         let norm = v.iter().map(|a| a * a).sum::<f64>().sqrt();
         // This reflection takes e₁ to −sign·v/‖v‖, because the other sign would cancel digits. The
@@ -318,20 +320,24 @@ fn haar(dim: usize, seed: u64) -> Vec<f32> {
     }
     let last = if stream.gaussian() < 0.0 { -1.0 } else { 1.0 };
     let mut matrix = vec![0f32; dim * dim];
-    matrix.par_chunks_mut(dim).enumerate().for_each(|(i, out)| {
-        let mut row = vec![0f64; dim];
+    let row = || vec![0f64; dim];
+    threads::for_each(matrix.chunks_mut(dim), row, |row, i, out| {
+        row.fill(0.0);
         row[i] = 1.0;
-        for (v, factor, sign) in &reflections {
-            let from = dim - v.len();
-            let tail = &mut row[from..];
-            let step = factor * dot_in_lanes(tail, v);
-            for (a, b) in tail.iter_mut().zip(v) {
-                *a -= step * b;
+        for some in reflections.chunks(REFLECTIONS_PER_CHECK) {
+            threads::check();
+            for (v, factor, sign) in some {
+                let from = dim - v.len();
+                let tail = &mut row[from..];
+                let step = factor * dot_in_lanes(tail, v);
+                for (a, b) in tail.iter_mut().zip(v) {
+                    *a -= step * b;
+                }
+                tail[0] *= sign;
             }
-            tail[0] *= sign;
         }
         row[dim - 1] *= last;
-        for (a, b) in out.iter_mut().zip(&row) {
+        for (a, b) in out.iter_mut().zip(&*row) {
             *a = *b as f32;
         }
     });

@@ -20,8 +20,9 @@ if TYPE_CHECKING:
 
 _Float = NDArray[np.float32]
 
-#: Pairs of a row and a query that are bounded at a time.
-_PAIRS = 1 << 22
+#: Pairs of a row and a query that are bounded at a time: NumPy sorts them in a tenth of a second,
+#: in which Ctrl-C has to wait.
+_PAIRS = 1 << 20
 
 
 def certain(

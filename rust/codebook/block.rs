@@ -24,7 +24,7 @@
 //! FROZEN: all of it, except the pruning tables and the measured error.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::Arc;
 
 use super::frozen::frozen_words;
 use super::kmeans::{Samples, relax};
@@ -35,6 +35,7 @@ use super::word_order::order_words;
 use crate::error::{Error, Result};
 use crate::kernels::nearest::{Plan, Words};
 use crate::rng::SeedStream;
+use crate::threads::forked::{ForkCell, ForkLock};
 
 const LABEL_CODEBOOK: u64 = 4;
 const LABEL_DISTORTION: u64 = 5;
@@ -53,15 +54,15 @@ pub struct BlockCodebook {
     pub width: u32,
     /// K = 2^w words of p coordinates, word by word, in units of u.
     pub words: Vec<f32>,
-    plan: OnceLock<Plan>,
-    nmse: OnceLock<f64>,
+    plan: ForkCell<Plan>,
+    nmse: ForkCell<f64>,
 }
 
 impl BlockCodebook {
     /// The words with the grid that makes the search for the nearest one fast, made by the first
     /// call.
     pub fn plan(&self) -> &Plan {
-        self.plan.get_or_init(|| {
+        self.plan.get_or_make(|| {
             if self.dim < MIN_DIM_FOR_GRID {
                 Plan::new(Words::new(&self.words, self.block), None)
             } else {
@@ -76,7 +77,7 @@ impl BlockCodebook {
     /// relative standard error of about 0.2 % (2¹⁸ samples for more than 256 words, 2¹⁵ for more
     /// than 4,096). The first call computes it.
     pub fn nmse(&self) -> f64 {
-        *self.nmse.get_or_init(|| {
+        *self.nmse.get_or_make(|| {
             if self.block == 1 && self.width <= 8 {
                 return distortion(Law::Sphere { dim: self.dim }, &self.words);
             }
@@ -237,8 +238,8 @@ fn refine(dim: usize, block: usize, width: u32, optimised: bool, words: &mut Vec
 /// # Errors
 /// If `block` is not 1 to `dim`, or `width` not 1 to 16.
 pub fn block_codebook(dim: usize, block: usize, width: u32) -> Result<Arc<BlockCodebook>> {
-    type Cache = Mutex<HashMap<(usize, usize, u32), Arc<BlockCodebook>>>;
-    static CACHE: OnceLock<Cache> = OnceLock::new();
+    type Known = HashMap<(usize, usize, u32), Arc<BlockCodebook>>;
+    static KNOWN: ForkLock<Known> = ForkLock::new();
     if block == 0 || block > dim {
         return Err(Error::invalid(format!(
             "block={block}, expected 1 to dim={dim}"
@@ -249,14 +250,9 @@ pub fn block_codebook(dim: usize, block: usize, width: u32) -> Result<Arc<BlockC
             "block indexes of {width} bits, expected 1 to 16"
         )));
     }
-    let cache = CACHE.get_or_init(Cache::default);
-    let lock = || {
-        cache
-            .lock()
-            .unwrap_or_else(|poisoned| poisoned.into_inner())
-    };
-    if let Some(found) = lock().get(&(dim, block, width)) {
-        return Ok(found.clone());
+    let shape = (dim, block, width);
+    if let Some(found) = KNOWN.with(|known| known.as_ref()?.get(&shape).cloned()) {
+        return Ok(found);
     }
     // Built without the lock, because the pool's threads can need it. If two threads build the same
     // codebook, both make the same bits.
@@ -270,10 +266,13 @@ pub fn block_codebook(dim: usize, block: usize, width: u32) -> Result<Arc<BlockC
         block,
         width,
         words,
-        plan: OnceLock::new(),
-        nmse: OnceLock::new(),
+        plan: ForkCell::new(),
+        nmse: ForkCell::new(),
     });
-    Ok(lock().entry((dim, block, width)).or_insert(made).clone())
+    Ok(KNOWN.with(|known| {
+        let known = known.get_or_insert_default();
+        known.entry(shape).or_insert(made).clone()
+    }))
 }
 
 #[cfg(test)]

@@ -8,14 +8,15 @@
 //! FROZEN: the draws, their order and every step, because codebooks without a frozen table are made
 //! by them.
 
-use rayon::prelude::*;
-
 use crate::isa::Isa;
 use crate::kernels::nearest::{self, Words};
 use crate::rng::SeedStream;
+use crate::threads;
 
 /// Samples per chunk, the unit of work of a thread.
 const SAMPLES_PER_CHUNK: usize = 2048;
+/// Samples between two checks whether to stop: with 65,536 words a chunk takes a second.
+const SAMPLES_PER_CHECK: usize = 128;
 
 /// Samples of p = `block` coordinates, in chunks of N = 2,048. Coordinate j of sample i in a
 /// chunk is at place i + j·N of the chunk.
@@ -42,6 +43,9 @@ impl Samples {
         for _ in 0..count / SAMPLES_PER_CHUNK {
             let mut chunk = vec![0f32; SAMPLES_PER_CHUNK * block];
             for i in 0..SAMPLES_PER_CHUNK / 2 {
+                if i % SAMPLES_PER_CHECK == 0 {
+                    threads::check();
+                }
                 g.iter_mut().for_each(|value| *value = stream.gaussian());
                 if let Some(dim) = dim {
                     let own: f64 = g.iter().map(|value| value * value).sum();
@@ -66,20 +70,27 @@ impl Samples {
     fn assign(&self, words: &[f32]) -> Vec<Vec<u16>> {
         let words = Words::new(words, self.block);
         let isa = Isa::detect();
-        self.chunks
-            .par_iter()
-            .map(|chunk| {
-                let mut index = vec![0u16; SAMPLES_PER_CHUNK];
-                nearest::brute_force(isa, chunk, &words, &mut index);
-                index
-            })
-            .collect()
+        threads::map(self.chunks.iter().collect(), |_, chunk| {
+            let mut index = vec![0u16; SAMPLES_PER_CHUNK];
+            let mut some = Vec::new();
+            for from in (0..SAMPLES_PER_CHUNK).step_by(SAMPLES_PER_CHECK) {
+                threads::check();
+                some.clear();
+                for coordinate in chunk.chunks_exact(SAMPLES_PER_CHUNK) {
+                    some.extend_from_slice(&coordinate[from..from + SAMPLES_PER_CHECK]);
+                }
+                let index = &mut index[from..from + SAMPLES_PER_CHECK];
+                nearest::brute_force(isa, &some, &words, index);
+            }
+            index
+        })
     }
 
     /// Calls `visit` with the index of the word, the coordinate j and its value, for every value.
     fn for_each_value(&self, index: &[Vec<u16>], mut visit: impl FnMut(usize, usize, f32)) {
         for (chunk, index) in self.chunks.iter().zip(index) {
             for j in 0..self.block {
+                threads::check();
                 for (&k, &value) in index.iter().zip(&chunk[j * SAMPLES_PER_CHUNK..]) {
                     visit(usize::from(k), j, value);
                 }

@@ -18,9 +18,10 @@
 //! fixed order, so they are the same bits on every platform.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::Arc;
 
 use crate::error::{Error, Result};
+use crate::threads::{self, forked::ForkLock};
 
 /// The law of a coordinate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -277,6 +278,7 @@ fn solve(law: Law, bits: u32) -> Vec<f32> {
     let density = Density::new(law);
     let mut levels = density.initial_levels(half);
     for step in 0..MAX_STEPS {
+        threads::check();
         let cells = density.cells(&levels);
         let moved = if step < LLOYD_STEPS {
             None
@@ -304,8 +306,8 @@ fn solve(law: Law, bits: u32) -> Vec<f32> {
 /// # Errors
 /// If `bits` is not 1 to 8, or the dimension of the sphere is 0.
 pub fn lloyd_max(law: Law, bits: u32) -> Result<Arc<Vec<f32>>> {
-    type Cache = Mutex<HashMap<(Law, u32), Arc<Vec<f32>>>>;
-    static CACHE: OnceLock<Cache> = OnceLock::new();
+    type Known = HashMap<(Law, u32), Arc<Vec<f32>>>;
+    static KNOWN: ForkLock<Known> = ForkLock::new();
     if !(1..=8).contains(&bits) {
         return Err(Error::invalid(format!(
             "{bits} bits per level, expected 1 to 8"
@@ -314,14 +316,15 @@ pub fn lloyd_max(law: Law, bits: u32) -> Result<Arc<Vec<f32>>> {
     if law == (Law::Sphere { dim: 0 }) {
         return Err(Error::invalid("dim is 0, expected at least 1"));
     }
-    let cache = CACHE.get_or_init(Cache::default);
-    let mut cache = cache
-        .lock()
-        .unwrap_or_else(|poisoned| poisoned.into_inner());
-    Ok(cache
-        .entry((law, bits))
-        .or_insert_with(|| Arc::new(solve(law, bits)))
-        .clone())
+    if let Some(found) = KNOWN.with(|known| known.as_ref()?.get(&(law, bits)).cloned()) {
+        return Ok(found);
+    }
+    // Solved outside the lock, which has to be short; a second solver finds the same bits.
+    let made = Arc::new(solve(law, bits));
+    Ok(KNOWN.with(|known| {
+        let known = known.get_or_insert_default();
+        known.entry((law, bits)).or_insert(made).clone()
+    }))
 }
 
 /// E(t − nearest level)² for ascending levels that are symmetric about 0.

@@ -33,6 +33,7 @@ use std::cmp::Reverse;
 use std::collections::HashMap;
 
 use crate::kernels::nearest::{self, ALL_WORDS, Grid, Groups, Lists, Plan, Words};
+use crate::threads;
 
 use super::word_order::WORDS_PER_GROUP;
 
@@ -199,6 +200,7 @@ impl<'a> Cells<'a> {
         let every: Vec<u16> = (0..self.words.count()).map(|k| k as u16).collect();
         let mut open = vec![(whole, every, 0)];
         while let Some((bins, candidates, turn)) = open.pop() {
+            threads::check();
             let candidates = self.candidates(&bins, &candidates);
             let widest = (0..bins.len())
                 .map(|i| (turn + i) % bins.len())
@@ -331,6 +333,7 @@ fn pack_sets(sets: &[&[u16]], words: usize) -> (Vec<Vec<u16>>, Vec<u16>) {
         .collect();
     order.sort_by_key(|&i| Reverse(sets[i].len()));
     for i in order {
+        threads::check();
         let set = sets[i];
         if let Some(&group) = known.get(set) {
             place[i] = group;

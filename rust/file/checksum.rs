@@ -5,11 +5,15 @@ use crate::isa::Isa;
 use crate::methods::Workspace;
 use crate::quantizer::Quantizer;
 use crate::rng::SeedStream;
+use crate::threads;
 
 const LABEL_DIGEST: u64 = 6;
 
 /// Rows that go through the digest.
 const ROWS: usize = 4;
+
+/// Bytes from one look at whether to stop to the next.
+pub(super) const PIECE: usize = 1 << 22;
 
 /// CRC-64/XZ of bytes that come piece by piece.
 #[derive(Clone, Default)]
@@ -17,7 +21,10 @@ pub(super) struct Checksum(crc64fast::Digest);
 
 impl Checksum {
     pub(super) fn write(&mut self, bytes: &[u8]) {
-        self.0.write(bytes);
+        for some in bytes.chunks(PIECE) {
+            threads::check();
+            self.0.write(some);
+        }
     }
 
     pub(super) fn value(&self) -> u64 {

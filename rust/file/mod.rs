@@ -47,6 +47,7 @@ use std::path::Path;
 use crate::codes::{Codes, CodesRef};
 use crate::error::{Error, Result};
 use crate::quantizer::{Quantizer, Spec};
+use crate::threads;
 
 mod atomic;
 mod checksum;
@@ -54,7 +55,7 @@ mod header;
 
 pub use checksum::{checksum, digest};
 
-use checksum::{Checksum, little_endian};
+use checksum::{Checksum, PIECE, little_endian};
 use header::{Header, float32, hexadecimal};
 
 /// A tensor of a file.
@@ -224,7 +225,12 @@ pub fn write(out: &mut dyn Write, quantizer: &Quantizer, codes: CodesRef<'_>) ->
     for tensor in &header.tensors {
         match floats_of(tensor.name, spec, codes) {
             Some(values) => little_endian(values, &mut put)?,
-            None => put(codes.packed)?,
+            None => {
+                for some in codes.packed.chunks(PIECE) {
+                    threads::check();
+                    put(some)?;
+                }
+            }
         }
     }
     Ok(())

@@ -26,6 +26,7 @@ use crate::isa::Isa;
 use crate::kernels::quantize::{self, Levels};
 use crate::kernels::{dense, reduce};
 use crate::rng::SeedStream;
+use crate::threads;
 
 const LABEL_QJL: u64 = 3;
 
@@ -111,12 +112,17 @@ impl TurboProd {
         let layout = Self::shape(dim, bits)?.layout;
         let bits = whole_bits("turboquant/prod", bits, 8)?;
         let mut stream = SeedStream::new(seed, LABEL_QJL);
+        let mut projection = vec![0f32; dim * dim];
+        for row in projection.chunks_mut(dim) {
+            threads::check();
+            row.fill_with(|| stream.gaussian() as f32);
+        }
         Ok(Self {
             dim,
             bits,
             levels: levels(dim, bits - 1)?,
             layout,
-            projection: (0..dim * dim).map(|_| stream.gaussian() as f32).collect(),
+            projection,
         })
     }
 

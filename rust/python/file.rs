@@ -8,8 +8,8 @@ use pyo3::prelude::*;
 
 use super::codes::{CodeSlices, Parts};
 use super::quantizer::Quantizer;
+use super::signals::detached;
 use crate::file::{self, Contents};
-use crate::threads;
 
 /// Name, first byte and the one after the last of each tensor.
 type Tensors = Vec<(&'static str, usize, usize)>;
@@ -33,7 +33,7 @@ pub fn save(
 ) -> PyResult<()> {
     let codes = CodeSlices::new(&codes);
     let codes = codes.view();
-    Ok(py.detach(|| file::save(&path, &quantizer.0, codes))?)
+    detached(py, || file::save(&path, &quantizer.0, codes))
 }
 
 #[pyfunction]
@@ -43,9 +43,9 @@ pub fn open_file(
     verify: bool,
 ) -> PyResult<(Quantizer, usize, usize, Tensors)> {
     let data = data.as_slice()?;
-    py.detach(|| {
+    detached(py, || {
         let contents = Contents::new(data, verify)?;
-        let quantizer = threads::run(|| contents.quantizer())?;
+        let quantizer = contents.quantizer()?;
         let range = |tensor: &file::Tensor| (tensor.name, tensor.bytes.start, tensor.bytes.end);
         let tensors = contents.tensors.iter().map(range).collect();
         let (rows, row_bytes) = (contents.rows, contents.row_bytes);

@@ -1,12 +1,14 @@
 //! The PyO3 module `blockquant._core`: conversions only.
 //!
-//! Arrays are borrowed for the length of a call and the GIL is released while rows are worked on. Failures of the core are
-//! `ValueError`, those of the system to read or write `OSError`.
+//! Arrays are borrowed for the length of a call and the GIL is released while rows are worked on. Failures
+//! of the core are `ValueError`, those of the system to read or write `OSError`. A signal ends a long call
+//! ([`signals`]).
 
 mod codes;
 mod file;
 mod quantizer;
 mod rows;
+mod signals;
 
 use numpy::{IntoPyArray, PyArray1, PyArray2, PyArrayMethods, PyReadonlyArray2};
 use pyo3::exceptions::PyValueError;
@@ -21,6 +23,7 @@ impl From<Error> for PyErr {
     fn from(error: Error) -> Self {
         match error {
             Error::Io { path, code, reason } => file::os_error(path, code, reason),
+            Error::Interrupted => signals::raised(),
             error => PyValueError::new_err(error.to_string()),
         }
     }
@@ -48,6 +51,7 @@ mod _core {
     #[pymodule_export]
     use super::quantizer::Quantizer;
     use super::rows::unpack_rows;
+    use super::signals::detached;
 
     /// The instruction set that kernels run on: ``scalar``, ``avx2`` or ``neon``. ``BLOCKQUANT_ISA`` picks another at start; the bytes do not depend on it.
     #[pyfunction]
@@ -88,12 +92,13 @@ mod _core {
                 )));
             }
         };
-        Ok(solve_lloyd_max(law, bits)?.to_vec().into_pyarray(py))
+        let levels = detached(py, || solve_lloyd_max(law, bits))?;
+        Ok(levels.to_vec().into_pyarray(py))
     }
 
     #[pyfunction]
     fn block_distortion(py: Python<'_>, dim: usize, block: usize, width: u32) -> PyResult<f64> {
-        py.detach(|| Ok(block_codebook(dim, block, width)?.nmse()))
+        detached(py, || Ok(block_codebook(dim, block, width)?.nmse()))
     }
 
     #[pyfunction]
@@ -149,13 +154,14 @@ mod _core {
         }]);
         let bytes = layout.row_bytes();
         let isa = Isa::current()?;
-        let out = py.detach(|| {
+        let out = detached(py, || {
             let mut out = vec![0u8; indices.nrows() * bytes];
             for (row, code) in indices.rows().into_iter().zip(out.chunks_mut(bytes.max(1))) {
+                threads::check();
                 layout.pack(isa, &row.to_vec(), code);
             }
-            out
-        });
+            Ok(out)
+        })?;
         out.into_pyarray(py).reshape([indices.nrows(), bytes])
     }
 
@@ -182,7 +188,7 @@ mod _core {
             )));
         }
         let isa = Isa::current()?;
-        let out = py.detach(|| unpack_rows(isa, &layout, packed));
+        let out = detached(py, || Ok(unpack_rows(isa, &layout, packed)))?;
         out.into_pyarray(py).reshape([packed.nrows(), count])
     }
 }

@@ -10,6 +10,7 @@ use pyo3::prelude::*;
 
 use super::codes::{CodeSlices, Parts, Sketch, contiguous};
 use super::rows::{Strided, unpack_rows};
+use super::signals::detached;
 use crate::codes::Codes;
 use crate::rows::{Real, Rows};
 use crate::scan::search::Metric;
@@ -63,9 +64,7 @@ impl Quantizer {
             store_norm,
             center: center.map(|values| contiguous(&values).into_owned()),
         };
-        Ok(Self(
-            py.detach(|| threads::run(|| crate::Quantizer::new(spec)))?,
-        ))
+        detached(py, || crate::Quantizer::new(spec)).map(Self)
     }
 
     #[getter]
@@ -177,7 +176,7 @@ impl Quantizer {
         let (rows, dim) = (codes.len(), self.0.spec().dim);
         let mut out = vec![0f32; rows * dim];
         let isa = Isa::current()?;
-        py.detach(|| self.0.decode(isa, codes, &mut out))?;
+        detached(py, || self.0.decode(isa, codes, &mut out))?;
         out.into_pyarray(py).reshape([rows, dim])
     }
 
@@ -194,8 +193,9 @@ impl Quantizer {
         let queries = Strided(y.as_array());
         let out = out.as_slice_mut()?;
         let isa = Isa::current()?;
-        py.detach(|| threads::run(|| self.0.inner_product(isa, codes, &queries, out)))?;
-        Ok(())
+        detached(py, || {
+            threads::run(|| self.0.inner_product(isa, codes, &queries, out))
+        })
     }
 
     #[allow(clippy::too_many_arguments)]
@@ -212,7 +212,7 @@ impl Quantizer {
         let (m, n) = (queries.rows(), codes.len());
         let (mut low, mut high) = (vec![0f32; m * n], vec![0f32; m * n]);
         let isa = Isa::current()?;
-        py.detach(|| {
+        detached(py, || {
             let work = || {
                 self.0
                     .interval(isa, codes, &queries, confidence, &mut low, &mut high)
@@ -227,7 +227,7 @@ impl Quantizer {
         let codes = CodeSlices::new(&codes);
         let codes = codes.view();
         let isa = Isa::current()?;
-        Ok(py.detach(|| self.0.sketch(isa, codes))?.map(Sketch))
+        Ok(detached(py, || self.0.sketch(isa, codes))?.map(Sketch))
     }
 
     #[pyo3(signature = (codes, sketch, y, k, metric, allowed=None))]
@@ -252,7 +252,7 @@ impl Quantizer {
         let sketch = sketch.as_deref().map(|sketch| &sketch.0);
         let metric = Metric::from_name(metric)?;
         let isa = Isa::current()?;
-        let found = py.detach(|| {
+        let found = detached(py, || {
             self.0
                 .search(isa, codes, sketch, &queries, k, metric, allowed.as_deref())
         })?;
@@ -318,7 +318,7 @@ impl Quantizer {
                 layout.row_bytes()
             )));
         }
-        let out = py.detach(|| unpack_rows(isa, layout, packed));
+        let out = detached(py, || Ok(unpack_rows(isa, layout, packed)))?;
         out.into_pyarray(py)
             .reshape([packed.nrows(), layout.indices()])
     }
@@ -338,7 +338,7 @@ impl Quantizer {
 
     fn encode_rows(&self, py: Python<'_>, rows: &dyn Rows) -> PyResult<Codes> {
         let isa = Isa::current()?;
-        Ok(py.detach(|| self.0.encode(isa, rows))?)
+        detached(py, || self.0.encode(isa, rows))
     }
 
     fn each_row<'py>(
@@ -356,13 +356,15 @@ impl Quantizer {
             )));
         }
         let isa = Isa::current()?;
-        let out = py.detach(|| {
+        let out = detached(py, || {
             let mut out: Vec<f32> = x.iter().copied().collect();
             let mut scratch = Vec::new();
-            out.chunks_exact_mut(dim)
-                .for_each(|row| work(isa, row, &mut scratch));
-            out
-        });
+            for row in out.chunks_exact_mut(dim) {
+                threads::check();
+                work(isa, row, &mut scratch);
+            }
+            Ok(out)
+        })?;
         out.into_pyarray(py).reshape([x.nrows(), dim])
     }
 }

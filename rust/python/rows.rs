@@ -4,9 +4,9 @@ use half::bf16;
 use half::slice::HalfBitsSliceExt;
 use numpy::ndarray::{ArrayView2, Axis};
 
-use crate::Isa;
 use crate::codes::Layout;
 use crate::rows::{Real, Rows};
+use crate::{Isa, threads};
 
 /// Rows of a NumPy array with any strides.
 pub struct Strided<'a, T>(pub ArrayView2<'a, T>);
@@ -59,6 +59,7 @@ pub fn unpack_rows(isa: Isa, layout: &Layout, packed: ArrayView2<'_, u8>) -> Vec
     let mut out = vec![0u16; packed.nrows() * layout.indices()];
     let indices = out.chunks_mut(layout.indices().max(1));
     for (row, index) in packed.rows().into_iter().zip(indices) {
+        threads::check();
         layout.unpack(isa, &row.to_vec(), index);
     }
     out

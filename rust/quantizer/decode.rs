@@ -1,7 +1,5 @@
 //! Codes to rows.
 
-use rayon::prelude::*;
-
 use super::{Buffers, Quantizer};
 use crate::codes::CodesRef;
 use crate::error::{Error, Result};
@@ -22,20 +20,12 @@ impl Quantizer {
             )));
         }
         let (batch, rows) = (self.batch(), self.chunk());
-        let work = |buffers: &mut Buffers, (chunk, out): (usize, &mut [f32])| {
+        let chunks = out.chunks_mut(rows * dim);
+        threads::for_each(chunks, Buffers::default, |buffers, chunk, out| {
             for (piece, out) in out.chunks_mut(batch * dim).enumerate() {
                 self.decode_batch(isa, codes, chunk * rows + piece * batch, out, buffers);
             }
-        };
-        if codes.len() <= rows {
-            // Too few rows to wake other threads for.
-            work(&mut Buffers::default(), (0, out));
-        } else {
-            threads::run(|| {
-                let pieces = out.par_chunks_mut(rows * dim).enumerate();
-                pieces.for_each_init(Buffers::default, work);
-            });
-        }
+        });
         Ok(())
     }
 

@@ -1,7 +1,5 @@
 //! Rows to codes.
 
-use rayon::prelude::*;
-
 use super::load::narrow;
 use super::{Buffers, Quantizer, check_dim};
 use crate::codes::Codes;
@@ -11,9 +9,6 @@ use crate::kernels::reduce;
 use crate::methods::ScaleRule;
 use crate::rows::Rows;
 use crate::threads;
-
-/// Chunks that are handed to the threads at once.
-const PART: usize = 1024;
 
 /// Where the codes of some rows go; arrays that are not stored are empty.
 struct Slots<'a> {
@@ -63,27 +58,13 @@ impl Quantizer {
             product: &mut product,
         };
         let (batch, chunk) = (self.batch(), self.chunk());
-        let work = |buffers: &mut Buffers, (first, slots): (usize, Slots<'_>)| {
+        let chunks = slots.pieces(chunk, row_bytes);
+        threads::try_for_each(chunks, Buffers::default, |buffers, place, slots| {
             for (piece, slots) in slots.pieces(batch, row_bytes).enumerate() {
-                self.encode_batch(isa, rows, first + piece * batch, slots, buffers)?;
+                self.encode_batch(isa, rows, place * chunk + piece * batch, slots, buffers)?;
             }
             Ok(())
-        };
-        if n <= chunk {
-            // Too few rows to wake other threads for.
-            work(&mut Buffers::default(), (0, slots))?;
-        } else {
-            // Part by part, so that what keeps the chunks' places does not grow with the batch.
-            for (part, slots) in slots.pieces(PART * chunk, row_bytes).enumerate() {
-                let first = (0..).map(|i| (part * PART + i) * chunk);
-                let pieces: Vec<_> = first.zip(slots.pieces(chunk, row_bytes)).collect();
-                let done: Vec<Result<()>> = threads::run(|| {
-                    let pieces = pieces.into_par_iter();
-                    pieces.map_init(Buffers::default, work).collect()
-                });
-                done.into_iter().collect::<Result<()>>()?;
-            }
-        }
+        })?;
         Ok(Codes {
             row_bytes,
             packed,

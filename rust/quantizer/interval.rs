@@ -3,8 +3,6 @@
 //! As the [scan](crate::scan): a query is rotated once, a tile of rows is unpacked, and each pair is one dot product ([`dense`]), here with the two roots of a
 //! quadratic in float64 behind it. Bounds are rounded outward to float32.
 
-use rayon::prelude::*;
-
 use super::Quantizer;
 use super::query::Centering;
 use crate::aligned::Aligned;
@@ -55,7 +53,7 @@ impl Quantizer {
             return Ok(());
         }
         let tiles = columns(low, rows, TILE).into_iter();
-        let tiles: Vec<Tile<'_>> = tiles.zip(columns(high, rows, TILE)).collect();
+        let tiles = tiles.zip(columns(high, rows, TILE));
         let vectors = joined(&queries);
         let buffers = || {
             let indices = self.method.layout().indices();
@@ -63,7 +61,8 @@ impl Quantizer {
             (vec![0u16; indices], Aligned::new(TILE * dim), products)
         };
         let work = |(index, words, products): &mut (Vec<u16>, Aligned<f32>, Vec<f32>),
-                    (tile, (mut lows, mut highs)): (usize, Tile<'_>)| {
+                    tile: usize,
+                    (mut lows, mut highs): Tile<'_>| {
             let from = tile * TILE;
             let live = TILE.min(rows - from);
             let words = &mut words[..live * dim];
@@ -83,6 +82,7 @@ impl Quantizer {
                 .zip(vectors.chunks(dense::VECTORS_PER_BATCH * dim))
                 .zip(pieces)
             {
+                threads::check();
                 let products = &mut products[..live * queries.len()];
                 dense::products(isa, words, dim, vectors, products);
                 let bounds = lows.iter_mut().zip(highs).zip(products.chunks_exact(live));
@@ -100,10 +100,7 @@ impl Quantizer {
                 }
             }
         };
-        threads::run(|| {
-            let tiles = tiles.into_par_iter().enumerate();
-            tiles.for_each_init(buffers, work);
-        });
+        threads::for_each(tiles, buffers, work);
         Ok(())
     }
 
@@ -112,17 +109,15 @@ impl Quantizer {
     /// Needs the scale rule `mse` or `unbiased` and stored norms.
     pub fn directions(&self, isa: Isa, codes: CodesRef<'_>) -> Result<Vec<Direction>> {
         let norms = self.quantized_norms(codes)?;
-        let buffers = || {
-            let indices = self.method.layout().indices();
-            (vec![0u16; indices], vec![0f32; self.spec.dim])
-        };
-        Ok(threads::run(|| {
-            let rows = (0..codes.len()).into_par_iter();
-            rows.map_init(buffers, |(index, c), row| {
-                self.direction(isa, codes, norms, row, index, c)
-            })
-            .collect()
-        }))
+        let tiles = (0..codes.len()).step_by(TILE).collect();
+        let found = threads::map(tiles, |_, from| -> Vec<Direction> {
+            let mut index = vec![0u16; self.method.layout().indices()];
+            let mut c = vec![0f32; self.spec.dim];
+            let rows = from..codes.len().min(from + TILE);
+            rows.map(|row| self.direction(isa, codes, norms, row, &mut index, &mut c))
+                .collect()
+        });
+        Ok(found.concat())
     }
 
     /// Direction of a row; c becomes what queries are multiplied with.

@@ -21,9 +21,8 @@ impl Quantizer {
         if self.method.expanded_len(dim) != dim || !Sketch::fits(dim) {
             return Ok(None);
         }
-        Ok(Some(threads::run(|| {
-            Sketch::new(isa, dim, codes.scale, &self.expander(isa, codes))
-        })))
+        let expander = self.expander(isa, codes);
+        Ok(Some(Sketch::new(isa, dim, codes.scale, &expander)))
     }
 
     /// The `count` best rows of each query by their estimates, best first, ties to the lower index; fewer where fewer are `allowed`.
@@ -97,7 +96,7 @@ impl Quantizer {
             allowed,
             expand: self.expander(isa, codes),
         };
-        Ok(threads::run_here(|| {
+        Ok(threads::run(|| {
             rows.search(isa, sketch, &queries, &norms, count)
         }))
     }

@@ -106,9 +106,8 @@ impl<'a, E: Expand> Filter<'a, E> {
     fn second<'s>(&self, kept: &'s OnceLock<Level<'a>>) -> &'s Level<'a> {
         // Not within the cell: a thread that waits for it could be the one that the pool needs.
         if kept.get().is_none() {
-            let second = threads::run(|| {
-                (self.sketch).second(self.isa, self.rows.codes.scale, &self.rows.expand)
-            });
+            let scale = self.rows.codes.scale;
+            let second = (self.sketch).second(self.isa, scale, &self.rows.expand);
             let [first_factor, second_factor] = &second.factors;
             let factors = [first_factor, second_factor];
             let level = Level::new(

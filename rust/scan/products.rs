@@ -4,12 +4,11 @@
 //! one tile a thread, and no row is rotated back. Bound by the multiply-adds of d coordinates a pair; what is done once a row (unpacking,
 //! expanding, setting side by side) is shared by all queries.
 
-use rayon::prelude::*;
-
 use crate::aligned::Aligned;
 use crate::isa::Isa;
 use crate::kernels::dense::{self, ROWS_PER_PANEL, VECTORS_PER_PASS};
 use crate::scan::{Query, columns, joined};
+use crate::threads;
 
 /// Rows of a tile.
 pub const TILE: usize = 64;
@@ -66,7 +65,7 @@ pub fn inner_products(
         panels: Aligned::new(if panels { TILE * length } else { 0 }),
         products: Aligned::new(TILE * batch),
     };
-    (tiles.into_par_iter().enumerate()).for_each_init(buffers, |buffers, (tile, mut pieces)| {
+    threads::for_each(tiles.into_iter(), buffers, |buffers, tile, mut pieces| {
         let from = tile * TILE;
         let live = TILE.min(rows - from);
         let expanded = &mut buffers.expanded[..live * length];
@@ -82,6 +81,7 @@ pub fn inner_products(
             .zip(vectors.chunks(batch * length))
             .zip(pieces.chunks_mut(batch))
         {
+            threads::check();
             // The rows that go together, and how far a query's products are apart.
             let (together, stride) = if panels {
                 (ROWS_PER_PANEL, ROWS_PER_PANEL)

@@ -18,15 +18,12 @@
 //! Held: d/8 bytes of signs a row and level in the layout of [`kernels::fast_scan`](crate::kernels::fast_scan), and s·g and s·‖r‖ as float32 (with
 //! the second level five numbers).
 
-use std::sync::OnceLock;
-
-use rayon::prelude::*;
-
 use super::{Expand, Query};
 use crate::aligned::Aligned;
 use crate::isa::Isa;
 use crate::kernels::fast_scan::{self, MAX_LUT_ENTRY, POSITIONS_PER_PART, ROWS_PER_GROUP};
 use crate::kernels::reduce;
+use crate::threads::{self, forked::ForkCell};
 
 /// Standard deviations of the sketch's error that a search allows for: a row at the very edge of the k-th place is then overlooked once in 160
 /// times, and one above it less often.
@@ -58,9 +55,8 @@ impl Plane {
     }
 
     /// The bytes of the groups.
-    fn groups(&mut self) -> rayon::slice::ChunksMut<'_, u8> {
-        self.nibbles
-            .par_chunks_mut(self.positions * ROWS_PER_GROUP / 2)
+    fn groups(&mut self) -> std::slice::ChunksMut<'_, u8> {
+        self.nibbles.chunks_mut(self.positions * ROWS_PER_GROUP / 2)
     }
 
     /// The table sums of each query for the rows from a multiple of [`ROWS_PER_GROUP`] on, for as many whole groups as `sums` have.
@@ -165,7 +161,7 @@ pub struct Sketch {
     pub factor: Column,
     /// s·‖r‖ of each row.
     pub spread: Column,
-    second: OnceLock<Second>,
+    second: ForkCell<Second>,
 }
 
 /// The second level.
@@ -204,24 +200,24 @@ impl Sketch {
     pub fn new(isa: Isa, dim: usize, scale: &[f32], expand: &impl Expand) -> Self {
         let mut plane = Plane::new(dim, scale.len());
         let (mut factor, mut spread) = (vec![0f32; scale.len()], vec![0f32; scale.len()]);
-        (plane.groups())
-            .zip(factor.par_chunks_mut(ROWS_PER_GROUP))
-            .zip(spread.par_chunks_mut(ROWS_PER_GROUP))
-            .zip(scale.par_chunks(ROWS_PER_GROUP))
-            .enumerate()
-            .for_each_init(
-                || (Vec::new(), vec![0f32; dim]),
-                |(index, c), (place, (((group, factor), spread), scale))| {
-                    for (row, &scale) in scale.iter().enumerate() {
-                        expand.expand(place * ROWS_PER_GROUP + row, index, c);
-                        put_signs(group, row, c);
-                        let g = sign_factor(isa, c);
-                        let rest = g * g * dim as f64 - reduce::squared_norm(isa, c);
-                        factor[row] = (f64::from(scale) * g) as f32;
-                        spread[row] = (f64::from(scale) * rest.max(0.0).sqrt()) as f32;
-                    }
-                },
-            );
+        let groups = (plane.groups())
+            .zip(factor.chunks_mut(ROWS_PER_GROUP))
+            .zip(spread.chunks_mut(ROWS_PER_GROUP))
+            .zip(scale.chunks(ROWS_PER_GROUP));
+        threads::for_each(
+            groups,
+            || (Vec::new(), vec![0f32; dim]),
+            |(index, c), place, (((group, factor), spread), scale)| {
+                for (row, &scale) in scale.iter().enumerate() {
+                    expand.expand(place * ROWS_PER_GROUP + row, index, c);
+                    put_signs(group, row, c);
+                    let g = sign_factor(isa, c);
+                    let rest = g * g * dim as f64 - reduce::squared_norm(isa, c);
+                    factor[row] = (f64::from(scale) * g) as f32;
+                    spread[row] = (f64::from(scale) * rest.max(0.0).sqrt()) as f32;
+                }
+            },
+        );
         let mut spread = Column::new(spread);
         if scale.iter().any(|scale| scale.is_nan() || *scale < 0.0) {
             // Damaged codes: with no number for the greatest spread no bound is used.
@@ -232,51 +228,46 @@ impl Sketch {
             plane,
             factor: Column::new(factor),
             spread,
-            second: OnceLock::new(),
+            second: ForkCell::new(),
         }
     }
 
     /// The second level, made at the first call; the arguments are those of [`Sketch::new`].
     pub fn second(&self, isa: Isa, scale: &[f32], expand: &impl Expand) -> &Second {
-        // Not within the cell: a thread that waits for it could be the one that the pool needs.
-        if self.second.get().is_none() {
-            let made = self.make_second(isa, scale, expand);
-            let _ = self.second.set(made);
-        }
-        self.second.get_or_init(|| unreachable!("set above"))
+        (self.second).get_or_make(|| self.make_second(isa, scale, expand))
     }
 
     fn make_second(&self, isa: Isa, scale: &[f32], expand: &impl Expand) -> Second {
         let dim = self.dim;
         let mut plane = Plane::new(dim, scale.len());
         let mut values = vec![[0f32; 3]; scale.len()];
-        (plane.groups())
-            .zip(values.par_chunks_mut(ROWS_PER_GROUP))
-            .zip(scale.par_chunks(ROWS_PER_GROUP))
-            .enumerate()
-            .for_each_init(
-                || (Vec::new(), vec![0f32; dim], vec![0f32; dim]),
-                |(index, c, rest), (place, ((group, values), scale))| {
-                    for (row, (values, &scale)) in values.iter_mut().zip(scale).enumerate() {
-                        expand.expand(place * ROWS_PER_GROUP + row, index, c);
-                        let sum = sum_of_magnitudes(c);
-                        let split = (SPLIT * sum / dim as f64) as f32;
-                        for (rest, &c) in rest.iter_mut().zip(&*c) {
-                            *rest = c - split.copysign(c);
-                        }
-                        put_signs(group, row, rest);
-                        let square = reduce::squared_norm(isa, c);
-                        let both = agreement(c, rest);
-                        let [g, h] = two_factors(c, rest, sum, both);
-                        let own = dim as f64 * (g * g + h * h) + 2.0 * g * h * both;
-                        // Scaled so that the rest is orthogonal to c: ⟨c, g·s₁ + h·s₂⟩ is the square of the projection.
-                        let onto = if own > 0.0 { square / own } else { 0.0 };
-                        let left = onto * onto * own - square;
-                        *values = [onto * g, onto * h, left.max(0.0).sqrt()]
-                            .map(|value| (f64::from(scale) * value) as f32);
+        let groups = (plane.groups())
+            .zip(values.chunks_mut(ROWS_PER_GROUP))
+            .zip(scale.chunks(ROWS_PER_GROUP));
+        threads::for_each(
+            groups,
+            || (Vec::new(), vec![0f32; dim], vec![0f32; dim]),
+            |(index, c, rest), place, ((group, values), scale)| {
+                for (row, (values, &scale)) in values.iter_mut().zip(scale).enumerate() {
+                    expand.expand(place * ROWS_PER_GROUP + row, index, c);
+                    let sum = sum_of_magnitudes(c);
+                    let split = (SPLIT * sum / dim as f64) as f32;
+                    for (rest, &c) in rest.iter_mut().zip(&*c) {
+                        *rest = c - split.copysign(c);
                     }
-                },
-            );
+                    put_signs(group, row, rest);
+                    let square = reduce::squared_norm(isa, c);
+                    let both = agreement(c, rest);
+                    let [g, h] = two_factors(c, rest, sum, both);
+                    let own = dim as f64 * (g * g + h * h) + 2.0 * g * h * both;
+                    // Scaled so that the rest is orthogonal to c: ⟨c, g·s₁ + h·s₂⟩ is the square of the projection.
+                    let onto = if own > 0.0 { square / own } else { 0.0 };
+                    let left = onto * onto * own - square;
+                    *values = [onto * g, onto * h, left.max(0.0).sqrt()]
+                        .map(|value| (f64::from(scale) * value) as f32);
+                }
+            },
+        );
         let column = |i: usize| Column::new(values.iter().map(|values| values[i]).collect());
         Second {
             plane,

@@ -170,6 +170,24 @@ def test_a_signal_interrupts(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["x.npy"]
 
 
+@pytest.mark.skipif(not hasattr(os, "openpty"), reason="needs a terminal")
+def test_a_signal_interrupts_the_construction_of_a_codebook(tmp_path):
+    np.save(tmp_path / "x.npy", np.ones((10, 384), np.float32))
+    arguments = ["encode", tmp_path / "x.npy", "--out", tmp_path / "c.safetensors"]
+    arguments += ["--bits", "4", "--block", "4"]  # 65,536 words, which take minutes
+    ours, theirs = os.openpty()
+    command = [sys.executable, "-m", "blockquant", *map(str, arguments)]
+    with subprocess.Popen(command, stderr=theirs) as process:
+        assert os.read(ours, 100).startswith(b"building codebook")
+        time.sleep(0.5)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(timeout=60) == 130
+    assert os.read(ours, 1000).endswith(b"\rError: interrupted\r\n")
+    os.close(theirs)
+    os.close(ours)
+    assert [path.name for path in tmp_path.iterdir()] == ["x.npy"]
+
+
 def test_without_pyarrow(rows, codes, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     (tmp_path / "x.parquet").write_bytes(b"PAR1")

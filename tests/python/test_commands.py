@@ -255,9 +255,18 @@ print([line.split()[1] for line in open("/proc/self/status") if line.startswith(
 @pytest.mark.parametrize(
     ("command", "parts"),
     [
-        (["encode", "{x}", "--out", "{tmp}/out.safetensors"], ["encode:", " rows/s"]),
-        (["decode", "{codes}", "--out", "{tmp}/out.npy"], ["decode:", "/300", " rows/s"]),
-        (["search", "{codes}", "--queries", "{x}"], ["search:", " queries/s"]),
+        (
+            ["encode", "{x}", "--out", "{tmp}/out.safetensors"],
+            ["building codebook\r", "encode:", " rows/s"],
+        ),
+        (
+            ["decode", "{codes}", "--out", "{tmp}/out.npy"],
+            ["building codebook\r", "decode:", "/300", " rows/s"],
+        ),
+        (
+            ["search", "{codes}", "--queries", "{x}"],
+            ["building codebook\r", "search:", " queries/s"],
+        ),
         (
             ["compare", "{x}", "--bits", "1,2", "--seeds", "1", "--methods", "eden"],
             ["compare:", "0/2", "run/s", "eden/unbiased, 1 bits, seed 0"],

@@ -12,3 +12,4 @@ mod methods;
 mod products;
 mod scan;
 mod search;
+mod threads;

@@ -57,6 +57,23 @@ def bar(total: int, unit: str, what: str = "") -> Iterator[Callable[..., None] |
         yield step
 
 
+@contextmanager
+def building() -> Iterator[None]:
+    """Says on stderr, where that is a terminal, that a quantizer is being built.
+
+    A codebook of 65,536 words takes two minutes; most are built before the line can be read.
+    """
+    shown = "building codebook" if sys.stderr.isatty() else ""
+    sys.stderr.write(shown)
+    sys.stderr.flush()
+    try:
+        yield
+    finally:
+        # The next line is written over this one, of which nothing is left.
+        sys.stderr.write(f"\r{' ' * len(shown)}\r" if shown else "")
+        sys.stderr.flush()
+
+
 def _width() -> dict[str, Any]:
     """The terminal's size, or a usual one where it does not say: tqdm would show nothing."""
     try:

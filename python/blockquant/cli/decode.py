@@ -8,7 +8,7 @@ from time import perf_counter
 import click
 
 from blockquant.cli import _options
-from blockquant.cli._output import bar, emit, parameters, size
+from blockquant.cli._output import bar, building, emit, parameters, size
 from blockquant.file import load
 from blockquant.files import chunk_rows, write_rows
 from blockquant.files.writers import WRITTEN, written_suffix
@@ -31,7 +31,8 @@ def command(
     """
     _options.prepare(out, [codes], force, WRITTEN)
     written_suffix(out)
-    q, held = load(codes, verify)
+    with building():
+        q, held = load(codes, verify)
     wanted = _options.within(span, len(held), codes)
     start = perf_counter()
     chunk = chunk_rows(q.dim)

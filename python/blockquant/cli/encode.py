@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from blockquant import registry
 from blockquant.cli import _options
-from blockquant.cli._output import bar, cost, emit, measures
+from blockquant.cli._output import bar, building, cost, emit, measures
 from blockquant.codes import Codes
 from blockquant.file import save
 from blockquant.files import Rows, open_rows
@@ -73,7 +73,8 @@ def command(
         _options.prepare(out, [file, *([center] if center else [])], force, [".safetensors"])
         dim = rows.shape[1]
         # Wrong parameters are found before the file is read for its mean.
-        q = registry.create(method, dim=dim, bits=bits, seed=seed, **options)
+        with building():
+            q = registry.create(method, dim=dim, bits=bits, seed=seed, **options)
         if center_mean:
             options["center"] = _mean(rows)
         elif center is not None:
@@ -82,7 +83,8 @@ def command(
                     raise ValueError(f"{center} has d = {sample.shape[1]}, {file} has {dim}")
                 options["center"] = _mean(sample)
         if "center" in options:
-            q = registry.create(method, dim=dim, bits=bits, seed=seed, **options)
+            with building():
+                q = registry.create(method, dim=dim, bits=bits, seed=seed, **options)
         start = perf_counter()
         codes = encode_rows(q, rows)
         seconds = perf_counter() - start

@@ -11,7 +11,7 @@ import numpy as np
 
 from blockquant import _core, registry
 from blockquant.cli import _options
-from blockquant.cli._output import cost, emit, measures, size, version
+from blockquant.cli._output import building, cost, emit, measures, size, version
 from blockquant.file import load
 from blockquant.files import list_arrays, open_rows
 from blockquant.files.rows import regular
@@ -66,7 +66,8 @@ def _installation(as_json: bool) -> None:
 
 
 def _codes(file: str, verify: bool, as_json: bool) -> None:
-    q, codes = load(file, verify)
+    with building():
+        q, codes = load(file, verify)
     found = measures(file, q, codes)
     if as_json:
         emit({"command": "info", "kind": "codes", "file": file, **found, "verified": verify})

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from blockquant.cli import _options
-from blockquant.cli._output import bar, emit
+from blockquant.cli._output import bar, building, emit
 from blockquant.codes import Codes
 from blockquant.file import load
 from blockquant.files import Rows, open_rows
@@ -72,7 +72,8 @@ def command(
     if out is not None:
         _options.prepare(out, [codes, queries], force, [".npz"])
     with open_rows(queries, array=queries_array, option="--queries-array ") as rows:
-        q, held = load(codes, verify)
+        with building():
+            q, held = load(codes, verify)
         if rows.shape[1] != q.dim:
             raise ValueError(f"{queries} has d = {rows.shape[1]}, {codes} has d = {q.dim}")
         options: dict[str, Any] = {"k": k, "metric": metric, "exact": exact}
