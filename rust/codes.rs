@@ -18,7 +18,7 @@
 //!
 //! FROZEN: this layout never changes; `tests/golden` pins it.
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, counted};
 use crate::isa::Isa;
 use crate::kernels::pack;
 
@@ -129,8 +129,8 @@ impl Codes {
     pub fn select(&self, rows: &[usize]) -> Result<Self> {
         if let Some(row) = rows.iter().find(|&&row| row >= self.len()) {
             return Err(Error::invalid(format!(
-                "row {row} of codes of {} rows",
-                self.len()
+                "row {row} of codes of {}",
+                counted(self.len(), "row")
             )));
         }
         let pick = |values: &Vec<f32>| rows.iter().map(|&row| values[row]).collect();
@@ -216,20 +216,22 @@ impl<'a> CodesRef<'a> {
         let expected = layout.row_bytes();
         if self.row_bytes != expected || self.packed.len() != rows * expected {
             return Err(Error::invalid(format!(
-                "packed codes have {} bytes in rows of {}, expected {rows} rows of {expected}",
-                self.packed.len(),
+                "packed codes have {} in rows of {}, expected {} of {expected}",
+                counted(self.packed.len(), "byte"),
                 self.row_bytes,
+                counted(rows, "row"),
             )));
         }
         match (self.residual_norm, residual) {
             (Some(values), true) if values.len() == rows => Ok(()),
             (None, false) => Ok(()),
             (Some(values), true) => Err(Error::invalid(format!(
-                "{} residual norms for {rows} rows",
-                values.len()
+                "{} for {}",
+                counted(values.len(), "residual norm"),
+                counted(rows, "row")
             ))),
             (None, true) => Err(Error::invalid(
-                "residual norms are missing, expected one a row",
+                "residual norms are missing, expected one per row",
             )),
             (Some(_), false) => Err(Error::invalid(
                 "residual norms for a quantizer that has none",

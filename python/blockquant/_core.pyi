@@ -4,6 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 __all__ = [
+    "MissingNorms",
     "Quantizer",
     "Sketch",
     "available_isa",
@@ -19,6 +20,10 @@ __all__ = [
     "set_num_threads",
     "unpack",
 ]
+
+class MissingNorms(ValueError):
+    #: What needs them, with its verb.
+    what: str
 
 @final
 class Sketch:

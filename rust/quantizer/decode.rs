@@ -5,7 +5,7 @@ use rayon::prelude::*;
 use super::{Buffers, Quantizer, check_dim};
 use crate::aligned::Aligned;
 use crate::codes::CodesRef;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, counted};
 use crate::isa::Isa;
 use crate::kernels::product::ROWS;
 use crate::kernels::{convert, reduce};
@@ -20,9 +20,9 @@ impl Quantizer {
         self.check(codes)?;
         if out.len() != codes.len() * dim {
             return Err(Error::invalid(format!(
-                "room for {} values, expected {} rows of {dim}",
-                out.len(),
-                codes.len()
+                "room for {}, expected {} of {dim}",
+                counted(out.len(), "value"),
+                counted(codes.len(), "row")
             )));
         }
         let (batch, rows) = (self.batch(), self.chunk());

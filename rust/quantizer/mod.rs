@@ -6,7 +6,7 @@
 //! same for any number of threads and any batch. Memory besides the result is a few rows a thread: each row goes through all steps while it is in the
 //! first-level cache, or [`BATCH`](crate::kernels::dense::BATCH) rows together where a dense matrix is read once for all of them.
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, counted};
 use crate::kernels::dense;
 use crate::methods::{
     self, BlockQuant, Eden, Method, RaBitQ, ScaleRule, Shape, TurboMse, TurboProd, Workspace,
@@ -203,8 +203,8 @@ fn check_center(center: Option<&[f32]>, dim: usize) -> Result<()> {
     let Some(center) = center else { return Ok(()) };
     if center.len() != dim {
         return Err(Error::invalid(format!(
-            "center has {} values, expected dim={dim}",
-            center.len()
+            "center has {}, expected dim={dim}",
+            counted(center.len(), "value")
         )));
     }
     match center.iter().position(|value| !value.is_finite()) {
@@ -219,7 +219,8 @@ fn check_center(center: Option<&[f32]>, dim: usize) -> Result<()> {
 fn check_dim(found: usize, expected: usize) -> Result<()> {
     if found != expected {
         return Err(Error::invalid(format!(
-            "rows have {found} columns, expected dim={expected}"
+            "rows have {}, expected dim={expected}",
+            counted(found, "column")
         )));
     }
     Ok(())

@@ -2,7 +2,7 @@
 
 use super::Quantizer;
 use crate::codes::CodesRef;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, counted};
 use crate::isa::Isa;
 use crate::rows::Rows;
 use crate::scan::search::{self, Hit, Metric};
@@ -63,15 +63,14 @@ impl Quantizer {
             return Err(Error::invalid("the sketch is of other codes"));
         }
         if metric != Metric::InnerProduct && codes.norm.is_none() {
-            return Err(Error::invalid(format!(
-                "metric {:?} needs the rows' norms: encode with store_norm",
-                metric.name()
-            )));
+            return Err(Error::MissingNorms {
+                what: format!("metric {:?} needs", metric.name()),
+            });
         }
         if let Some(norm) = codes.norm.filter(|norm| norm.len() != rows) {
             return Err(Error::invalid(format!(
-                "{} norms, expected {rows}, one a row",
-                norm.len()
+                "{}, expected {rows}, one per row",
+                counted(norm.len(), "norm")
             )));
         }
         let (queries, norms) = self.queries(isa, y)?;

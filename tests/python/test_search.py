@@ -154,14 +154,18 @@ def test_a_distance_is_never_negative(sample):
         ({"k": 2.0}, TypeError, r"k=2\.0, expected a whole number"),
         ({"metric": "dot"}, ValueError, "metric=.dot., expected ip, l2 or cosine"),
         ({"metric": 3}, TypeError, "metric is int, expected str"),
-        ({"metric": "l2"}, ValueError, "needs the rows' norms: encode with store_norm"),
+        (
+            {"metric": "l2"},
+            ValueError,
+            "needs the norms of the rows: make the quantizer, and .* with store_norm=True",
+        ),
         ({"mask": [True] * 9}, ValueError, "mask has 9 entries, expected 10"),
         ({"mask": [10]}, ValueError, "mask: position 10 at 0, expected less than 10"),
         ({"mask": [0, -11]}, ValueError, "mask: position -11 at 1"),
         ({"mask": [0.5]}, TypeError, "mask has dtype float64"),
         ({"mask": [[True] * 10]}, ValueError, r"mask has shape \(1, 10\)"),
         ({"y": np.ones((1, 7))}, ValueError, "8"),
-        ({"y": [[np.nan] * 8]}, ValueError, "y: row 0, column 0 is nan"),
+        ({"y": [[np.nan] * 8]}, ValueError, "y: row 0, column 0 is NaN"),
     ],
 )
 def test_bad_input(rng, options, error, text):
@@ -233,7 +237,7 @@ def test_all_rows_are_certain_where_all_are_found(sample):
 def test_what_cannot_be_certified(sample):
     x, y = sample[0][:30], sample[1][:3]
     q = bq.Eden(x.shape[1], 2)
-    with pytest.raises(ValueError, match="store_norm"):
+    with pytest.raises(ValueError, match="store_norm=True"):
         q.search(q.encode(x), y, certified=True)
     q = bq.Eden(x.shape[1], 2, store_norm=True)
     with pytest.raises(ValueError, match="confidence"):
