@@ -12,6 +12,7 @@ from typing import Any
 import click
 
 import blockquant
+from blockquant._checks import counted
 from blockquant._json import plain
 from blockquant.codes import Codes
 from blockquant.quantizer import Quantizer
@@ -76,8 +77,8 @@ def size(count: float) -> str:
 
     Examples
     --------
-    >>> size(999), size(5.2e6)
-    ('999 bytes', '5.20 MB')
+    >>> size(1), size(999), size(5.2e6)
+    ('1 byte', '999 bytes', '5.20 MB')
     """
     for unit, name in ((1e12, "TB"), (1e9, "GB"), (1e6, "MB"), (1e3, "kB")):
         if count >= unit:
@@ -86,7 +87,7 @@ def size(count: float) -> str:
                 if count >= 100 * unit
                 else f"{count / unit:.2f} {name}"
             )
-    return f"{count:.0f} bytes"
+    return counted(round(count), "byte")
 
 
 def parameters(q: Quantizer) -> dict[str, Any]:
@@ -125,8 +126,9 @@ def cost(found: dict[str, Any]) -> str:
     if found["bytes_per_vector"] is None:
         return f"no rows; the file has {size(found['file_bytes'])}"
     return (
-        f"{found['bytes_per_vector']:g} bytes a vector, {found['bits_per_dimension']:.3f} bits a"
-        f" dimension, {found['ratio_float32']:.1f}× smaller than float32"
+        f"{found['bytes_per_vector']:g} bytes per vector,"
+        f" {found['bits_per_dimension']:.3f} bits per dimension,"
+        f" {found['ratio_float32']:.1f}× smaller than float32"
         f" ({found['ratio_float16']:.1f}× than float16), {size(found['file_bytes'])} in all"
     )
 
