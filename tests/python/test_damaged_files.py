@@ -12,15 +12,10 @@ import pytest
 
 import blockquant as bq
 from blockquant import files
-from blockquant.files import rows as rows_module
 from commands import fails
 from rowfiles import SUFFIXES, parquet, write
 
-
-@pytest.fixture(autouse=True)
-def small_chunks(monkeypatch):
-    """Chunks of few rows, so that small files have many."""
-    monkeypatch.setattr(rows_module, "CHUNK_BYTES", 1000)
+pytestmark = pytest.mark.usefixtures("small_chunks")
 
 
 @pytest.fixture

@@ -73,7 +73,7 @@ def test_code_prints_what_the_page_says(page, monkeypatch):
     monkeypatch.setattr(registry, "_FACTORIES", dict(registry._FACTORIES))
     text = page.read_text("utf-8")
     names = {"__name__": f"docs.{page.stem}"}
-    #: Where what is printed stands in the page, and what was printed there.
+    #: Start and end of each expected output in the page, and the output.
     found = []
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:  # a mapped file
         monkeypatch.chdir(folder)

@@ -21,11 +21,7 @@ from rowfiles import SUFFIXES, fvecs, parquet, write
 
 WRITTEN = [".npy", ".safetensors", ".parquet", ".fvecs"]
 
-
-@pytest.fixture(autouse=True)
-def small_chunks(monkeypatch):
-    """Chunks of few rows, so that small files have many."""
-    monkeypatch.setattr(rows_module, "CHUNK_BYTES", 1000)
+pytestmark = pytest.mark.usefixtures("small_chunks")
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ from blockquant.quantizer import Quantizer
 
 @contextmanager
 def bar(total: int, unit: str, what: str = "") -> Iterator[Callable[..., None] | None]:
-    """What takes progress and shows it with rate and time left; None where stderr is no terminal.
+    """What takes progress and shows it with rate and time left; None without a terminal at stderr.
 
     It is called with the progress since the last call, and if you like with a text to show.
 
@@ -105,7 +105,7 @@ def parameters(q: Quantizer) -> dict[str, Any]:
 
 
 def measures(path: str, q: Quantizer, codes: Codes) -> dict[str, Any]:
-    """What codes cost, for JSON: null where there are no rows."""
+    """What codes cost, for JSON: null without rows."""
     rows = len(codes)
     each = codes.nbytes / rows if rows else None
     return {

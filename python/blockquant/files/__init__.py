@@ -101,11 +101,12 @@ def open_entry(path: str | os.PathLike[str], entry: Entry) -> Rows:
     ValueError
         If it does not hold rows of floats, or the file is damaged.
     OSError
-        If it cannot be read.
+        If the file cannot be read.
 
     Examples
     --------
-    >>> import tempfile, numpy as np
+    >>> import tempfile
+    >>> import numpy as np
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     np.save(f"{folder}/x.npy", np.ones((5, 8)))
     ...     (entry,) = list_arrays(f"{folder}/x.npy")

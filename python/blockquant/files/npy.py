@@ -52,7 +52,7 @@ def _header(
     name, index
         As in the entry.
     offset : int or None
-        Where it stands in the file that holds it, if it can be read there.
+        Its place in the file that holds it, if it can be read from there.
     """
     magic = np.lib.format.MAGIC_PREFIX
     start = file.read(len(magic))
