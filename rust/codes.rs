@@ -35,7 +35,7 @@
 //!
 //! FROZEN: this layout never changes; `tests/golden` pins it.
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, counted};
 use crate::isa::Isa;
 use crate::kernels::pack;
 
@@ -166,8 +166,8 @@ impl Codes {
     pub fn select(&self, rows: &[usize]) -> Result<Self> {
         if let Some(row) = rows.iter().find(|&&row| row >= self.len()) {
             return Err(Error::invalid(format!(
-                "row {row} of codes of {} rows",
-                self.len()
+                "row {row} of codes of {}",
+                counted(self.len(), "row")
             )));
         }
         let pick = |values: &Vec<f32>| rows.iter().map(|&row| values[row]).collect();
@@ -260,9 +260,10 @@ impl<'a> CodesRef<'a> {
         let expected = layout.row_bytes();
         if self.row_bytes != expected || self.packed.len() != rows * expected {
             return Err(Error::invalid(format!(
-                "packed codes have {} bytes in rows of {}, expected {rows} rows of {expected}",
-                self.packed.len(),
+                "packed codes have {} in rows of {}, expected {} of {expected}",
+                counted(self.packed.len(), "byte"),
                 self.row_bytes,
+                counted(rows, "row"),
             )));
         }
         let parts = [
@@ -276,10 +277,8 @@ impl<'a> CodesRef<'a> {
         for (name, values, expected) in parts {
             let problem = match (values, expected) {
                 (Some(values), true) if values.len() != rows => {
-                    format!(
-                        "{name} has {} values, expected {rows}, one per row",
-                        values.len()
-                    )
+                    let found = counted(values.len(), "value");
+                    format!("{name} has {found}, expected {rows}, one per row")
                 }
                 (None, true) => format!("{name} is missing, expected one per row"),
                 (Some(_), false) => format!("{name} is given for a quantizer that stores none"),

@@ -31,6 +31,15 @@ pub enum Error {
     /// A call that was stopped, by [`interruptible`](crate::threads::interruptible).
     #[error("interrupted")]
     Interrupted,
+    /// Codes without the norms that something needs. The text is Rust's; a face of another language
+    /// names its own option.
+    #[error(
+        "{what} the norms of the rows: make the quantizer, and with it the codes, with store_norm: true"
+    )]
+    MissingNorms {
+        /// What needs them, with its verb: `intervals need`.
+        what: String,
+    },
     /// A file that the operating system could not read or write.
     #[error("{}{reason}", if path.is_empty() { String::new() } else { format!("{path}: ") })]
     Io {
@@ -68,6 +77,14 @@ impl Error {
             Self::Io { code, reason, .. } => Self::Io { path, code, reason },
             other => Self::Invalid(format!("{path}: {other}")),
         }
+    }
+}
+
+/// A number and its noun, which has an s unless the number is 1.
+pub(crate) fn counted(count: usize, noun: &str) -> String {
+    match count {
+        1 => format!("1 {noun}"),
+        many => format!("{many} {noun}s"),
     }
 }
 

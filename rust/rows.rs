@@ -4,7 +4,7 @@
 use half::slice::HalfFloatSliceExt;
 use half::{bf16, f16};
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, counted};
 
 /// Rows that can be read into float32 one at a time.
 pub trait Rows: Sync {
@@ -96,8 +96,8 @@ impl<'a, T> Dense<'a, T> {
     pub fn new(values: &'a [T], dim: usize) -> Result<Self> {
         if dim == 0 || !values.len().is_multiple_of(dim) {
             return Err(Error::invalid(format!(
-                "{} values do not make rows of dim={dim}",
-                values.len()
+                "{} cannot be split into rows of dim={dim}",
+                counted(values.len(), "value")
             )));
         }
         Ok(Self { values, dim })

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from blockquant._checks import brief
+from blockquant._checks import brief, counted, expected_rows, figure
 
 Array = NDArray[Any]
 
@@ -104,9 +104,9 @@ def as_rows(x: Any, dim: int | None, what: str = "x") -> tuple[Array, bool]:
     if array.ndim == 1:
         array = array[np.newaxis]
     if array.ndim != 2:
-        raise ValueError(f"{what} has {array.ndim} dimensions, expected rows (n, dim) or one row")
+        raise ValueError(f"{what} has {expected_rows(array.shape, 'pass', dim)}")
     if dim is not None and array.shape[1] != dim:
-        raise ValueError(f"{what} has {array.shape[1]} columns, expected dim={dim}")
+        raise ValueError(f"{what} has {counted(array.shape[1], 'column')}, expected dim={dim}")
     if not (array.dtype.isnative and array.flags.aligned):
         array = array.astype(array.dtype.newbyteorder("="), order="C")
     return array, is_bfloat16
@@ -262,7 +262,7 @@ def as_result(
     >>> as_result([[1.0, float("nan")]], (1, 2), "mine: decode")
     Traceback (most recent call last):
         ...
-    ValueError: mine: decode: row 0, column 1 is nan, expected a finite float32 value
+    ValueError: mine: decode: row 0, column 1 is NaN, expected a finite float32 value
     """
     try:
         with np.errstate(over="ignore"):
@@ -280,10 +280,9 @@ def _check_finite(out: NDArray[np.float32], given: Array, what: str, first: int 
     finite = np.isfinite(out)
     if not finite.all():
         row, column = np.argwhere(~finite)[0]
-        raise ValueError(
-            f"{what}: row {first + row}, column {column} is {float(given[row, column]):.9g}, "
-            "expected a finite float32 value"
-        )
+        place = f"row {first + row}, column {column}"
+        value = figure(float(given[row, column]))
+        raise ValueError(f"{what}: {place} is {value}, expected a finite float32 value")
 
 
 def sample() -> tuple[NDArray[np.float16], NDArray[np.float16]]:

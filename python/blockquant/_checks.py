@@ -1,7 +1,8 @@
-"""Numbers that callers give, or an error that names them."""
+"""Numbers that callers give, or an error that names them, and how errors spell things."""
 
 from __future__ import annotations
 
+import math
 import reprlib
 from collections.abc import Callable
 from numbers import Real
@@ -18,14 +19,66 @@ def brief(value: Any) -> str:
 
     Examples
     --------
-    >>> brief(-1), brief(np.float32(2)), brief(10**5000)
-    ('-1', '2.0', '(a whole number of 16610 bits)')
+    >>> brief(-1), brief(np.float32(2)), brief(10**5000), brief(float("nan"))
+    ('-1', '2.0', '(a whole number of 16610 bits)', 'NaN')
     """
     if isinstance(value, np.generic):
         value = value.item()
+    if isinstance(value, float) and math.isnan(value):
+        return "NaN"
     if isinstance(value, int) and value.bit_length() > _PRINTED_BITS:
         return f"(a whole number of {value.bit_length()} bits)"
     return reprlib.repr(value)
+
+
+def figure(value: float) -> str:
+    """A float32 or wider number with the digits of a float32, as the core spells it.
+
+    Examples
+    --------
+    >>> figure(0.1), figure(1e39), figure(float("nan")), figure(float("-inf"))
+    ('0.1', '1e+39', 'NaN', '-inf')
+    """
+    return "NaN" if math.isnan(value) else f"{value:.9g}"
+
+
+def counted(count: int, noun: str, plural: str | None = None) -> str:
+    """A number and its noun; `plural` is what it is where an s does not make it.
+
+    Examples
+    --------
+    >>> counted(1, "row"), counted(2000, "row"), counted(0, "query", "queries")
+    ('1 row', '2000 rows', '0 queries')
+    """
+    return f"{count} {noun if count == 1 else plural or noun + 's'}"
+
+
+def expected_rows(shape: tuple[int, ...], verb: str, dim: int | None = None) -> str:
+    """What the error about a shape that is not that of rows says: how to reshape it too.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        What came.
+    verb : str
+        What a caller does with the new array: ``pass``.
+    dim : int, optional
+        Coordinates of a row, where they are known.
+
+    Examples
+    --------
+    >>> print(expected_rows((2, 3, 4), "pass"))
+    shape (2, 3, 4), expected rows (n, dim); for rows along the last axis pass x.reshape(-1, 4)
+    >>> print(expected_rows((2, 3, 4), "pass", 12))
+    shape (2, 3, 4), expected rows (n, dim); for one row per x[i] pass x.reshape(2, 12)
+    """
+    text = f"shape {shape}, expected rows (n, dim)"
+    if len(shape) < 3 or 0 in shape:
+        return text
+    each = math.prod(shape[1:])
+    if dim == each != shape[-1]:
+        return f"{text}; for one row per x[i] {verb} x.reshape({shape[0]}, {dim})"
+    return f"{text}; for rows along the last axis {verb} x.reshape(-1, {shape[-1]})"
 
 
 def whole(value: Any, what: str, least: int = 1, most: int | None = None) -> int:
@@ -43,7 +96,7 @@ def whole(value: Any, what: str, least: int = 1, most: int | None = None) -> int
     Raises
     ------
     TypeError
-        If it is no whole number.
+        If it is not a whole number.
     ValueError
         If it is out of range.
 
@@ -90,7 +143,7 @@ def real(value: Any, what: str, most: float) -> float:
     Raises
     ------
     TypeError
-        If it is no real number.
+        If it is not a real number.
     ValueError
         If it is not finite, or out of range.
 
@@ -99,7 +152,7 @@ def real(value: Any, what: str, most: float) -> float:
     >>> real(float("nan"), "bits", 16)
     Traceback (most recent call last):
         ...
-    ValueError: bits=nan, expected a number above 0, at most 16
+    ValueError: bits=NaN, expected a number above 0, at most 16
     """
     text = f"{what}={brief(value)}, expected a number above 0, at most {most:g}"
     return _number(value, text, lambda value: 0 < value <= most)
@@ -111,7 +164,7 @@ def between(value: Any, what: str) -> float:
     Raises
     ------
     TypeError
-        If it is no real number.
+        If it is not a real number.
     ValueError
         If it is out of range.
 

@@ -4,6 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 __all__ = [
+    "MissingNorms",
     "Quantizer",
     "Sketch",
     "available_isa",
@@ -28,6 +29,10 @@ _Codes = tuple[
     NDArray[np.float32] | None,
     NDArray[np.float32] | None,
 ]
+
+class MissingNorms(ValueError):
+    #: What needs them, with its verb.
+    what: str
 
 @final
 class Sketch:

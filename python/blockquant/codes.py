@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from blockquant import _core
 from blockquant._arrays import as_selection, refuse_ambiguous
-from blockquant._checks import brief, whole
+from blockquant._checks import brief, counted, whole
 
 _Float = NDArray[np.float32]
 #: Packed codes, scale, norm, residual norm and center product.
@@ -93,9 +93,11 @@ class Codes:
             if not isinstance(array, np.ndarray) or array.dtype != dtype or array.ndim != ndim:
                 kind = getattr(array, "dtype", type(array).__name__)
                 found = f"{kind} of shape {getattr(array, 'shape', ())}"
-                raise TypeError(f"{name} is {found}, expected {dtype} of {ndim} dimensions")
+                expected = f"{dtype} of {counted(ndim, 'dimension')}"
+                raise TypeError(f"{name} is {found}, expected {expected}")
             if len(array) != len(scale):
-                raise ValueError(f"{name} has {len(array)} rows, expected {len(scale)} as scale")
+                found = counted(len(array), "row")
+                raise ValueError(f"{name} has {found}, expected {len(scale)} as scale")
         # The core reads no number from an address that its type does not divide.
         self._filled = {
             name: array if array.flags.aligned else array.copy()
@@ -281,11 +283,11 @@ class Codes:
 
     @property
     def bits_per_dimension(self) -> float:
-        """Every stored bit over n·dim; nan for no rows."""
+        """Every stored bit over n·dim; NaN for no rows."""
         return 8 * self.nbytes / (len(self) * self.dim) if len(self) else float("nan")
 
     def __repr__(self) -> str:
-        return f"<Codes of {len(self)} rows, {self.nbytes} bytes, by {self.made_by}>"
+        return f"<Codes of {counted(len(self), 'row')}, {self.nbytes} bytes, by {self.made_by}>"
 
 
 def concatenate(codes: Iterable[Codes]) -> Codes:

@@ -5,7 +5,7 @@ use std::str::FromStr;
 use serde_json::{Map, Value};
 
 use super::checksum::Checksum;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, counted};
 use crate::quantizer::Spec;
 use crate::rotation::RotationKind;
 
@@ -148,7 +148,7 @@ impl Header {
         let rows = json["scale"]["shape"][0].as_u64();
         let rows = rows
             .and_then(|rows| usize::try_from(rows).ok())
-            .ok_or_else(|| Error::invalid("the header gives no number of rows for scale"))?;
+            .ok_or_else(|| Error::invalid("the header does not give a number of rows for scale"))?;
         let mut spec = spec(metadata)?;
         spec.center = center(metadata, &spec, &file[bytes.len()..])?;
         let mut header = Self::new(&spec, rows, number(metadata, "digest", digits)?)?;
@@ -158,9 +158,15 @@ impl Header {
         let tensors: u128 = header.tensors.iter().map(Entry::bytes).sum();
         let expected = bytes.len() as u128 + tensors;
         if file.len() as u128 != expected {
+            let state = if (file.len() as u128) < expected {
+                "truncated"
+            } else {
+                "too long"
+            };
             return Err(Error::invalid(format!(
-                "the file has {} bytes, expected {expected} for {rows} rows",
-                file.len()
+                "the file is {state}: it has {}, expected {expected} for {}",
+                counted(file.len(), "byte"),
+                counted(rows, "row"),
             )));
         }
         let mut expected = header.render();
@@ -176,8 +182,8 @@ impl Header {
 fn frame(file: &[u8]) -> Result<(&[u8], Value)> {
     let length = file.first_chunk::<LENGTH>().ok_or_else(|| {
         Error::invalid(format!(
-            "the file has {} bytes, expected at least the {LENGTH} of the header's length",
-            file.len()
+            "the file is truncated: it has {}, expected at least the {LENGTH} of the header's length",
+            counted(file.len(), "byte")
         ))
     })?;
     let length = u64::from_le_bytes(*length);
@@ -187,18 +193,18 @@ fn frame(file: &[u8]) -> Result<(&[u8], Value)> {
         .map(|length| LENGTH + length)
         .ok_or_else(|| {
             Error::invalid(format!(
-                "no blockquant file: the first {LENGTH} bytes give a header of {length} bytes, expected at most {MOST}"
+                "this is not a blockquant file: the first {LENGTH} bytes give a header of {length} bytes, expected at most {MOST}"
             ))
         })?;
     let bytes = file.get(..end).ok_or_else(|| {
         Error::invalid(format!(
-            "the file has {} bytes, expected at least {end}, where its header ends",
-            file.len()
+            "the file is truncated: it has {}, expected at least {end}, where its header ends",
+            counted(file.len(), "byte")
         ))
     })?;
     let json = serde_json::from_slice(&bytes[LENGTH..]).map_err(|error| {
         Error::invalid(format!(
-            "the header, bytes {LENGTH} to {end} of the file, is no JSON: {error}"
+            "the header, bytes {LENGTH} to {end} of the file, is not JSON: {error}"
         ))
     })?;
     Ok((bytes, json))
@@ -211,7 +217,7 @@ fn metadata(json: &Value) -> Result<&Map<String, Value>> {
         .filter(|pairs| pairs.get("format").and_then(Value::as_str) == Some(FORMAT))
         .ok_or_else(|| {
             Error::invalid(format!(
-                "no blockquant file: the metadata has no format {FORMAT:?}"
+                "this is not a blockquant file: the metadata has no format {FORMAT:?}"
             ))
         })?;
     let version = text(metadata, "version")?;
@@ -284,8 +290,8 @@ fn center(metadata: &Map<String, Value>, spec: &Spec, tensors: &[u8]) -> Result<
     spec.shape()?; // bounds dim
     let bytes = tensors.get(..4 * spec.dim).ok_or_else(|| {
         Error::invalid(format!(
-            "the file has {} bytes of tensors, expected at least the {} of center",
-            tensors.len(),
+            "the file is truncated: it has {} of tensors, expected at least the {} of center",
+            counted(tensors.len(), "byte"),
             4 * spec.dim
         ))
     })?;

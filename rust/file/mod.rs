@@ -45,7 +45,7 @@ use std::ops::Range;
 use std::path::Path;
 
 use crate::codes::{Codes, CodesRef};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, counted};
 use crate::quantizer::{Quantizer, Spec};
 use crate::threads;
 
@@ -197,9 +197,9 @@ pub fn write(out: &mut dyn Write, quantizer: &Quantizer, codes: CodesRef<'_>) ->
         match floats_of(tensor.name, spec, codes) {
             Some(values) if values.len() != tensor.shape[0] => {
                 return Err(Error::invalid(format!(
-                    "{} has {} values, expected {}",
+                    "{} has {}, expected {}",
                     tensor.name,
-                    values.len(),
+                    counted(values.len(), "value"),
                     tensor.shape[0]
                 )));
             }

@@ -11,6 +11,7 @@ mod rows;
 mod signals;
 
 use numpy::{IntoPyArray, PyArray1, PyArray2, PyArrayMethods, PyReadonlyArray2};
+use pyo3::create_exception;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 
@@ -24,9 +25,28 @@ impl From<Error> for PyErr {
         match error {
             Error::Io { path, code, reason } => file::os_error(path, code, reason),
             Error::Interrupted => signals::raised(),
+            Error::MissingNorms { what } => missing_norms(what),
             error => PyValueError::new_err(error.to_string()),
         }
     }
+}
+
+create_exception!(
+    blockquant._core,
+    MissingNorms,
+    PyValueError,
+    "Codes lack the norms that something needs; ``what`` tells it, so that a command can name its own option."
+);
+
+/// The core's [`Error::MissingNorms`] with the option of Python.
+fn missing_norms(what: String) -> PyErr {
+    let error = MissingNorms::new_err(format!(
+        "{what} the norms of the rows: make the quantizer, and with it the codes, with store_norm=True"
+    ));
+    Python::attach(|py| match error.value(py).setattr("what", what) {
+        Ok(()) => error,
+        Err(failed) => failed,
+    })
 }
 
 fn check_width(width: u32) -> PyResult<()> {
@@ -44,6 +64,8 @@ fn check_width(width: u32) -> PyResult<()> {
 mod _core {
     use super::*;
 
+    #[pymodule_export]
+    use super::MissingNorms;
     #[pymodule_export]
     use super::codes::Sketch;
     #[pymodule_export]

@@ -12,6 +12,7 @@ use super::codes::{CodeSlices, Parts, Sketch, contiguous};
 use super::rows::{Strided, unpack_rows};
 use super::signals::detached;
 use crate::codes::Codes;
+use crate::error::counted;
 use crate::rows::{Real, Rows};
 use crate::scan::search::Metric;
 use crate::{Isa, RotationKind, Spec, threads};
@@ -313,8 +314,8 @@ impl Quantizer {
         let packed = packed.as_array();
         if packed.ncols() != layout.row_bytes() {
             return Err(PyValueError::new_err(format!(
-                "packed codes have {} bytes a row, expected {}",
-                packed.ncols(),
+                "packed codes have {} per row, expected {}",
+                counted(packed.ncols(), "byte"),
                 layout.row_bytes()
             )));
         }
@@ -351,8 +352,8 @@ impl Quantizer {
         let dim = self.0.spec().dim;
         if x.ncols() != dim {
             return Err(PyValueError::new_err(format!(
-                "rows have {} columns, expected dim={dim}",
-                x.ncols()
+                "rows have {}, expected dim={dim}",
+                counted(x.ncols(), "column")
             )));
         }
         let isa = Isa::current()?;

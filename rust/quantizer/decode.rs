@@ -2,7 +2,7 @@
 
 use super::{Buffers, Quantizer};
 use crate::codes::CodesRef;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, counted};
 use crate::isa::Isa;
 use crate::kernels::convert;
 use crate::threads;
@@ -14,9 +14,9 @@ impl Quantizer {
         self.check(codes)?;
         if out.len() != codes.len() * dim {
             return Err(Error::invalid(format!(
-                "room for {} values, expected {} rows of {dim}",
-                out.len(),
-                codes.len()
+                "room for {}, expected {} of {dim}",
+                counted(out.len(), "value"),
+                counted(codes.len(), "row")
             )));
         }
         let (batch, rows) = (self.batch(), self.chunk());

@@ -7,7 +7,7 @@ use super::Quantizer;
 use super::query::Centering;
 use crate::aligned::Aligned;
 use crate::codes::CodesRef;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, counted};
 use crate::interval::{Direction, Interval, UNIT};
 use crate::isa::Isa;
 use crate::kernels::{dense, reduce};
@@ -43,8 +43,8 @@ impl Quantizer {
         for out in [&*low, &*high] {
             if out.len() != rows * queries.len() {
                 return Err(Error::invalid(format!(
-                    "room for {} values, expected {} queries × {rows} rows",
-                    out.len(),
+                    "room for {}, expected m × n = {} × {rows}",
+                    counted(out.len(), "value"),
                     queries.len()
                 )));
             }
@@ -167,15 +167,15 @@ impl Quantizer {
             )));
         }
         self.check(codes)?;
-        let norms = self.residual_norms(codes).ok_or_else(|| {
-            Error::invalid(
-                "intervals need the norms of the rows: make the quantizer, and with it the codes, with store_norm=True",
-            )
-        })?;
+        let norms = self
+            .residual_norms(codes)
+            .ok_or_else(|| Error::MissingNorms {
+                what: "intervals need".to_owned(),
+            })?;
         if norms.len() != codes.len() {
             return Err(Error::invalid(format!(
-                "{} norms, expected {}, one a row",
-                norms.len(),
+                "{}, expected {}, one per row",
+                counted(norms.len(), "norm"),
                 codes.len()
             )));
         }

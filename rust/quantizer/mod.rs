@@ -9,7 +9,7 @@
 //! [`VECTORS_PER_BATCH`](crate::kernels::dense::VECTORS_PER_BATCH) rows together where a dense matrix is read once for all.
 
 use crate::codes::Scalars;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, counted};
 use crate::kernels::dense;
 use crate::methods::{
     self, BlockQuant, Eden, Method, RaBitQ, ScaleRule, Shape, TurboMse, TurboProd, Workspace,
@@ -221,8 +221,8 @@ fn check_center(center: Option<&[f32]>, dim: usize) -> Result<()> {
     let Some(center) = center else { return Ok(()) };
     if center.len() != dim {
         return Err(Error::invalid(format!(
-            "center has {} values, expected dim={dim}",
-            center.len()
+            "center has {}, expected dim={dim}",
+            counted(center.len(), "value")
         )));
     }
     match center.iter().position(|value| !value.is_finite()) {
@@ -237,7 +237,8 @@ fn check_center(center: Option<&[f32]>, dim: usize) -> Result<()> {
 fn check_dim(found: usize, expected: usize) -> Result<()> {
     if found != expected {
         return Err(Error::invalid(format!(
-            "rows have {found} columns, expected dim={expected}"
+            "rows have {}, expected dim={expected}",
+            counted(found, "column")
         )));
     }
     Ok(())

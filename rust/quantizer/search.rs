@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use super::Quantizer;
 use super::query::Centering;
 use crate::codes::CodesRef;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, counted};
 use crate::isa::Isa;
 use crate::rows::Rows;
 use crate::scan::search::{self, Hit, Metric};
@@ -73,16 +73,13 @@ impl Quantizer {
             Metric::Euclidean => self.residual_norms(codes).map(Cow::Borrowed),
             Metric::Cosine => self.norms(codes)?,
         };
-        let norm = norm.ok_or_else(|| {
-            Error::invalid(format!(
-                "metric {:?} needs the rows' norms: encode with store_norm",
-                metric.name()
-            ))
+        let norm = norm.ok_or_else(|| Error::MissingNorms {
+            what: format!("metric {:?} needs", metric.name()),
         })?;
         if metric != Metric::InnerProduct && norm.len() != rows {
             return Err(Error::invalid(format!(
-                "{} norms, expected {rows}, one per row",
-                norm.len()
+                "{}, expected {rows}, one per row",
+                counted(norm.len(), "norm")
             )));
         }
         let (queries, norms) = self.queries(isa, y, centering)?;

@@ -34,6 +34,12 @@ def chunks_of_32_rows(monkeypatch):
 
 
 @pytest.fixture
+def small_chunks(monkeypatch):
+    """Chunks of few rows, so that small files have many."""
+    monkeypatch.setattr(rows_module, "CHUNK_BYTES", 1000)
+
+
+@pytest.fixture
 def x(rng):
     return (rng.standard_normal((300, 32)) + 1).astype(np.float32)
 

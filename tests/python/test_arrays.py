@@ -140,7 +140,7 @@ def test_a_masked_array_is_rejected():
 
 @pytest.mark.parametrize(
     ("value", "text"),
-    [(1e39, "1e+39"), (-1.5e300, "-1.5e+300"), (3.4028236e38, "3.4028236e+38"), (np.nan, "nan")],
+    [(1e39, "1e+39"), (-1.5e300, "-1.5e+300"), (3.4028236e38, "3.4028236e+38"), (np.nan, "NaN")],
 )
 def test_a_query_beyond_float32_is_printed_short(value, text):
     y = np.ones((2, 20))
@@ -148,6 +148,26 @@ def test_a_query_beyond_float32_is_printed_short(value, text):
     message = f"y: row 1, column 4 is {text}, expected a finite float32 value"
     with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
         Q.inner_product(WANT, y)
+
+
+@pytest.mark.parametrize(
+    ("shape", "hint"),
+    [
+        ((2, 3, 20), "; for rows along the last axis pass x.reshape(-1, 20)"),
+        ((2, 3, 4, 20), "; for rows along the last axis pass x.reshape(-1, 20)"),
+        ((2, 5, 4), "; for one row per x[i] pass x.reshape(2, 20)"),
+        ((2, 3, 4), "; for rows along the last axis pass x.reshape(-1, 4)"),
+        ((2, 0, 20), ""),
+        ((), ""),
+    ],
+)
+def test_an_array_of_more_axes_says_how_to_reshape_it(shape, hint):
+    x = np.ones(shape)
+    message = f"x has shape {shape}, expected rows (n, dim){hint}"
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
+        Q.encode(x)
+    if hint:
+        assert eval(hint.partition("pass ")[2], {"x": x}).ndim == 2
 
 
 def test_concatenate_takes_any_iterable():
@@ -188,7 +208,7 @@ def test_torch():
         ({"packed": None}, TypeError, "packed is NoneType"),
         ({"scale": np.ones(3)}, TypeError, "scale is float64"),
         ({"norm": np.ones((3, 1), np.float32)}, TypeError, r"norm is float32 of shape \(3, 1\)"),
-        ({"residual_norm": np.ones(1, np.float32)}, ValueError, "residual_norm has 1 rows"),
+        ({"residual_norm": np.ones(1, np.float32)}, ValueError, "residual_norm has 1 row,"),
     ],
 )
 def test_arrays_that_are_no_codes_are_named(change, error, text):

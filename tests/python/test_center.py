@@ -110,11 +110,15 @@ def test_centers_are_told_apart(rows, center):
     ("center", "error", "text"),
     [
         (np.ones(9, np.float32), ValueError, r"center has 9 columns, expected dim=10"),
-        (np.ones((2, 3, 10)), ValueError, r"center has 3 dimensions"),
+        (
+            np.ones((2, 3, 10)),
+            ValueError,
+            r"center has shape \(2, 3, 10\), expected rows \(n, dim\); .* x.reshape\(-1, 10\)",
+        ),
         (np.ones((0, 10)), ValueError, r"center is a sample of 0 rows, expected at least one"),
         (np.ones(10, int), TypeError, r"center has dtype int64"),
         ("mean", TypeError, r"center is str, expected an array"),
-        ([1.0] * 9 + [float("nan")], ValueError, r"center: row 0, column 9 is nan, expected"),
+        ([1.0] * 9 + [float("nan")], ValueError, r"center: row 0, column 9 is NaN, expected"),
         ([1e300] + [0.0] * 9, ValueError, r"center: row 0, column 0 is 1e\+?300, expected"),
     ],
 )

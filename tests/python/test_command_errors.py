@@ -48,12 +48,12 @@ pytestmark = pytest.mark.usefixtures("chunks_of_32_rows")
         (["encode", "{ints}", "--out", "{new}"], ["ints.npy", "int64", "float32"]),
         (
             ["encode", "{short}", "--out", "{new}"],
-            ["short.npy", "cut short", "offset 128", "38400"],
+            ["short.npy", "truncated", "offset 128", "38400"],
         ),
         (["encode", "{tmp}", "--out", "{new}"], ["is a directory"]),
         (["encode", "{text}", "--out", "{new}"], ["text.txt: expected a name that ends in .npy"]),
-        (["encode", "{nan}", "--out", "{new}"], ["nan.npy: row 123, column 5 is nan"]),
-        (["encode", "{nan}", "--out", "{new}", "--center-mean"], ["row 123, column 5 is nan"]),
+        (["encode", "{nan}", "--out", "{new}"], ["nan.npy: row 123, column 5 is NaN"]),
+        (["encode", "{nan}", "--out", "{new}", "--center-mean"], ["row 123, column 5 is NaN"]),
         (["decode", "{x}", "--out", "{tmp}/y.npy"], ["x.npy"]),
         (["decode", "{flipped}", "--out", "{tmp}/y.npy"], ["flipped.safetensors", "packed"]),
         (["decode", "{codes}", "--out", "{x}"], ["x.npy exists; --force"]),
@@ -65,15 +65,21 @@ pytestmark = pytest.mark.usefixtures("chunks_of_32_rows")
         (["decode", "{codes}", "--out", "{tmp}/y.npy", "--rows", "5"], ["--rows: '5'", "0:1000"]),
         (["decode", "{codes}", "--out", "{tmp}/y.npy", "--rows", "a:b"], ["--rows: 'a:b'"]),
         (["decode", "{codes}", "--out", "{tmp}/y.npy", "--rows", "0:301"], ["301", "300 rows"]),
+        (
+            ["decode", "{codes}", "--out", "{tmp}/y.npy", "--rows", "10:5"],
+            ["--rows 10:5 selects none of the 300 rows", "a < b"],
+        ),
+        (["decode", "{codes}", "--out", "{tmp}/y.npy", "--rows", "7:7"], ["7:7 selects none"]),
+        (["decode", "{codes}", "--out", "{tmp}/y.npy", "--rows", "-5:-9"], ["-5:-9 selects none"]),
         (["search", "{codes}"], ["--queries", "search --help)"]),
         (["search", "{codes}", "--queries", "{narrow}"], ["narrow.npy has d = 5", "has d = 32"]),
-        (["search", "{codes}", "--queries", "{nan}"], ["nan.npy: row 123, column 5 is nan"]),
+        (["search", "{codes}", "--queries", "{nan}"], ["nan.npy: row 123, column 5 is NaN"]),
         (["search", "{codes}", "--queries", "{x}", "-k", "0"], ["-k", "search --help)"]),
         (["search", "{codes}", "--queries", "{x}", "--metric", "l1"], ["cosine"]),
         (["search", "{codes}", "--queries", "{x}", "--out", "{x}"], [".npz"]),
         (["search", "{codes}", "--queries", "{x}", "--queries-array", "a"], ["--queries-array a"]),
-        (["search", "{plain}", "--queries", "{x}", "--metric", "l2"], ["store_norm"]),
-        (["search", "{plain}", "--queries", "{x}", "--certified"], ["store_norm"]),
+        (["search", "{plain}", "--queries", "{x}", "--metric", "l2"], ["with --store-norm"]),
+        (["search", "{plain}", "--queries", "{x}", "--certified"], ["with --store-norm"]),
         (["info", "{flipped}"], ["flipped.safetensors", "checksum"]),
         (["info", "{short}", "extra"], ["extra", "info --help)"]),
         (["info", "{text}"], ["text.txt: expected a name"]),
@@ -196,7 +202,7 @@ def test_without_pyarrow(rows, codes, tmp_path, monkeypatch):
         ["decode", codes, "--out", tmp_path / "y.parquet"],
         ["info", tmp_path / "x.parquet"],
     ):
-        fails(2, *arguments, ["pip install 'blockquant[parquet]'"])
+        fails(2, *arguments, [".parquet files need pyarrow", "pip install pyarrow"])
 
 
 def test_encode_rows_names_only_its_own_errors(rows):

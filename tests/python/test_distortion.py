@@ -187,7 +187,7 @@ def test_memory_does_not_grow_with_the_rows(rng, monkeypatch):
 def test_errors_name_the_row_of_the_data(sample, small_chunks):
     x = sample[0][:200].astype(np.float32)
     x[123, 4] = np.nan
-    with pytest.raises(ValueError, match=r"^x: row 123, column 4 is nan"):
+    with pytest.raises(ValueError, match=r"^x: row 123, column 4 is NaN"):
         bq.measure(bq.Eden(384, 2), x, sample[1])
     x[123] = 0
     with pytest.raises(ValueError, match=r"^x: row 123 is zero"):
@@ -337,5 +337,5 @@ def test_an_interval_of_a_wrong_shape(sample, monkeypatch):
         def interval(self, codes, y, confidence):
             return np.full((len(y), len(codes)), np.nan), None
 
-    with pytest.raises(ValueError, match=r"^Wrong: interval: row 0, column 0 is nan"):
+    with pytest.raises(ValueError, match=r"^Wrong: interval: row 0, column 0 is NaN"):
         bq.measure(Wrong(), sample[0][:20], sample[1][:3])

@@ -188,7 +188,7 @@ def test_the_center_is_in_the_file(tmp_path):
     for damaged, says in [
         (moved, "tensor center"),
         (np.float32("inf").tobytes() + tensors[4:], "center: column 0 is inf"),
-        (tensors[:60], "has 60 bytes of tensors, expected at least the 64 of center"),
+        (tensors[:60], "truncated: it has 60 bytes of tensors, expected at least the 64 of center"),
     ]:
         path.write_bytes(join(text, damaged))
         with pytest.raises(ValueError, match=says):
@@ -218,7 +218,7 @@ def test_every_flip_and_truncation_of_a_small_file(small):
                 bq.load(path, verify)
     for length in range(len(data)):
         path.write_bytes(data[:length])
-        with pytest.raises(ValueError, match=re.escape(f"{path}: ")):
+        with pytest.raises(ValueError, match=re.escape(f"{path}: the file is truncated: it has ")):
             bq.load(path, verify=False)
     path.write_bytes(data + b"\0")
     with pytest.raises(ValueError, match=f"has {len(data) + 1} bytes, expected {len(data)}"):
@@ -229,23 +229,23 @@ def test_every_flip_and_truncation_of_a_small_file(small):
     ("old", "new", "says"),
     [
         ('"version":"1"', '"version":"2"', 'version "2"'),
-        ('"format":"blockquant"', '"format":"pt"', "no blockquant file"),
+        ('"format":"blockquant"', '"format":"pt"', "this is not a blockquant file"),
         ('"dim":"24"', '"dim":"16777217"', "dim=16777217, expected 1 to 16777216"),
         ('"dim":"24"', '"dim":"32769"', "dim=32769 with a dense matrix"),
         ('"dim":"24"', '"dim":"99999999999999999999"', 'dim is "99999999999999999999"'),
-        ('"dim":"24"', '"dim":"32768"', "the file has"),
+        ('"dim":"24"', '"dim":"32768"', "the file is truncated"),
         ('"dim":"24"', '"dim":"024"', "byte "),
         ('"bits":"2"', '"bits":"nan"', "bits=NaN"),
         ('"bits":"2"', '"bits":"2.0"', "byte "),
         ('"method":"turboquant/prod"', '"method":"mine"', 'unknown method "mine"'),
-        ('"method":"turboquant/prod"', '"method":"eden"', "the file has"),
+        ('"method":"turboquant/prod"', '"method":"eden"', "the file is too long"),
         ('"rotation":"hadamard"', '"rotation":"none"', 'unknown rotation "none"'),
         ('"seed":"7"', '"seed":"8"', "another codebook or rotation"),
         ('"seed":"7"', '"seed":"7","seed":"7"', "byte "),
         ('"seed":"7"', '"seed":"7","name":"x"', "byte "),
         ('"seed":"7"', '"seed":7', "no text for seed"),
         ('"seed":"7",', "", "no text for seed"),
-        ('"store_norm":"true"', '"store_norm":"false"', "the file has"),
+        ('"store_norm":"true"', '"store_norm":"false"', "the file is too long"),
         ('"shape":[3,6]', '"shape":[6,3]', "byte "),
         ('"shape":[3,6]', '"shape":[18]', "byte "),
         ('"packed":{"dtype":"U8"', '"packed":{"dtype":"I8"', "byte "),
@@ -256,7 +256,7 @@ def test_every_flip_and_truncation_of_a_small_file(small):
         (
             '"scale":{"dtype":"F32","shape":[3]',
             '"scale":{"dtype":"F32","shape":[18446744073709551615]',
-            "the file has",
+            "the file is truncated",
         ),
         ('"scale":{"dtype":"F32","shape":[3]', '"scale":{"dtype":"F32","shape":[-3]', "number of"),
         ('{"__metadata__"', '{"__metadata__":{},"__metadata__"', "byte 25"),
@@ -300,7 +300,9 @@ def test_not_finite(small):
 def test_a_file_of_someone_else(tmp_path):
     path = tmp_path / "theirs.safetensors"
     save_file({"scale": np.ones(3, np.float32)}, path)
-    with pytest.raises(ValueError, match='no blockquant file: the metadata has no format "blockq'):
+    with pytest.raises(
+        ValueError, match='this is not a blockquant file: the metadata has no format "blockq'
+    ):
         bq.load(path)
     for data in (b"", b"\x93NUMPY", b"PK\3\4" * 9):
         path.write_bytes(data)

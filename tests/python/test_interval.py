@@ -333,7 +333,7 @@ def test_other_bad_input():
         bq.Eden(8, 2).interval(codes, y)
     with pytest.raises(ValueError, match="y has 7 columns, expected dim=8"):
         q.interval(codes, y[:7])
-    with pytest.raises(ValueError, match=r"row 1, column 2 is nan"):
+    with pytest.raises(ValueError, match=r"row 1, column 2 is NaN"):
         q.interval(codes, np.where(np.arange(16).reshape(2, 8) == 10, np.nan, 1.0))
     lost = bq.Codes(codes.packed, codes.scale, None, None, 8, codes.made_by)
     with pytest.raises(ValueError, match=r"store_norm=True"):

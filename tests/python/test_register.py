@@ -110,7 +110,7 @@ def spoilt(result, change):
 @pytest.mark.parametrize(
     ("change", "error", "text"),
     [
-        (np.nan, ValueError, "row 2, column 1 is nan, expected a finite"),
+        (np.nan, ValueError, "row 2, column 1 is NaN, expected a finite"),
         (-np.inf, ValueError, "row 2, column 1 is -inf, expected a finite"),
         (1e39, ValueError, r"row 2, column 1 is 1e\+39, expected a finite"),
         (lambda r: r[:, :-1], ValueError, r"gave shape \({m}, {less}\), expected \({m}, {n}\)"),

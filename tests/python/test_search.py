@@ -152,7 +152,11 @@ def test_a_distance_is_never_negative(sample):
         ({"k": 2.0}, TypeError, r"k=2\.0, expected a whole number"),
         ({"metric": "dot"}, ValueError, "metric=.dot., expected ip, l2 or cosine"),
         ({"metric": 3}, TypeError, "metric is int, expected str"),
-        ({"metric": "l2"}, ValueError, "needs the rows' norms: encode with store_norm"),
+        (
+            {"metric": "l2"},
+            ValueError,
+            "needs the norms of the rows: make the quantizer, and .* with store_norm=True",
+        ),
         ({"mask": [True] * 9}, ValueError, "mask has 9 entries, expected 10"),
         ({"mask": [10]}, ValueError, "mask: position 10 at 0, expected less than 10"),
         ({"mask": [0, -11]}, ValueError, "mask: position -11 at 1"),
@@ -166,7 +170,7 @@ def test_a_distance_is_never_negative(sample):
         ({"certified": 1}, TypeError, "certified is int, expected bool"),
         ({"mask": [[True] * 10]}, ValueError, r"mask has shape \(1, 10\)"),
         ({"y": np.ones((1, 7))}, ValueError, "8"),
-        ({"y": [[np.nan] * 8]}, ValueError, "y: row 0, column 0 is nan"),
+        ({"y": [[np.nan] * 8]}, ValueError, "y: row 0, column 0 is NaN"),
     ],
 )
 def test_bad_input(rng, options, error, text):

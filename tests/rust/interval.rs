@@ -101,11 +101,11 @@ fn bad_input_is_named() {
         ),
         (
             error(eden(), |codes| codes.norm = None, 0.9, 2),
-            "store_norm=True",
+            "intervals need the norms of the rows: make the quantizer, and with it the codes, with store_norm: true",
         ),
         (
             error(eden(), |codes| codes.norm = Some(vec![1.0]), 0.9, 2),
-            "1 norms, expected 2",
+            "1 norm, expected 2",
         ),
         (
             error(eden(), nothing, 1.0, 2),
@@ -113,7 +113,7 @@ fn bad_input_is_named() {
         ),
         (
             error(eden(), nothing, 0.9, 3),
-            "room for 3 values, expected 1 queries × 2 rows",
+            "room for 3 values, expected m × n = 1 × 2",
         ),
     ] {
         assert!(found.contains(text), "{found}");

@@ -185,7 +185,7 @@ fn what_does_not_fit_is_an_error() {
         norm: None,
         ..codes
     };
-    assert!(search(without, None, 1, Metric::Cosine, None).contains("store_norm"));
+    assert!(search(without, None, 1, Metric::Cosine, None).contains("with store_norm: true"));
     assert!(search(codes, None, 1, ip, Some(&[true; 9])).contains("9 entries, expected 10"));
     let other = Case::new("eden", 11, 8, 2.0);
     let sketch = other.quantizer.sketch(isa, other.codes.view()).unwrap();

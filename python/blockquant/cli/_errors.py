@@ -9,6 +9,8 @@ from typing import Any
 
 import click
 
+from blockquant._core import MissingNorms
+
 #: What the machine did, not the caller.
 _MACHINE = {
     getattr(errno, name)
@@ -46,6 +48,10 @@ def _one_line(command: Callable[[], str]) -> Iterator[None]:
     except click.UsageError as error:
         where = command() if error.ctx is None else error.ctx.command_path
         raise Failure(f"{error.format_message()} (see {where} --help)") from None
+    except MissingNorms as error:
+        raise Failure(
+            f"{error.what} the norms of the rows: encode them with --store-norm"
+        ) from None
     except (ValueError, TypeError) as error:
         raise Failure(str(error)) from None
     except OSError as error:

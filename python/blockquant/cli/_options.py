@@ -12,6 +12,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from blockquant import registry
+from blockquant._checks import counted
 from blockquant.cli._errors import Failure, of_system
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
@@ -54,7 +55,9 @@ class Numbers(click.ParamType):  # type: ignore[type-arg]  # not generic before 
             return [self._kind(part) for part in value.split(",")]
         except ValueError:
             name = param.opts[0] if param else "numbers"
-            raise Failure(f"{name}: {value!r} is no list of numbers like {self._example}") from None
+            raise Failure(
+                f"{name}: {value!r} is not a list of numbers like {self._example}"
+            ) from None
 
 
 class Methods(click.ParamType):  # type: ignore[type-arg]  # not generic before click 8.4
@@ -107,25 +110,38 @@ class Span(click.ParamType):  # type: ignore[type-arg]  # not generic before cli
         try:
             first, last = (int(part) if part.strip() else None for part in parts)
         except ValueError:
-            raise Failure(f"--rows: {value!r} is no span of rows like 0:1000 or :-5") from None
+            raise Failure(f"--rows: {value!r} is not a span of rows like 0:1000 or :-5") from None
         return slice(first, last)
 
 
 def within(span: slice | None, rows: int, path: str) -> range:
-    """The positions of a span, all of which there are.
+    """The positions of a span, all of which exist; without a span those of all rows.
+
+    Raises
+    ------
+    Failure
+        If an end is outside of the rows, or the span is empty or reversed.
 
     Examples
     --------
     >>> within(slice(-3, None), 10, "x")
     range(7, 10)
+    >>> within(slice(9, 5), 10, "x")
+    Traceback (most recent call last):
+        ...
+    blockquant.cli._errors.Failure: --rows 9:5 selects none of the 10 rows of x, expected a < b
     """
     if span is None:
         return range(rows)
     for end in (span.start, span.stop):
         if end is not None and not -rows <= end <= rows:
-            raise Failure(f"--rows: {end} is outside of the {rows} rows of {path}")
+            raise Failure(f"--rows: {end} is outside of the {counted(rows, 'row')} of {path}")
     start, stop, _ = span.indices(rows)
-    return range(start, max(start, stop))
+    if start >= stop:
+        given = ":".join("" if end is None else str(end) for end in (span.start, span.stop))
+        none = f"selects none of the {counted(rows, 'row')} of {path}"
+        raise Failure(f"--rows {given} {none}, expected a < b")
+    return range(start, stop)
 
 
 def prepare(

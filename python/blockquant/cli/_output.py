@@ -12,6 +12,7 @@ from typing import Any
 import click
 
 import blockquant
+from blockquant._checks import counted
 from blockquant._json import plain
 from blockquant.codes import Codes
 from blockquant.quantizer import Quantizer
@@ -19,7 +20,7 @@ from blockquant.quantizer import Quantizer
 
 @contextmanager
 def bar(total: int, unit: str, what: str = "") -> Iterator[Callable[..., None] | None]:
-    """What takes progress and shows it with rate and time left; None where stderr is no terminal.
+    """What takes progress and shows it with rate and time left; None without a terminal at stderr.
 
     It is called with the progress since the last call, and if you like with a text to show.
 
@@ -93,8 +94,8 @@ def size(count: float) -> str:
 
     Examples
     --------
-    >>> size(999), size(5.2e6)
-    ('999 bytes', '5.20 MB')
+    >>> size(1), size(999), size(5.2e6)
+    ('1 byte', '999 bytes', '5.20 MB')
     """
     for unit, name in ((1e12, "TB"), (1e9, "GB"), (1e6, "MB"), (1e3, "kB")):
         if count >= unit:
@@ -103,7 +104,7 @@ def size(count: float) -> str:
                 if count >= 100 * unit
                 else f"{count / unit:.2f} {name}"
             )
-    return f"{count:.0f} bytes"
+    return counted(round(count), "byte")
 
 
 def parameters(q: Quantizer) -> dict[str, Any]:
@@ -121,7 +122,7 @@ def parameters(q: Quantizer) -> dict[str, Any]:
 
 
 def measures(path: str, q: Quantizer, codes: Codes) -> dict[str, Any]:
-    """What codes cost, for JSON: null where there are no rows."""
+    """What codes cost, for JSON: null without rows."""
     rows = len(codes)
     each = codes.nbytes / rows if rows else None
     return {
@@ -142,8 +143,9 @@ def cost(found: dict[str, Any]) -> str:
     if found["bytes_per_vector"] is None:
         return f"no rows; the file has {size(found['file_bytes'])}"
     return (
-        f"{found['bytes_per_vector']:g} bytes a vector, {found['bits_per_dimension']:.3f} bits a"
-        f" dimension, {found['ratio_float32']:.1f}× smaller than float32"
+        f"{found['bytes_per_vector']:g} bytes per vector,"
+        f" {found['bits_per_dimension']:.3f} bits per dimension,"
+        f" {found['ratio_float32']:.1f}× smaller than float32"
         f" ({found['ratio_float16']:.1f}× than float16), {size(found['file_bytes'])} in all"
     )
 

@@ -11,6 +11,7 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
+from blockquant._checks import counted
 from blockquant.cli import _options
 from blockquant.cli._errors import of_system
 from blockquant.cli._output import bar, emit
@@ -118,7 +119,8 @@ def command(
     else:
         rows, count, dim = result.shape
         about = result.about["source"]
-        click.echo(f"{rows} rows, {count} queries, d = {dim}: {about}; rotation {rotation}")
+        sizes_of = f"{counted(rows, 'row')}, {counted(count, 'query', 'queries')}, d = {dim}"
+        click.echo(f"{sizes_of}: {about}; rotation {rotation}")
         click.echo(machine() + "\n")
         click.echo(result.to_text())
         if written is not None:

@@ -7,6 +7,7 @@ from time import perf_counter
 
 import click
 
+from blockquant._checks import counted
 from blockquant.cli import _options
 from blockquant.cli._output import bar, building, emit, parameters, size
 from blockquant.file import load
@@ -17,7 +18,9 @@ from blockquant.files.writers import WRITTEN, written_suffix
 @click.command("decode", short_help="Decodes a file of codes to rows.")
 @click.argument("codes", type=_options.EXISTING)
 @click.option("--out", required=True, type=_options.NEW, help=f"The rows: {', '.join(WRITTEN)}.")
-@click.option("--rows", "span", type=_options.Span(), help="Only these, as a slice of Python.")
+@click.option(
+    "--rows", "span", type=_options.Span(), help="Only these: a to b - 1, from the end if negative."
+)
 @click.option("--name", default="rows", show_default=True, help="Of the tensor or column.")
 @_options.verify_option
 @_options.force_option
@@ -64,5 +67,5 @@ def command(
             }
         )
         return
-    click.echo(f"{out}: {len(wanted)} rows, d = {q.dim}, float32, {size(total)}")
+    click.echo(f"{out}: {counted(len(wanted), 'row')}, d = {q.dim}, float32, {size(total)}")
     click.echo(f"{seconds:.2f} s, {rate:,.0f} rows/s")

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from blockquant import registry
+from blockquant._checks import counted
 from blockquant.cli import _options
 from blockquant.cli._output import bar, building, cost, emit, measures
 from blockquant.codes import Codes
@@ -23,8 +24,8 @@ from blockquant.quantizer import Quantizer
 @click.option("--out", required=True, type=_options.NEW, help="The codes, .safetensors.")
 @_options.array_option("--array", "FILE")
 @click.option("--method", default="blockquant/unbiased", type=_options.Method(), show_default=True)
-@click.option("--bits", default=2.0, type=float, show_default=True, help="Bits a coordinate.")
-@click.option("--block", type=int, help="Coordinates of a block, for blockquant.")
+@click.option("--bits", default=2.0, type=float, show_default=True, help="Bits per coordinate.")
+@click.option("--block", type=int, help="Coordinates per block, for blockquant.")
 @click.option(
     "--rotation",
     default="hadamard",
@@ -96,7 +97,7 @@ def command(
         speed = {"seconds": seconds, "rows_per_second": rate}
         emit({"command": "encode", **named, **found, **speed})
         return
-    click.echo(f"{out}: {len(codes)} rows, d = {dim}, of {file} ({rows.stored})")
+    click.echo(f"{out}: {counted(len(codes), 'row')}, d = {dim}, of {file} ({rows.stored})")
     click.echo(f"{q!r}")
     click.echo(cost(found))
     click.echo(f"{seconds:.2f} s, {rate:,.0f} rows/s")

@@ -10,10 +10,11 @@ import click
 import numpy as np
 
 from blockquant import _core, registry
+from blockquant._checks import counted
 from blockquant.cli import _options
 from blockquant.cli._output import building, cost, emit, measures, size, version
 from blockquant.file import load
-from blockquant.files import list_arrays, open_rows
+from blockquant.files import list_arrays, open_entry
 from blockquant.files.rows import regular
 from blockquant.files.tensors import is_codes
 
@@ -38,7 +39,7 @@ def command(file: str | None, verify: bool, as_json: bool) -> None:
 def machine() -> str:
     """What runs here, in one line."""
     return (
-        f"{platform.machine()}, {_core.isa()}, {_core.num_threads()} threads, "
+        f"{platform.machine()}, {_core.isa()}, {counted(_core.num_threads(), 'thread')}, "
         f"Python {platform.python_version()}, NumPy {np.__version__}"
     )
 
@@ -72,7 +73,7 @@ def _codes(file: str, verify: bool, as_json: bool) -> None:
     if as_json:
         emit({"command": "info", "kind": "codes", "file": file, **found, "verified": verify})
         return
-    click.echo(f"{file}: codes of {len(codes)} rows, d = {q.dim}")
+    click.echo(f"{file}: codes of {counted(len(codes), 'row')}, d = {q.dim}")
     click.echo(f"{q!r}")
     click.echo(cost(found))
     click.echo(f"checksums: {'verified' if verify else 'not compared (--no-verify)'}")
@@ -81,8 +82,8 @@ def _codes(file: str, verify: bool, as_json: bool) -> None:
 def _rows(file: str, as_json: bool) -> None:
     held = list_arrays(file)
     for entry in held:
-        if entry.holds_rows:  # a file that is cut short says so here
-            open_rows(file, array=entry.name).close()
+        if entry.holds_rows:  # a file that is truncated says so here
+            open_entry(file, entry).close()
     total = os.stat(file).st_size
     if as_json:
         arrays: list[dict[str, Any]] = [
@@ -101,5 +102,5 @@ def _rows(file: str, as_json: bool) -> None:
     click.echo(f"{file}: {size(total)}")
     for entry in held:
         n, dim = (*entry.shape, 0, 0)[:2]
-        rows = f"; {n} rows, d = {dim}" if entry.holds_rows else ""
+        rows = f"; {counted(n, 'row')}, d = {dim}" if entry.holds_rows else ""
         click.echo(f"{entry}{rows}")

@@ -9,6 +9,7 @@ import click
 import numpy as np
 from numpy.typing import NDArray
 
+from blockquant._checks import counted
 from blockquant.cli import _options
 from blockquant.cli._output import bar, building, emit
 from blockquant.codes import Codes
@@ -67,7 +68,8 @@ def command(
     """Searches CODES, a file of `blockquant encode`, for the best rows of each query.
 
     Prints a table, a line for each row found; with --json the results are in the object; with --out
-    they are in the file alone.
+    they are in the file alone. Where CODES has fewer than k rows, each query gets all of them, and
+    a note on stderr says so.
     """
     if out is not None:
         _options.prepare(out, [codes, queries], force, [".npz"])
@@ -82,6 +84,11 @@ def command(
         start = perf_counter()
         found = _search(q, held, rows, options)
         seconds = perf_counter() - start
+    each = found["index"].shape[1]
+    if each < k:
+        click.echo(
+            f"k = {k}, but {codes} has {counted(each, 'row')}: each query gets all", err=True
+        )
     if out is not None:
         with replacing(out) as file:
             np.savez(file, **found)  # type: ignore[arg-type]  # no array is called allow_pickle
@@ -93,6 +100,7 @@ def command(
             "query_count": len(rows),
             "rows": len(held),
             "k": k,
+            "rows_per_query": each,
             "metric": metric,
             "exact": exact,
             "certified": certified,
@@ -102,7 +110,8 @@ def command(
     elif out is None:
         _table(found)
     else:
-        line = f"{out}: {' and '.join(found)} of {len(rows)} queries among {len(held)} rows"
+        asked = counted(len(rows), "query", "queries")
+        line = f"{out}: {' and '.join(found)} of {asked} among {counted(len(held), 'row')}"
         click.echo(f"{line}; {seconds:.2f} s, {len(rows) / seconds:,.0f} queries/s")
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from blockquant._arrays import as_float32, as_rows
+from blockquant._checks import counted
 from blockquant.distortion._ranks import Best, ranks
 
 _Float = NDArray[np.float32]
@@ -82,8 +83,9 @@ class Truth:
         if y is None:
             held = min(200, max(1, n // 10))
             if n < 2:
+                found = counted(n, "row")
                 raise ValueError(
-                    f"x: {n} rows, expected at least 2 to hold out a query, or queries besides"
+                    f"x: {found}, expected at least 2 to hold out a query, or queries besides"
                 )
             n -= held
             self.y = _unit(source.float32(n, n + held), "x", n)
@@ -91,7 +93,8 @@ class Truth:
             queries = Source(y, "y")
             self.y = _unit(as_float32(queries.float32(0, queries.shape[0]), d, "y"), "y")
         if n == 0 or len(self.y) == 0:
-            raise ValueError(f"{n} rows and {len(self.y)} queries, expected at least one")
+            found = f"{counted(n, 'row')} and {counted(len(self.y), 'query', 'queries')}"
+            raise ValueError(f"{found}, expected at least one of each")
         self._source = source
         m = len(self.y)
         self.shape = (n, m, d)

@@ -6,10 +6,12 @@ Rows are read by the slice and written by the chunk, so that a file may be large
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
+from blockquant._checks import expected_rows
 from blockquant.files import fvecs, npy, parquet, tensors
-from blockquant.files.rows import CHUNK_BYTES, Entry, Rows, chunk_rows, regular
+from blockquant.files.rows import CHUNK_BYTES, FLOATS, Entry, Rows, chunk_rows, regular
 from blockquant.files.writers import RowsWriter, write_rows
 
 __all__ = [
@@ -20,6 +22,7 @@ __all__ = [
     "RowsWriter",
     "chunk_rows",
     "list_arrays",
+    "open_entry",
     "open_rows",
     "write_rows",
 ]
@@ -44,9 +47,14 @@ def _suffix(path: str) -> str:
     return suffix
 
 
-def _no_rows(path: str, suffix: str, error: Exception) -> ValueError:
-    reason = str(error).partition("\n")[0]
-    return ValueError(f"{path} is not a {suffix} file of floats: {reason}")
+@contextmanager
+def _named(path: str) -> Iterator[None]:
+    """Names the file in what is wrong with it, in one line."""
+    try:
+        yield
+    except (EOFError, ValueError, TypeError) as error:
+        reason = str(error).partition("\n")[0]
+        raise ValueError(f"{path}: {reason}") from None
 
 
 def list_arrays(path: str | os.PathLike[str]) -> list[Entry]:
@@ -74,10 +82,41 @@ def list_arrays(path: str | os.PathLike[str]) -> list[Entry]:
     """
     where = regular(path)
     suffix = _suffix(where)
-    try:
+    with _named(where):
         return _FORMATS[suffix][0](where)
-    except (EOFError, ValueError, TypeError) as error:
-        raise _no_rows(where, suffix, error) from None
+
+
+def open_entry(path: str | os.PathLike[str], entry: Entry) -> Rows:
+    """Opens one of the arrays that :func:`list_arrays` gives.
+
+    Parameters
+    ----------
+    path : path-like
+        The file that it is of.
+    entry : Entry
+        The array.
+
+    Raises
+    ------
+    ValueError
+        If it does not hold rows of floats, or the file is damaged.
+    OSError
+        If the file cannot be read.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> import numpy as np
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     np.save(f"{folder}/x.npy", np.ones((5, 8)))
+    ...     (entry,) = list_arrays(f"{folder}/x.npy")
+    ...     with open_entry(f"{folder}/x.npy", entry) as rows:
+    ...         rows.shape
+    (5, 8)
+    """
+    where = os.fspath(path)
+    with _named(where):
+        return _FORMATS[_suffix(where)][1](where, entry)
 
 
 def open_rows(
@@ -90,8 +129,9 @@ def open_rows(
     path : path-like
         A file whose name ends in one of :data:`SUFFIXES`.
     array : str, optional
-        Name of the array or column to take; by default the only one that is two-dimensional and of
-        floats. A one-dimensional array that is named, or alone in a .npy file, is one row.
+        Name of the array or top-level column to take; by default the only one that is
+        two-dimensional and of floats. Of several with one name the only one of such rows is taken.
+        A one-dimensional array that is named, or alone in a .npy file, is one row.
     option : str
         What errors say an array is chosen by.
 
@@ -118,12 +158,7 @@ def open_rows(
     """
     held = list_arrays(path)
     where = os.fspath(path)
-    suffix = _suffix(where)
-    entry = _choose(where, held, array, option)
-    try:
-        return _FORMATS[suffix][1](where, entry)
-    except (EOFError, ValueError, TypeError) as error:
-        raise _no_rows(where, suffix, error) from None
+    return open_entry(where, _choose(where, held, array, option))
 
 
 def _choose(path: str, held: list[Entry], wanted: str | None, option: str) -> Entry:
@@ -132,15 +167,28 @@ def _choose(path: str, held: list[Entry], wanted: str | None, option: str) -> En
         if wanted is not None:
             raise ValueError(f"{path} holds one array without a name; leave {option}{wanted} out")
         return held[0]
-    if wanted is not None:
-        for entry in held:
-            if entry.name == wanted:
-                return entry
+    asked = held if wanted is None else [entry for entry in held if entry.name == wanted]
+    if wanted is not None and not asked:
         raise ValueError(f"{path} holds no array {wanted!r}, only {names}")
-    fit = [entry for entry in held if entry.holds_rows]
+    fit = [entry for entry in asked if entry.holds_rows]
+    if wanted is not None and len(asked) == 1:
+        return asked[0]
     if not fit:
-        raise ValueError(f"{path} holds no rows of floats (n, dim), only {names}")
+        names = ", ".join(map(str, asked)) or "nothing"
+        hint = _reshape(asked)
+        raise ValueError(f"{path} holds no rows of floats (n, dim), only {names}{hint}")
     if len(fit) > 1:
         names = ", ".join(map(str, fit))
+        if len({entry.name for entry in fit}) == 1:
+            alike = f"{len(fit)} arrays of the name {fit[0].name!r}"
+            raise ValueError(f"{path} holds {alike}; rename all but one: {names}")
         raise ValueError(f"{path} holds {len(fit)} arrays; pick one with {option}NAME: {names}")
     return fit[0]
+
+
+def _reshape(held: list[Entry]) -> str:
+    """How the first array of floats with more than two dimensions becomes rows, if there is one."""
+    for entry in held:
+        if len(entry.shape) > 2 and entry.stored in FLOATS:
+            return f": {entry.name!r} has {expected_rows(entry.shape, 'save')}"
+    return ""

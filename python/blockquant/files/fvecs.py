@@ -10,6 +10,7 @@ import os
 
 import numpy as np
 
+from blockquant._checks import counted
 from blockquant.files.rows import Array, Entry, PlainRows, Rows
 
 
@@ -19,16 +20,24 @@ def entries(path: str) -> list[Entry]:
     with open(path, "rb") as file:
         start = file.read(4)
     if len(start) < 4:
-        raise ValueError(f"it has {size} bytes, expected a dimension and values: it tells no rows")
+        found = counted(size, "byte")
+        raise ValueError(f"it is truncated: it has {found}, expected a dimension and values")
     dim = int.from_bytes(start, "little", signed=True)
     row = 4 + 4 * dim
     if dim < 1:
         raise ValueError(f"row 0 at offset 0 has the dimension {dim}, expected at least 1")
-    if size % row:
-        rows, more = divmod(size, row)
+    rows, more = divmod(size, row)
+    if not rows:
+        found = f"it is truncated: it has {counted(size, 'byte')}"
+        raise ValueError(f"{found}, expected {row} for a row of dimension {dim}")
+    if more:
         expected = f"expected a multiple of {row} for d = {dim}"
-        raise ValueError(f"it has {size} bytes, {expected}: {more} bytes follow row {rows - 1}")
-    return [Entry(None, (size // row, dim), "float32", 0, np.dtype("<i4"))]
+        follow = f"{counted(more, 'byte')} after row {rows - 1}"
+        raise ValueError(
+            f"it has {size} bytes, {expected}: it is truncated, or its rows differ in their"
+            f" dimension ({follow})"
+        )
+    return [Entry(None, (rows, dim), "float32", offset=0, room=size, disk=np.dtype("<i4"))]
 
 
 def open_entry(path: str, entry: Entry) -> Rows:

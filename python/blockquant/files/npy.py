@@ -9,45 +9,95 @@ to memory.
 from __future__ import annotations
 
 import errno
+import io
+import os
+import re
 import struct
 import zipfile
 import zlib
 from collections.abc import Iterator
+from contextlib import contextmanager
 from tokenize import TokenError
 from typing import Any
 
 import numpy as np
 
+from blockquant._checks import counted
 from blockquant.files.rows import Array, Entry, ForwardRows, HeldRows, PlainRows, Rows, chunk_rows
 
+#: Bytes of the header's length, and what reads it. Version 3 differs from 2 in the encoding of the
+#: names of fields, which floats do not have.
 _HEADERS = {
-    (1, 0): np.lib.format.read_array_header_1_0,
-    (2, 0): np.lib.format.read_array_header_2_0,
+    (1, 0): (2, np.lib.format.read_array_header_1_0),
+    (2, 0): (4, np.lib.format.read_array_header_2_0),
+    (3, 0): (4, np.lib.format.read_array_header_2_0),
 }
+#: The longest header that NumPy reads.
+_MOST_HEADER = 10_000
+#: Python 2 wrote whole numbers as 50L.
+_LONG = re.compile(rb"(?<=\d)L(?=[\s,)])")
 
 
-def _header(file: Any, name: str | None, offset: int | None) -> Entry:
-    """The array whose header a file starts with; `offset` is that of the header."""
+def _header(
+    file: Any, size: int, name: str | None = None, index: int = 0, offset: int | None = 0
+) -> Entry:
+    """The array whose header a file starts with.
+
+    Parameters
+    ----------
+    file : file
+        At its start; it stands at the first value afterwards.
+    size : int
+        Its bytes.
+    name, index
+        As in the entry.
+    offset : int or None
+        Its place in the file that holds it, if it can be read from there.
+    """
     magic = np.lib.format.MAGIC_PREFIX
     start = file.read(len(magic))
     if start != magic:
-        raise ValueError(f"it starts with {start!r}, expected {magic!r}")
+        if magic.startswith(start):
+            raise ValueError(f"it is truncated: it has {counted(size, 'byte')}, less than a header")
+        raise ValueError(f"it is not a .npy file: it starts with {start!r}, expected {magic!r}")
     version = tuple(file.read(2))
-    if version not in _HEADERS:  # version 3 is for names of fields, which floats have not
-        raise ValueError(f"it has a header of version {version}, expected (1, 0) or (2, 0)")
+    if version not in _HEADERS:
+        if len(version) < 2:
+            raise ValueError(f"it is truncated: it has {counted(size, 'byte')}, less than a header")
+        raise ValueError(f"it has a header of version {version}, expected (1, 0), (2, 0) or (3, 0)")
+    width, read = _HEADERS[version]
+    length = file.read(width)
+    count = int.from_bytes(length, "little")
+    if count > _MOST_HEADER:
+        raise ValueError(f"its header has {count} bytes, expected at most {_MOST_HEADER}")
+    text = file.read(count)
+    end = len(magic) + len(version) + width + count
+    if len(length) < width or len(text) < count:
+        raise ValueError(
+            f"it is truncated: it has {counted(size, 'byte')}, its header ends at {end}"
+        )
     try:
-        shape, fortran, dtype = _HEADERS[version](file)
-    except TokenError as error:
-        raise ValueError(f"its header cannot be read: {error.args[0]}") from None
-    stored = "an object" if dtype.hasobject else dtype.name
-    place = None if offset is None else offset + file.tell()
-    return Entry(name, shape, stored, place, dtype, fortran and len(shape) == 2)
+        shape, fortran, dtype = read(io.BytesIO(length + _LONG.sub(b" ", text)))
+    except (TokenError, SyntaxError, RecursionError, MemoryError) as error:
+        raise ValueError(f"its header cannot be read: {error.args[:1]}") from None
+    if not all(type(n) is int and n >= 0 for n in shape):  # True is an int too
+        raise ValueError(f"its header gives the shape {shape}, expected whole numbers, at least 0")
+    return Entry(
+        name,
+        shape,
+        "an object" if dtype.hasobject else dtype.name,
+        index,
+        offset=None if offset is None else offset + end,
+        room=size - end,
+        disk=dtype,
+        fortran=fortran and len(shape) == 2,
+    )
 
 
 def entries(path: str) -> list[Entry]:
     """The one array of a .npy file."""
     with open(path, "rb") as file:
-        return [_header(file, None, 0)]
+        return [_header(file, os.fstat(file.fileno()).st_size)]
 
 
 def open_entry(path: str, entry: Entry) -> Rows:
@@ -55,8 +105,8 @@ def open_entry(path: str, entry: Entry) -> Rows:
     return PlainRows(path, entry)
 
 
-def _members(archive: zipfile.ZipFile) -> Iterator[zipfile.ZipInfo]:
-    return (member for member in archive.infolist() if member.filename.endswith(".npy"))
+def _members(archive: zipfile.ZipFile) -> list[zipfile.ZipInfo]:
+    return [member for member in archive.infolist() if member.filename.endswith(".npy")]
 
 
 def archive_entries(path: str) -> list[Entry]:
@@ -64,17 +114,34 @@ def archive_entries(path: str) -> list[Entry]:
     found = []
     try:
         with zipfile.ZipFile(path) as archive:
-            for member in _members(archive):
-                with archive.open(member) as file:
+            for index, member in enumerate(_members(archive)):
+                name = member.filename[: -len(".npy")]
+                with archive.open(member) as file, _of_array(name):
                     place = _place(path, member)
-                    found.append(_header(file, member.filename[: -len(".npy")], place))
+                    found.append(_header(file, member.file_size, name, index, place))
     except (zipfile.BadZipFile, zlib.error, RuntimeError, NotImplementedError) as error:
-        raise ValueError(str(error)) from None
+        raise ValueError(_cut(path) + str(error)) from None
     except OSError as error:
         if error.errno != errno.EINVAL:
             raise
         raise ValueError("its directory names places that it does not have") from None
     return found
+
+
+@contextmanager
+def _of_array(name: str) -> Iterator[None]:
+    """Names an array in what is wrong with it."""
+    try:
+        yield
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"array {name!r}: {error}") from None
+
+
+def _cut(path: str) -> str:
+    """What an archive that cannot be read is, if it starts as one: its directory is at its end."""
+    with open(path, "rb") as file:
+        start = file.read(4)
+    return "it is truncated or damaged: " if start == b"PK\x03\x04" else "it is not a .npz file: "
 
 
 def _place(path: str, member: zipfile.ZipInfo) -> int | None:
@@ -85,7 +152,7 @@ def _place(path: str, member: zipfile.ZipInfo) -> int | None:
         file.seek(member.header_offset)
         head = file.read(30)  # a local header: its last two fields are the sizes of what follows
     if len(head) < 30:
-        raise ValueError(f"its member {member.filename} is cut short")
+        raise ValueError(f"it is truncated: {len(head)} bytes of a local header, expected 30")
     name, extra = struct.unpack("<HH", head[26:])
     return member.header_offset + 30 + int(name) + int(extra)
 
@@ -94,12 +161,23 @@ def archive_open_entry(path: str, entry: Entry) -> Rows:
     """The rows of one of them."""
     if entry.offset is not None:
         return open_entry(path, entry)
-    return HeldRows(path, entry, _unpacked(path, entry)) if entry.fortran else _Packed(path, entry)
+    return HeldRows(path, entry, _unpacked) if entry.fortran else _Packed(path, entry)
+
+
+@contextmanager
+def _opened(path: str, entry: Entry) -> Iterator[Any]:
+    """The bytes of the array: by its place, since two can have one name."""
+    with zipfile.ZipFile(path) as archive, archive.open(_members(archive)[entry.index]) as file:
+        yield file
 
 
 def _unpacked(path: str, entry: Entry) -> Array:
-    with zipfile.ZipFile(path) as archive, archive.open(f"{entry.name}.npy") as file:
-        return np.asarray(np.lib.format.read_array(file, allow_pickle=False))
+    n, dim = entry.shape
+    with _opened(path, entry) as file:
+        disk = _header(file, 0).disk
+        found = np.frombuffer(file.read(n * dim * disk.itemsize), np.uint8)
+    rows: Array = found.view(disk).reshape(n, dim, order="F")
+    return rows
 
 
 class _Packed(ForwardRows):
@@ -107,7 +185,7 @@ class _Packed(ForwardRows):
 
     def __init__(self, path: str, entry: Entry) -> None:
         super().__init__(path, entry)
-        self._disk = entry.disk
+        self._entry = entry
 
     def _start_before(self, row: int) -> int:
         return 0
@@ -116,14 +194,15 @@ class _Packed(ForwardRows):
         n, dim = self.shape
         step = chunk_rows(dim)
         try:
-            with zipfile.ZipFile(self.path) as archive, archive.open(f"{self.array}.npy") as file:
-                _header(file, None, None)
+            with _opened(self.path, self._entry) as file:
+                disk = _header(file, 0).disk
                 for row in range(0, n, step):
-                    wanted = min(step, n - row) * dim * self._disk.itemsize
+                    wanted = min(step, n - row) * dim * disk.itemsize
                     found = np.frombuffer(file.read(wanted), np.uint8)
                     if len(found) < wanted:
-                        raise self._fault(f"it ends after row {row}, expected {n} rows")
-                    rows = found.view(self._disk).reshape(-1, dim)
+                        expected = counted(n, "row")
+                        raise self._fault(f"it is truncated after row {row} of {expected}")
+                    rows = found.view(disk).reshape(-1, dim)
                     yield rows.astype(self.dtype, copy=False)
                 file.read(1)  # the end of the member, where its checksum is compared
         except (OSError, zipfile.BadZipFile, zlib.error, EOFError) as error:

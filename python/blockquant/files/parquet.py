@@ -1,10 +1,15 @@
-"""Parquet, by pyarrow: a column of lists, of fixed size or all of one length.
+"""Parquet, by pyarrow: a top-level column of lists, list views or tensors of one dimension.
+
+Lists have a fixed size, or all one length. pyarrow takes the name of a column as a dotted path:
+"emb.vec" gives the field "vec" of a struct "emb" as well as the column "emb.vec", and a name gives
+all columns of that name. The wanted one is found by its name and its place among its namesakes.
 
 A row group is read from its start in pieces, never at once.
 """
 
 from __future__ import annotations
 
+import os
 from bisect import bisect_right
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,10 +17,13 @@ from typing import Any
 
 import numpy as np
 
+from blockquant._checks import counted
 from blockquant.files.rows import FLOATS, Array, Entry, ForwardRows, Rows, chunk_rows
 
 #: Bytes that are read ahead of what is decoded, instead of a row group.
 _BUFFER = 2**20
+#: What a file starts and ends with; four bytes before the end tell the size of its footer.
+_MAGIC = b"PAR1"
 _NAMES = {"halffloat": "float16", "float": "float32", "double": "float64"}
 
 
@@ -31,14 +39,23 @@ def needs_pyarrow() -> Any:
         import pyarrow
         import pyarrow.parquet
     except ImportError:
-        hint = "pip install 'blockquant[parquet]'"
-        raise ValueError(f"parquet needs pyarrow, which is not installed: {hint}") from None
+        hint = "pip install pyarrow"
+        raise ValueError(f".parquet files need pyarrow, which is not installed: {hint}") from None
     return pyarrow
 
 
 def _open(path: str) -> Any:
+    pyarrow = needs_pyarrow()
+    with open(path, "rb") as file:
+        size = os.fstat(file.fileno()).st_size
+        start = file.read(len(_MAGIC))
+        file.seek(max(0, size - len(_MAGIC)))
+        end = file.read()
+    if start == _MAGIC != end or (size < 3 * len(_MAGIC) and _MAGIC.startswith(start)):
+        found = counted(size, "byte")
+        raise ValueError(f"it is truncated: its {found} do not end with {_MAGIC!r}, as its footer")
     with _plain_errors():
-        return needs_pyarrow().parquet.ParquetFile(
+        return pyarrow.parquet.ParquetFile(
             path, buffer_size=_BUFFER, pre_buffer=False, page_checksum_verification=True
         )
 
@@ -49,6 +66,8 @@ def _plain_errors() -> Iterator[None]:
     pyarrow = needs_pyarrow()
     try:
         yield
+    except MemoryError:
+        raise
     except pyarrow.ArrowException as error:
         raise ValueError(str(error)) from None
     except OSError as error:
@@ -59,31 +78,49 @@ def _plain_errors() -> Iterator[None]:
 
 def entries(path: str) -> list[Entry]:
     """The columns of a file; a list column of floats is two-dimensional."""
-    pyarrow = needs_pyarrow()
-    types = pyarrow.types
     with _open(path) as file, _plain_errors():
-        found = []
-        for field in file.schema_arrow:
-            kind = field.type
-            fixed = types.is_fixed_size_list(kind)
-            if not (fixed or types.is_list(kind) or types.is_large_list(kind)):
-                found.append(Entry(field.name, (file.metadata.num_rows,), f"{kind}, no list"))
-                continue
-            stored = _NAMES.get(str(kind.value_type), str(kind.value_type))
-            shape: tuple[int, ...] = (file.metadata.num_rows,)
-            if stored in FLOATS:
-                shape += (kind.list_size if fixed else _first_length(file, field.name),)
-            found.append(Entry(field.name, shape, stored))
-    return found
+        return [_entry(file, index) for index in range(len(file.schema_arrow))]
 
 
-def _first_length(file: Any, column: str) -> int:
-    for batch in file.iter_batches(1, columns=[column], use_threads=False):
-        first = batch.column(0)[0].as_py()
+def _entry(file: Any, index: int) -> Entry:
+    """The column at a place among the top-level ones."""
+    field, rows = file.schema_arrow.field(index), int(file.metadata.num_rows)
+    # What a tensor of the extension type is has its shape there; each is stored as a list.
+    tensor = getattr(field.type, "shape", None)
+    kind = getattr(field.type, "storage_type", field.type)
+    if not hasattr(kind, "value_type") or not _is_list(kind):
+        return Entry(field.name, (rows,), f"{field.type}, not a list", index)
+    stored = _NAMES.get(str(kind.value_type), str(kind.value_type))
+    if stored not in FLOATS:
+        return Entry(field.name, (rows,), stored, index)
+    if tensor is not None:
+        return Entry(field.name, (rows, *tensor), stored, index)
+    if hasattr(kind, "list_size"):
+        return Entry(field.name, (rows, kind.list_size), stored, index)
+    for batch in file.iter_batches(1, columns=[field.name], use_threads=False):
+        first = _column(file, batch, index)[0].as_py()
         if first is None:
-            raise ValueError(f"row 0 of column {column!r} is null, expected a list of floats")
-        return len(first)
-    return 0
+            fault = f"row 0 of column {field.name!r} is null, expected a list of floats"
+            return Entry(field.name, (rows, 0), stored, index, fault=fault)
+        return Entry(field.name, (rows, len(first)), stored, index)
+    fault = f"column {field.name!r} has no rows, and its type does not fix the length of its lists"
+    return Entry(field.name, (0, 0), stored, index, fault=fault)
+
+
+def _is_list(kind: Any) -> bool:
+    """Whether a type is one of lists; views are not in every pyarrow."""
+    types = needs_pyarrow().types
+    kinds = ("fixed_size_list", "list", "large_list", "list_view", "large_list_view")
+    return any(getattr(types, f"is_{name}", lambda _: False)(kind) for name in kinds)
+
+
+def _column(file: Any, batch: Any, index: int) -> Any:
+    """The lists of the top-level column at a place, of a batch that was asked for by its name."""
+    schema = file.schema_arrow
+    name = schema.field(index).name
+    namesake = schema.get_all_field_indices(name).index(index)
+    column = batch.column(batch.schema.get_all_field_indices(name)[namesake])
+    return getattr(column, "storage", column)
 
 
 def open_entry(path: str, entry: Entry) -> Rows:
@@ -94,6 +131,7 @@ def open_entry(path: str, entry: Entry) -> Rows:
 class _Column(ForwardRows):
     def __init__(self, path: str, entry: Entry) -> None:
         super().__init__(path, entry)
+        self._index = entry.index
         with _open(path) as file:
             groups = range(file.metadata.num_row_groups)
             sizes = [file.metadata.row_group(group).num_rows for group in groups]
@@ -118,7 +156,7 @@ class _Column(ForwardRows):
                     use_threads=False,
                 )
                 for batch in batches:
-                    yield self._floats(batch.column(0), row)
+                    yield self._floats(_column(file, batch, self._index), row)
                     row += batch.num_rows
         except ValueError as error:
             if str(error).startswith(self.path):  # of `_floats`
@@ -134,10 +172,13 @@ class _Column(ForwardRows):
         if column.null_count:
             at = start + int(np.argmax(column.is_null().to_numpy(zero_copy_only=False)))
             raise self._fault(f"row {at} of column {self.array!r} is null, expected {dim} floats")
+        if "view" in str(column.type):  # as lists, whose values lie one after the other
+            column = column.cast(needs_pyarrow().large_list(column.type.value_type))
         lengths = column.value_lengths().to_numpy(zero_copy_only=False)
         if (lengths != dim).any():
             at = int(np.argmax(lengths != dim))
-            found = f"row {start + at} of column {self.array!r} has {lengths[at]} values"
+            values = counted(int(lengths[at]), "value")
+            found = f"row {start + at} of column {self.array!r} has {values}"
             raise self._fault(f"{found}, expected {dim} as row 0")
         values = column.flatten()
         if values.null_count:

@@ -6,15 +6,19 @@ meanwhile is an error instead of a crash.
 
 from __future__ import annotations
 
+import math
 import os
+import sys
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
+
+from blockquant._checks import counted, expected_rows, figure
 
 Array = NDArray[Any]
 
@@ -23,6 +27,8 @@ CHUNK_BYTES = 8 * 2**20
 
 #: What rows may be stored as.
 FLOATS = ("float16", "bfloat16", "float32", "float64")
+#: Bytes of the widest of them.
+_WIDEST = 8
 
 
 def chunk_rows(dim: int) -> int:
@@ -45,11 +51,17 @@ class Entry:
     shape: tuple[int, ...]
     #: The type of its elements: NumPy's name, or what the file calls one that NumPy lacks.
     stored: str
+    #: Which of the arrays of the file it is: several can have one name.
+    index: int = 0
     #: Where its first byte is, for what can be read in place.
     offset: int | None = None
+    #: The bytes that the file keeps for its values, where it says how many.
+    room: int | None = None
     #: How its bytes are read: an element, and whether columns come first.
     disk: Any = None
     fortran: bool = False
+    #: Why it cannot be opened, although its type is right.
+    fault: str | None = None
 
     @property
     def holds_rows(self) -> bool:
@@ -62,6 +74,18 @@ class Entry:
 
 
 _Rows = TypeVar("_Rows", bound="Rows")
+
+
+def _check_room(entry: Entry) -> None:
+    """Refuses an array that ends before its values do."""
+    if entry.room is None:
+        return
+    needed = math.prod(entry.shape) * np.dtype(entry.disk).itemsize
+    if entry.room < needed:
+        found = counted(max(entry.room, 0), "byte")
+        place = "" if entry.offset is None else f" at offset {entry.offset}"
+        expected = f"expected {needed} for {entry.stored} of shape {entry.shape}"
+        raise ValueError(f"it is truncated: {found} of values{place}, {expected}")
 
 
 class Rows(ABC):
@@ -91,11 +115,17 @@ class Rows(ABC):
             expected = "float16, bfloat16, float32 or float64"
             raise TypeError(f"it has dtype {entry.stored}, expected {expected}")
         if len(entry.shape) not in (1, 2):
-            dimensions = len(entry.shape)
-            raise ValueError(f"it has {dimensions} dimensions, expected rows (n, dim) or one row")
+            raise ValueError(f"it has {expected_rows(entry.shape, 'save')}")
+        if entry.fault is not None:
+            raise ValueError(entry.fault)
         self.path = path
         self.array = entry.name
         rows, dim = (1, *entry.shape)[-2:]
+        if dim < 1:
+            raise ValueError(f"it has shape {entry.shape}, expected rows of at least one value")
+        if math.prod(max(n, 1) for n in entry.shape) * _WIDEST > sys.maxsize:
+            raise ValueError(f"it has shape {entry.shape}, which is more than memory can address")
+        _check_room(entry)
         self.shape: tuple[int, int] = (rows, dim)
         self.stored = entry.stored
         self.dtype = np.dtype("float32" if entry.stored == "bfloat16" else entry.stored)
@@ -174,7 +204,7 @@ class Rows(ABC):
         if finite.all():
             return None
         row, column = np.argwhere(~finite)[0]
-        value = f"{float(chunk[row, column]):.9g}"
+        value = figure(float(chunk[row, column]))
         expected = "expected a finite float32 value"
         return self._fault(f"row {start + row}, column {column} is {value}, {expected}")
 
@@ -192,13 +222,6 @@ class PlainRows(Rows):
         self._offset = entry.offset
         self._disk = np.dtype(entry.disk)
         self._fortran = entry.fortran
-        n, columns = self._columns()
-        needed, there = n * columns * self._disk.itemsize, os.stat(path).st_size - self._offset
-        if there < needed:
-            place = f"{max(there, 0)} bytes at offset {self._offset}, expected {needed}"
-            raise ValueError(
-                f"it is cut short: {place} for {n} rows of {self.shape[1]} {entry.stored}"
-            )
         self._file: BinaryIO | None = open(path, "rb", buffering=0)  # noqa: SIM115
 
     def _columns(self) -> tuple[int, int]:
@@ -225,7 +248,7 @@ class PlainRows(Rows):
         while len(wanted):
             got = self._file.readinto(wanted)  # type: ignore[attr-defined]
             if not got:
-                raise self._fault(f"it was cut short while it was read, at row {start} or after")
+                raise self._fault(f"it was truncated while it was read, at row {start} or after")
             wanted = wanted[got:]
 
     def _as_floats(self, found: Array, start: int) -> Array:
@@ -249,9 +272,9 @@ def widened(bits: Array) -> Array:
 class HeldRows(Rows):
     """Rows that are in memory."""
 
-    def __init__(self, path: str, entry: Entry, values: Array) -> None:
+    def __init__(self, path: str, entry: Entry, take: Callable[[str, Entry], Array]) -> None:
         super().__init__(path, entry)
-        self._values: Array | None = values
+        self._values: Array | None = take(path, entry)
 
     def _read(self, start: int, stop: int) -> Array:
         if self._values is None:
@@ -292,7 +315,8 @@ class ForwardRows(Rows):
             if not len(self._rest):
                 piece = next(self._pieces, None)
                 if piece is None:
-                    raise self._fault(f"it ends at row {self._at}, expected {len(self)} rows")
+                    expected = counted(len(self), "row")
+                    raise self._fault(f"it is truncated: it ends at row {self._at} of {expected}")
                 self._rest = piece
             skipped = min(start + filled - self._at, len(self._rest))
             taken = self._rest[skipped : skipped + len(out) - filled]

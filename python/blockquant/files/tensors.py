@@ -1,17 +1,30 @@
 """safetensors files: tensors are read in place; bfloat16 becomes float32.
 
-The library checks the file; it does not say where a tensor starts, so that is read from the header.
+The library checks the file; it does not say where a tensor starts, nor that a file is truncated, so
+these are read from the header.
 """
 
 from __future__ import annotations
 
 import json
+import os
+import re
+from typing import Any
 
 import numpy as np
 
+from blockquant._checks import counted
 from blockquant.files.rows import Entry, PlainRows, Rows
 
 _STORED = {"F16": "float16", "BF16": "bfloat16", "F32": "float32", "F64": "float64"}
+#: Bytes of the header's length, the first ones of a file.
+_LENGTH = 8
+#: The longest header that the library reads.
+_MOST_HEADER = 100_000_000
+_METADATA = "__metadata__"
+#: What :func:`blockquant.save` writes within so many bytes of the header.
+_OURS = re.compile(rb'"format"\s*:\s*"blockquant"')
+_LOOKED_AT = 2**16
 _DISK = {"float16": "<f2", "bfloat16": "<u2", "float32": "<f4", "float64": "<f8"}
 
 
@@ -21,7 +34,7 @@ def metadata(path: str) -> dict[str, str]:
     Raises
     ------
     ValueError
-        If it is no safetensors file.
+        If it is not a safetensors file, or is truncated.
     """
     from safetensors import SafetensorError, safe_open
 
@@ -29,39 +42,84 @@ def metadata(path: str) -> dict[str, str]:
         with safe_open(path, "numpy") as file:
             return dict(file.metadata() or {})
     except SafetensorError as error:
-        raise ValueError(str(error)) from None
+        raise ValueError(_truncation(path) or str(error)) from None
+
+
+def _truncation(path: str) -> str | None:
+    """How a file is truncated, if it is."""
+    size = os.stat(path).st_size
+    found = f"it is truncated: it has {counted(size, 'byte')}"
+    with open(path, "rb") as file:
+        length = int.from_bytes(file.read(_LENGTH), "little")
+        if size < _LENGTH:
+            return f"{found}, expected at least the {_LENGTH} of the header's length"
+        start = _LENGTH + length
+        if length > _MOST_HEADER:
+            return None
+        if size < start:
+            return f"{found}, its header ends at {start}"
+        try:
+            header = json.loads(file.read(length))
+            ends = [each["data_offsets"][1] for name, each in header.items() if name != _METADATA]
+            end = start + max(ends, default=0)
+        except (ValueError, TypeError, LookupError, AttributeError, RecursionError):
+            return None
+    return f"{found}, its tensors end at {end}" if size < end else None
 
 
 def is_codes(path: str) -> bool:
     """Whether a file calls itself one of :func:`blockquant.save`; whether it is whole, `load` says.
+
+    Codes say it near their start, and a string in JSON escapes its quotes: damage behind that place
+    does not make rows of them.
 
     Examples
     --------
     >>> is_codes(__file__)
     False
     """
-    try:
-        return metadata(path).get("format") == "blockquant"
-    except ValueError:
-        return False
+    with open(path, "rb") as file:
+        length = int.from_bytes(file.read(_LENGTH), "little")
+        start = file.read(min(length, _LOOKED_AT))
+    return start.startswith(b"{") and _OURS.search(start) is not None
 
 
 def entries(path: str) -> list[Entry]:
     """The tensors of a file."""
-    if metadata(path).get("format") == "blockquant":
+    metadata(path)
+    if is_codes(path):
         raise ValueError("it holds codes, not rows; `blockquant decode` makes rows of them")
     with open(path, "rb") as file:
-        size = int.from_bytes(file.read(8), "little")
-        header = json.loads(file.read(size))
+        size = int.from_bytes(file.read(_LENGTH), "little")
+        header = json.loads(file.read(size), object_pairs_hook=_distinct)
     found = []
     for name, tensor in header.items():
-        if name == "__metadata__":
+        if name == _METADATA:
             continue
         stored = _STORED.get(tensor["dtype"], tensor["dtype"])
-        offset = 8 + size + tensor["data_offsets"][0]
+        first, last = tensor["data_offsets"]
         disk = np.dtype(_DISK.get(stored, "u1"))
-        found.append(Entry(name, tuple(tensor["shape"]), stored, offset, disk))
+        found.append(
+            Entry(
+                name,
+                tuple(tensor["shape"]),
+                stored,
+                offset=_LENGTH + size + first,
+                room=last - first,
+                disk=disk,
+            )
+        )
     return sorted(found, key=lambda entry: str(entry.name))
+
+
+def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object of JSON, of which no key comes twice: readers differ in which one they take."""
+    found: dict[str, Any] = {}
+    for name, value in pairs:
+        if name in found:
+            raise ValueError(f"its header names {name!r} twice")
+        found[name] = value
+    return found
 
 
 def open_entry(path: str, entry: Entry) -> Rows:

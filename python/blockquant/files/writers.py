@@ -10,6 +10,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
+from blockquant._checks import counted
 from blockquant.files.atomic import replacing
 from blockquant.files.parquet import needs_pyarrow
 from blockquant.files.rows import Array
@@ -33,7 +34,7 @@ class RowsWriter:
             If they have another dimension, or are more than were announced.
         """
         if chunk.ndim != 2 or chunk.shape[1] != self._dim or len(chunk) > self._left:
-            expected = f"at most {self._left} rows of {self._dim}"
+            expected = f"at most {counted(self._left, 'row')} of {self._dim}"
             raise ValueError(f"a chunk of shape {chunk.shape}, expected {expected}")
         self._put(np.ascontiguousarray(chunk, "<f4"))
         self._left -= len(chunk)
@@ -47,7 +48,8 @@ class RowsWriter:
             If rows are missing.
         """
         if self._left:
-            raise ValueError(f"{self._left} rows are missing of those that were announced")
+            missing = f"{counted(self._left, 'row')} {'is' if self._left == 1 else 'are'} missing"
+            raise ValueError(f"{missing} of those that were announced")
 
     def release(self) -> None:
         """Gives up what a library holds, whatever happened."""

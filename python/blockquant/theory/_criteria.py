@@ -320,7 +320,7 @@ class _Law(NamedTuple):
 @lru_cache(maxsize=4096)
 def _law(name: str, bits: float, dim: int, block: int | None) -> _Law:
     if not supported(name, bits):
-        raise ValueError(f"no theory for {name!r} at {bits:g} bits")
+        raise ValueError(f"no theory for {name!r} at bits={bits:g}")
     method, scale = split(name)
     if scale == "prod":
         first = 1.0 if bits == 1 else angles("turboquant", bits - 1, dim, None).distortion
