@@ -113,3 +113,14 @@ def _number(value: Any, text: str, is_inside: Callable[[Any], bool]) -> float:
     if not is_inside(value):  # NaN too
         raise ValueError(text)
     return float(value)
+
+
+def counted(number: int, noun: str) -> str:
+    """A number with its noun, in the plural but for 1.
+
+    Examples
+    --------
+    >>> counted(1, "row"), counted(2000, "row")
+    ('1 row', '2,000 rows')
+    """
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"

@@ -13,9 +13,9 @@ from scipy import stats
 
 import blockquant as bq
 from blockquant import distortion
-from blockquant.distortion import Errors, _comparison, _truth
+from blockquant.distortion import Errors, _comparison, _ranks, _truth
 from blockquant.distortion._budget import within
-from blockquant.distortion._ranks import Best, ranks, recall
+from blockquant.distortion._ranks import Best, products, ranks, recall
 from blockquant.distortion._student import half_interval
 
 FINITE = st.floats(-4, 4, width=32)
@@ -55,25 +55,73 @@ def test_tails_and_density_of_errors(rng):
 )
 def test_best_of_chunks(scores, k, step):
     scores = np.round(scores)  # many ties
-    best = Best(3, k)
-    for first in range(0, scores.shape[1], step):
-        best.add(first, scores[:, first : first + step])
+    x, y = np.eye(scores.shape[1], dtype=np.float32), scores  # the product of a pair is its score
+    best = Best(y, k)
+    for first in range(0, len(x), step):
+        best.add(first, x[first : first + step], scores[:, first : first + step])
     want = np.argsort(-scores, axis=1, kind="stable")[:, :k]
     found = best.places()
     np.testing.assert_array_equal(
         np.take_along_axis(scores, found, 1), np.take_along_axis(scores, want, 1)
     )
-    assert recall(want, want, k) == 1.0
+    np.testing.assert_array_equal(best.products(), np.take_along_axis(scores, found, 1))
+    assert recall(best.products(), best.products(), k) == 1.0
 
 
-def test_recall_and_ranks(rng):
-    truth = rng.permuted(np.tile(np.arange(50), (7, 1)), axis=1)
-    found = rng.permuted(truth, axis=1)
-    for k in (1, 10, 50):
+def test_recall_counts_what_reaches_the_last_of_the_best(rng):
+    scores = rng.integers(0, 12, (7, 50)).astype(float)
+    truth, found = -np.sort(-scores, axis=1), rng.permuted(scores, axis=1)
+    for k in (1, 10, 50, 60):
+        last = min(k, 50)
         want = np.mean(
-            [len(set(a[:k]) & set(b[:k])) / k for a, b in zip(truth, found, strict=True)]
+            [[value >= a[last - 1] for value in b[:last]] for a, b in zip(truth, found, strict=True)]
         )
         assert recall(truth, found, k) == pytest.approx(want)
+
+
+@pytest.mark.parametrize("dim", [1, 7, 96, 384, 1537])
+def test_equal_rows_have_equal_products(rng, monkeypatch, dim):
+    """Wherever they stand, however many are multiplied at a time."""
+    some = rng.standard_normal((5, dim)).astype(np.float32)
+    kind = rng.integers(0, 5, 300)
+    y = rng.standard_normal((2, dim)).astype(np.float32)
+    pairs = np.arange(300), rng.integers(0, 2, 300)
+    whole = products(some[kind], y, pairs)
+    np.testing.assert_allclose(
+        whole, np.einsum("ij,ij->i", some[kind].astype(float), y[pairs[1]]), atol=1e-12
+    )
+    monkeypatch.setattr(_ranks, "_NUMBERS", 7 * dim)
+    np.testing.assert_array_equal(products(some[kind], y, pairs), whole)
+    for row in range(5):
+        for query in range(2):
+            assert len(np.unique(whole[(kind == row) & (pairs[1] == query)])) <= 1
+
+
+@pytest.mark.parametrize("name", ["blockquant/unbiased", "eden/mse", "turboquant/prod"])
+def test_rows_that_are_equal(sample, small_chunks, name):
+    """Each row 120 times, in any order: of the ten best all are equal, and all are found."""
+    rng = np.random.default_rng(5)
+    x = np.repeat(sample[0][:6], 120, axis=0)[rng.permutation(720)]
+    y = x[:40] + 0.1 * sample[1][:40]  # whose best row is no question of the rounding
+    found = bq.measure(bq.create(name, dim=384, bits=4), x, y)
+    assert (found.recall1, found.recall10, found.recall100) == (1, 1, 1)
+    # Spearman's of products whose equal rows are equal.
+    x, y = (a.astype(np.float64) for a in (x, y))
+    true = (y / np.linalg.norm(y, axis=1, keepdims=True)) @ np.unique(x, axis=0).T
+    kinds = np.unique(x, axis=0, return_inverse=True)[1].ravel()
+    q = bq.create(name, dim=384, bits=4)
+    unit_y = (y / np.linalg.norm(y, axis=1, keepdims=True)).astype(np.float32)
+    estimate = q.inner_product(q.encode(x.astype(np.float32)), unit_y)
+    want = np.mean(
+        [
+            stats.spearmanr(a, np.round(b, 6)).statistic
+            for a, b in zip(true[:, kinds], estimate, strict=True)
+        ]
+    )
+    assert found.rank_correlation == pytest.approx(want, abs=1e-3)
+
+
+def test_ranks_are_spearmans(rng):
     a, b = rng.standard_normal((2, 5, 200)).astype(np.float32)
     own = np.einsum("ij,ij->i", ranks(a), ranks(b))
     want = [stats.spearmanr(x, y).statistic for x, y in zip(a, b, strict=True)]
@@ -189,11 +237,46 @@ def test_errors_name_the_row_of_the_data(sample, small_chunks):
     x[123, 4] = np.nan
     with pytest.raises(ValueError, match=r"^x: row 123, column 4 is nan"):
         bq.measure(bq.Eden(384, 2), x, sample[1])
-    x[123] = 0
-    with pytest.raises(ValueError, match=r"^x: row 123 is zero"):
-        bq.measure(bq.Eden(384, 2), x, sample[1])
     with pytest.raises(ValueError, match=r"^confidence=1"):
         bq.measure(bq.Eden(384, 2), sample[0], sample[1], confidence=1)
+
+
+@pytest.mark.parametrize("given", [np.asarray, lambda rows: Lazy(rows)])
+def test_zero_rows_and_queries_are_left_out(sample, small_chunks, given):
+    """The figures are those of the others, whose number is told."""
+    x, y = sample[0][:200].copy(), sample[1][:20].copy()
+    rows, queries = x.copy(), y.copy()
+    rows[[0, 7, 123, 124, 199]] = 0
+    rows[37:74] = 0  # a whole chunk
+    queries[3] = 0
+    live = rows.any(axis=1)
+    found = bq.measure(bq.Eden(384, 2), given(rows), queries)
+    assert (found.zero_rows, found.zero_queries) == (42, 1)
+    want = figures(bq.measure(bq.Eden(384, 2), x[live], np.delete(y, 3, axis=0)))
+    for name, value in figures(found).items():
+        if not name.startswith("zero_"):
+            assert value == pytest.approx(want[name], rel=1e-5, abs=1e-7), name
+    assert "zero rows, left out" in str(found)
+    assert "zero" not in str(bq.measure(bq.Eden(384, 2), x, y))
+    # Queries that are held out are the last rows that are not zero.
+    rows[150:] = 0
+    held = bq.measure(bq.Eden(384, 2), given(rows))
+    want = bq.measure(bq.Eden(384, 2), rows[rows.any(axis=1)])
+    assert held.zero_rows == (~rows.any(axis=1)).sum()
+    assert (held.nmse, held.recall10) == (pytest.approx(want.nmse), want.recall10)
+
+
+def test_all_rows_or_queries_zero(sample):
+    q, x, y = bq.Eden(384, 2), sample[0][:50], sample[1][:5]
+    with pytest.raises(ValueError, match=r"^x: all of its rows \(50\) are zero"):
+        bq.measure(q, np.zeros_like(x), y)
+    with pytest.raises(ValueError, match=r"^y: all of its rows \(5\) are zero"):
+        bq.measure(q, x, np.zeros_like(y))
+    alone = np.zeros_like(x)
+    alone[4] = x[4]
+    with pytest.raises(ValueError, match=r"^x: 1 row that can be measured, expected at least 2"):
+        bq.measure(q, alone)
+    assert bq.measure(q, alone, y).recall100 == 1
 
 
 def test_a_bfloat16_array(sample):
