@@ -28,8 +28,9 @@ LEVELS = {"q50": 0.5, "q99": 0.99, "q999": 0.999, "q9999": 0.9999}
 class Distortion:
     """What one quantizer does to one set of rows.
 
-    Inner products are between unit rows and unit queries; error is ⟨x̂, y⟩ − ⟨x, y⟩. ``*_theory`` is
-    the expectation under a Haar rotation (:mod:`blockquant.theory`), None where there is none.
+    Inner products are between unit rows and unit queries; the error is ⟨x̂, y⟩ − ⟨x, y⟩.
+    ``*_theory`` is the expectation under a Haar rotation (:mod:`blockquant.theory`), None where
+    there is none.
     """
 
     #: E‖x − x̂‖²/‖x‖².
@@ -86,7 +87,7 @@ class Distortion:
         out = []
         for name, label in _LABELS.items():
             value = getattr(self, name)
-            if value is None or (name in _WHERE_ANY and not value):
+            if value is None or (name in COUNTS and not value):
                 continue
             expected = getattr(self, f"{name}_theory", None)
             beside = "" if expected is None else f"   theory {_short(expected)}"
@@ -118,8 +119,8 @@ _LABELS = {
     "zero_rows": "zero rows, left out",
     "zero_queries": "zero queries, left out",
 }
-#: Shown where they are not 0.
-_WHERE_ANY = ("zero_rows", "zero_queries")
+#: Fields that count what was left out, of the data and not of the method.
+COUNTS = ("zero_rows", "zero_queries")
 
 
 def _short(value: float) -> str:
