@@ -54,3 +54,24 @@ def test_code_prints_what_the_page_says(page, monkeypatch):
     for block, output in printed:
         line = text.count("\n", 0, block.start()) + 1
         assert output == (block[2] or ""), f"{page.name}, the block at line {line}"
+
+
+def test_the_code_of_the_readme_runs(monkeypatch, tmp_path):
+    """All blocks one after the other, as a reader would paste them."""
+    monkeypatch.setattr(registry, "_FACTORIES", dict(registry._FACTORIES))
+    monkeypatch.chdir(tmp_path)
+    text = (DOCS.parent / "README.md").read_text("utf-8")
+    blocks = list(BLOCK.finditer(text))
+    assert len(blocks) >= 2
+    names = {"__name__": "readme"}
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed):
+        for block in blocks:
+            exec(compile(block[1], "README.md", "exec"), names)
+    assert "Difference(method='blockquant/mse', other='signs'" in printed.getvalue()
+    assert names["c"].runs.keys() == {
+        (size, name) for size in (52, 100) for name in ("blockquant/mse", "signs")
+    }
+    assert names["low"].shape == names["high"].shape
+    assert (tmp_path / "report" / "report.html").exists()
+    names.clear()
