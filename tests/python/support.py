@@ -88,7 +88,7 @@ FAMILIES = (
 
 
 def families(dim, rng):
-    """One row of each family of the specification, section 2, with fresh draws for the random parts."""
+    """One row of each family of the specification, section 2, with fresh random parts."""
     j = np.arange(dim)
     one_hot, two_hot, sparse = np.zeros((3, dim))
     one_hot[rng.integers(dim)] = 1

@@ -13,9 +13,8 @@ from scipy import stats
 
 import blockquant as bq
 from blockquant import distortion
-from blockquant.distortion import Errors, _comparison, _truth
+from blockquant.distortion import Errors, _truth
 from blockquant.distortion._budget import within
-from blockquant.distortion._ranks import Best, ranks, recall
 from blockquant.distortion._student import half_interval
 
 FINITE = st.floats(-4, 4, width=32)
@@ -48,36 +47,28 @@ def test_tails_and_density_of_errors(rng):
     np.testing.assert_allclose(errors.density(edges), want / len(values) / 0.5, atol=2e-3)
 
 
-@given(
-    hnp.arrays(np.float32, st.tuples(st.just(3), st.integers(1, 60)), elements=FINITE),
-    st.integers(1, 20),
-    st.integers(1, 17),
-)
-def test_best_of_chunks(scores, k, step):
-    scores = np.round(scores)  # many ties
-    best = Best(3, k)
-    for first in range(0, scores.shape[1], step):
-        best.add(first, scores[:, first : first + step])
-    want = np.argsort(-scores, axis=1, kind="stable")[:, :k]
-    found = best.places()
-    np.testing.assert_array_equal(
-        np.take_along_axis(scores, found, 1), np.take_along_axis(scores, want, 1)
+@pytest.mark.parametrize("name", ["blockquant/unbiased", "eden/mse", "turboquant/prod"])
+def test_rows_that_are_equal(sample, small_chunks, name):
+    """Each row 120 times, in any order: of the ten best all are equal, and all are found."""
+    rng = np.random.default_rng(5)
+    x = np.repeat(sample[0][:6], 120, axis=0)[rng.permutation(720)]
+    y = x[:40] + 0.1 * sample[1][:40]  # whose best row is no question of the rounding
+    found = bq.measure(bq.create(name, dim=384, bits=4), x, y)
+    assert (found.recall1, found.recall10, found.recall100) == (1, 1, 1)
+    # Spearman's of products whose equal rows are equal.
+    x, y = (a.astype(np.float64) for a in (x, y))
+    true = (y / np.linalg.norm(y, axis=1, keepdims=True)) @ np.unique(x, axis=0).T
+    kinds = np.unique(x, axis=0, return_inverse=True)[1].ravel()
+    q = bq.create(name, dim=384, bits=4)
+    unit_y = (y / np.linalg.norm(y, axis=1, keepdims=True)).astype(np.float32)
+    estimate = q.inner_product(q.encode(x.astype(np.float32)), unit_y)
+    want = np.mean(
+        [
+            stats.spearmanr(a, np.round(b, 6)).statistic
+            for a, b in zip(true[:, kinds], estimate, strict=True)
+        ]
     )
-    assert recall(want, want, k) == 1.0
-
-
-def test_recall_and_ranks(rng):
-    truth = rng.permuted(np.tile(np.arange(50), (7, 1)), axis=1)
-    found = rng.permuted(truth, axis=1)
-    for k in (1, 10, 50):
-        want = np.mean(
-            [len(set(a[:k]) & set(b[:k])) / k for a, b in zip(truth, found, strict=True)]
-        )
-        assert recall(truth, found, k) == pytest.approx(want)
-    a, b = rng.standard_normal((2, 5, 200)).astype(np.float32)
-    own = np.einsum("ij,ij->i", ranks(a), ranks(b))
-    want = [stats.spearmanr(x, y).statistic for x, y in zip(a, b, strict=True)]
-    np.testing.assert_allclose(own, want, atol=1e-12)
+    assert found.rank_correlation == pytest.approx(want, abs=1e-3)
 
 
 @pytest.mark.parametrize("name", ["blockquant/unbiased", "eden/mse", "turboquant/prod"])
@@ -189,11 +180,46 @@ def test_errors_name_the_row_of_the_data(sample, small_chunks):
     x[123, 4] = np.nan
     with pytest.raises(ValueError, match=r"^x: row 123, column 4 is NaN"):
         bq.measure(bq.Eden(384, 2), x, sample[1])
-    x[123] = 0
-    with pytest.raises(ValueError, match=r"^x: row 123 is zero"):
-        bq.measure(bq.Eden(384, 2), x, sample[1])
     with pytest.raises(ValueError, match=r"^confidence=1"):
         bq.measure(bq.Eden(384, 2), sample[0], sample[1], confidence=1)
+
+
+@pytest.mark.parametrize("given", [np.asarray, lambda rows: Lazy(rows)])
+def test_zero_rows_and_queries_are_left_out(sample, small_chunks, given):
+    """The figures are those of the others, whose number is told."""
+    x, y = sample[0][:200].copy(), sample[1][:20].copy()
+    rows, queries = x.copy(), y.copy()
+    rows[[0, 7, 123, 124, 199]] = 0
+    rows[37:74] = 0  # a whole chunk
+    queries[3] = 0
+    live = rows.any(axis=1)
+    found = bq.measure(bq.Eden(384, 2), given(rows), queries)
+    assert (found.zero_rows, found.zero_queries) == (42, 1)
+    want = figures(bq.measure(bq.Eden(384, 2), x[live], np.delete(y, 3, axis=0)))
+    for name, value in figures(found).items():
+        if not name.startswith("zero_"):
+            assert value == pytest.approx(want[name], rel=1e-5, abs=1e-7), name
+    assert "zero rows, left out" in str(found)
+    assert "zero" not in str(bq.measure(bq.Eden(384, 2), x, y))
+    # Queries that are held out are the last rows that are not zero.
+    rows[150:] = 0
+    held = bq.measure(bq.Eden(384, 2), given(rows))
+    want = bq.measure(bq.Eden(384, 2), rows[rows.any(axis=1)])
+    assert held.zero_rows == (~rows.any(axis=1)).sum()
+    assert (held.nmse, held.recall10) == (pytest.approx(want.nmse), want.recall10)
+
+
+def test_all_rows_or_queries_zero(sample):
+    q, x, y = bq.Eden(384, 2), sample[0][:50], sample[1][:5]
+    with pytest.raises(ValueError, match=r"^x: all of its rows \(50\) are zero"):
+        bq.measure(q, np.zeros_like(x), y)
+    with pytest.raises(ValueError, match=r"^y: all of its rows \(5\) are zero"):
+        bq.measure(q, x, np.zeros_like(y))
+    alone = np.zeros_like(x)
+    alone[4] = x[4]
+    with pytest.raises(ValueError, match=r"^x: 1 row that can be measured, expected at least 2"):
+        bq.measure(q, alone)
+    assert bq.measure(q, alone, y).recall100 == 1
 
 
 def test_a_bfloat16_array(sample):
@@ -221,9 +247,11 @@ def test_budgets(sample):
     # Blocks have rates between whole bits.
     assert c.runs[130, "blockquant/mse"][0].bytes_per_vector == 124
     assert c.runs[40, "blockquant/mse"][0].bytes_per_vector <= 40
-    assert "not there, needs at least 52 bytes" in c.to_text()
+    assert "left out, needs at least 52 bytes" in c.to_text()
     assert "at most 60 bytes" in c.to_text()
-    with pytest.raises(ValueError, match="no method fits 5 bytes"):
+    with pytest.raises(
+        ValueError, match="no method has 5 bytes: eden/mse: needs at least 52 bytes"
+    ):
         bq.compare(x, y, ["eden/mse"], seeds=1, bytes_per_vector=[5])
 
 
@@ -297,16 +325,6 @@ def test_json_and_rows(sample):
     assert {v["field"] for v in found["verdicts"]} == {f for _, f in distortion.CRITERIA}
     assert found["rows"][0]["coverage"] is None
     assert "errors" not in found["rows"][0]
-    assert _comparison.METHODS == distortion.METHODS
-
-
-def test_ties_share_their_rank(rng):
-    a = rng.integers(0, 5, (6, 80)).astype(np.float32)
-    b = rng.integers(0, 5, (6, 80)).astype(np.float32)
-    own = np.einsum("ij,ij->i", ranks(a), ranks(b))
-    want = [stats.spearmanr(x, y).statistic for x, y in zip(a, b, strict=True)]
-    np.testing.assert_allclose(own, want, atol=1e-12)
-    assert not ranks(np.ones((2, 5), np.float32)).any()
 
 
 def test_difference_from_what_has_no_loss(sample, monkeypatch):

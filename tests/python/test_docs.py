@@ -99,3 +99,21 @@ def test_code_prints_what_the_page_says(page, monkeypatch):
     for start, end, printed in wrong:
         line = text.count("\n", 0, start) + 1
         assert printed == text[start:end], f"{page.name}, what stands at line {line}"
+
+
+def test_the_code_of_the_readme_runs(monkeypatch, tmp_path):
+    """All blocks one after the other, as a reader would paste them."""
+    monkeypatch.setattr(registry, "_FACTORIES", dict(registry._FACTORIES))
+    monkeypatch.chdir(tmp_path)
+    text = (DOCS.parent / "README.md").read_text("utf-8")
+    blocks = [block for block in BLOCK.finditer(text) if block[1] is not None]
+    assert len(blocks) >= 2
+    names = {"__name__": "readme"}
+    printed = "".join(run_python(block[1], "README.md", names) for block in blocks)
+    assert "Difference(method='blockquant/mse', other='signs'" in printed
+    assert names["c"].runs.keys() == {
+        (size, name) for size in (52, 100) for name in ("blockquant/mse", "signs")
+    }
+    assert names["low"].shape == names["high"].shape
+    assert (tmp_path / "report" / "report.html").exists()
+    names.clear()

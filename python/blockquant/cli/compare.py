@@ -11,12 +11,13 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
+from blockquant import report
 from blockquant._checks import counted
 from blockquant.cli import _options
-from blockquant.cli._errors import of_system
+from blockquant.cli._errors import Failure, of_system
 from blockquant.cli._output import bar, emit
 from blockquant.cli.info import machine
-from blockquant.distortion import METHODS
+from blockquant.distortion import METHODS, Comparison
 from blockquant.distortion import compare as run_comparison
 from blockquant.files import open_rows
 
@@ -31,13 +32,13 @@ from blockquant.files import open_rows
     default="1,2,3,4",
     type=_options.Numbers(float, "1,2,4"),
     show_default=True,
-    help="Bits a coordinate.",
+    help="Bits per coordinate; methods that cannot have them are listed as left out.",
 )
 @click.option(
     "--bytes",
     "sizes",
     type=_options.Numbers(int, "64,128"),
-    help="Bytes a vector in place of bits, every stored byte counted.",
+    help="Bytes per vector in place of bits, every stored byte counted.",
 )
 @click.option(
     "--methods",
@@ -56,8 +57,9 @@ from blockquant.files import open_rows
 @click.option(
     "--out",
     type=click.Path(file_okay=False),
-    help="Folder for report, tables and plots; what is there under their names is replaced.",
+    help="Folder for report, tables and plots; each file appears whole or not at all.",
 )
+@_options.force_option
 @_options.json_option
 @click.pass_context
 def command(
@@ -73,11 +75,13 @@ def command(
     rotation: str,
     confidence: float,
     out: str | None,
+    force: bool,
     as_json: bool,
 ) -> None:
     """Compares the methods on FILE, rows of floats, by default on the shipped embeddings.
 
-    Without --queries the last tenth of the rows, at most 200, are the queries.
+    Without --queries the last tenth of the rows, at most 200, are the queries. Zero rows are left
+    out and counted.
     """
     if queries is not None and file is None:
         raise click.UsageError("--queries needs a FILE of rows", context)
@@ -100,9 +104,9 @@ def command(
         if queries is not None:
             option = "--queries-array "
             y = stack.enter_context(open_rows(queries, array=queries_array, option=option))
-        # A name that is no text of UTF-8 cannot be written to the report as it is.
+        # A name that is not UTF-8 text cannot be written to the report as it is.
         source = None if file is None else click.format_filename(file)
-        folder = None if out is None else _prepare(out)
+        folder = None if out is None else _prepare(out, force)
         total = len(set(bits if sizes is None else sizes)) * len(set(names)) * seeds
         step = stack.enter_context(bar(total, "run", "compare"))
         progress = None if step is None else _progress(step)
@@ -112,21 +116,30 @@ def command(
             )
         except ValueError as error:
             raise ValueError(_with_files(str(error), file, queries)) from None
-    written = None if folder is None else _save(result, folder)
     if as_json:
-        values = result.to_dict()
-        emit(values if written is None else {**values, "written": written})
-    else:
-        rows, count, dim = result.shape
-        about = result.about["source"]
-        sizes_of = f"{counted(rows, 'row')}, {counted(count, 'query', 'queries')}, d = {dim}"
-        click.echo(f"{sizes_of}: {about}; rotation {rotation}")
-        click.echo(machine() + "\n")
-        click.echo(result.to_text())
-        if written is not None:
-            click.echo("\nwritten: " + ", ".join(str(path) for path in written))
-    if written is not None and not any(path.suffix == ".png" for path in written):
-        click.echo("no plot: it needs matplotlib, pip install 'blockquant[plot]'", err=True)
+        _emit(result, folder, force)
+        return
+    rows, count, dim = result.shape
+    about = result.about["source"]
+    sizes_of = f"{counted(rows, 'row')}, {counted(count, 'query', 'queries')}, d = {dim}"
+    # The figures first: a disk that is full must not cost them.
+    click.echo(report.wrapped(f"{sizes_of}: {about}; rotation {rotation}"))
+    click.echo(machine() + "\n")
+    click.echo(result.to_text())
+    if folder is not None:
+        written = _save(result, folder, force)
+        files = " ".join(path.name for path in written)
+        click.echo("\n" + report.wrapped(f"written to {folder}: {files}"))
+
+
+def _emit(result: Comparison, folder: Path | None, force: bool) -> None:
+    """Prints one JSON object, also where the report cannot be saved."""
+    written: list[Path] = []
+    try:
+        if folder is not None:
+            written = _save(result, folder, force)
+    finally:
+        emit(result.to_dict() | ({} if folder is None else {"written": written}))
 
 
 def _progress(step: Callable[..., None]) -> Callable[[str], None]:
@@ -148,19 +161,29 @@ def _with_files(message: str, file: str | None, queries: str | None) -> str:
     return message
 
 
-def _prepare(out: str) -> Path:
-    """The folder of the results, made and tried before anything is measured."""
+def _prepare(out: str, force: bool) -> Path:
+    """The folder of the results, looked at before anything is measured; nothing is made yet."""
     folder = Path(out)
+    what = f"--out {out}"
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        there = report.existing(folder)
+        above = next(path for path in (folder, *folder.absolute().parents) if path.exists())
     except OSError as error:
-        raise of_system(error, f"--out {out}: cannot write there") from None
-    _options.try_folder(folder, f"--out {out}")
+        raise of_system(error, f"{what}: cannot write there") from None
+    for path in there:
+        if not path.is_file():
+            raise Failure(f"{what}: {path.name} there is not a file, it cannot be replaced")
+    if there and not force:
+        raise Failure(f"{what} has a report ({there[0].name}); --force replaces it")
+    _options.try_folder(above, what)
     return folder
 
 
-def _save(result: Any, folder: Path) -> list[Path]:
+def _save(result: Comparison, folder: Path, force: bool) -> list[Path]:
     try:
-        return [Path(path) for path in result.save(folder)]
+        written = report.save(result, folder, force)
     except OSError as error:
         raise of_system(error, f"--out {folder}") from None
+    if not report.has_plots():
+        click.echo(report.NO_PLOTS, err=True)
+    return written

@@ -1,17 +1,12 @@
 """The three criteria, measured beside their theory: reconstruction, expected and high-probability
 inner-product error."""
 
-from blockquant.distortion._comparison import (
-    CRITERIA,
-    METHODS,
-    Comparison,
-    Difference,
-    Verdict,
-    compare,
-)
+from blockquant.distortion._compare import METHODS, compare
+from blockquant.distortion._comparison import CRITERIA, Comparison
 from blockquant.distortion._errors import Errors
 from blockquant.distortion._measurement import Distortion, measure
 from blockquant.distortion._student import half_interval
+from blockquant.distortion._verdicts import Difference, Used, Verdict
 
 __all__ = [
     "CRITERIA",
@@ -20,6 +15,7 @@ __all__ = [
     "Difference",
     "Distortion",
     "Errors",
+    "Used",
     "Verdict",
     "compare",
     "half_interval",

@@ -1,4 +1,4 @@
-"""The best rate that a method can have within a number of bytes a vector."""
+"""The best rate that a method can have within a number of bytes per vector."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _LARGE = ((4, 12), (2, 9), (2, 10), (2, 11), (2, 12))
 
 
 class Rate(NamedTuple):
-    """Bits a coordinate, and the block where the default is not taken."""
+    """Bits per coordinate, and the block where the default is not taken."""
 
     bits: float
     block: int | None = None

@@ -1,10 +1,8 @@
-"""Many methods side by side: the same rows, queries and rotation seeds for all."""
+"""What a comparison of many methods found."""
 
 from __future__ import annotations
 
-import platform
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+import warnings
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -12,25 +10,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from blockquant import _core, registry
-from blockquant._arrays import sample
-from blockquant._checks import between, whole
-from blockquant.distortion._budget import Rate, Unmet, within
+from blockquant.distortion._budget import Rate
 from blockquant.distortion._errors import Errors
-from blockquant.distortion._measurement import Distortion, Expectation, names, run
+from blockquant.distortion._measurement import COUNTS, Distortion, names
 from blockquant.distortion._student import half_interval
 from blockquant.distortion._truth import Truth
-
-#: Compared where the caller names none.
-METHODS = (
-    "blockquant/mse",
-    "blockquant/unbiased",
-    "eden/mse",
-    "eden/unbiased",
-    "turboquant/mse",
-    "turboquant/prod",
-    "rabitq/unbiased",
-)
+from blockquant.distortion._verdicts import Difference, Used, Verdict
 
 #: The three criteria: name, field, the smaller the better.
 CRITERIA = (
@@ -40,62 +25,7 @@ CRITERIA = (
 )
 
 #: Fields that are the same for every seed, or times of a noisy machine: no standard error.
-_WITHOUT_ERROR = ("_theory", "_us", "_vector", "_dimension", "confidence")
-
-
-@dataclass(frozen=True)
-class Difference:
-    """How much lower a method's figure is than another's, paired over rotation seeds."""
-
-    method: str
-    other: str
-    field: str
-    #: Bits a coordinate, or bytes a vector.
-    rate: float
-    #: In per cent of the other's mean; negative where it is higher.
-    percent: float
-    #: 95 % interval, by Student's t; infinite for one seed.
-    low: float
-    high: float
-
-    @property
-    def significant(self) -> bool:
-        """Whether the interval leaves out 0."""
-        return self.low > 0 or self.high < 0
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """Which method is best under a criterion at a rate, against the best of another family."""
-
-    #: Bits a coordinate, or bytes a vector.
-    rate: float
-    #: ``bits`` or ``bytes``.
-    unit: str
-    criterion: str
-    field: str
-    best: str
-    runner_up: str | None
-    #: How much lower the best is, in per cent of the runner-up.
-    margin: float
-    #: Half of the 95 % interval of the margin over seeds (paired); infinite for one seed.
-    noise: float
-
-    @property
-    def significant(self) -> bool:
-        """Whether the margin exceeds the noise."""
-        return self.runner_up is not None and self.margin > self.noise
-
-    def __str__(self) -> str:
-        unit = self.unit if self.rate != 1 else self.unit.removesuffix("s")
-        text = f"{self.rate:g} {unit}, {self.criterion}: {self.best}"
-        if self.runner_up is None:
-            return text + ", the only family"
-        margin = f"{self.margin:.2f} % below {self.runner_up}"
-        if self.noise == float("inf"):
-            return f"{text}, {margin} (one seed: the noise is not known)"
-        word = "beyond" if self.significant else "within"
-        return f"{text}, {margin} ({word} the noise, ±{self.noise:.2f} %)"
+_WITHOUT_ERROR = ("_theory", "_us", "_vector", "_dimension", "confidence", *COUNTS)
 
 
 class Comparison:
@@ -109,34 +39,71 @@ class Comparison:
         about: dict[str, Any],
         truth: Truth,
     ) -> None:
-        #: The runs of each rate and method, one a seed.
+        #: The runs of each rate and method, one per seed.
         self.runs = runs
         #: The bits and block that a rate means to a method.
         self.rates = rates
-        #: Why a method is not there at a budget.
+        #: Why a method is left out at a rate.
         self.unmet = unmet
         #: What was compared, on which machine.
         self.about = about
         #: Rows, queries, dimension.
         self.shape = truth.shape
-        #: The inner products of rows and queries in bins: centres and shares.
+        #: The inner products of rows and queries in bins: centers and shares.
         self.products = truth.products, truth.weights / truth.weights.sum()
+
+    def __str__(self) -> str:
+        return self.to_text()
+
+    def _repr_html_(self) -> str:
+        """The table for a notebook."""
+        from blockquant import report
+
+        return report.notebook(self)
 
     @property
     def unit(self) -> str:
-        """What the rates are: ``bits`` a coordinate or ``bytes`` a vector."""
+        """What the rates are: ``bits`` per coordinate or ``bytes`` per vector."""
         return str(self.about["unit"])
 
     def values(self, rate: float, method: str, field: str) -> NDArray[np.float64]:
-        """A figure of every seed; NaN where there is none."""
-        return np.array([getattr(run, field) for run in self.runs[rate, method]], np.float64)
+        """A figure of every seed; NaN where there is none.
+
+        Raises
+        ------
+        ValueError
+            If the method was left out at the rate, with the reason, or was not compared.
+        """
+        return np.array([getattr(run, field) for run in self._of(rate, method)], np.float64)
 
     def errors(self, rate: float, method: str) -> Errors:
-        """The inner-product errors of all seeds."""
-        return Errors.sum([run.errors for run in self.runs[rate, method]])
+        """The inner-product errors of all seeds.
+
+        Raises
+        ------
+        ValueError
+            As for :meth:`values`.
+        """
+        return Errors.sum([run.errors for run in self._of(rate, method)])
+
+    def _of(self, rate: float, method: str) -> list[Distortion]:
+        """The runs of a method at a rate, or an error that says why there are none."""
+        found = self.runs.get((rate, method))
+        if found is not None:
+            return found
+        if (rate, method) in self.unmet:
+            reason = self.unmet[rate, method]
+            raise ValueError(f"{method} was left out at {rate:g} {self.unit}: {reason}")
+        known = [*self.runs, *self.unmet]
+        names = ", ".join(dict.fromkeys(name for _, name in known))
+        rates = ", ".join(f"{one:g}" for one in dict.fromkeys(one for one, _ in known))
+        raise ValueError(
+            f"{method!r} at {rate:g} {self.unit} was not compared, expected one of {names} "
+            f"at {rates} {self.unit}"
+        )
 
     def rows(self) -> list[dict[str, Any]]:
-        """One dict a method and rate: means over seeds, and standard errors as ``*_se``.
+        """One dict per method and rate: means over seeds, and standard errors as ``*_se``.
 
         Times are the least over seeds: what else a machine does only adds to them.
         """
@@ -160,7 +127,7 @@ class Comparison:
                     row[field] = None
                     continue
                 one = np.min if field.endswith("_us") else np.mean
-                row[field] = float(one(values))
+                row[field] = int(values[0]) if field in COUNTS else float(one(values))
                 if not field.endswith(_WITHOUT_ERROR):
                     many = len(values) > 1
                     spread = np.std(values, ddof=1) / np.sqrt(len(values)) if many else np.nan
@@ -180,12 +147,12 @@ class Comparison:
         field : str
             A field of :class:`Distortion` that both methods have.
         rate : float
-            Bits a coordinate, or bytes a vector.
+            Bits per coordinate, or bytes per vector.
 
         Raises
         ------
-        KeyError
-            If a method was not measured at the rate.
+        ValueError
+            If a method was left out at the rate, with the reason, or was not compared.
 
         Examples
         --------
@@ -221,15 +188,21 @@ class Comparison:
             for criterion, field in CRITERIA:
                 order = self._order(rate, field)
                 best = order[0]
-                head = rate, self.unit, criterion, field, best
+                head = rate, self.unit, criterion, field, best, self._used(rate, best)
                 others = [m for m in order if m.partition("/")[0] != best.partition("/")[0]]
                 if not others:
-                    out.append(Verdict(*head, None, 0.0, 0.0))
+                    out.append(Verdict(*head, None, None, 0.0, 0.0))
                     continue
-                found = self.difference(best, others[0], field, rate)
+                other = others[0]
+                found = self.difference(best, other, field, rate)
                 noise = (found.high - found.low) / 2
-                out.append(Verdict(*head, others[0], found.percent, noise))
+                used = self._used(rate, other)
+                out.append(Verdict(*head, other, used, found.percent, noise))
         return out
+
+    def _used(self, rate: float, method: str) -> Used:
+        row = self._table[rate, method]
+        return Used(row["bits"], row["bytes_per_vector"])
 
     def _order(self, rate: float, field: str) -> list[str]:
         """The methods at a rate, the least mean first."""
@@ -252,145 +225,41 @@ class Comparison:
         """Everything that was measured, in what JSON can hold; a figure that is missing is None.
 
         Keys: ``about`` (data, machine, versions), ``shape``, ``rows`` as :meth:`rows`,
-        ``verdicts``, ``differences``, ``unmet``.
+        ``verdicts``, ``differences``, ``unmet`` (the methods left out, with the reasons).
         """
         from blockquant import report
 
         return report.to_dict(self)
 
-    def save(self, folder: str | Path) -> list[Path]:
+    def save(self, folder: str | Path, replace: bool = True) -> list[Path]:
         """Writes the report into a folder, which is made where it is not there.
 
         ``report.html`` is one page that needs nothing else; ``results.csv`` and ``results.json``
         have all figures. With matplotlib (extra ``plot``) the page has plots, which are written as
-        ``.svg`` and ``.png`` too.
+        ``.svg`` and ``.png`` too; without it a warning says so. Each file appears whole or not at
+        all: all are written and on the disk before the first one gets its name.
+
+        Parameters
+        ----------
+        folder : str or Path
+        replace : bool
+            Whether files of an earlier report are replaced.
 
         Returns
         -------
         list of Path
             What was written.
+
+        Raises
+        ------
+        FileExistsError
+            If a file exists and is not to be replaced.
+        OSError
+            If a file cannot be written; a report that is there stays as it was.
         """
         from blockquant import report
 
-        return report.save(self, Path(folder))
-
-
-def compare(
-    x: Any = None,
-    y: Any = None,
-    methods: Sequence[str] | None = None,
-    bits: Sequence[float] = (1, 2, 3, 4),
-    seeds: int = 5,
-    rotation: str = "hadamard",
-    progress: Callable[[str], None] | None = None,
-    *,
-    bytes_per_vector: Sequence[int] | None = None,
-    confidence: float = 0.99,
-    source: str | None = None,
-) -> Comparison:
-    """Measures methods side by side: the same rows, queries and seeds for all.
-
-    Parameters
-    ----------
-    x, y : array_like, (n, d) and (m, d), optional
-        Rows and queries as for :func:`measure`; by default the shipped sample.
-    methods : sequence of str, optional
-        Names as for :func:`blockquant.create`, each measured once; by default all built-in methods
-        in their usual scale rules.
-    bits : sequence of float
-        Bits a coordinate, each measured once.
-    seeds : int
-        Number of rotation seeds, 0, 1, ….
-    rotation : str
-        ``hadamard`` or ``haar``, for the built-in methods.
-    progress : callable, optional
-        Called with a line before each run.
-    bytes_per_vector : sequence of int, optional
-        Instead of bits: budgets of stored bytes a vector, every byte counted. Each method has the
-        most bits that fit; BlockQuant, also between whole ones, the rate and block of the least
-        error in theory (of codebooks of 2 to 256 words and the default ones). One that has none
-        that fit is listed as such.
-    confidence : float
-        Of the intervals whose coverage is measured.
-    source : str, optional
-        What the rows are, for the report.
-
-    Returns
-    -------
-    Comparison
-
-    Raises
-    ------
-    TypeError
-        If the methods are no sequence of names.
-    ValueError
-        If a method is unknown or cannot have such bits, if there are no methods, bits or seeds, if
-        no method meets any budget, or as for :func:`measure`, the method named.
-
-    Examples
-    --------
-    >>> import blockquant as bq
-    >>> c = bq.compare(methods=["eden/mse", "blockquant/mse"], bits=[2], seeds=2)
-    >>> print(c.verdicts()[0].best)
-    blockquant/mse
-    >>> c = bq.compare(methods=["eden/mse", "turboquant/prod"], bytes_per_vector=[100], seeds=1)
-    >>> [(row["method"], row["bits"], row["bytes_per_vector"]) for row in c.rows()]
-    [('eden/mse', 2, 100.0), ('turboquant/prod', 1, 56.0)]
-    """
-    from blockquant import __version__
-
-    seeds = whole(seeds, "seeds")
-    confidence = between(confidence, "confidence")
-    if isinstance(methods, str):
-        raise TypeError(f"methods is str {methods!r}, expected a list of names")
-    chosen = list(dict.fromkeys(map(registry.full_name, METHODS if methods is None else methods)))
-    unit = "bits" if bytes_per_vector is None else "bytes"
-    wanted = bits if bytes_per_vector is None else [whole(b, "bytes") for b in bytes_per_vector]
-    marks = list(dict.fromkeys(wanted))
-    if not chosen or not marks:
-        raise ValueError(f"{len(chosen)} methods at {len(marks)} rates, expected at least one")
-    if x is None:
-        if y is not None:
-            raise ValueError("queries y without rows x")
-        x, y = sample()
-        source = source or "the shipped sample of sentence embeddings"
-    truth = Truth(x, y)
-    expectation = Expectation(confidence)
-    runs: dict[tuple[float, str], list[Distortion]] = {}
-    rates: dict[tuple[float, str], Rate] = {}
-    unmet: dict[tuple[float, str], str] = {}
-    for mark in marks:
-        for name in chosen:
-            options: dict[str, Any] = {"rotation": rotation} if registry.is_built_in(name) else {}
-            try:
-                budget = unit == "bytes"
-                rate = within(name, int(mark), truth, options) if budget else Rate(mark)
-            except Unmet as reason:
-                unmet[mark, name] = str(reason)
-                continue
-            if rate.block is not None:
-                options["block"] = rate.block
-            rates[mark, name] = rate
-            for seed in range(seeds):
-                if progress is not None:
-                    progress(f"{name}, {mark:g} {unit}, seed {seed}")
-                q = registry.create(name, dim=truth.shape[2], bits=rate.bits, seed=seed, **options)
-                found = run(q, truth, name, confidence, expectation)
-                runs.setdefault((mark, name), []).append(found)
-    if not runs:
-        reasons = "; ".join(f"{name} {reason}" for (_, name), reason in unmet.items())
-        raise ValueError(f"no method fits {', '.join(map(str, marks))} bytes: {reasons}")
-    about = {
-        "source": source or "rows given",
-        "rotation": rotation,
-        "seeds": seeds,
-        "unit": unit,
-        "confidence": confidence,
-        "machine": platform.machine(),
-        "isa": _core.isa(),
-        "threads": _core.num_threads(),
-        "python": platform.python_version(),
-        "numpy": np.__version__,
-        "blockquant": __version__,
-    }
-    return Comparison(runs, rates, unmet, about, truth)
+        written = report.save(self, Path(folder), replace)
+        if not report.has_plots():
+            warnings.warn(report.NO_PLOTS, stacklevel=2)
+        return written

@@ -29,8 +29,9 @@ LEVELS = {"q50": 0.5, "q99": 0.99, "q999": 0.999, "q9999": 0.9999}
 class Distortion:
     """What one quantizer does to one set of rows.
 
-    Inner products are between unit rows and unit queries; error is ⟨x̂, y⟩ − ⟨x, y⟩. ``*_theory`` is
-    the expectation under a Haar rotation (:mod:`blockquant.theory`), None where there is none.
+    Inner products are between unit rows and unit queries; the error is ⟨x̂, y⟩ − ⟨x, y⟩.
+    ``*_theory`` is the expectation under a Haar rotation (:mod:`blockquant.theory`), None where
+    there is none.
     """
 
     #: E‖x − x̂‖²/‖x‖².
@@ -63,7 +64,8 @@ class Distortion:
     #: Mean half width of the intervals.
     half_width: float | None
     half_width_theory: float | None
-    #: Mean over queries of |top k by estimate ∩ true top k|/k.
+    #: Mean over queries of the share of the k highest estimates whose true product reaches the
+    #: k-th greatest, so that equal rows count alike.
     recall1: float
     recall10: float
     recall100: float
@@ -73,9 +75,12 @@ class Distortion:
     #: Every stored byte, and bit over the dimension; None where the codes do not say.
     bytes_per_vector: float | None
     bits_per_dimension: float | None
-    #: Microseconds a row, all threads.
+    #: Microseconds per row, all threads.
     encode_us: float
     decode_us: float
+    #: Rows and queries that are left out because they are zero: they have no direction.
+    zero_rows: int
+    zero_queries: int
     #: How the errors are distributed.
     errors: Errors = field(repr=False, compare=False)
 
@@ -83,7 +88,7 @@ class Distortion:
         out = []
         for name, label in _LABELS.items():
             value = getattr(self, name)
-            if value is None:
+            if value is None or (name in COUNTS and not value):
                 continue
             expected = getattr(self, f"{name}_theory", None)
             beside = "" if expected is None else f"   theory {_short(expected)}"
@@ -108,11 +113,15 @@ _LABELS = {
     "recall10": "recall@10",
     "recall100": "recall@100",
     "rank_correlation": "rank correlation",
-    "bytes_per_vector": "bytes a vector",
-    "bits_per_dimension": "bits a dimension, all counted",
-    "encode_us": "encode, µs a row",
-    "decode_us": "decode, µs a row",
+    "bytes_per_vector": "bytes per vector",
+    "bits_per_dimension": "bits per dimension, all counted",
+    "encode_us": "encode, µs per row",
+    "decode_us": "decode, µs per row",
+    "zero_rows": "zero rows, left out",
+    "zero_queries": "zero queries, left out",
 }
+#: Fields that count what was left out, of the data and not of the method.
+COUNTS = ("zero_rows", "zero_queries")
 
 
 def _short(value: float) -> str:
@@ -133,11 +142,12 @@ def measure(q: Any, x: Any, y: Any = None, confidence: float = 0.99) -> Distorti
         Or any object with ``encode`` and ``decode``; ``inner_product`` and ``interval`` are used
         where it has them. It is given chunks of the rows, in order.
     x : array_like, (n, d)
-        Rows, as for :meth:`Quantizer.encode`; scaled to unit norm. Rows that give arrays for slices
-        (mapped files, h5py) are read a chunk at a time and never held as a whole.
+        Rows, as for :meth:`Quantizer.encode`; scaled to unit norm. Zero rows have no direction:
+        they are left out, and `zero_rows` of the result counts them. Rows that give arrays for
+        slices (mapped files, h5py) are read one chunk at a time and never held as a whole.
     y : array_like, (m, d), optional
-        Queries, scaled to unit norm; by default the last tenth of the rows, at most 200, which are
-        then left out of x.
+        Queries, scaled to unit norm, without those that are zero (`zero_queries`); by default the
+        last tenth of the rows, at most 200, which are then left out of x.
     confidence : float
         Of the intervals whose coverage is measured, for methods that have them. The rows are of
         unit norm, so that quantizers that store no norms have intervals too.
@@ -149,8 +159,8 @@ def measure(q: Any, x: Any, y: Any = None, confidence: float = 0.99) -> Distorti
     Raises
     ------
     ValueError
-        If a row or query is zero, the shapes do not fit, or what the quantizer returns is not
-        finite or has a wrong shape.
+        If all rows or all queries are zero, the shapes do not fit, or what the quantizer returns is
+        not finite or has a wrong shape.
 
     Examples
     --------
@@ -179,7 +189,7 @@ def run(
     second = sums.square / (n * m)
     slope = sums.along / (n * m) / truth.square if truth.square > 0 else 0.0
     errors = sums.errors.errors()
-    found = sums.best.places()
+    found = sums.best.products()
     nbytes = None if sums.nbytes is None else sums.nbytes / n
     values: dict[str, Any] = {
         "nmse": sums.loss / n,
@@ -199,6 +209,8 @@ def run(
         "bits_per_dimension": None if nbytes is None else 8 * nbytes / d,
         "encode_us": sums.encoding / n * 1e6,
         "decode_us": sums.decoding / n * 1e6,
+        "zero_rows": truth.zero_rows,
+        "zero_queries": truth.zero_queries,
     }
     return Distortion(**values, **expected, errors=errors)
 
@@ -208,13 +220,12 @@ class _Sums:
 
     def __init__(self, truth: Truth, q: Any, called: str, confidence: float) -> None:
         self._truth, self._q, self._called, self._confidence = truth, q, called, confidence
-        n, m, _ = truth.shape
         self.loss = self.cosine = self.square = self.along = self.width = 0.0
         self.encoding = self.decoding = 0.0
         self.inside: int | None = 0 if _has_intervals(q) else None
         self.nbytes: int | None = 0
         self.errors = Counter()
-        self.best = Best(m, min(n, MOST_FOUND))
+        self.best = Best(truth.y, min(truth.shape[0], MOST_FOUND))
         self._scores: list[_Float] = []
 
     def add(self, chunk: Chunk) -> None:
@@ -242,7 +253,7 @@ class _Sums:
         self.square += float(np.square(error, dtype=np.float64).sum())
         self.along += float(np.einsum("ij,ij->", error, chunk.product, dtype=np.float64))
         self.errors.add(error)
-        self.best.add(chunk.first, estimate)
+        self.best.add(chunk.first, x, estimate)
         self._scores.append(self._truth.pick(chunk, estimate))
         if self.inside is not None:
             bounds = q.interval(_with_norms(codes), y, self._confidence)

@@ -1,4 +1,4 @@
-"""Lists of the best, and ranks, of scores that come a chunk at a time."""
+"""Lists of the best, and ranks, of scores that come one chunk at a time."""
 
 from __future__ import annotations
 
@@ -7,17 +7,63 @@ from numpy.typing import NDArray
 
 _Float = NDArray[np.float32]
 
+#: Numbers that are multiplied at a time, 8 MiB of float64.
+_NUMBERS = 1 << 20
+
+
+def products(x: _Float, y: _Float, pairs: tuple[NDArray[np.intp], ...]) -> NDArray[np.float64]:
+    """⟨x, y⟩ of some pairs in float64, so that equal rows have equal products.
+
+    A matrix product adds in an order that depends on where a row stands. Here each pair is added
+    up by itself, in an order that depends on the dimension only.
+
+    Parameters
+    ----------
+    x, y : ndarray of float32, (n, d) and (m, d)
+    pairs : pair of ndarray of int, (p,)
+        Positions in x and positions in y.
+
+    Returns
+    -------
+    ndarray of float64, (p,)
+
+    Examples
+    --------
+    >>> x = np.float32([[1, 2], [3, 4]])
+    >>> products(x, x, (np.array([0, 1]), np.array([1, 1])))
+    array([11., 25.])
+    """
+    out = np.empty(len(pairs[0]))
+    step = max(1, _NUMBERS // x.shape[1])
+    for first in range(0, len(out), step):
+        left, right = (place[first : first + step] for place in pairs)
+        terms = np.multiply(x[left], y[right], dtype=np.float64)
+        terms.sum(axis=1, out=out[first : first + step])
+    return out
+
 
 class Best:
-    """The k rows with the highest scores for each of m queries; of equals the earlier row."""
+    """The k rows with the highest scores for each query, of equals the earlier row; with each row
+    its true product with the query, as :func:`products` gives it.
 
-    def __init__(self, m: int, k: int) -> None:
+    Examples
+    --------
+    >>> x, y = np.float32([[1, 0], [0, 1], [0, 1]]), np.float32([[0, 1]])
+    >>> best = Best(y, 2)
+    >>> best.add(0, x, np.float32([[0.4, 0.3, 0.5]]))
+    >>> best.places(), best.products()
+    (array([[2, 0]]), array([[1., 0.]]))
+    """
+
+    def __init__(self, y: _Float, k: int) -> None:
+        m = len(y)
+        self._y, self._k = y, k
         self._score = np.empty((m, 0), np.float32)
         self._place = np.empty((m, 0), np.intp)
-        self._k = k
+        self._product = np.empty((m, 0))
 
-    def add(self, first: int, scores: _Float) -> None:
-        """Takes the scores (m, rows) of the rows that begin at `first`."""
+    def add(self, first: int, x: _Float, scores: _Float) -> None:
+        """Takes the scores (m, rows) of the rows x, the first of which is row `first`."""
         if scores.shape[1] > self._k:
             # What cannot be among the best of its own chunk is not looked at again.
             part = np.argpartition(scores, -self._k, axis=1)[:, -self._k :]
@@ -26,30 +72,46 @@ class Best:
             part = np.broadcast_to(np.arange(scores.shape[1]), scores.shape)
         score = np.concatenate([self._score, np.take_along_axis(scores, part, axis=1)], axis=1)
         place = np.concatenate([self._place, part + first], axis=1)
+        product = np.concatenate([self._product, np.empty(part.shape)], axis=1)
         order = np.argsort(-score, axis=1, kind="stable")[:, : self._k]
         self._score = np.take_along_axis(score, order, axis=1)
         self._place = np.take_along_axis(place, order, axis=1)
+        self._product = np.take_along_axis(product, order, axis=1)
+        query, column = np.nonzero(self._place >= first)
+        row = self._place[query, column] - first
+        self._product[query, column] = products(x, self._y, (row, query))
 
     def places(self) -> NDArray[np.intp]:
         """Positions of the rows, best first, (m, k)."""
         return self._place
 
+    def products(self) -> NDArray[np.float64]:
+        """True products of these rows with the queries, (m, k)."""
+        return self._product
 
-def recall(truth: NDArray[np.intp], found: NDArray[np.intp], k: int) -> float:
-    """Mean over queries of |first k of both|/k, k no more than there are.
+
+def recall(truth: NDArray[np.float64], found: NDArray[np.float64], k: int) -> float:
+    """Mean share, over queries, of the first k rows found that belong to the true k best.
+
+    A row belongs to them if its product reaches the k-th greatest. So it does not matter which of
+    several equal rows is found.
+
+    Parameters
+    ----------
+    truth : ndarray of float64, (m, ≥ k)
+        The greatest products of each query, the greatest first.
+    found : ndarray of float64, (m, ≥ k)
+        True products of the rows found, in the order in which they were found.
+    k : int
+        Where there are fewer rows, all of them are compared.
 
     Examples
     --------
-    >>> recall(np.array([[4, 2, 7]]), np.array([[2, 4, 9]]), 2)
+    >>> recall(np.array([[0.9, 0.7, 0.7, 0.1]]), np.array([[0.7, 0.7, 0.1]]), 2)
     1.0
     """
-    a, b = np.sort(truth[:, :k], axis=1), found[:, :k]
-    # Rows made disjoint: one search finds all.
-    apart = np.arange(len(a))[:, None] * (max(a.max(), b.max()) + 1)
-    everything = (a + apart).ravel()
-    wanted = (b + apart).ravel()
-    place = np.minimum(np.searchsorted(everything, wanted), len(everything) - 1)
-    return float(np.mean(everything[place] == wanted))
+    k = min(k, truth.shape[1])
+    return float(np.mean(found[:, :k] >= truth[:, k - 1 : k]))
 
 
 def ranks(scores: _Float) -> NDArray[np.float64]:

@@ -1,4 +1,7 @@
-"""Rows and queries of unit norm in chunks, and what is true of them: the same for all methods."""
+"""Rows and queries of unit norm in chunks, and what is true of them: the same for all methods.
+
+A zero row or query has no direction, and no inner product orders it. It is left out and counted.
+"""
 
 from __future__ import annotations
 
@@ -25,6 +28,9 @@ _BINS = 1 << 12
 _RANKED = (2000, 200)
 #: Rows of the longest list that recall is taken of.
 MOST_FOUND = 100
+#: Rows of the list of the true best, which float32 products choose: the exact product that is the
+#: 100th greatest is among them although products that are close change places by rounding.
+_LISTED = 128
 
 
 class Source:
@@ -50,12 +56,10 @@ class Source:
         return as_float32(piece, self.shape[1], self._what, first)
 
 
-def _unit(rows: _Float, what: str, first: int = 0) -> _Float:
+def _unit(rows: _Float) -> _Float:
+    """Rows that are not zero, scaled to unit norm."""
     wide = rows.astype(np.float64)
     norm = np.sqrt(np.einsum("ij,ij->i", wide, wide))
-    if not norm.all():
-        row = first + int(np.argmin(norm != 0))
-        raise ValueError(f"{what}: row {row} is zero, it has no direction")
     return np.asarray(wide / norm[:, None], dtype=np.float32)
 
 
@@ -63,40 +67,50 @@ def _unit(rows: _Float, what: str, first: int = 0) -> _Float:
 class Chunk:
     """Some of the rows."""
 
-    #: Of the first one.
+    #: Position of the first one among the rows that are measured.
     first: int
-    #: Of unit norm, (rows, d).
+    #: Rows of unit norm, (rows, d).
     x: _Float
     #: ⟨x, y⟩, (m, rows).
     product: _Float
 
 
 class Truth:
-    """One pass over the data, before anything is measured.
+    """Two passes over the rows, before anything is measured: which are zero, and what is true.
 
     Without queries the last tenth of the rows, at most 200, are the queries.
     """
 
     def __init__(self, x: Any, y: Any) -> None:
-        source = Source(x, "x")
+        source = self._source = Source(x, "x")
         n, d = source.shape
+        scan = max(1, _CHUNK // d)
+        self._live = _live(source, scan)
+        positions = np.flatnonzero(self._live)
+        #: How many rows and queries are left out because they are zero.
+        self.zero_rows = _none_left("x", n, len(positions))
+        self.zero_queries = 0
         if y is None:
-            held = min(200, max(1, n // 10))
-            if n < 2:
-                found = counted(n, "row")
+            held = min(200, max(1, len(positions) // 10))
+            if len(positions) < 2:
                 raise ValueError(
-                    f"x: {found}, expected at least 2 to hold out a query, or queries besides"
+                    f"x: {counted(len(positions), 'row')} that can be measured, expected at least "
+                    "2, one of them to hold out as a query, or queries besides"
                 )
-            n -= held
-            self.y = _unit(source.float32(n, n + held), "x", n)
+            start = int(positions[-held])
+            pieces = _pieces(source, self._live, start, n, scan)
+            self.y = _unit(np.concatenate(list(pieces)))
+            positions, self._live = positions[:-held], self._live[:start]
         else:
             queries = Source(y, "y")
-            self.y = _unit(as_float32(queries.float32(0, queries.shape[0]), d, "y"), "y")
-        if n == 0 or len(self.y) == 0:
-            found = f"{counted(n, 'row')} and {counted(len(self.y), 'query', 'queries')}"
+            rows = as_float32(queries.float32(0, queries.shape[0]), d, "y")
+            some = rows.any(axis=1)
+            self.y = _unit(rows[some])
+            self.zero_queries = _none_left("y", len(rows), len(self.y))
+        n, m = len(positions), len(self.y)
+        if n == 0 or m == 0:
+            found = f"{counted(n, 'row')} and {counted(m, 'query', 'queries')}"
             raise ValueError(f"{found}, expected at least one of each")
-        self._source = source
-        m = len(self.y)
         self.shape = (n, m, d)
         self._step = max(1, _CHUNK // max(d, m))
         self._kept: list[Chunk] | None = [] if 4 * n * (d + m) <= _KEPT else None
@@ -104,25 +118,28 @@ class Truth:
         self.ranked = np.unique(np.linspace(0, n - 1, min(n, _RANKED[0])).astype(np.intp))
         squares = 0.0
         counts = np.zeros(_BINS, np.int64)
-        best = Best(m, min(n, MOST_FOUND))
-        some = []
+        best = Best(self.y, min(n, _LISTED))
+        some_rows, some_products = [], []
         for chunk in self._make():
             if self._kept is not None:
                 self._kept.append(chunk)
             squares += float(np.square(chunk.product, dtype=np.float64).sum())
             place = ((chunk.product.ravel() + 1) * (_BINS / 2)).astype(np.int64)
             counts += np.bincount(np.clip(place, 0, _BINS - 1), minlength=_BINS)
-            best.add(chunk.first, chunk.product)
-            some.append(self.pick(chunk, chunk.product))
+            best.add(chunk.first, chunk.x, chunk.product)
+            some_rows.append(chunk.x[self._picked(chunk)])
+            some_products.append(self.pick(chunk, chunk.product))
         #: Mean of ⟨x, y⟩².
         self.square = squares / (n * m)
-        #: ⟨x, y⟩ in bins: centres and counts.
+        #: ⟨x, y⟩ in bins: centers and counts.
         live = np.flatnonzero(counts)
         self.products = (live + 0.5) * (2 / _BINS) - 1
         self.weights = counts[live]
-        #: Positions of the rows with the largest products, best first, (m, k).
-        self.top = best.places()
-        self.ranks = ranks(np.concatenate(some, axis=1))
+        #: The greatest products of each query in float64, the greatest first, (m, k).
+        self.top = -np.sort(-best.products(), axis=1)
+        # Equal rows share the product of the first of them, and so their rank.
+        same = _first_equal(np.concatenate(some_rows))
+        self.ranks = ranks(np.concatenate(some_products, axis=1)[:, same])
 
     def chunks(self) -> Iterator[Chunk]:
         """All rows, in order."""
@@ -130,13 +147,62 @@ class Truth:
 
     def pick(self, chunk: Chunk, scores: NDArray[Any]) -> NDArray[Any]:
         """The scores of this chunk of which ranks are compared."""
+        return scores[: _RANKED[1], self._picked(chunk)]
+
+    def _picked(self, chunk: Chunk) -> NDArray[np.intp]:
+        """The rows of this chunk whose ranks are compared."""
         end = chunk.first + len(chunk.x)
         low, high = np.searchsorted(self.ranked, (chunk.first, end))
-        return scores[: _RANKED[1], self.ranked[low:high] - chunk.first]
+        return self.ranked[low:high] - chunk.first
 
     def _make(self) -> Iterator[Chunk]:
-        n = self.shape[0]
-        for first in range(0, n, self._step):
-            end = min(n, first + self._step)
-            x = _unit(self._source.float32(first, end), "x", first)
+        first = 0
+        for rows in _pieces(self._source, self._live, 0, len(self._live), self._step):
+            x = _unit(rows)
             yield Chunk(first, x, self.y @ x.T)
+            first += len(x)
+
+
+def _live(source: Source, step: int) -> NDArray[np.bool_]:
+    """Which rows are not zero; each value is looked at."""
+    n = source.shape[0]
+    out = np.empty(n, np.bool_)
+    for first in range(0, n, step):
+        end = min(n, first + step)
+        out[first:end] = source.float32(first, end).any(axis=1)
+    return out
+
+
+def _pieces(
+    source: Source, live: NDArray[np.bool_], first: int, end: int, step: int
+) -> Iterator[_Float]:
+    """The rows between two positions that are not zero; no piece is empty."""
+    for start in range(first, end, step):
+        stop = min(end, start + step)
+        keep = live[start:stop]
+        if keep.any():
+            rows = source.float32(start, stop)
+            yield rows if keep.all() else rows[keep]
+
+
+def _none_left(what: str, given: int, left: int) -> int:
+    """How many are left out; an error where all are."""
+    if given and not left:
+        raise ValueError(
+            f"{what}: all of its rows ({given}) are zero, expected at least one that is not"
+        )
+    return given - left
+
+
+def _first_equal(rows: _Float) -> NDArray[np.intp]:
+    """For each row the position of the first row that equals it.
+
+    Examples
+    --------
+    >>> _first_equal(np.float32([[1, 2], [0, 1], [1, 2]]))
+    array([0, 1, 0])
+    """
+    plain = np.ascontiguousarray(rows + np.float32(0))  # no negative zeros
+    whole = plain.view(np.dtype((np.void, plain.dtype.itemsize * plain.shape[1]))).ravel()
+    _, first, inverse = np.unique(whole, return_index=True, return_inverse=True)
+    return np.asarray(first[inverse.ravel()], np.intp)

@@ -1,6 +1,18 @@
-"""What a comparison prints and writes: a table for a terminal, one page, plots, figures."""
+"""What a comparison prints and writes: a table for a terminal or a notebook, one page, figures."""
 
-from blockquant.report._files import save, to_dict
-from blockquant.report._text import markdown, text
+from blockquant.report._files import NAMES, NO_PLOTS, existing, has_plots, save, to_dict
+from blockquant.report._notebook import notebook
+from blockquant.report._text import markdown, text, wrapped
 
-__all__ = ["markdown", "save", "text", "to_dict"]
+__all__ = [
+    "NAMES",
+    "NO_PLOTS",
+    "existing",
+    "has_plots",
+    "markdown",
+    "notebook",
+    "save",
+    "text",
+    "to_dict",
+    "wrapped",
+]

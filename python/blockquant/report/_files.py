@@ -3,24 +3,29 @@
 from __future__ import annotations
 
 import csv
+import errno
 import io
 import json
+import os
+from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from blockquant._json import plain
+from blockquant.files.atomic import replacing
 from blockquant.report import _page
 
 if TYPE_CHECKING:
     from blockquant.distortion import Comparison
+    from blockquant.report._plots import Plot
 
 
 def to_dict(comparison: Comparison) -> dict[str, Any]:
     """Everything that was measured, for JSON."""
     rows, queries, dim = comparison.shape
     unmet = [
-        {"budget": rate, "method": name, "reason": reason}
+        {"rate": rate, "unit": comparison.unit, "method": name, "reason": reason}
         for (rate, name), reason in comparison.unmet.items()
     ]
     found: dict[str, Any] = plain(
@@ -47,28 +52,105 @@ def _csv(rows: list[dict[str, Any]]) -> str:
     return buffer.getvalue()
 
 
-def save(comparison: Comparison, folder: Path) -> list[Path]:
-    """Writes the page, the figures and, with matplotlib, the plots."""
-    folder.mkdir(parents=True, exist_ok=True)
+#: Of the plots, in the order of the page.
+PLOTS = ("mse", "errors", "tails", "recall", "cost")
+#: All files that a report can have.
+NAMES = (
+    *("report.html", "results.csv", "results.json"),
+    *(f"{name}.{kind}" for name in PLOTS for kind in ("svg", "png")),
+)
+#: What is said where matplotlib is not installed.
+NO_PLOTS = (
+    "the report has no plots: they need matplotlib; in a clone of the repository "
+    "pip install '.[plot]' installs it"
+)
+
+
+def has_plots() -> bool:
+    """Whether plots can be drawn."""
+    try:
+        from blockquant.report import _plots  # noqa: F401
+    except ImportError:
+        return False
+    return True
+
+
+def existing(folder: Path) -> list[Path]:
+    """The files of a report that are in a folder."""
+    return [folder / name for name in NAMES if os.path.lexists(folder / name)]
+
+
+def save(comparison: Comparison, folder: Path, replace: bool) -> list[Path]:
+    """Writes the page, the figures and, with matplotlib, the plots.
+
+    Everything is drawn, written and on the disk before the first file gets its name. Plots of an
+    earlier report that are not drawn now are removed, so that all files are of one report.
+    """
+    content = _content(comparison)
+    made = _make(folder)
+    try:
+        there = existing(folder)
+        if there and not replace:
+            names = ", ".join(path.name for path in there)
+            raise FileExistsError(errno.EEXIST, f"a report is there ({names})", str(folder))
+        for path in there:
+            if not path.is_file():
+                raise IsADirectoryError(errno.EISDIR, "not a file, cannot be replaced", str(path))
+        with ExitStack() as stack:
+            for name, data in content.items():
+                file = stack.enter_context(replacing(folder / name))
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+    except BaseException:
+        if made:
+            for name in content:
+                (folder / name).unlink(missing_ok=True)
+        for path in made:
+            path.rmdir()
+        raise
+    if folder / "report.html" in there:
+        for path in there:
+            if path.name not in content:
+                path.unlink()
+    return [folder / name for name in content]
+
+
+def _make(folder: Path) -> list[Path]:
+    """Makes a folder and those above it; returns what was made, the innermost first."""
+    missing = [path for path in (folder, *folder.parents) if not path.exists()]
+    made: list[Path] = []
+    try:
+        for path in reversed(missing):
+            path.mkdir()
+            made.insert(0, path)
+    except BaseException:
+        for path in made:
+            path.rmdir()
+        raise
+    if not folder.is_dir():
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(folder))
+    return made
+
+
+def _content(comparison: Comparison) -> dict[str, bytes]:
+    """The files by name."""
     plots = _draw(comparison)
-    out = {
-        "report.html": _page.page(comparison, plots),
+    text = {
+        "report.html": _page.page(comparison, plots, None if has_plots() else NO_PLOTS),
         "results.csv": _csv(comparison.rows()),
         "results.json": json.dumps(to_dict(comparison), indent=1, ensure_ascii=False) + "\n",
     }
-    written = []
-    for name, content in out.items():
-        (folder / name).write_text(content, encoding="utf-8", newline="")
-        written.append(folder / name)
+    out = {name: content.encode("utf-8") for name, content in text.items()}
     for plot in plots:
-        written += plot.save(folder)
-    return written
+        out |= plot.files()
+    return out
 
 
-def _draw(comparison: Comparison) -> list[Any]:
+def _draw(comparison: Comparison) -> list[Plot]:
     """The plots; none without matplotlib."""
-    try:
-        from blockquant.report import _plots
-    except ImportError:
+    if not has_plots():
         return []
+    from blockquant.report import _plots
+
     return _plots.draw(comparison)

@@ -15,7 +15,13 @@ _RISING = ("cosine", "recall1", "recall10", "recall100", "rank_correlation")
 
 
 def figure(value: float | None) -> str:
-    """At most seven characters: four decimals, five below 0.1 and an exponent below 0.001."""
+    """At most seven characters: four decimals, five below 0.1 and an exponent below 0.001.
+
+    Examples
+    --------
+    >>> figure(0.12345), figure(0.012345), figure(0.00012345), figure(None)
+    ('0.1235', '0.01235', '1.2e-04', '–')
+    """
     if value is None:
         return "–"
     if 0 < abs(value) < 0.001:
@@ -56,11 +62,27 @@ def at_rate(comparison: Comparison, rate: float) -> str:
     return f"at {rate_name(comparison, rate)}"
 
 
+def left_out(comparison: Comparison) -> str | None:
+    """How many rows and queries are left out because they are zero; None if there are none."""
+    counts = ((comparison.about[f"zero_{noun}"], noun) for noun in ("rows", "queries"))
+    singular = {"rows": "row", "queries": "query"}
+    parts = [f"{n:,} zero {singular[noun] if n == 1 else noun}" for n, noun in counts if n]
+    return f"{' and '.join(parts)} left out (they have no direction)" if parts else None
+
+
+def absent(comparison: Comparison) -> list[str]:
+    """The methods that are left out at a rate, each with the reason."""
+    return [
+        f"{name} {at_rate(comparison, rate)}: left out, {reason}"
+        for (rate, name), reason in comparison.unmet.items()
+    ]
+
+
 def rate_heading(comparison: Comparison, rate: float, width: int) -> str:
     """A rule above the rows of a rate; it names a budget, which no column does."""
     if comparison.unit == "bits":
         return "-" * width
-    return f"-- {rate_name(comparison, rate)} a vector ".ljust(width, "-")
+    return f"-- {rate_name(comparison, rate)} per vector ".ljust(width, "-")
 
 
 def span(values: Iterable[float], show: str = "{:.3g}") -> str:

@@ -12,7 +12,7 @@ from importlib.resources import files
 from string import Template
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from blockquant.report._numbers import best, figure, rate_name
+from blockquant.report._numbers import absent, best, figure, holds, left_out, rate_name
 from blockquant.report._summary import answers, choices
 
 if TYPE_CHECKING:
@@ -43,9 +43,9 @@ _TABLES = (
     ),
     (
         "Expected inner-product error",
-        "Of unit vectors, e = ⟨x̂, y⟩ − ⟨x, y⟩. The bias is the slope of e against ⟨x, y⟩, the "
-        "variance is what is left of E[e²] without it; both expectations times d, so that they can "
-        "be compared across dimensions.",
+        "For unit vectors, e = ⟨x̂, y⟩ − ⟨x, y⟩. The bias is the slope of e against ⟨x, y⟩, ± its "
+        "standard error over seeds; the variance is E[e²] without the bias. Both expectations are "
+        "times d, so that they can be compared across dimensions.",
         (
             _Column("ip_error", "d·E[e²]"),
             _Column("bias", "bias (slope)", "{:+.4f}", False),
@@ -68,15 +68,16 @@ _TABLES = (
     ),
     (
         "Retrieval and cost",
-        "Recall@k is the share of the true k nearest rows (by inner product) among the k of the "
-        "highest estimates; the rank correlation is Spearman's. Times are the least over seeds.",
+        "Recall@k is the share of the k highest estimates that belong to the true k nearest rows "
+        "(by inner product, equal rows alike); the rank correlation is Spearman's. Times are the "
+        "least over seeds, and no star marks the best: the machine does other things too.",
         (
             _Column("recall1", "recall@1", "{:.3f}"),
             _Column("recall10", "recall@10", "{:.3f}"),
             _Column("recall100", "recall@100", "{:.3f}"),
             _Column("rank_correlation", "rank correlation", "{:.4f}"),
-            _Column("encode_us", "encode, µs a row", "{:.2f}"),
-            _Column("decode_us", "decode, µs a row", "{:.2f}"),
+            _Column("encode_us", "encode, µs per row", "{:.2f}", False),
+            _Column("decode_us", "decode, µs per row", "{:.2f}", False),
         ),
     ),
 )
@@ -84,7 +85,7 @@ _TABLES = (
 _METHOD = """<dl>
 <dt>The same for all</dt><dd>The same unit rows, unit queries and rotation seeds for every method;
 differences are paired over seeds, and their intervals (95 %) are Student's t.</dd>
-<dt>Every byte counted</dt><dd>Bytes a vector are those of the packed code and of every scalar
+<dt>Every byte counted</dt><dd>Bytes per vector are those of the packed code and of every scalar
 stored with it.</dd>
 <dt>Theory</dt><dd>The expectation under a Haar rotation, from the law of a coordinate or block of a
 random point on the sphere: <code>blockquant.theory</code>.</dd>
@@ -93,25 +94,28 @@ other rows.</dd>
 </dl>"""
 
 
-def page(comparison: Comparison, plots: Sequence[Plot]) -> str:
-    """The whole page."""
+def page(comparison: Comparison, plots: Sequence[Plot], without: str | None = None) -> str:
+    """The whole page; `without` says why plots are missing."""
     about = comparison.about
     rows, queries, dim = comparison.shape
     seeds = f"{about['seeds']} rotation seed" + ("s" if about["seeds"] != 1 else "")
     body = [_answers(comparison), _by_rate(comparison)]
     if plots:
         body.append(_figures(plots))
+    elif without is not None:
+        body.append(f"<h2>Plots</h2>\n<p>{escape(without)}</p>")
     body += [_table(comparison, *table) for table in _TABLES]
     body.append(_differences(comparison))
     if comparison.unmet:
         body.append(_unmet(comparison))
     body.append(f"<h2>How it was measured</h2>\n{_METHOD}")
+    zero = left_out(comparison)
     assets = files("blockquant") / "report" / "assets"
     return Template((assets / "page.html").read_text(encoding="utf-8")).substitute(
         title="Vector quantizers compared",
         subtitle=escape(
             f"{rows:,} rows and {queries:,} queries of {dim} dimensions: {about['source']}. "
-            f"{seeds}, rotation {about['rotation']}."
+            f"{seeds}, rotation {about['rotation']}." + ("" if zero is None else f" {zero}.")
         ),
         css=(assets / "page.css").read_text(encoding="utf-8"),
         js=(assets / "page.js").read_text(encoding="utf-8"),
@@ -135,7 +139,12 @@ def _answers(comparison: Comparison) -> str:
 
 
 def _by_rate(comparison: Comparison) -> str:
-    """What to take at each rate, with its bytes and its cost of encoding."""
+    """What to take at each rate, with its recall, error, bytes and cost of encoding."""
+    budget = comparison.unit == "bytes"
+
+    def bits(row: dict[str, Any]) -> list[str]:
+        return [_cell(row["bits"], f"{row['bits']:.3g}")] if budget else []
+
     lines = []
     previous: float | None = None
     for choice in choices(comparison):
@@ -145,14 +154,24 @@ def _by_rate(comparison: Comparison) -> str:
             _rate(comparison, choice.rate),
             f'<td class="name">{escape(choice.purpose)}</td>',
             f'<td class="name">{escape(row["method"])}</td>',
+            _cell(row["recall10"], f"{row['recall10']:.3f}"),
+            _cell(row["q50"], f"± {row['q50']:.3g}"),
+            *bits(row),
             _cell(size, "–" if size is None else f"{size:.4g}"),
             f'<td class="name">{escape(choice.figure)}</td>',
             _cell(row["encode_us"], f"{row['encode_us']:.2f}"),
         ]
         lines.append(f"<tr{_rule(choice.rate, previous)}>{''.join(cells)}</tr>")
         previous = choice.rate
-    headings = ("rate", "for", "take", "bytes a vector", "what it leaves", "encode, µs a row")
-    table = _grid("The best of each criterion.", headings, lines, left=(1, 2, 4))
+    headings = (
+        *("rate", "for", "take", "recall@10", "typical score error", *(["bits"] if budget else [])),
+        *("bytes per vector", "by its criterion", "encode, µs per row"),
+    )
+    caption = (
+        "The best of each criterion. Half of all scores are closer to the true cosine than the "
+        "typical error."
+    )
+    table = _grid(caption, headings, lines, left=(1, 2, len(headings) - 2))
     return f"<h2>What to take</h2>\n{table}"
 
 
@@ -185,7 +204,9 @@ def _grid(
         for place, text in enumerate(headings)
     )
     return (
-        f'<div class="wide"><table><caption>{escape(caption)}</caption>'
+        # The focus lets the keyboard scroll it.
+        f'<div class="wide" tabindex="0" role="region" aria-label="{escape(headings[0])} table">'
+        f"<table><caption><span>{escape(caption)}</span></caption>"
         f"<thead><tr>{head}</tr></thead>\n<tbody>\n" + "\n".join(rows) + "\n</tbody></table></div>"
     )
 
@@ -200,7 +221,10 @@ def _table(comparison: Comparison, title: str, caption: str, columns: Sequence[_
             f'<th scope="row">{escape(name)}</th>',
             _cell(row["bits"], f"{row['bits']:.4g}"),
             _cell(size, "–" if size is None else f"{size:.4g}"),
-            *(_value(row, column, leading.get((rate, column.field))) for column in columns),
+            *(
+                _value(comparison, row, column, leading.get((rate, column.field)))
+                for column in columns
+            ),
         ]
         lines.append(f"<tr{_rule(rate, previous)}>{''.join(cells)}</tr>")
         previous = rate
@@ -215,7 +239,9 @@ def _cell(value: Any, shown: str, small: str = "", mark: bool = False) -> str:
     return f'<td data-value="{data}">{shown}{below}</td>'
 
 
-def _value(row: dict[str, Any], column: _Column, leading: float | None) -> str:
+def _value(
+    comparison: Comparison, row: dict[str, Any], column: _Column, leading: float | None
+) -> str:
     value = row[column.field]
     if value is None:
         return _cell(None, "–")
@@ -225,9 +251,13 @@ def _value(row: dict[str, Any], column: _Column, leading: float | None) -> str:
     if expected is not None:
         notes.append(f"theory {show(expected)}")
     error = row.get(f"{column.field}_se")
-    if error is not None and error == error and column.field in ("nmse", "ip_error"):
+    if error is not None and error == error and column.field in ("nmse", "ip_error", "bias"):
         notes.append(f"± {error:.1e}")
-    return _cell(value, show(value), ", ".join(notes), column.marked and value == leading)
+    # What is shown alike is marked alike, but for the widths of intervals that do not hold.
+    marked = column.marked and leading is not None and show(value) == show(leading)
+    if column.field == "half_width":
+        marked = marked and holds(comparison, row)
+    return _cell(value, show(value), ", ".join(notes), marked)
 
 
 def _differences(comparison: Comparison) -> str:
@@ -259,8 +289,5 @@ def _differences(comparison: Comparison) -> str:
 
 
 def _unmet(comparison: Comparison) -> str:
-    items = "".join(
-        f"<li>{escape(name)}, at most {rate:g} bytes: {escape(reason)}</li>"
-        for (rate, name), reason in comparison.unmet.items()
-    )
-    return f"<h2>Not there at a budget</h2>\n<ul>{items}</ul>"
+    items = "".join(f"<li>{escape(line)}</li>" for line in absent(comparison))
+    return f"<h2>Left out at a rate</h2>\n<ul>{items}</ul>"

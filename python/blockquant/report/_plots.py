@@ -11,7 +11,7 @@ import io
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,6 +20,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from blockquant import theory
+from blockquant.report._labels import log_ticks, name_coinciding
 
 if TYPE_CHECKING:
     from blockquant.distortion import Comparison
@@ -77,7 +78,7 @@ class Plot:
 
     def svg(self) -> str:
         """For the page: no size of its own, colours that follow the page's."""
-        text = self._svg()
+        text = self._svg
         text = text[text.index("<svg") :]
         text = re.sub(r'(<svg [^>]*?) width="[^"]*"', r"\1", text, count=1)
         text = re.sub(r'(<svg [^>]*?) height="[^"]*"', r"\1", text, count=1)
@@ -90,14 +91,17 @@ class Plot:
         label = f'role="img" aria-label="{self.title}"'
         return text.replace("<svg ", f"<svg {label} ", 1)
 
-    def save(self, folder: Path) -> list[Path]:
-        """Writes ``.svg`` and ``.png``, on white."""
-        paths = [folder / f"{self.name}.svg", folder / f"{self.name}.png"]
-        paths[0].write_text(self._svg(), encoding="utf-8")
+    def files(self) -> dict[str, bytes]:
+        """The drawing on white, as ``.svg`` and ``.png``, by file name."""
+        buffer = io.BytesIO()
         with rc_context(_STYLE):
-            self.figure.savefig(paths[1], dpi=160, facecolor="white")
-        return paths
+            self.figure.savefig(buffer, format="png", dpi=160, facecolor="white")
+        return {
+            f"{self.name}.svg": self._svg.encode("utf-8"),
+            f"{self.name}.png": buffer.getvalue(),
+        }
 
+    @cached_property
     def _svg(self) -> str:
         buffer = io.StringIO()
         with rc_context(_STYLE):
@@ -166,9 +170,16 @@ def _plot(
         axes = figure.subplots()
         axes.set_title(title)
         body(comparison, rate, axes)
+        for axis in (axes.xaxis, axes.yaxis):
+            if axis.get_scale() == "log":
+                log_ticks(axis)
         figure.legend(
             *axes.get_legend_handles_labels(), loc="outside lower center", ncols=2, handlelength=3
         )
+        figure.draw_without_rendering()
+        names = [_label(name) for name in _styles(comparison)]
+        if name_coinciding(axes, names, _INK):
+            caption += " Names beside a curve are those of curves that lie on top of each other."
     return Plot(name, title, caption, figure)
 
 
@@ -221,7 +232,7 @@ def _mse(comparison: Comparison, _rate: float, axes: Any) -> None:
         grid = np.linspace(min(reach), max(reach), 50)
         bound = [theory.shannon(b) for b in grid]
         axes.plot(grid, bound, color=_INK, linestyle=(0, (1, 1)), label="Shannon's bound")
-    spoken = "bits a coordinate" if whole else "stored bits a dimension"
+    spoken = "bits per coordinate" if whole else "stored bits per dimension"
     axes.xaxis.set_major_locator(MaxNLocator(integer=whole, nbins=8))
     axes.set(yscale="log", xlabel=f"{spoken} (d = {dim})", ylabel="normalised MSE")
 
@@ -296,11 +307,11 @@ def _lines(comparison: Comparison, axes: Any, x: str, y: str) -> None:
 
 def _recall(comparison: Comparison, _rate: float, axes: Any) -> None:
     _lines(comparison, axes, "bytes_per_vector", "recall10")
-    axes.set(xlabel="bytes a vector, all counted", ylabel="recall@10")
+    axes.set(xlabel="bytes per vector, all counted", ylabel="recall@10")
 
 
 def _cost(comparison: Comparison, _rate: float, axes: Any) -> None:
     _lines(comparison, axes, "nmse", "encode_us")
     some = any(row["nmse"] > 0 for row in comparison.rows())
     xscale = "log" if some else "linear"
-    axes.set(xscale=xscale, yscale="log", xlabel="normalised MSE", ylabel="encoding, µs a row")
+    axes.set(xscale=xscale, yscale="log", xlabel="normalised MSE", ylabel="encoding, µs per row")

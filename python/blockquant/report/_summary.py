@@ -1,8 +1,9 @@
-"""What a comparison answers, in sentences: one question a criterion, and what it costs."""
+"""What a comparison answers, in sentences: one question per criterion, and what it costs."""
 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -28,7 +29,7 @@ class Choice:
     rate: float
     purpose: str
     row: dict[str, Any]
-    #: What it leaves, in words.
+    #: The figure of the criterion, in words.
     figure: str
 
 
@@ -38,10 +39,15 @@ def choices(comparison: Comparison) -> list[Choice]:
     narrowest = _narrowest(comparison)
     shown = {
         "nmse": ("reconstruction", "normalised MSE {:.3g}"),
-        "ip_error": ("inner products", "d·E[error²] {:.3g}"),
+        "ip_error": ("search", "d·E[error²] {:.3g}"),
     }
+    order = list(dict.fromkeys(rate for rate, _ in comparison.runs))
+    first = {"ip_error": 0}
+    verdicts = sorted(
+        comparison.verdicts(), key=lambda v: (order.index(v.rate), first.get(v.field, 1))
+    )
     out = []
-    for verdict in comparison.verdicts():
+    for verdict in verdicts:
         rate = verdict.rate
         if verdict.field in shown:
             purpose, text = shown[verdict.field]
@@ -55,19 +61,21 @@ def choices(comparison: Comparison) -> list[Choice]:
 
 
 def answers(comparison: Comparison) -> list[Answer]:
-    """The answers, in the order of the criteria; guarantees where a method has intervals."""
+    """The answers: search first, then the other criteria; guarantees where a method has intervals.
+
+    Search is judged by the expected error of scores, but told in what a searcher sees: how many of
+    the nearest are found, and how far a score is off.
+    """
     verdicts = comparison.verdicts()
+    scores, errors = (
+        [verdict for verdict in verdicts if verdict.field == field]
+        for field in ("ip_error", "nmse")
+    )
     out = [
         _criterion(
-            comparison,
-            [verdict for verdict in verdicts if verdict.field == field],
-            question,
-            measure,
-        )
-        for field, question, measure in (
-            ("nmse", "To get the vectors back: reconstruction", "normalised MSE"),
-            ("ip_error", "To score and search: inner products", "d·E[error²]"),
-        )
+            comparison, scores, "To score and search: inner products", "d·E[error²]", _search
+        ),
+        _criterion(comparison, errors, "To get the vectors back: reconstruction", "Normalised MSE"),
     ]
     guarantee = _guarantee(comparison)
     out += [guarantee] if guarantee else []
@@ -75,9 +83,12 @@ def answers(comparison: Comparison) -> list[Answer]:
     return out
 
 
-def _size(row: dict[str, Any]) -> str:
+def _size(row: dict[str, Any], with_bits: bool) -> str:
+    """What a method stores, in parentheses."""
     size = row["bytes_per_vector"]
-    return "" if size is None else f" ({size:.4g} bytes)"
+    parts = [f"{row['bits']:.3g} bits"] if with_bits else []
+    parts += [] if size is None else [f"{size:.4g} bytes"]
+    return f" ({', '.join(parts)})" if parts else ""
 
 
 def _winner(names: list[str]) -> tuple[str, bool]:
@@ -87,18 +98,27 @@ def _winner(names: list[str]) -> tuple[str, bool]:
 
 
 def _criterion(
-    comparison: Comparison, verdicts: list[Verdict], question: str, measure: str
+    comparison: Comparison,
+    verdicts: list[Verdict],
+    question: str,
+    measure: str,
+    lead: Callable[[Comparison, list[Verdict], list[str]], list[str]] | None = None,
 ) -> Answer:
     rows = comparison.table()
     winner, always = _winner([verdict.best for verdict in verdicts])
     own = [verdict for verdict in verdicts if verdict.best == winner]
+    used = [rows[verdict.rate, winner] for verdict in own]
+    # With a budget a rate does not tell the bits.
+    sizes = [_size(row, comparison.unit == "bytes") for row in used]
     figures = ", ".join(
-        f"{rows[v.rate, winner][v.field]:.3g} {at_rate(comparison, v.rate)}"
-        f"{_size(rows[v.rate, winner]) if v.unit == 'bits' else ''}"
-        for v in own
+        f"{row[v.field]:.3g} {at_rate(comparison, v.rate)}{size}"
+        for v, row, size in zip(own, used, sizes, strict=True)
     )
-    lead = "every rate" if always else f"{len(own)} of {len(verdicts)} rates"
-    sentences = [f"{measure} {figures}: the least at {lead}."]
+    where = "every rate" if always else f"{len(own)} of {len(verdicts)} rates"
+    if lead is None:
+        sentences = [f"{measure} {figures}: the least at {where}."]
+    else:
+        sentences = [*lead(comparison, own, sizes), f"Its {measure} is the least at {where}."]
     against = [v for v in own if v.runner_up is not None]
     rivals = sorted({v.runner_up for v in against if v.runner_up is not None})
     if rivals:
@@ -117,6 +137,31 @@ def _criterion(
         if v not in own
     ]
     return Answer(question, winner, sentences)
+
+
+def _search(comparison: Comparison, own: list[Verdict], sizes: list[str]) -> list[str]:
+    """Recall@10 and the typical error of a score; who finds more, beyond the noise of the seeds."""
+    rows = comparison.table()
+    found = [(rows[v.rate, v.best], v.rate) for v in own]
+    recall = ", ".join(
+        f"{row['recall10']:.3f} {at_rate(comparison, rate)}{size}"
+        for (row, rate), size in zip(found, sizes, strict=True)
+    )
+    error = ", ".join(f"{row['q50']:.3g} {at_rate(comparison, rate)}" for row, rate in found)
+    out = [
+        f"Recall@10 {recall}.",
+        f"Typical error of a score, a cosine: {error} (half of the scores are closer).",
+    ]
+    more: dict[str, list[str]] = {}
+    for verdict in own:
+        for rate, name in rows:
+            if rate == verdict.rate:
+                gain = comparison.difference(name, verdict.best, "recall10", rate)
+                if gain.high < 0:  # a figure that is surely higher
+                    share = f"{rows[rate, name]['recall10']:.3f} {at_rate(comparison, rate)}"
+                    more.setdefault(name, []).append(share)
+    out += [f"{name} finds more: {', '.join(shares)}." for name, shares in more.items()]
+    return out
 
 
 def _narrowest(comparison: Comparison) -> dict[float, str]:
@@ -188,7 +233,7 @@ def _cost(comparison: Comparison, found: list[Answer]) -> Answer:
         if name == fastest and least[rate, "nmse"] > 0  # of nothing there is no multiple
     ]
     loss = f"; {span(losses, '{:.2f}')} times the least error of the rate" if losses else ""
-    sentences = [f"{span(times[fastest], '{:.2g}')} µs a row to encode on this machine{loss}."]
+    sentences = [f"{span(times[fastest], '{:.2g}')} µs per row to encode on this machine{loss}."]
     for name in dict.fromkeys(answer.method for answer in found):
         if name != fastest:
             sentences.append(f"{name} takes {span(times[name], '{:.2g}')} µs.")

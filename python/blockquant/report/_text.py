@@ -2,25 +2,56 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from textwrap import fill
 from typing import TYPE_CHECKING, Any
 
-from blockquant.report._numbers import best, figure, rate_heading
+from blockquant.report._numbers import absent, best, figure, left_out, rate_heading
 
 if TYPE_CHECKING:
-    from blockquant.distortion import Comparison
+    from blockquant.distortion import Comparison, Verdict
 
-_HEADER = (
+HEADER = (
     *("bits", "method", "bytes", "nmse", "theory", "d·E[e²]", "theory"),
     *("bias", "|e|99.9%", "R@10", "enc µs", "dec"),
 )
-#: With the spaces between them 100 columns; a longer name or figure widens its column.
-_WIDTH = (4, 19, 5, 8, 7, 8, 7, 6, 8, 6, 6, 5)
-_MARKED = ("nmse", "ip_error", "q999", "recall10", "encode_us", "decode_us")
+#: Columns of a terminal that are used.
+_COLUMNS = 100
+#: With the spaces between them less than `_COLUMNS`; a longer name or figure widens its column.
+_WIDTH = (4, 19, 5, 8, 7, 8, 7, 6, 8, 6, 6, 4)
+_METHOD = 1
+_MARKED = ("nmse", "ip_error", "q999", "recall10")
+
+
+def wrapped(line: str, indent: int = 2) -> str:
+    """A line in the columns of a terminal; what it goes on with is indented.
+
+    A word that is longer is not broken: it may be the name of a file.
+    """
+    return fill(
+        line,
+        _COLUMNS,
+        subsequent_indent=" " * indent,
+        break_long_words=False,
+        break_on_hyphens=False,
+        drop_whitespace=True,
+    )
+
+
+def cells(comparison: Comparison) -> list[tuple[float, list[str]]]:
+    """The cells of each method, with its rate; the best figures of a rate have a star.
+
+    Figures that are shown alike are marked alike. Times are not marked: they are of a machine that
+    does other things too.
+    """
+    leading = best(comparison, _MARKED)
+    return [(rate, _cells(row, rate, leading)) for (rate, _), row in comparison.table().items()]
 
 
 def _cells(row: dict[str, Any], rate: float, leading: dict[tuple[float, str], float]) -> list[str]:
-    def star(field: str, shown: str) -> str:
-        return shown + ("*" if row[field] == leading[rate, field] else " ")
+    def star(field: str, show: Callable[[float], str] = figure) -> str:
+        shown = show(row[field])
+        return shown + ("*" if shown == show(leading[rate, field]) else " ")
 
     size = row["bytes_per_vector"]
     bits = row["bits"]
@@ -28,21 +59,29 @@ def _cells(row: dict[str, Any], rate: float, leading: dict[tuple[float, str], fl
         f"{bits:g}" if float(bits).is_integer() else f"{bits:.2f}",
         row["method"],
         "–" if size is None else f"{size:.0f}",
-        star("nmse", figure(row["nmse"])),
+        star("nmse"),
         figure(row["nmse_theory"]),
-        star("ip_error", figure(row["ip_error"])),
+        star("ip_error"),
         figure(row["ip_error_theory"]),
         f"{row['bias']:+.3f}",
-        star("q999", figure(row["q999"])),
-        star("recall10", f"{row['recall10']:.3f}"),
-        star("encode_us", f"{row['encode_us']:.1f}"),
-        star("decode_us", f"{row['decode_us']:.1f}"),
+        star("q999"),
+        star("recall10", "{:.3f}".format),
+        _time(row["encode_us"]),
+        _time(row["decode_us"]),
     ]
 
 
-def _table(comparison: Comparison) -> list[tuple[float, list[str]]]:
-    leading = best(comparison, _MARKED)
-    return [(rate, _cells(row, rate, leading)) for (rate, _), row in comparison.table().items()]
+def _time(value: float) -> str:
+    """At most five characters below a second.
+
+    Examples
+    --------
+    >>> _time(1.234), _time(1234.5), _time(3e7)
+    ('1.2', '1234', '3e+07')
+    """
+    if value >= 1e6:
+        return f"{value:.0e}"
+    return f"{value:.1f}" if value < 1000 else f"{value:.0f}"
 
 
 def _noise(comparison: Comparison) -> str:
@@ -53,9 +92,10 @@ def _noise(comparison: Comparison) -> str:
         f: max(100 * row[f + "_se"] / row[f] if row[f] else 0.0 for row in rows)
         for f in ("nmse", "ip_error")
     }
+    bias = max(row["bias_se"] for row in rows)
     return (
         f"means over {rows[0]['seeds']} rotation seeds; standard errors at most "
-        f"{worst['nmse']:.2f} % (nmse), {worst['ip_error']:.2f} % (d·E[e²])"
+        f"{worst['nmse']:.2f} % (nmse), {worst['ip_error']:.2f} % (d·E[e²]), {bias:.4f} (bias)"
     )
 
 
@@ -71,60 +111,94 @@ def _coverage(comparison: Comparison) -> list[str]:
     ]
 
 
+_CRITERIA = {"nmse": "nmse", "ip_error": "d·E[e²]", "q999": "|e|99.9%"}
+
+
 def _verdicts(comparison: Comparison) -> list[str]:
-    """The best of each criterion against the best of the other families."""
-    names = {"nmse": "nmse", "ip_error": "d·E[e²]", "q999": "|e|99.9%"}
-    wide = max(21, *(len(verdict.best) + 2 for verdict in comparison.verdicts()))
+    """The best of each criterion against the best of the other families.
+
+    In columns, or in sentences where a budget or long names leave no room for columns.
+    """
+    verdicts = comparison.verdicts()
+    wide = max(21, *(len(verdict.best) + 2 for verdict in verdicts))
     against = "below the best of the other families (95 % interval)"
-    out = [f"{comparison.unit:<6}{'criterion':<11}{'best':<{wide}}{against}"]
-    for verdict in comparison.verdicts():
-        line = f"{verdict.rate:<6g}{names[verdict.field]:<11}{verdict.best:<{wide}}"
-        if verdict.runner_up is None:
-            out.append(line + "the only family")
-            continue
-        noise = "one seed" if verdict.noise == float("inf") else f"± {verdict.noise:.2f}"
-        line += f"{verdict.margin:>6.2f} % {noise:<8}  {verdict.runner_up}"
-        unknown = verdict.significant or verdict.noise == float("inf")
-        out.append(line + ("" if unknown else ", within the noise"))
+    head = f"{comparison.unit:<6}{'criterion':<11}"
+    out = [f"{head}{'best':<{wide}}{against}"]
+    out += [_start(verdict) + _aligned(verdict, wide) for verdict in verdicts]
+    if comparison.unit == "bits" and max(map(len, out)) <= _COLUMNS:
+        return out
+    out = [f"{head}best, against the best of the other families (95 % interval)"]
+    for verdict in verdicts:
+        start = _start(verdict)
+        out.append(wrapped(start + verdict.finding(), len(start) + 2))
     return out
+
+
+def _start(verdict: Verdict) -> str:
+    return f"{verdict.rate:<6g}{_CRITERIA[verdict.field]:<11}"
+
+
+def _aligned(verdict: Verdict, wide: int) -> str:
+    line = f"{verdict.best:<{wide}}"
+    if verdict.runner_up is None:
+        return line + "the only family"
+    noise = "one seed" if verdict.noise == float("inf") else f"± {verdict.noise:.2f}"
+    line += f"{verdict.margin:>6.2f} % {noise:<8}  {verdict.runner_up}"
+    unknown = verdict.significant or verdict.noise == float("inf")
+    return line + ("" if unknown else ", within the noise")
+
+
+def notes(comparison: Comparison) -> list[str]:
+    """What has to be known to read the table, one sentence each."""
+    zero = left_out(comparison)
+    return [
+        "* best of its column at that rate; e: inner-product error of unit vectors",
+        _noise(comparison),
+        *_coverage(comparison),
+        *([] if zero is None else [zero]),
+        *absent(comparison),
+    ]
 
 
 def text(comparison: Comparison) -> str:
     """The table and the verdicts, for a terminal."""
-    left = (0, 1)
-    table = _table(comparison)
-    columns = zip(*(cells for _, cells in table), strict=True)
+    table = cells(comparison)
+    columns = zip(*(own for _, own in table), strict=True)
     widths = [max(least, *map(len, own)) for least, own in zip(_WIDTH, columns, strict=True)]
+    # A name that has no room stands on a line of its own, above its figures.
+    others = sum(widths) - widths[_METHOD] + len(widths) - 1
+    widths[_METHOD] = max(_WIDTH[_METHOD], min(widths[_METHOD], _COLUMNS - others))
 
-    def line(cells: tuple[str, ...] | list[str]) -> str:
+    def line(own: tuple[str, ...] | list[str]) -> str:
         parts = [
-            cell.ljust(width) if place in left else cell.rjust(width)
-            for place, (cell, width) in enumerate(zip(cells, widths, strict=True))
+            cell.ljust(width) if place <= _METHOD else cell.rjust(width)
+            for place, (cell, width) in enumerate(zip(own, widths, strict=True))
         ]
         return " ".join(parts).rstrip()
 
-    out = [line(_HEADER)]
+    out = [line(HEADER)]
     previous: float | None = None
-    for rate, cells in table:
+    for rate, own in table:
         if rate != previous:
             out.append(rate_heading(comparison, rate, sum(widths) + len(widths) - 1))
         previous = rate
-        out.append(line(cells))
-    out += ["", "* best of its column at that rate; e: inner-product error of unit vectors;"]
-    out += [_noise(comparison), *_coverage(comparison)]
-    out += [
-        f"{name} at {rate:g} bytes a vector: not there, {reason}"
-        for (rate, name), reason in comparison.unmet.items()
-    ]
+        if len(own[_METHOD]) > widths[_METHOD]:
+            start = own[0].ljust(widths[0]) + " "
+            out.append(wrapped(start + own[_METHOD], len(start)))
+            own = ["", "", *own[_METHOD + 1 :]]
+        out.append(line(own))
+    out.append("")
+    out += map(wrapped, notes(comparison))
     out += ["", *_verdicts(comparison)]
     return "\n".join(out)
 
 
 def markdown(comparison: Comparison) -> str:
     """The table in Markdown."""
-    out = ["| " + " | ".join(h.replace("|", "\\|") for h in _HEADER) + " |"]
-    out.append("|" + "---|" * len(_HEADER))
+    out = ["| " + " | ".join(h.replace("|", "\\|") for h in HEADER) + " |"]
+    out.append("|" + "---|" * len(HEADER))
     out += [
-        "| " + " | ".join(cell.strip() for cell in cells) + " |" for _, cells in _table(comparison)
+        "| " + " | ".join(cell.strip().replace("|", "\\|") for cell in own) + " |"
+        for _, own in cells(comparison)
     ]
     return "\n".join(out)

@@ -1,0 +1,90 @@
+"""What a comparison says of two methods: how much lower one is, and which is the best."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Difference:
+    """How much lower a method's figure is than another's, paired over rotation seeds."""
+
+    method: str
+    other: str
+    field: str
+    #: Bits per coordinate, or bytes per vector.
+    rate: float
+    #: In per cent of the other's mean; negative where it is higher.
+    percent: float
+    #: 95 % interval, by Student's t; infinite for one seed.
+    low: float
+    high: float
+
+    @property
+    def significant(self) -> bool:
+        """Whether the interval leaves out 0."""
+        return self.low > 0 or self.high < 0
+
+
+@dataclass(frozen=True)
+class Used:
+    """What a method stores at a rate.
+
+    Examples
+    --------
+    >>> print(Used(bits=2, bytes_per_vector=100))
+    2 bits, 100 bytes
+    """
+
+    #: Per coordinate, side information left out.
+    bits: float
+    #: Every stored byte; None where the codes do not say.
+    bytes_per_vector: float | None
+
+    def __str__(self) -> str:
+        parts = [f"{self.bits:.3g} bit" + ("" if self.bits == 1 else "s")]
+        if self.bytes_per_vector is not None:
+            parts.append(f"{self.bytes_per_vector:.4g} bytes")
+        return ", ".join(parts)
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Which method is best under a criterion at a rate, against the best of another family."""
+
+    #: Bits per coordinate, or bytes per vector.
+    rate: float
+    #: ``bits`` or ``bytes``.
+    unit: str
+    criterion: str
+    field: str
+    best: str
+    best_uses: Used
+    runner_up: str | None
+    runner_up_uses: Used | None
+    #: How much lower the best is, in per cent of the runner-up.
+    margin: float
+    #: Half of the 95 % interval of the margin over seeds (paired); infinite for one seed.
+    noise: float
+
+    @property
+    def significant(self) -> bool:
+        """Whether the margin exceeds the noise."""
+        return self.runner_up is not None and self.margin > self.noise
+
+    def __str__(self) -> str:
+        unit = self.unit if self.rate != 1 else self.unit.removesuffix("s")
+        return f"{self.rate:g} {unit}, {self.criterion}: {self.finding()}"
+
+    def finding(self) -> str:
+        """The best and its margin in words; with a budget, what both methods use of it."""
+        best, other = self.best, self.runner_up
+        if self.unit == "bytes":
+            best, other = f"{best} ({self.best_uses})", f"{other} ({self.runner_up_uses})"
+        if self.runner_up is None:
+            return f"{best}, the only family"
+        margin = f"{best}, {self.margin:.2f} % below {other}"
+        if self.noise == float("inf"):
+            return f"{margin} (one seed: the noise is not known)"
+        word = "beyond" if self.significant else "within"
+        return f"{margin} ({word} the noise, ±{self.noise:.2f} %)"
