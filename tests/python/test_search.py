@@ -20,8 +20,9 @@ def reference(q, codes, x, y, k, metric="ip", allowed=None):
         if metric == "l2" and q.center is not None:
             # Of rows and queries less the center: products of the decoded rest.
             rest, shifted = q.decode(codes) - q.center, (y - q.center).astype(np.float64)
-            square = codes.residual_norm.astype(np.float64) ** 2
-            square = square + (shifted**2).sum(axis=1)[:, None]
+            # The residual norm of TurboQuant prod is γ, and its scale is the norm of the rest.
+            length = codes.scale if q.name == "turboquant/prod" else codes.residual_norm
+            square = length.astype(np.float64) ** 2 + (shifted**2).sum(axis=1)[:, None]
             score = np.maximum(square - 2 * shifted @ rest.T.astype(np.float64), 0)
         elif metric == "l2":
             score = np.maximum(norm**2 + query_norm**2 - 2 * product, 0)
