@@ -271,7 +271,9 @@ class Quantizer(Parameters):
         metric : str
             ``ip``: ⟨x, y⟩, greatest first; ``cosine``: ⟨x, y⟩/(‖x‖‖y‖), greatest first;
             ``l2``: ‖x − y‖² = ‖x‖² + ‖y‖² − 2⟨x, y⟩, never below 0, least first. The last two need
-            ``store_norm``.
+            ``store_norm``; ``ip`` and ``cosine`` are refused for a quantizer with a center whose
+            estimates are not unbiased (the scale rules ``mse`` and ``none``): it would find fewer
+            rows than without the center.
         mask : array_like, optional
             Which rows may be found: a boolean for each, or their positions. n integers that are
             all 0 or 1 can be both and are refused: pass a boolean array.
