@@ -173,9 +173,9 @@ def between(value: Any, what: str) -> float:
     >>> between(1, "confidence")
     Traceback (most recent call last):
         ...
-    ValueError: confidence=1, expected a number between 0 and 1, both left out
+    ValueError: confidence=1, expected a number between 0 and 1, both excluded
     """
-    text = f"{what}={brief(value)}, expected a number between 0 and 1, both left out"
+    text = f"{what}={brief(value)}, expected a number between 0 and 1, both excluded"
     return _number(value, text, lambda value: 0 < value < 1)
 
 

@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from blockquant._arrays import as_float32, as_mask, as_rows
+from blockquant._certainty import certain
 from blockquant._checks import between, flag, whole
 from blockquant._parameters import Parameters
-from blockquant.certainty import certain
 from blockquant.codes import Codes
 
 _Float = NDArray[np.float32]

@@ -17,11 +17,11 @@ from blockquant.files.atomic import replacing
 from blockquant.report import _page
 
 if TYPE_CHECKING:
-    from blockquant.distortion import Comparison
+    from blockquant.measurement import Figures
     from blockquant.report._plots import Plot
 
 
-def to_dict(comparison: Comparison) -> dict[str, Any]:
+def to_dict(comparison: Figures) -> dict[str, Any]:
     """Everything that was measured, for JSON."""
     rows, queries, dim = comparison.shape
     unmet = [
@@ -80,7 +80,7 @@ def existing(folder: Path) -> list[Path]:
     return [folder / name for name in NAMES if os.path.lexists(folder / name)]
 
 
-def save(comparison: Comparison, folder: Path, replace: bool) -> list[Path]:
+def save(comparison: Figures, folder: Path, replace: bool) -> list[Path]:
     """Writes the page, the figures and, with matplotlib, the plots.
 
     Everything is drawn, written and on the disk before the first file gets its name. Plots of an
@@ -133,7 +133,7 @@ def _make(folder: Path) -> list[Path]:
     return made
 
 
-def _content(comparison: Comparison) -> dict[str, bytes]:
+def _content(comparison: Figures) -> dict[str, bytes]:
     """The files by name."""
     plots = _draw(comparison)
     text = {
@@ -147,7 +147,7 @@ def _content(comparison: Comparison) -> dict[str, bytes]:
     return out
 
 
-def _draw(comparison: Comparison) -> list[Plot]:
+def _draw(comparison: Figures) -> list[Plot]:
     """The plots; none without matplotlib."""
     if not has_plots():
         return []

@@ -9,13 +9,13 @@ from blockquant.report._numbers import rate_name
 from blockquant.report._text import HEADER, cells, notes
 
 if TYPE_CHECKING:
-    from blockquant.distortion import Comparison
+    from blockquant.measurement import Figures
 
 #: Words stand to the left, figures to the right.
 _LEFT = 2
 
 
-def notebook(comparison: Comparison) -> str:
+def notebook(comparison: Figures) -> str:
     """The table, what has to be known to read it, and the verdicts."""
     rows, queries, dim = comparison.shape
     caption = f"{rows:,} rows, {queries:,} queries, d = {dim}: {comparison.about['source']}"

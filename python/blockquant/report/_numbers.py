@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 if TYPE_CHECKING:
-    from blockquant.distortion import Comparison
+    from blockquant.measurement import Figures
 
 #: Fields of which more is better.
 _RISING = ("cosine", "recall1", "recall10", "recall100", "rank_correlation")
@@ -29,7 +29,7 @@ def figure(value: float | None) -> str:
     return f"{value:.4g}" if abs(value) >= 10 else f"{value:.{4 if abs(value) >= 0.1 else 5}f}"
 
 
-def best(comparison: Comparison, fields: Iterable[str]) -> dict[tuple[float, str], float]:
+def best(comparison: Figures, fields: Iterable[str]) -> dict[tuple[float, str], float]:
     """The best figure of each field at each rate, by rate and field, where a method has one."""
     rows = comparison.table()
     out: dict[tuple[float, str], float] = {}
@@ -41,28 +41,28 @@ def best(comparison: Comparison, fields: Iterable[str]) -> dict[tuple[float, str
     return out
 
 
-def holds(comparison: Comparison, row: dict[str, Any]) -> bool:
+def holds(comparison: Figures, row: dict[str, Any]) -> bool:
     """Whether intervals miss no more than twice as many pairs as stated, and three by chance."""
     rows, queries, _ = comparison.shape
     pairs = rows * queries * int(row["seeds"])
     return bool((1 - row["coverage"]) * pairs <= 2 * (1 - row["confidence"]) * pairs + 3)
 
 
-def rate_name(comparison: Comparison, rate: float) -> str:
+def rate_name(comparison: Figures, rate: float) -> str:
     """A rate as readers are told it."""
     if comparison.unit == "bytes":
         return f"at most {rate:g} bytes"
     return f"{rate:g} bit" if rate == 1 else f"{rate:g} bits"
 
 
-def at_rate(comparison: Comparison, rate: float) -> str:
+def at_rate(comparison: Figures, rate: float) -> str:
     """A rate in a sentence."""
     if comparison.unit == "bytes":
         return f"within {rate:g} bytes"
     return f"at {rate_name(comparison, rate)}"
 
 
-def left_out(comparison: Comparison) -> str | None:
+def left_out(comparison: Figures) -> str | None:
     """How many rows and queries are left out because they are zero; None if there are none."""
     counts = ((comparison.about[f"zero_{noun}"], noun) for noun in ("rows", "queries"))
     singular = {"rows": "row", "queries": "query"}
@@ -70,7 +70,7 @@ def left_out(comparison: Comparison) -> str | None:
     return f"{' and '.join(parts)} left out (they have no direction)" if parts else None
 
 
-def absent(comparison: Comparison) -> list[str]:
+def absent(comparison: Figures) -> list[str]:
     """The methods that are left out at a rate, each with the reason."""
     return [
         f"{name} {at_rate(comparison, rate)}: left out, {reason}"
@@ -78,7 +78,7 @@ def absent(comparison: Comparison) -> list[str]:
     ]
 
 
-def rate_heading(comparison: Comparison, rate: float, width: int) -> str:
+def rate_heading(comparison: Figures, rate: float, width: int) -> str:
     """A rule above the rows of a rate; it names a budget, which no column does."""
     if comparison.unit == "bits":
         return "-" * width

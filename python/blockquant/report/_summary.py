@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from blockquant.report._numbers import at_rate, best, holds, span
 
 if TYPE_CHECKING:
-    from blockquant.distortion import Comparison, Verdict
+    from blockquant.measurement import Figures, Verdict
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Choice:
     figure: str
 
 
-def choices(comparison: Comparison) -> list[Choice]:
+def choices(comparison: Figures) -> list[Choice]:
     """The best method of each criterion at each rate."""
     rows = comparison.table()
     narrowest = _narrowest(comparison)
@@ -60,7 +60,7 @@ def choices(comparison: Comparison) -> list[Choice]:
     return out
 
 
-def answers(comparison: Comparison) -> list[Answer]:
+def answers(comparison: Figures) -> list[Answer]:
     """The answers: search first, then the other criteria; guarantees where a method has intervals.
 
     Search is judged by the expected error of scores, but told in what a searcher sees: how many of
@@ -98,11 +98,11 @@ def _winner(names: list[str]) -> tuple[str, bool]:
 
 
 def _criterion(
-    comparison: Comparison,
+    comparison: Figures,
     verdicts: list[Verdict],
     question: str,
     measure: str,
-    lead: Callable[[Comparison, list[Verdict], list[str]], list[str]] | None = None,
+    lead: Callable[[Figures, list[Verdict], list[str]], list[str]] | None = None,
 ) -> Answer:
     rows = comparison.table()
     winner, always = _winner([verdict.best for verdict in verdicts])
@@ -139,7 +139,7 @@ def _criterion(
     return Answer(question, winner, sentences)
 
 
-def _search(comparison: Comparison, own: list[Verdict], sizes: list[str]) -> list[str]:
+def _search(comparison: Figures, own: list[Verdict], sizes: list[str]) -> list[str]:
     """Recall@10 and the typical error of a score; who finds more, beyond the noise of the seeds."""
     rows = comparison.table()
     found = [(rows[v.rate, v.best], v.rate) for v in own]
@@ -164,7 +164,7 @@ def _search(comparison: Comparison, own: list[Verdict], sizes: list[str]) -> lis
     return out
 
 
-def _narrowest(comparison: Comparison) -> dict[float, str]:
+def _narrowest(comparison: Figures) -> dict[float, str]:
     """The method with the narrowest intervals at each rate, of those that hold."""
     out: dict[float, tuple[float, bool, str]] = {}
     for (rate, name), row in comparison.table().items():
@@ -175,7 +175,7 @@ def _narrowest(comparison: Comparison) -> dict[float, str]:
     return {rate: name for rate, (_, _, name) in out.items()}
 
 
-def _guarantee(comparison: Comparison) -> Answer | None:
+def _guarantee(comparison: Figures) -> Answer | None:
     rows = comparison.table()
     narrowest = _narrowest(comparison)
     if not narrowest:
@@ -211,7 +211,7 @@ def _guarantee(comparison: Comparison) -> Answer | None:
     return Answer("For guarantees: intervals that hold", winner, sentences)
 
 
-def _cost(comparison: Comparison, found: list[Answer]) -> Answer:
+def _cost(comparison: Figures, found: list[Answer]) -> Answer:
     rows = comparison.table()
     times: dict[str, list[float]] = {}
     for (_, name), row in rows.items():

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from blockquant.report._numbers import absent, best, figure, left_out, rate_heading
 
 if TYPE_CHECKING:
-    from blockquant.distortion import Comparison, Verdict
+    from blockquant.measurement import Figures, Verdict
 
 HEADER = (
     *("bits", "method", "bytes", "nmse", "theory", "d·E[e²]", "theory"),
@@ -38,7 +38,7 @@ def wrapped(line: str, indent: int = 2) -> str:
     )
 
 
-def cells(comparison: Comparison) -> list[tuple[float, list[str]]]:
+def cells(comparison: Figures) -> list[tuple[float, list[str]]]:
     """The cells of each method, with its rate; the best figures of a rate have a star.
 
     Figures that are shown alike are marked alike. Times are not marked: they are of a machine that
@@ -84,7 +84,7 @@ def _time(value: float) -> str:
     return f"{value:.1f}" if value < 1000 else f"{value:.0f}"
 
 
-def _noise(comparison: Comparison) -> str:
+def _noise(comparison: Figures) -> str:
     rows = comparison.rows()
     if rows[0]["seeds"] < 2:
         return "one seed: no standard errors"
@@ -99,7 +99,7 @@ def _noise(comparison: Comparison) -> str:
     )
 
 
-def _coverage(comparison: Comparison) -> list[str]:
+def _coverage(comparison: Figures) -> list[str]:
     """One line on the intervals, where a method has them."""
     found = [row["coverage"] for row in comparison.rows() if row["coverage"] is not None]
     if not found:
@@ -114,7 +114,7 @@ def _coverage(comparison: Comparison) -> list[str]:
 _CRITERIA = {"nmse": "nmse", "ip_error": "d·E[e²]", "q999": "|e|99.9%"}
 
 
-def _verdicts(comparison: Comparison) -> list[str]:
+def _verdicts(comparison: Figures) -> list[str]:
     """The best of each criterion against the best of the other families.
 
     In columns, or in sentences where a budget or long names leave no room for columns.
@@ -148,7 +148,7 @@ def _aligned(verdict: Verdict, wide: int) -> str:
     return line + ("" if unknown else ", within the noise")
 
 
-def notes(comparison: Comparison) -> list[str]:
+def notes(comparison: Figures) -> list[str]:
     """What has to be known to read the table, one sentence each."""
     zero = left_out(comparison)
     return [
@@ -160,7 +160,7 @@ def notes(comparison: Comparison) -> list[str]:
     ]
 
 
-def text(comparison: Comparison) -> str:
+def text(comparison: Figures) -> str:
     """The table and the verdicts, for a terminal."""
     table = cells(comparison)
     columns = zip(*(own for _, own in table), strict=True)
@@ -193,7 +193,7 @@ def text(comparison: Comparison) -> str:
     return "\n".join(out)
 
 
-def markdown(comparison: Comparison) -> str:
+def markdown(comparison: Figures) -> str:
     """The table in Markdown."""
     out = ["| " + " | ".join(h.replace("|", "\\|") for h in HEADER) + " |"]
     out.append("|" + "---|" * len(HEADER))

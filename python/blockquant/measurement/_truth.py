@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from blockquant._arrays import as_float32, as_rows
 from blockquant._checks import counted
-from blockquant.distortion._ranks import Best, ranks
+from blockquant.measurement._ranks import Best, ranks
 
 _Float = NDArray[np.float32]
 

@@ -13,10 +13,10 @@ from blockquant import theory
 from blockquant._arrays import as_result
 from blockquant._checks import between
 from blockquant.codes import Codes
-from blockquant.distortion._centered import Pairs
-from blockquant.distortion._errors import Counter, Errors
-from blockquant.distortion._ranks import Best, ranks, recall
-from blockquant.distortion._truth import MOST_FOUND, Chunk, Truth
+from blockquant.measurement._centered import Pairs
+from blockquant.measurement._errors import Counter, Errors
+from blockquant.measurement._ranks import Best, ranks, recall
+from blockquant.measurement._truth import MOST_FOUND, Chunk, Truth
 from blockquant.quantizer import Quantizer
 
 _Float = NDArray[np.float32]

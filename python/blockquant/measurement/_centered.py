@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from blockquant.distortion._truth import Truth
+from blockquant.measurement._truth import Truth
 
 _Wide = NDArray[np.float64]
 
