@@ -51,7 +51,7 @@ def test_rows_that_are_equal(sample, small_chunks, name):
     """Each row 120 times, in any order: of the ten best all are equal, and all are found."""
     rng = np.random.default_rng(5)
     x = np.repeat(sample[0][:6], 120, axis=0)[rng.permutation(720)]
-    y = x[:40] + 0.1 * sample[1][:40]  # whose best row is no question of the rounding
+    y = x[:40] + 0.1 * sample[1][:40]  # Rounding does not decide which row is the best one.
     found = bq.measure(bq.create(name, dim=384, bits=4), x, y)
     assert (found.recall1, found.recall10, found.recall100) == (1, 1, 1)
     # Spearman's of products whose equal rows are equal.

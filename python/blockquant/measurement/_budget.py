@@ -1,4 +1,4 @@
-"""The best rate that a method can have within a number of bytes per vector."""
+"""The best rate of a method within a budget of bytes per vector."""
 
 from __future__ import annotations
 

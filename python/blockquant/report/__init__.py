@@ -1,4 +1,4 @@
-"""What a comparison prints and writes: a table for a terminal or a notebook, one page, figures."""
+"""Comparisons that print, draw and save themselves: a table, one page, plots and files."""
 
 from blockquant.report._comparison import Comparison, compare
 from blockquant.report._files import NAMES, NO_PLOTS, existing, has_plots, save, to_dict

@@ -1,4 +1,4 @@
-"""How figures are shown, and which of a column is the best."""
+"""The format of figures, and the best figure of each column."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 if TYPE_CHECKING:
     from blockquant.measurement import Figures
 
-#: Fields of which more is better.
+#: Fields whose greater values are better.
 _RISING = ("cosine", "recall1", "recall10", "recall100", "rank_correlation")
 
 
@@ -30,7 +30,7 @@ def figure(value: float | None) -> str:
 
 
 def best(comparison: Figures, fields: Iterable[str]) -> dict[tuple[float, str], float]:
-    """The best figure of each field at each rate, by rate and field, where a method has one."""
+    """The best figure of each field at each rate, if any method has the field."""
     rows = comparison.table()
     out: dict[tuple[float, str], float] = {}
     for field in fields:
@@ -42,14 +42,14 @@ def best(comparison: Figures, fields: Iterable[str]) -> dict[tuple[float, str], 
 
 
 def holds(comparison: Figures, row: dict[str, Any]) -> bool:
-    """Whether intervals miss no more than twice as many pairs as stated, and three by chance."""
+    """Whether intervals miss at most twice as many pairs as stated, plus three by chance."""
     rows, queries, _ = comparison.shape
     pairs = rows * queries * int(row["seeds"])
     return bool((1 - row["coverage"]) * pairs <= 2 * (1 - row["confidence"]) * pairs + 3)
 
 
 def rate_name(comparison: Figures, rate: float) -> str:
-    """A rate as readers are told it."""
+    """A rate in words."""
     if comparison.unit == "bytes":
         return f"at most {rate:g} bytes"
     return f"{rate:g} bit" if rate == 1 else f"{rate:g} bits"
@@ -63,7 +63,7 @@ def at_rate(comparison: Figures, rate: float) -> str:
 
 
 def left_out(comparison: Figures) -> str | None:
-    """How many rows and queries are left out because they are zero; None if there are none."""
+    """A note on the rows and queries that are left out because they are zero, or None."""
     counts = ((comparison.about[f"zero_{noun}"], noun) for noun in ("rows", "queries"))
     singular = {"rows": "row", "queries": "query"}
     parts = [f"{n:,} zero {singular[noun] if n == 1 else noun}" for n, noun in counts if n]
@@ -71,7 +71,7 @@ def left_out(comparison: Figures) -> str | None:
 
 
 def absent(comparison: Figures) -> list[str]:
-    """The methods that are left out at a rate, each with the reason."""
+    """Notes on the methods that are left out at a rate, each with the reason."""
     return [
         f"{name} {at_rate(comparison, rate)}: left out, {reason}"
         for (rate, name), reason in comparison.unmet.items()
@@ -79,14 +79,14 @@ def absent(comparison: Figures) -> list[str]:
 
 
 def rate_heading(comparison: Figures, rate: float, width: int) -> str:
-    """A rule above the rows of a rate; it names a budget, which no column does."""
+    """A rule above the rows of a rate. It names a byte budget, which has no column."""
     if comparison.unit == "bits":
         return "-" * width
     return f"-- {rate_name(comparison, rate)} per vector ".ljust(width, "-")
 
 
 def span(values: Iterable[float], show: str = "{:.3g}") -> str:
-    """``low to high``, or one figure where both are shown alike."""
+    """``low to high``, or one figure if both look the same."""
     found = np.array(list(values), np.float64)
     low, high = show.format(found.min()), show.format(found.max())
     return low if low == high else f"{low} to {high}"
