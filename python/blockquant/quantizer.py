@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from blockquant._arrays import as_float32, as_mask, as_rows
+from blockquant._certainty import certain
 from blockquant._checks import between, flag, whole
 from blockquant._parameters import Parameters
-from blockquant.certainty import certain
 from blockquant.codes import Codes
 
 _Float = NDArray[np.float32]
@@ -47,7 +47,7 @@ class Quantizer(Parameters):
         Raises
         ------
         TypeError
-            If the elements are no real floating numbers.
+            If the elements are not real floating-point numbers.
         ValueError
             If the shape is wrong, or a value is NaN, infinite or beyond float32 (row and column
             named).
@@ -114,7 +114,7 @@ class Quantizer(Parameters):
         Raises
         ------
         TypeError
-            If the queries are no real floating numbers.
+            If the queries are not real floating-point numbers.
         ValueError
             If the codes come from another quantizer, or the queries have a wrong shape or a value
             that is not finite in float32 (row and column named).
@@ -133,7 +133,7 @@ class Quantizer(Parameters):
         return out
 
     def interval(self, codes: Codes, y: Any, confidence: float = 0.99) -> tuple[_Float, _Float]:
-        """Bounds that contain the true ⟨x, y⟩ with a stated probability, each for itself.
+        """Bounds that contain the true ⟨x, y⟩ with a stated probability, each pair separately.
 
         Parameters
         ----------
@@ -154,7 +154,7 @@ class Quantizer(Parameters):
         Raises
         ------
         TypeError
-            If the queries are no real floating numbers.
+            If the queries are not real floating-point numbers.
         ValueError
             If the scale rule is neither ``unbiased`` nor ``mse`` (no other keeps the angle), the
             quantizer stores no norms, the confidence is out of range, or as for

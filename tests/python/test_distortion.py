@@ -12,10 +12,9 @@ from hypothesis.extra import numpy as hnp
 from scipy import stats
 
 import blockquant as bq
-from blockquant import distortion
-from blockquant.distortion import Errors, _truth
-from blockquant.distortion._budget import within
-from blockquant.distortion._student import half_interval
+from blockquant.measurement import CRITERIA, Errors, _truth
+from blockquant.measurement._budget import within
+from blockquant.measurement._student import half_interval
 
 FINITE = st.floats(-4, 4, width=32)
 
@@ -322,7 +321,7 @@ def test_json_and_rows(sample):
     assert set(found) == {"about", "shape", "rows", "verdicts", "differences", "unmet"}
     assert found["shape"] == {"rows": 60, "queries": 5, "dim": 384}
     assert len(found["rows"]) == 4
-    assert {v["field"] for v in found["verdicts"]} == {f for _, f in distortion.CRITERIA}
+    assert {v["field"] for v in found["verdicts"]} == {f for _, f in CRITERIA}
     assert found["rows"][0]["coverage"] is None
     assert "errors" not in found["rows"][0]
 
