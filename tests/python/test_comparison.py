@@ -1,6 +1,7 @@
 """What a comparison shows: the terminal's table, the notebook's, what is left out."""
 
 import csv
+import inspect
 import json
 import re
 import time
@@ -8,7 +9,7 @@ import time
 import pytest
 
 import blockquant as bq
-from blockquant import report
+from blockquant import measurement, report
 from blockquant.report._summary import answers
 from pages import Page
 
@@ -79,6 +80,11 @@ def test_equal_figures_share_the_star(sample):
     assert stars[0] == stars[1]
     # Each column of both rows but bias, variance, coverage and the two times.
     assert report._page.page(found, []).count("★") == 2 * 12
+
+
+def test_the_public_compare_takes_what_the_measurement_takes():
+    public, inner = (inspect.signature(one).parameters for one in (bq.compare, measurement.compare))
+    assert public == inner
 
 
 def test_a_comparison_shows_itself(comparison):

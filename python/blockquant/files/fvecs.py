@@ -1,7 +1,7 @@
-"""fvecs: a row is its dimension, int32, and as many float32, all little-endian.
+"""fvecs files. A row is its dimension as int32, then its values as float32, all little-endian.
 
-That every row has the dimension of the first is checked as it is read: a file larger than memory
-opens at once.
+Each row is compared with the dimension of the first one when it is read, and not before. So a file
+larger than memory opens at once.
 """
 
 from __future__ import annotations

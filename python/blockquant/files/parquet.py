@@ -1,10 +1,11 @@
-"""Parquet, by pyarrow: a top-level column of lists, list views or tensors of one dimension.
+"""Parquet files, read with pyarrow. Rows are a top-level column of lists, list views or tensors.
 
-Lists have a fixed size, or all one length. pyarrow takes the name of a column as a dotted path:
-"emb.vec" gives the field "vec" of a struct "emb" as well as the column "emb.vec", and a name gives
-all columns of that name. The wanted one is found by its name and its place among its namesakes.
+The lists have a fixed size or all have the same length. pyarrow reads the name of a column as a
+dotted path: "emb.vec" selects the field "vec" of a struct "emb" as well as the column "emb.vec",
+and a name selects all columns of that name. So a column is found by its name and its position among
+the columns of that name.
 
-A row group is read from its start in pieces, never at once.
+A row group is read from its start in pieces, and never as a whole.
 """
 
 from __future__ import annotations
@@ -20,20 +21,20 @@ import numpy as np
 from blockquant._checks import counted
 from blockquant.files.rows import FLOATS, Array, Entry, ForwardRows, Rows, chunk_rows
 
-#: Bytes that are read ahead of what is decoded, instead of a row group.
+#: Bytes that are read ahead of the decoder, instead of a whole row group.
 _BUFFER = 2**20
-#: What a file starts and ends with; four bytes before the end tell the size of its footer.
+#: The first and the last bytes of a file. The size of the footer is in the 4 bytes before the end.
 _MAGIC = b"PAR1"
 _NAMES = {"halffloat": "float16", "float": "float32", "double": "float64"}
 
 
 def needs_pyarrow() -> Any:
-    """The library.
+    """Imports pyarrow.
 
     Raises
     ------
     ValueError
-        If it is not installed.
+        If pyarrow is not installed.
     """
     try:
         import pyarrow

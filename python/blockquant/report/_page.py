@@ -1,4 +1,4 @@
-"""The page: one HTML file that needs nothing else.
+"""The report as one self-contained HTML file.
 
 What it answers comes first (which method for reconstruction, for inner products, for guarantees; at
 how many bytes, at what cost of encoding), then the plots, then all figures in tables that sort.
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class _Column(NamedTuple):
-    """A field of the comparison's rows, its heading and how it is shown."""
+    """A field of the comparison's rows, with its heading and its format."""
 
     field: str
     heading: str
@@ -95,7 +95,7 @@ other rows.</dd>
 
 
 def page(comparison: Figures, plots: Sequence[Plot], without: str | None = None) -> str:
-    """The whole page; `without` says why plots are missing."""
+    """The whole page. `without` is the reason why plots are missing."""
     about = comparison.about
     rows, queries, dim = comparison.shape
     seeds = f"{about['seeds']} rotation seed" + ("s" if about["seeds"] != 1 else "")
@@ -139,7 +139,7 @@ def _answers(comparison: Figures) -> str:
 
 
 def _by_rate(comparison: Figures) -> str:
-    """What to take at each rate, with its recall, error, bytes and cost of encoding."""
+    """The best method at each rate, with its recall, error, bytes and encoding time."""
     budget = comparison.unit == "bytes"
 
     def bits(row: dict[str, Any]) -> list[str]:
@@ -176,13 +176,13 @@ def _by_rate(comparison: Figures) -> str:
 
 
 def _rate(comparison: Figures, rate: float) -> str:
-    """The head of a row; sorted as a number."""
+    """The heading cell of a row, which sorts as a number."""
     name = escape(rate_name(comparison, rate))
     return f'<th scope="row" data-value="{rate:.9g}">{name}</th>'
 
 
 def _rule(rate: float, previous: float | None) -> str:
-    """A line above the first row of a rate but the first."""
+    """A line above the first row of each rate except the first rate."""
     return ' class="new"' if previous not in (None, rate) else ""
 
 
@@ -197,14 +197,14 @@ def _figures(plots: Sequence[Plot]) -> str:
 def _grid(
     caption: str, headings: Sequence[str], rows: Sequence[str], left: Sequence[int] = ()
 ) -> str:
-    """A table that sorts; the headings at `left` stand over words."""
+    """A sortable table. The headings in `left` are above columns of words."""
     head = "".join(
         f'<th scope="col"{" class=name" if place in left else ""}>'
         f'<button type="button">{escape(text)}</button></th>'
         for place, text in enumerate(headings)
     )
     return (
-        # The focus lets the keyboard scroll it.
+        # With the focus, the keyboard can scroll the table.
         f'<div class="wide" tabindex="0" role="region" aria-label="{escape(headings[0])} table">'
         f"<table><caption><span>{escape(caption)}</span></caption>"
         f"<thead><tr>{head}</tr></thead>\n<tbody>\n" + "\n".join(rows) + "\n</tbody></table></div>"
@@ -251,7 +251,7 @@ def _value(comparison: Figures, row: dict[str, Any], column: _Column, leading: f
     error = row.get(f"{column.field}_se")
     if error is not None and error == error and column.field in ("nmse", "ip_error", "bias"):
         notes.append(f"± {error:.1e}")
-    # What is shown alike is marked alike, but for the widths of intervals that do not hold.
+    # Figures that look the same are marked alike, except widths of intervals that do not hold.
     marked = column.marked and leading is not None and show(value) == show(leading)
     if column.field == "half_width":
         marked = marked and holds(comparison, row)

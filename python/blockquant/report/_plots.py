@@ -25,7 +25,7 @@ from blockquant.report._labels import log_ticks, name_coinciding
 if TYPE_CHECKING:
     from blockquant.measurement import Figures
 
-#: Families by first appearance, with `_INK` for the rest.
+#: Colours of the families in order of appearance. Further families have `_INK`.
 _COLOURS = ("#0072b2", "#d55e00", "#009e73", "#aa4499", "#e69f00", "#56b4e9", "#7a7a00")
 _INK, _GRID = "#1b1b1f", "#c8c8cf"
 #: Scale rules and variants: line, marker.
@@ -61,15 +61,15 @@ _STYLE: Any = {
     "svg.fonttype": "none",
     "svg.hashsalt": "blockquant",
 }
-#: A phone's width, nearly: the page enlarges it.
+#: Nearly the width of a phone. The page enlarges the drawing.
 _SIZE = (5.0, 4.3)
-#: Least share of pairs that the tails are drawn to: a few of them have to be there.
+#: The tails are drawn down to this share of pairs, where a few pairs are left.
 _FEWEST = 10
 
 
 @dataclass(frozen=True)
 class Plot:
-    """A drawing, its file name and what the page says below it."""
+    """A drawing with its file name and its caption on the page."""
 
     name: str
     title: str
@@ -77,13 +77,13 @@ class Plot:
     figure: Figure
 
     def svg(self) -> str:
-        """For the page: no size of its own, colours that follow the page's."""
+        """The drawing for the page, without a fixed size and in the colours of the page."""
         text = self._svg
         text = text[text.index("<svg") :]
         text = re.sub(r'(<svg [^>]*?) width="[^"]*"', r"\1", text, count=1)
         text = re.sub(r'(<svg [^>]*?) height="[^"]*"', r"\1", text, count=1)
         text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
-        # One page has several drawings: their identifiers must differ.
+        # One page has several drawings, so their identifiers must differ.
         text = re.sub(r'(id="|href="#|url\(#)', rf"\g<1>{self.name}-", text)
         for place, colour in enumerate(_COLOURS):
             text = text.replace(colour, f"var(--series-{place})")
@@ -184,7 +184,7 @@ def _plot(
 
 
 def _middle(comparison: Figures) -> float:
-    """The rate whose distribution is drawn: two bits, or what is in the middle."""
+    """The rate whose distribution is drawn: 2 bits, or else the middle one."""
     rates = list(dict.fromkeys(rate for rate, _ in comparison.runs))
     return 2.0 if comparison.unit == "bits" and 2.0 in rates else rates[(len(rates) - 1) // 2]
 
@@ -203,7 +203,7 @@ def _styles(comparison: Figures) -> dict[str, dict[str, Any]]:
 
 
 def _label(name: str) -> str:
-    """A name in a legend, where dollars would set mathematics and an underscore would hide it."""
+    """A name in a legend, escaped: matplotlib treats dollars and a leading underscore specially."""
     hidden = " " if name.startswith("_") else ""
     return hidden + name.replace("$", r"\$")
 
@@ -214,7 +214,7 @@ def _own(comparison: Figures, name: str) -> list[dict[str, Any]]:
 
 def _mse(comparison: Figures, _rate: float, axes: Any) -> None:
     dim = comparison.shape[2]
-    # At equal bits side information is left out: theory and bound are those of the code.
+    # At equal bits the theory and the bound are those of the code without side information.
     whole = comparison.unit == "bits"
     reach: list[float] = []
     for name, style in _styles(comparison).items():
