@@ -24,7 +24,7 @@ PYTHON = (
     ("quantizer",),
     ("certainty", "files", "threads"),
     ("codes",),
-    ("_arrays", "_checks", "_json"),
+    ("_arrays", "_checks", "_json", "_methods"),
     ("_core",),
 )
 #: Imports that break the rule, and why they are still there.

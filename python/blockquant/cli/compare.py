@@ -17,9 +17,10 @@ from blockquant.cli import _options
 from blockquant.cli._errors import Failure, of_system
 from blockquant.cli._output import bar, emit
 from blockquant.cli.info import machine
-from blockquant.distortion import METHODS, Comparison
+from blockquant.distortion import Comparison
 from blockquant.distortion import compare as run_comparison
 from blockquant.files import open_rows
+from blockquant.methods import COMPARED
 
 
 @click.command("compare", short_help="Compares methods on rows: error, recall, bytes, time.")
@@ -96,7 +97,7 @@ def command(
         options["bytes_per_vector"] = sizes
     if context.get_parameter_source("confidence") is ParameterSource.COMMANDLINE:
         options["confidence"] = confidence
-    names = list(METHODS) if methods is None else methods
+    names = list(COMPARED) if methods is None else methods
     with ExitStack() as stack:
         x = y = None
         if file is not None:

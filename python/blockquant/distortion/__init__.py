@@ -1,7 +1,7 @@
 """The three criteria, measured beside their theory: reconstruction, expected and high-probability
 inner-product error."""
 
-from blockquant.distortion._compare import METHODS, compare
+from blockquant.distortion._compare import compare
 from blockquant.distortion._comparison import CRITERIA, Comparison
 from blockquant.distortion._errors import Errors
 from blockquant.distortion._measurement import Distortion, measure
@@ -10,7 +10,6 @@ from blockquant.distortion._verdicts import Difference, Used, Verdict
 
 __all__ = [
     "CRITERIA",
-    "METHODS",
     "Comparison",
     "Difference",
     "Distortion",
