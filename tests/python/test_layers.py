@@ -22,7 +22,7 @@ PYTHON = (
     ("file", "registry", "theory"),
     ("methods",),
     ("quantizer",),
-    ("certainty", "files", "threads"),
+    ("_parameters", "certainty", "files", "threads"),
     ("codes",),
     ("_arrays", "_checks", "_json", "_methods"),
     ("_core",),
