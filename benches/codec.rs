@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use blockquant::rng::SeedStream;
 use blockquant::threads;
-use blockquant::{Dense, Isa, Quantizer, RotationKind, Spec};
+use blockquant::{Dense, Isa, Quantizer, Spec};
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 
 const ROWS: usize = 96;
@@ -26,28 +26,18 @@ fn codec(criterion: &mut Criterion) {
             let mut group = criterion.benchmark_group(format!("{method}-{bits}bit-{}", isa.name()));
             group.throughput(Throughput::Elements(ROWS as u64));
             for dim in [128, 384, 1536, 1000] {
-                let quantizer = Quantizer::new(Spec {
-                    method: method.into(),
-                    dim,
-                    bits,
-                    scale: None,
-                    block: None,
-                    rotation: RotationKind::Hadamard,
-                    seed: 0,
-                    store_norm: false,
-                    center: None,
-                })
-                .expect("a valid quantizer");
+                let quantizer =
+                    Quantizer::new(Spec::new(method, dim, bits)).expect("a valid quantizer");
                 let mut stream = SeedStream::new(0, 0);
                 let x: Vec<f32> = (0..ROWS * dim).map(|_| stream.gaussian() as f32).collect();
                 let rows = Dense::new(&x, dim).expect("whole rows");
-                let codes = quantizer.encode(isa, &rows).expect("finite rows");
+                let codes = quantizer.encode_rows(isa, &rows).expect("finite rows");
                 let mut back = vec![0f32; x.len()];
                 group.bench_function(BenchmarkId::new("encode", dim), |b| {
-                    b.iter(|| quantizer.encode(isa, &rows));
+                    b.iter(|| quantizer.encode_rows(isa, &rows));
                 });
                 group.bench_function(BenchmarkId::new("decode", dim), |b| {
-                    b.iter(|| quantizer.decode(isa, codes.view(), &mut back));
+                    b.iter(|| quantizer.decode_into(isa, codes.view(), &mut back));
                 });
             }
             group.finish();

@@ -88,5 +88,78 @@ pub(crate) fn counted(count: usize, noun: &str) -> String {
     }
 }
 
+/// The name among `names` that someone who wrote `name` most likely meant, if one is close: one
+/// begins with the other, or the edit distance is at most a third of the longer one's length.
+pub(crate) fn closest<'a>(name: &str, names: &[&'a str]) -> Option<&'a str> {
+    let begins = |other: &str| {
+        name.len().min(other.len()) >= 3 && (other.starts_with(name) || name.starts_with(other))
+    };
+    let cost = |other: &str| {
+        let distance = edit_distance(name, other);
+        let length = name.chars().count().max(other.chars().count());
+        (3 * distance <= length || begins(other)).then_some(distance)
+    };
+    let close = names
+        .iter()
+        .filter_map(|&other| Some((cost(other)?, other)));
+    close.min_by_key(|&(cost, _)| cost).map(|(_, other)| other)
+}
+
+/// `did you mean "X"? `, or nothing if no name is [`closest`].
+pub(crate) fn did_you_mean(name: &str, names: &[&str]) -> String {
+    closest(name, names).map_or(String::new(), |other| format!("did you mean {other:?}? "))
+}
+
+/// The number of letters to insert, delete, replace or swap with their neighbor (optimal string
+/// alignment).
+fn edit_distance(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.chars().collect();
+    let (mut two_above, mut above) = (Vec::new(), (0..=b.len()).collect::<Vec<_>>());
+    let mut before = None;
+    for (i, x) in a.chars().enumerate() {
+        let mut row = vec![i + 1];
+        for (j, &y) in b.iter().enumerate() {
+            let mut cost = (above[j] + usize::from(x != y)).min(above[j + 1].min(row[j]) + 1);
+            if j > 0 && before == Some(y) && x == b[j - 1] {
+                cost = cost.min(two_above[j - 1] + 1);
+            }
+            row.push(cost);
+        }
+        two_above = std::mem::replace(&mut above, row);
+        before = Some(x);
+    }
+    above[b.len()]
+}
+
 /// The result type of the crate.
 pub type Result<T> = std::result::Result<T, Error>;
+
+#[cfg(test)]
+mod tests {
+    use super::{closest, edit_distance};
+
+    #[test]
+    fn a_close_name_is_suggested() {
+        for (a, b, distance) in [
+            ("", "abc", 3),
+            ("abc", "", 3),
+            ("kitten", "sitting", 3),
+            ("edne", "eden", 1),
+            ("ça", "ca", 1),
+        ] {
+            assert_eq!(edit_distance(a, b), distance, "{a} {b}");
+        }
+        let names = ["eden", "eden/mse", "turboquant/mse", "turboquant/prod"];
+        for (name, expected) in [
+            ("edne", Some("eden")),
+            ("eden/mes", Some("eden/mse")),
+            ("turboquant", Some("turboquant/mse")),
+            ("eden/x", Some("eden")),
+            ("faiss", None),
+            ("", None),
+            ("e", None),
+        ] {
+            assert_eq!(closest(name, &names), expected, "{name}");
+        }
+    }
+}

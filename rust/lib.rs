@@ -15,25 +15,16 @@
 //! | S | the scale rule: 1, ρ/‖c‖² or 1/ρ ([`methods::ScaleRule`]) |
 //!
 //! ```
-//! use blockquant::{Dense, Isa, Quantizer, RotationKind, Spec};
+//! use blockquant::{Quantizer, Spec};
 //!
 //! let quantizer = Quantizer::new(Spec {
-//!     method: "blockquant".into(),
-//!     dim: 64,
-//!     bits: 2.0,
 //!     scale: Some("mse".into()),
-//!     block: None,
-//!     rotation: RotationKind::Hadamard,
-//!     seed: 0,
-//!     store_norm: false,
-//!     center: None,
+//!     ..Spec::new("blockquant", 64, 2.0)
 //! })?;
 //! let x: Vec<f32> = (0..128).map(|i| (i as f32).sin()).collect();
-//! let isa = Isa::current()?;
-//! let codes = quantizer.encode(isa, &Dense::new(&x, 64)?)?;
+//! let codes = quantizer.encode(&x)?;
 //! assert_eq!(codes.packed.len(), 2 * 16);
-//! let mut back = vec![0.0; 128];
-//! quantizer.decode(isa, codes.view(), &mut back)?;
+//! let back = quantizer.decode(codes.view())?;
 //! let error: f32 = x.iter().zip(&back).map(|(a, b)| (a - b).powi(2)).sum();
 //! let total: f32 = x.iter().map(|a| a * a).sum();
 //! assert!(error < 0.2 * total);
@@ -41,27 +32,38 @@
 //! ```
 
 mod aligned;
-pub mod codebook;
 pub mod codes;
 pub mod error;
 pub mod file;
-pub mod interval;
 pub mod isa;
-pub mod kernels;
 pub mod methods;
 pub mod quantizer;
-pub mod rng;
 pub mod rotation;
 pub mod rows;
-pub mod scan;
 pub mod threads;
+
+// Public for the tests, benches and examples of this repository only: what is in these modules can
+// change in any version.
+#[doc(hidden)]
+pub mod codebook;
+#[doc(hidden)]
+pub mod interval;
+#[doc(hidden)]
+pub mod kernels;
+#[doc(hidden)]
+pub mod rng;
+#[doc(hidden)]
+pub mod scan;
 
 #[cfg(feature = "python")]
 mod python;
 
 pub use codes::{Codes, CodesRef};
 pub use error::{Error, Result};
+pub use interval::Direction;
 pub use isa::Isa;
 pub use quantizer::{Quantizer, Spec};
 pub use rotation::{Rotation, RotationKind};
 pub use rows::{Dense, Rows};
+pub use scan::search::{Hit, Metric};
+pub use scan::sketch::Sketch;

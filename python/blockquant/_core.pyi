@@ -4,15 +4,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 __all__ = [
+    "Method",
     "MissingNorms",
     "Quantizer",
     "Sketch",
     "available_isa",
     "block_distortion",
     "bytes_per_vector",
+    "closest",
     "interval_quantile",
     "isa",
     "lloyd_max",
+    "methods",
     "num_threads",
     "open_file",
     "pack",
@@ -34,6 +37,26 @@ _Codes = tuple[
 class MissingNorms(ValueError):
     #: What needs them, with its verb.
     what: str
+
+@final
+class Method:
+    @property
+    def name(self) -> str: ...
+    @property
+    def title(self) -> str: ...
+    @property
+    def paper(self) -> str: ...
+    #: The default first; none for a method with a rule of its own.
+    @property
+    def scales(self) -> list[str]: ...
+    @property
+    def most_bits(self) -> int: ...
+    @property
+    def has_fractions(self) -> bool: ...
+    @property
+    def has_blocks(self) -> bool: ...
+    @property
+    def has_gamma(self) -> bool: ...
 
 @final
 class Sketch:
@@ -103,6 +126,8 @@ class Quantizer:
 def isa() -> str: ...
 def version() -> str: ...
 def available_isa() -> list[str]: ...
+def methods() -> list[Method]: ...
+def closest(name: str, names: list[str]) -> str | None: ...
 def set_num_threads(n: int) -> None: ...
 def num_threads() -> int: ...
 def lloyd_max(law: str, dim: int, bits: int) -> NDArray[np.float32]: ...

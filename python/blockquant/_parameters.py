@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from blockquant import _core
 from blockquant._arrays import as_float32
 from blockquant._checks import real, whole
+from blockquant._methods import TABLE
 
 _Core = _core.Quantizer
 _Self = TypeVar("_Self", bound="Parameters")
@@ -34,12 +35,13 @@ class Parameters:
     _repr: str | None = None
 
     def _make(self, method: str, dim: int, bits: float, **options: Any) -> None:
-        dense = options["rotation"] == "haar" or method == "turboquant/prod"
+        known = TABLE[method]
+        dense = options["rotation"] == "haar" or known.has_gamma
         dim = whole(dim, "dim", 1, _MOST_DENSE if dense else _MOST_DIM)
         options["seed"] = whole(options["seed"], "seed", 0, 2**64 - 1)
         if options.get("block") is not None:
             options["block"] = whole(options["block"], "block", 1, dim)
-        bits = real(bits, "bits", 16 if method == "blockquant" else 8)
+        bits = real(bits, "bits", known.most_bits)
         if options["center"] is not None:
             options["center"] = _mean_row(options["center"], dim)
         self._take(_Core(method, dim, bits, **options))
@@ -53,7 +55,7 @@ class Parameters:
     def name(self) -> str:
         """Method and scale rule, as :func:`blockquant.create` takes it."""
         core = self._core
-        return core.method if "/" in core.method else f"{core.method}/{core.scale}"
+        return f"{core.method}/{core.scale}" if TABLE[core.method].scales else core.method
 
     @property
     def scale(self) -> str:
@@ -103,7 +105,7 @@ class Parameters:
 
     def _describe(self) -> str:
         core = self._core
-        given = [f"{core.method!r}" if core.method.startswith("turboquant") else f"{self.name!r}"]
+        given = [f"{self.name!r}"]
         bits = int(core.bits) if core.bits.is_integer() else core.bits
         given += [f"dim={core.dim}", f"bits={bits!r}"]
         given += [f"block={core.block}"] if core.block is not None else []
@@ -120,8 +122,8 @@ class Parameters:
             "method": core.method,
             "dim": core.dim,
             "bits": core.bits,
-            # The name of such a method has the rule in it, and the core takes no other.
-            "scale": None if "/" in core.method else core.scale,
+            # The core takes no rule where the method has one of its own.
+            "scale": core.scale if TABLE[core.method].scales else None,
             "block": core.block,
             "rotation": core.rotation,
             "seed": core.seed,

@@ -179,3 +179,23 @@ class TurboQuant(Quantizer):
             store_norm=store_norm,
             center=center,
         )
+
+
+#: The face of each method, by its name without a variant.
+FACES: dict[str, type[Quantizer]] = {
+    "blockquant": BlockQuant,
+    "eden": Eden,
+    "rabitq": RaBitQ,
+    "turboquant": TurboQuant,
+}
+
+#: What a comparison measures if no methods are named.
+COMPARED = (
+    "blockquant/mse",
+    "blockquant/unbiased",
+    "eden/mse",
+    "eden/unbiased",
+    "turboquant/mse",
+    "turboquant/prod",
+    "rabitq/unbiased",
+)

@@ -6,29 +6,21 @@ from collections.abc import Callable
 from typing import Any
 
 from blockquant._checks import brief
-from blockquant.methods import BlockQuant, Eden, RaBitQ, TurboQuant
+from blockquant._methods import DEFAULTS, PARTS, did_you_mean
+from blockquant.methods import FACES
 
 Factory = Callable[..., Any]
 
-_FACTORIES: dict[str, Factory] = {
-    "blockquant/none": lambda **options: BlockQuant(scale="none", **options),
-    "blockquant/mse": lambda **options: BlockQuant(scale="mse", **options),
-    "blockquant/unbiased": lambda **options: BlockQuant(scale="unbiased", **options),
-    "eden/mse": lambda **options: Eden(scale="mse", **options),
-    "eden/unbiased": lambda **options: Eden(scale="unbiased", **options),
-    "turboquant/mse": lambda **options: TurboQuant(variant="mse", **options),
-    "turboquant/prod": lambda **options: TurboQuant(variant="prod", **options),
-    "rabitq/mse": lambda **options: RaBitQ(scale="mse", **options),
-    "rabitq/unbiased": lambda **options: RaBitQ(scale="unbiased", **options),
-}
-_DEFAULTS = {
-    "blockquant": "blockquant/unbiased",
-    "eden": "eden/unbiased",
-    "rabitq": "rabitq/unbiased",
-    "turboquant": "turboquant/mse",
-}
+
+def _built_in(name: str) -> Factory:
+    """The face of a method with its scale rule, or its variant, filled in."""
+    family, _, variant = name.partition("/")
+    _, scale = PARTS[name]
+    option = {"scale": scale} if scale is not None else {"variant": variant} if variant else {}
+    return lambda **options: FACES[family](**option, **options)
 
 
+_FACTORIES: dict[str, Factory] = {name: _built_in(name) for name in PARTS}
 _BUILT_IN = frozenset(_FACTORIES)
 
 
@@ -56,9 +48,13 @@ def full_name(name: str) -> str:
     >>> full_name("turboquant")
     'turboquant/mse'
     """
-    full = _DEFAULTS.get(name, name)
+    full = DEFAULTS.get(name, name)
     if full not in _FACTORIES:
-        raise ValueError(f"unknown method {name!r}, expected one of {', '.join(_FACTORIES)}")
+        names = list(_FACTORIES)
+        raise ValueError(
+            f"unknown method {name!r}, {did_you_mean(name, [*names, *DEFAULTS])}expected one of "
+            f"{', '.join(names)}"
+        )
     return full
 
 
@@ -109,7 +105,7 @@ def register(name: str, factory: Factory) -> None:
         raise TypeError(f"name is {type(name).__name__} {brief(name)}, expected str")
     if not name:
         raise ValueError("name is empty, expected what `create` shall call the method")
-    if name in _FACTORIES or name in _DEFAULTS:
+    if name in _FACTORIES or name in DEFAULTS:
         raise ValueError(f"method {name!r} is registered already")
     if not callable(factory):
         raise TypeError(f"factory of {name!r} is {type(factory).__name__}, expected a callable")
@@ -122,8 +118,8 @@ def create(name: str, *, dim: int, bits: float, seed: int = 0, **options: Any) -
     Parameters
     ----------
     name : str
-        One of :func:`available`, or a method without its scale rule for the default: ``unbiased``,
-        and ``mse`` for ``turboquant``.
+        One of :func:`available`, or a method without its scale rule or variant for the default,
+        as :func:`full_name` gives it.
     dim, bits, seed, **options
         Given to the method.
 

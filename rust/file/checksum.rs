@@ -52,7 +52,7 @@ pub fn checksum(bytes: &[u8]) -> u64 {
 pub fn digest(quantizer: &Quantizer) -> Result<u64> {
     let isa = Isa::current()?;
     let method = quantizer.method();
-    let (layout, dim) = (method.layout(), quantizer.spec().dim);
+    let (layout, dim) = (&quantizer.shape().layout, quantizer.spec().dim);
     let mut stream = SeedStream::new(0, LABEL_DIGEST);
     let random = |_| stream.next_u64().to_le_bytes()[7];
     let packed: Vec<u8> = (0..ROWS * layout.row_bytes()).map(random).collect();
@@ -66,7 +66,7 @@ pub fn digest(quantizer: &Quantizer) -> Result<u64> {
         layout.unpack(isa, row, index);
         method.codewords(isa, index, c);
     }
-    if method.has_residual_norm() {
+    if quantizer.shape().has_gamma {
         let mut work = Workspace::default();
         method.add_residual(isa, &index, &[1.0; ROWS], &mut work, &mut rows);
     }

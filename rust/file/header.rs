@@ -270,15 +270,16 @@ fn spec(metadata: &Map<String, Value>) -> Result<Spec> {
     let scale = optional("scale").then(|| text(metadata, "scale").map(str::to_owned));
     let block = optional("block").then(|| number(metadata, "block", parsed));
     Ok(Spec {
-        method: text(metadata, "method")?.to_owned(),
-        dim: number(metadata, "dim", parsed)?,
-        bits: number(metadata, "bits", parsed)?,
         scale: scale.transpose()?,
         block: block.transpose()?,
         rotation: RotationKind::from_name(text(metadata, "rotation")?)?,
         seed: number(metadata, "seed", parsed)?,
         store_norm: number(metadata, "store_norm", parsed)?,
-        center: None,
+        ..Spec::new(
+            text(metadata, "method")?,
+            number(metadata, "dim", parsed)?,
+            number(metadata, "bits", parsed)?,
+        )
     })
 }
 

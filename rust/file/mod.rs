@@ -190,7 +190,7 @@ fn check_finite(name: &str, mut values: impl Iterator<Item = f32>) -> Result<()>
 /// If the codes do not belong to the quantizer, a scale or norm is not finite, or writing fails.
 pub fn write(out: &mut dyn Write, quantizer: &Quantizer, codes: CodesRef<'_>) -> Result<()> {
     let spec = quantizer.spec();
-    codes.check(quantizer.method().layout(), quantizer.scalars())?;
+    codes.check(&quantizer.shape().layout, quantizer.scalars())?;
     let mut header = Header::new(spec, codes.len(), digest(quantizer)?)?;
     for tensor in &mut header.tensors {
         let mut sum = Checksum::default();
@@ -254,14 +254,10 @@ fn floats_of<'a>(name: &str, spec: &'a Spec, codes: CodesRef<'a>) -> Option<&'a 
 /// As [`write()`], and if the folder cannot be written to; a file of that name is then as it was, and no other is left.
 ///
 /// ```
-/// use blockquant::{Dense, Isa, Quantizer, RotationKind, Spec, file};
+/// use blockquant::{Quantizer, Spec, file};
 ///
-/// # let spec = Spec {
-/// #     method: "eden".into(), dim: 64, bits: 2.0, scale: None, block: None,
-/// #     rotation: RotationKind::Hadamard, seed: 0, store_norm: false, center: None,
-/// # };
-/// let quantizer = Quantizer::new(spec)?;
-/// let codes = quantizer.encode(Isa::current()?, &Dense::new(&[1.0; 128], 64)?)?;
+/// let quantizer = Quantizer::new(Spec::new("eden", 64, 2.0))?;
+/// let codes = quantizer.encode(&[1.0; 128])?;
 /// let path = std::env::temp_dir().join(format!("blockquant-{}.safetensors", std::process::id()));
 /// file::save(&path, &quantizer, codes.view())?;
 /// let (same, back) = file::load(&path, true)?;

@@ -17,9 +17,9 @@
 
 use std::sync::Arc;
 
-use super::{Method, ScaleRule, Shape, Workspace};
+use super::{Method, Parameters, Workspace};
 use crate::codebook::{BlockCodebook, block_codebook};
-use crate::codes::{Field, Layout, Scalars};
+use crate::codes::{Field, Layout};
 use crate::error::{Error, Result};
 use crate::isa::Isa;
 use crate::kernels::asymmetric::{self, ROWS_PER_CALL};
@@ -34,16 +34,13 @@ const MOST_BLOCK: usize = 1 << 16;
 /// memory and some minutes.
 const MOST_NUMBERS: usize = 1 << 22;
 
-const SCALES: &[ScaleRule] = &[ScaleRule::Unbiased, ScaleRule::Mse, ScaleRule::None];
-
 /// BlockQuant with blocks of any size.
 #[derive(Debug)]
-pub struct BlockQuant {
+struct BlockQuant {
     block: usize,
     blocks: usize,
     body: Part,
     tail: Option<Part>,
-    layout: Layout,
 }
 
 /// The codebook of all blocks of one size.
@@ -108,7 +105,10 @@ struct Division {
 }
 
 impl Division {
-    fn new(dim: usize, bits: f64, block: Option<usize>) -> Result<Self> {
+    fn new(parameters: Parameters) -> Result<Self> {
+        let Parameters {
+            dim, bits, block, ..
+        } = parameters;
         if !(bits.is_finite() && bits > 0.0) {
             return Err(Error::invalid(format!(
                 "bits={bits}, expected a positive number"
@@ -146,60 +146,34 @@ impl Division {
     }
 }
 
-impl BlockQuant {
-    /// BlockQuant for `dim` coordinates at `bits` bits each, in blocks of `block` coordinates, or
-    /// of [`default_block`].
-    pub fn new(dim: usize, bits: f64, block: Option<usize>) -> Result<Self> {
-        let layout = Self::shape(dim, bits, block)?.layout;
-        let division = Division::new(dim, bits, block)?;
-        let (block, rest) = (division.block, division.rest);
-        let body = Part::new(dim, block, division.width)?;
-        let tail = match rest {
-            0 => None,
-            _ => Some(Part::new(dim, rest, division.rest_width)?),
-        };
-        Ok(Self {
-            block,
-            blocks: dim / block,
-            body,
-            tail,
-            layout,
-        })
-    }
+/// The fields of the blocks and of the tail, and the block size. Codebooks are not built.
+pub(super) fn layout(parameters: Parameters) -> Result<(Layout, Option<usize>)> {
+    let division = Division::new(parameters)?;
+    let field = |count, width| Field { count, width };
+    let body = field(parameters.dim / division.block, division.width);
+    let tail = field(usize::from(division.rest > 0), division.rest_width);
+    Ok((Layout::new([body, tail]), Some(division.block)))
+}
 
-    /// The shape of the codes. It follows from the parameters, so no codebook is built.
-    pub fn shape(dim: usize, bits: f64, block: Option<usize>) -> Result<Shape> {
-        let division = Division::new(dim, bits, block)?;
-        let field = |count, width| Field { count, width };
-        let body = field(dim / division.block, division.width);
-        let tail = field(usize::from(division.rest > 0), division.rest_width);
-        Ok(Shape {
-            layout: Layout::new([body, tail]),
-            scales: SCALES,
-            block: Some(division.block),
-            scalars: Scalars::default(),
-        })
-    }
-
-    /// The block size p.
-    pub fn block(&self) -> usize {
-        self.block
-    }
+/// BlockQuant in blocks of the size that is asked for, or of [`default_block`].
+pub(super) fn build(parameters: Parameters) -> Result<Box<dyn Method>> {
+    let dim = parameters.dim;
+    let division = Division::new(parameters)?;
+    let (block, rest) = (division.block, division.rest);
+    let body = Part::new(dim, block, division.width)?;
+    let tail = match rest {
+        0 => None,
+        _ => Some(Part::new(dim, rest, division.rest_width)?),
+    };
+    Ok(Box::new(BlockQuant {
+        block,
+        blocks: dim / block,
+        body,
+        tail,
+    }))
 }
 
 impl Method for BlockQuant {
-    fn name(&self) -> &'static str {
-        "blockquant"
-    }
-
-    fn layout(&self) -> &Layout {
-        &self.layout
-    }
-
-    fn scales(&self) -> &'static [ScaleRule] {
-        SCALES
-    }
-
     fn assign(&self, isa: Isa, u: &[f32], _work: &mut Workspace, index: &mut [u16]) {
         let (body, rest) = u.split_at(self.blocks * self.block);
         let (body_index, tail_index) = index.split_at_mut(self.blocks);
@@ -240,6 +214,7 @@ impl Method for BlockQuant {
     fn products(
         &self,
         isa: Isa,
+        layout: &Layout,
         rows: [&[u8]; ROWS_PER_CALL],
         y: &[f32],
         index: &mut Vec<u16>,
@@ -249,7 +224,7 @@ impl Method for BlockQuant {
         }
         index.resize(ROWS_PER_CALL * self.blocks, 0);
         for (row, index) in rows.into_iter().zip(index.chunks_exact_mut(self.blocks)) {
-            self.layout.unpack(isa, row, index);
+            layout.unpack(isa, row, index);
         }
         let index = std::array::from_fn(|r| &index[r * self.blocks..][..self.blocks]);
         let mut out = [0.0; ROWS_PER_CALL];

@@ -1,15 +1,19 @@
-//! The four methods: the middle step of the pipeline.
+//! The methods: the middle step of the pipeline, and the table of what is known of each.
 //!
-//! A [`Method`] takes u, the rotated row in unit-variance coordinates, to indexes and back to the codeword vector c. All else (norm,
-//! rotation, scale rule, packing, threads) is the [`Quantizer`](crate::Quantizer)'s, the same for all. Methods never import each other.
+//! A [`Method`] replaces u, the rotated row in unit-variance coordinates, by indexes, and indexes by
+//! the codeword vector c. The [`Quantizer`](crate::Quantizer) does everything else (norm, rotation,
+//! scale rule, packing, threads), in the same way for all methods. Methods never import each other.
+//!
+//! [`METHODS`] is the only place that lists the methods. All code that is not a method's own reads
+//! it, and so does Python.
 
 use std::fmt::Debug;
 
 use crate::codes::{Field, Layout, Scalars};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, did_you_mean};
 use crate::isa::Isa;
 use crate::kernels::asymmetric::{self, MAX_LEVEL_BITS, ROWS_PER_CALL};
-use crate::kernels::quantize::Levels;
+use crate::kernels::quantize::{self, Levels};
 use crate::kernels::rescale;
 
 mod blockquant;
@@ -17,10 +21,202 @@ mod eden;
 mod rabitq;
 mod turboquant;
 
-pub use blockquant::{BlockQuant, default_block};
-pub use eden::Eden;
-pub use rabitq::RaBitQ;
-pub use turboquant::{TurboMse, TurboProd};
+pub use blockquant::default_block;
+
+/// All methods. The first is the default of commands.
+pub static METHODS: [Entry; 5] = [
+    Entry {
+        name: "blockquant",
+        title: "BlockQuant",
+        paper: "arXiv 2605.19972",
+        scales: Scales::Choice(&[ScaleRule::Unbiased, ScaleRule::Mse, ScaleRule::None]),
+        bits: Bits::Any { most: 16 },
+        has_blocks: true,
+        has_gamma: false,
+        layout: blockquant::layout,
+        build: blockquant::build,
+    },
+    Entry {
+        name: "eden",
+        title: "EDEN",
+        paper: "arXiv 2105.08339; ICML 2022",
+        scales: Scales::Choice(&[ScaleRule::Unbiased, ScaleRule::Mse]),
+        bits: Bits::Whole { most: 8 },
+        has_blocks: false,
+        has_gamma: false,
+        layout: one_field,
+        build: eden::build,
+    },
+    Entry {
+        name: "turboquant/mse",
+        title: "TurboQuant (Algorithm 1)",
+        paper: "arXiv 2504.19874",
+        scales: Scales::Own("none"),
+        bits: Bits::Whole { most: 8 },
+        has_blocks: false,
+        has_gamma: false,
+        layout: one_field,
+        build: turboquant::build_mse,
+    },
+    Entry {
+        name: "turboquant/prod",
+        title: "TurboQuant (Algorithm 2)",
+        paper: "arXiv 2504.19874",
+        scales: Scales::Own("prod"),
+        bits: Bits::Whole { most: 8 },
+        has_blocks: false,
+        has_gamma: true,
+        layout: turboquant::prod_layout,
+        build: turboquant::build_prod,
+    },
+    Entry {
+        name: "rabitq",
+        title: "RaBitQ",
+        paper: "arXiv 2405.12497, 2409.09913",
+        scales: Scales::Choice(&[ScaleRule::Unbiased, ScaleRule::Mse]),
+        bits: Bits::Whole { most: 8 },
+        has_blocks: false,
+        has_gamma: false,
+        layout: one_field,
+        build: rabitq::build,
+    },
+];
+
+/// What is known of a method before it is built.
+#[derive(Debug)]
+pub struct Entry {
+    /// The name that [`Spec`](crate::Spec) takes. A variant follows after a slash.
+    pub name: &'static str,
+    /// The name in text.
+    pub title: &'static str,
+    /// The papers that define the method.
+    pub paper: &'static str,
+    /// The scale rules that it can have.
+    pub scales: Scales,
+    /// The bits per coordinate that it can have.
+    pub bits: Bits,
+    /// Whether it quantizes blocks of coordinates, whose size is then a parameter.
+    pub has_blocks: bool,
+    /// Whether each row also stores γ, the norm of a residual that the method quantizes itself.
+    pub has_gamma: bool,
+    /// The fields of a row and the block size.
+    layout: fn(Parameters) -> Result<(Layout, Option<usize>)>,
+    /// Builds the method.
+    build: fn(Parameters) -> Result<Box<dyn Method>>,
+}
+
+/// The scale rules of a method.
+#[derive(Debug, Clone, Copy)]
+pub enum Scales {
+    /// Any of these; the first is the default.
+    Choice(&'static [ScaleRule]),
+    /// A rule of its own with S = 1, by its name.
+    Own(&'static str),
+}
+
+impl Scales {
+    /// The rules that a caller can choose from, the default first.
+    pub fn choice(self) -> &'static [ScaleRule] {
+        match self {
+            Self::Choice(rules) => rules,
+            Self::Own(_) => &[],
+        }
+    }
+}
+
+/// The bits per coordinate that a method can have.
+#[derive(Debug, Clone, Copy)]
+pub enum Bits {
+    /// Whole numbers from 1.
+    Whole {
+        /// The largest.
+        most: u32,
+    },
+    /// Positive numbers, fractions included.
+    Any {
+        /// The largest.
+        most: u32,
+    },
+}
+
+/// The parameters that a method is built from.
+#[derive(Debug, Clone, Copy)]
+pub struct Parameters {
+    /// Coordinates per row.
+    pub dim: usize,
+    /// Bits per coordinate.
+    pub bits: f64,
+    /// The block size, or none for the default.
+    pub block: Option<usize>,
+    /// The seed of everything random.
+    pub seed: u64,
+}
+
+impl Parameters {
+    /// The bits per coordinate of a method that takes whole numbers only.
+    fn width(self) -> u32 {
+        self.bits as u32
+    }
+}
+
+impl Entry {
+    /// The shape of the codes. It follows from the parameters, so nothing is built.
+    ///
+    /// # Errors
+    /// If a parameter is out of range for the method.
+    pub fn shape(&self, parameters: Parameters) -> Result<Shape> {
+        let Parameters { bits, block, .. } = parameters;
+        if let Bits::Whole { most } = self.bits
+            && !(bits.fract() == 0.0 && (1.0..=f64::from(most)).contains(&bits))
+        {
+            return Err(Error::invalid(format!(
+                "bits={bits} for {}, expected a whole number from 1 to {most}",
+                self.name
+            )));
+        }
+        if block.is_some() && !self.has_blocks {
+            return Err(Error::invalid(format!(
+                "block is not an option of {}",
+                self.name
+            )));
+        }
+        let (layout, block) = (self.layout)(parameters)?;
+        Ok(Shape {
+            layout,
+            block,
+            has_gamma: self.has_gamma,
+            scalars: Scalars {
+                residual_norm: self.has_gamma,
+                ..Scalars::default()
+            },
+        })
+    }
+
+    /// Builds the method.
+    ///
+    /// # Errors
+    /// As [`Entry::shape`].
+    pub fn build(&self, parameters: Parameters) -> Result<Box<dyn Method>> {
+        self.shape(parameters)?;
+        (self.build)(parameters)
+    }
+}
+
+/// The method of this name.
+///
+/// # Errors
+/// If there is none. The text suggests a name that is close.
+pub fn find(name: &str) -> Result<&'static Entry> {
+    let found = METHODS.iter().find(|entry| entry.name == name);
+    found.ok_or_else(|| {
+        let names = METHODS.each_ref().map(|entry| entry.name);
+        Error::invalid(format!(
+            "unknown method {name:?}, {}expected one of {}",
+            did_you_mean(name, &names),
+            names.join(", ")
+        ))
+    })
+}
 
 /// The scalar S by which the codeword vector is multiplied, with ρ = ⟨u, c⟩/d and ‖c‖² divided by d.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,73 +250,49 @@ impl ScaleRule {
     }
 }
 
-/// What the parameters of a method say of its codes, before anything is built.
+/// What the codes of a quantizer look like.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Shape {
     /// The fields of a row.
     pub layout: Layout,
-    /// The scale rules it can have, as [`Method::scales`].
-    pub scales: &'static [ScaleRule],
     /// The block size, the default filled in, where the method has blocks.
     pub block: Option<usize>,
-    /// The scalars of a row besides its scale; a method itself asks for γ at most.
+    /// Whether the residual norm of a row is the γ of the method ([`Entry::has_gamma`]).
+    pub has_gamma: bool,
+    /// The scalars of a row besides its scale.
     pub scalars: Scalars,
-}
-
-/// The shape of a method's codes: every error that its construction could give, at no cost.
-pub fn shape(method: &str, dim: usize, bits: f64, block: Option<usize>) -> Result<Shape> {
-    let shape = match method {
-        "blockquant" => BlockQuant::shape(dim, bits, block)?,
-        "eden" => Eden::shape(dim, bits)?,
-        "turboquant/mse" => TurboMse::shape(dim, bits)?,
-        "turboquant/prod" => TurboProd::shape(dim, bits)?,
-        "rabitq" => RaBitQ::shape(dim, bits)?,
-        other => return Err(unknown(other)),
-    };
-    if block.is_some() && shape.block.is_none() {
-        return Err(Error::invalid(format!(
-            "block is not an option of {method}"
-        )));
-    }
-    Ok(shape)
-}
-
-/// The error for a name that is no method's.
-pub(crate) fn unknown(method: &str) -> Error {
-    Error::invalid(format!(
-        "unknown method {method:?}, expected blockquant, eden, turboquant/mse, turboquant/prod or rabitq"
-    ))
 }
 
 /// Buffers of [`Method::assign`], kept from row to row.
 #[derive(Debug, Default, Clone)]
 pub struct Workspace {
-    /// Buffers of RaBitQ's search.
+    /// Buffers of the search for the best rescaling.
     pub rescale: rescale::Workspace,
     /// Vectors of d values.
     pub vectors: Vec<f32>,
 }
 
 /// The middle step of the pipeline.
+///
+/// **Assign**: u to indexes ([`assign`](Method::assign)), and for a method that quantizes its own
+/// residual, residuals to indexes and γ.
+///
+/// **Decode**: indexes to the codeword vector c, plus the part that γ belongs to.
+///
+/// **Asymmetric inner products**: the query is not quantized. With û the codeword vector including
+/// the part that γ belongs to,
+///
+/// ```text
+/// ⟨û, y⟩ = ⟨expand(index, γ), prepare(y)⟩
+/// ```
 pub trait Method: Debug + Send + Sync {
-    /// The name in the registry, without the scale rule.
-    fn name(&self) -> &'static str;
-
-    /// The fields of a row.
-    fn layout(&self) -> &Layout;
-
-    /// The scale rules it can have, the default first; none where the method has a rule of its own (S = 1).
-    fn scales(&self) -> &'static [ScaleRule];
-
-    /// Whether a row also stores γ, the norm of the residual.
-    fn has_residual_norm(&self) -> bool {
-        false
-    }
+    // Assign.
 
     /// Chooses the indexes for u.
     fn assign(&self, isa: Isa, u: &[f32], work: &mut Workspace, index: &mut [u16]);
 
-    /// Chooses what belongs to the residual of several rows, after [`Method::assign`] of each, and writes their γ; changes u.
+    /// Chooses the indexes of the residuals of several rows, after [`Method::assign`] of each row,
+    /// and writes their γ. Changes u.
     fn assign_residual(
         &self,
         _isa: Isa,
@@ -131,7 +303,10 @@ pub trait Method: Debug + Send + Sync {
     ) {
     }
 
-    /// The codeword vector c of these indexes, in a fixed multiple of u's units, without the part that γ belongs to.
+    // Decode.
+
+    /// The codeword vector c of these indexes, in a fixed multiple of u's units, without the part
+    /// that γ belongs to.
     fn codewords(&self, isa: Isa, index: &[u16], c: &mut [f32]);
 
     /// Adds the part that γ belongs to to the codeword vectors of several rows, in u's units.
@@ -145,73 +320,90 @@ pub trait Method: Debug + Send + Sync {
     ) {
     }
 
+    /// The codebook of a block, K × p, or the levels, K × 1, with its number of columns.
+    fn codebook(&self) -> (Vec<f32>, usize);
+
+    /// The codebook of the tail, K × t, with its number of columns, where there is a tail.
+    fn tail_codebook(&self) -> Option<(Vec<f32>, usize)> {
+        None
+    }
+
+    // Asymmetric inner products.
+
     /// Length of the vectors of [`Method::expand`].
     fn expanded_len(&self, dim: usize) -> usize {
         dim
     }
 
-    /// A vector whose inner product with [`Method::prepare`]d y is ⟨û, y⟩, û the codeword vector with its residual part.
+    /// A vector whose inner product with the [prepared](Method::prepare) y is ⟨û, y⟩.
     fn expand(&self, isa: Isa, index: &[u16], _gamma: f32, out: &mut [f32]) {
         self.codewords(isa, index, out);
     }
 
-    /// The levels, of a method whose one field is an index a coordinate and whose expansions are its codeword vectors.
-    fn levels(&self) -> Option<&Levels> {
+    /// The query's side of [`Method::expand`]. The first d values of `out` are y rotated; fills the
+    /// others.
+    fn prepare(&self, _isa: Isa, _dim: usize, _out: &mut [f32]) {}
+
+    /// The inner products of the expansions of some packed rows with a prepared query, if the
+    /// method can compute them without expanding. They have the same bits as
+    /// [`dot`](crate::kernels::reduce::dot) of the expansions.
+    fn products(
+        &self,
+        _isa: Isa,
+        _layout: &Layout,
+        _rows: [&[u8]; ROWS_PER_CALL],
+        _y: &[f32],
+        _index: &mut Vec<u16>,
+    ) -> Option<[f32; ROWS_PER_CALL]> {
         None
     }
+}
 
-    /// The products of the expansions of some packed rows with a vector, if the method has a way to them without expanding, as those with
-    /// [levels](Method::levels) do: the same bits as [`dot`](crate::kernels::reduce::dot).
+/// A method whose code is one index per coordinate, the index of a level. Everything but the choice
+/// of the indexes follows from the levels.
+trait LevelMethod: Debug + Send + Sync {
+    /// The levels.
+    fn levels(&self) -> &Levels;
+
+    /// Chooses the indexes for u: by default those of the nearest levels.
+    fn assign(&self, isa: Isa, u: &[f32], _work: &mut Workspace, index: &mut [u16]) {
+        quantize::quantize(isa, u, self.levels(), index);
+    }
+}
+
+impl<T: LevelMethod> Method for T {
+    fn assign(&self, isa: Isa, u: &[f32], work: &mut Workspace, index: &mut [u16]) {
+        LevelMethod::assign(self, isa, u, work, index);
+    }
+
+    fn codewords(&self, isa: Isa, index: &[u16], c: &mut [f32]) {
+        quantize::dequantize(isa, index, self.levels(), c);
+    }
+
+    fn codebook(&self) -> (Vec<f32>, usize) {
+        (self.levels().levels().to_vec(), 1)
+    }
+
     fn products(
         &self,
         isa: Isa,
+        layout: &Layout,
         rows: [&[u8]; ROWS_PER_CALL],
         y: &[f32],
         _index: &mut Vec<u16>,
     ) -> Option<[f32; ROWS_PER_CALL]> {
-        let levels = self.levels()?;
-        let width = self
-            .layout()
-            .fields()
-            .first()
-            .map_or(0, |field| field.width);
+        let width = layout.fields().first().map_or(0, |field| field.width);
         if !(1..=MAX_LEVEL_BITS).contains(&width) {
             return None;
         }
         let mut out = [0.0; ROWS_PER_CALL];
-        asymmetric::level_products(isa, rows, width, levels, y, &mut out);
+        asymmetric::level_products(isa, rows, width, self.levels(), y, &mut out);
         Some(out)
     }
-
-    /// The query's side of [`Method::expand`]: `y` rotated, in `out`'s first d places; fills the others.
-    fn prepare(&self, _isa: Isa, _dim: usize, _out: &mut [f32]) {}
-
-    /// The block's codebook, K × p, or the levels, K × 1.
-    fn codebook(&self) -> (Vec<f32>, usize);
-
-    /// The tail's codebook, K × t, where there is a tail.
-    fn tail_codebook(&self) -> Option<(Vec<f32>, usize)> {
-        None
-    }
 }
 
-/// Whole bits a coordinate, for the methods that need them.
-fn whole_bits(method: &str, bits: f64, most: u32) -> Result<u32> {
-    if bits.fract() == 0.0 && (1.0..=f64::from(most)).contains(&bits) {
-        Ok(bits as u32)
-    } else {
-        Err(Error::invalid(format!(
-            "bits={bits} for {method}, expected a whole number from 1 to {most}"
-        )))
-    }
-}
-
-/// The shape of a method of one index a coordinate.
-fn scalar_shape(dim: usize, width: u32, scales: &'static [ScaleRule]) -> Shape {
-    Shape {
-        layout: Layout::new([Field { count: dim, width }]),
-        scales,
-        block: None,
-        scalars: Scalars::default(),
-    }
+/// The layout of a [`LevelMethod`]: one index per coordinate.
+fn one_field(parameters: Parameters) -> Result<(Layout, Option<usize>)> {
+    let (count, width) = (parameters.dim, parameters.width());
+    Ok((Layout::new([Field { count, width }]), None))
 }

@@ -6,54 +6,32 @@
 //!
 //! FROZEN: index k stands for the level k − (2^b − 1)/2.
 
-use super::{Method, ScaleRule, Shape, Workspace, scalar_shape, whole_bits};
-use crate::codes::Layout;
+use super::{LevelMethod, Method, Parameters, Workspace};
 use crate::error::Result;
 use crate::isa::Isa;
-use crate::kernels::quantize::{self, Levels};
+use crate::kernels::quantize::Levels;
 use crate::kernels::rescale;
-
-const SCALES: &[ScaleRule] = &[ScaleRule::Unbiased, ScaleRule::Mse];
 
 /// RaBitQ at 1 to 8 bits per coordinate.
 #[derive(Debug)]
-pub struct RaBitQ {
+struct RaBitQ {
     bits: u32,
     levels: Levels,
-    layout: Layout,
 }
 
-impl RaBitQ {
-    /// RaBitQ for `dim` coordinates at `bits` bits each.
-    pub fn new(dim: usize, bits: f64) -> Result<Self> {
-        let layout = Self::shape(dim, bits)?.layout;
-        let bits = whole_bits("rabitq", bits, 8)?;
-        let middle = 0.5 * ((1u32 << bits) - 1) as f32;
-        let levels: Vec<f32> = (0..1u16 << bits).map(|k| f32::from(k) - middle).collect();
-        Ok(Self {
-            bits,
-            levels: Levels::new(&levels),
-            layout,
-        })
-    }
-
-    /// The shape of the codes. It follows from the parameters, so nothing is built.
-    pub fn shape(dim: usize, bits: f64) -> Result<Shape> {
-        Ok(scalar_shape(dim, whole_bits("rabitq", bits, 8)?, SCALES))
-    }
+pub(super) fn build(parameters: Parameters) -> Result<Box<dyn Method>> {
+    let bits = parameters.width();
+    let middle = 0.5 * ((1u32 << bits) - 1) as f32;
+    let levels: Vec<f32> = (0..1u16 << bits).map(|k| f32::from(k) - middle).collect();
+    Ok(Box::new(RaBitQ {
+        bits,
+        levels: Levels::new(&levels),
+    }))
 }
 
-impl Method for RaBitQ {
-    fn name(&self) -> &'static str {
-        "rabitq"
-    }
-
-    fn layout(&self) -> &Layout {
-        &self.layout
-    }
-
-    fn scales(&self) -> &'static [ScaleRule] {
-        SCALES
+impl LevelMethod for RaBitQ {
+    fn levels(&self) -> &Levels {
+        &self.levels
     }
 
     fn assign(&self, isa: Isa, u: &[f32], work: &mut Workspace, index: &mut [u16]) {
@@ -66,17 +44,5 @@ impl Method for RaBitQ {
                 half + *k
             };
         }
-    }
-
-    fn codewords(&self, isa: Isa, index: &[u16], c: &mut [f32]) {
-        quantize::dequantize(isa, index, &self.levels, c);
-    }
-
-    fn levels(&self) -> Option<&Levels> {
-        Some(&self.levels)
-    }
-
-    fn codebook(&self) -> (Vec<f32>, usize) {
-        (self.levels.levels().to_vec(), 1)
     }
 }

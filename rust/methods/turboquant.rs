@@ -18,9 +18,9 @@
 //!
 //! FROZEN: the draws of G, row by row; the bit 1 means the sign +1.
 
-use super::{Method, ScaleRule, Shape, Workspace, scalar_shape, whole_bits};
+use super::{LevelMethod, Method, Parameters, Workspace};
 use crate::codebook::{Law, lloyd_max};
-use crate::codes::{Field, Layout, Scalars};
+use crate::codes::{Field, Layout};
 use crate::error::Result;
 use crate::isa::Isa;
 use crate::kernels::quantize::{self, Levels};
@@ -40,107 +40,60 @@ fn levels(dim: usize, bits: u32) -> Result<Levels> {
 
 /// Algorithm 1 at 1 to 8 bits per coordinate.
 #[derive(Debug)]
-pub struct TurboMse {
+struct TurboMse {
     levels: Levels,
-    layout: Layout,
 }
 
-impl TurboMse {
-    /// Algorithm 1 for `dim` coordinates at `bits` bits each.
-    pub fn new(dim: usize, bits: f64) -> Result<Self> {
-        let width = whole_bits("turboquant/mse", bits, 8)?;
-        Ok(Self {
-            levels: levels(dim, width)?,
-            layout: Self::shape(dim, bits)?.layout,
-        })
-    }
-
-    /// The shape of the codes. It follows from the parameters, so nothing is built.
-    pub fn shape(dim: usize, bits: f64) -> Result<Shape> {
-        Ok(scalar_shape(
-            dim,
-            whole_bits("turboquant/mse", bits, 8)?,
-            &[],
-        ))
-    }
+pub(super) fn build_mse(parameters: Parameters) -> Result<Box<dyn Method>> {
+    let levels = levels(parameters.dim, parameters.width())?;
+    Ok(Box::new(TurboMse { levels }))
 }
 
-impl Method for TurboMse {
-    fn name(&self) -> &'static str {
-        "turboquant/mse"
-    }
-
-    fn layout(&self) -> &Layout {
-        &self.layout
-    }
-
-    fn scales(&self) -> &'static [ScaleRule] {
-        &[]
-    }
-
-    fn assign(&self, isa: Isa, u: &[f32], _work: &mut Workspace, index: &mut [u16]) {
-        quantize::quantize(isa, u, &self.levels, index);
-    }
-
-    fn codewords(&self, isa: Isa, index: &[u16], c: &mut [f32]) {
-        quantize::dequantize(isa, index, &self.levels, c);
-    }
-
-    fn levels(&self) -> Option<&Levels> {
-        Some(&self.levels)
-    }
-
-    fn codebook(&self) -> (Vec<f32>, usize) {
-        (self.levels.levels().to_vec(), 1)
+impl LevelMethod for TurboMse {
+    fn levels(&self) -> &Levels {
+        &self.levels
     }
 }
 
 /// Algorithm 2 at 1 to 8 bits per coordinate.
 #[derive(Debug)]
-pub struct TurboProd {
+struct TurboProd {
     dim: usize,
     bits: u32,
+    /// Indexes per row.
+    indices: usize,
     levels: Levels,
-    layout: Layout,
     /// G, row-major.
     projection: Vec<f32>,
 }
 
+/// The indexes of b − 1 bits, then the signs.
+pub(super) fn prod_layout(parameters: Parameters) -> Result<(Layout, Option<usize>)> {
+    let (count, bits) = (parameters.dim, parameters.width());
+    let field = |width| Field { count, width };
+    Ok((Layout::new([field(bits - 1), field(1)]), None))
+}
+
+/// The seed determines G.
+pub(super) fn build_prod(parameters: Parameters) -> Result<Box<dyn Method>> {
+    let Parameters { dim, seed, .. } = parameters;
+    let bits = parameters.width();
+    let mut stream = SeedStream::new(seed, LABEL_QJL);
+    let mut projection = vec![0f32; dim * dim];
+    for row in projection.chunks_mut(dim) {
+        threads::check();
+        row.fill_with(|| stream.gaussian() as f32);
+    }
+    Ok(Box::new(TurboProd {
+        dim,
+        bits,
+        indices: prod_layout(parameters)?.0.indices(),
+        levels: levels(dim, bits - 1)?,
+        projection,
+    }))
+}
+
 impl TurboProd {
-    /// Algorithm 2 for `dim` coordinates at `bits` bits each; `seed` determines G.
-    pub fn new(dim: usize, bits: f64, seed: u64) -> Result<Self> {
-        let layout = Self::shape(dim, bits)?.layout;
-        let bits = whole_bits("turboquant/prod", bits, 8)?;
-        let mut stream = SeedStream::new(seed, LABEL_QJL);
-        let mut projection = vec![0f32; dim * dim];
-        for row in projection.chunks_mut(dim) {
-            threads::check();
-            row.fill_with(|| stream.gaussian() as f32);
-        }
-        Ok(Self {
-            dim,
-            bits,
-            levels: levels(dim, bits - 1)?,
-            layout,
-            projection,
-        })
-    }
-
-    /// The shape of the codes. It follows from the parameters, so nothing is built.
-    pub fn shape(dim: usize, bits: f64) -> Result<Shape> {
-        let bits = whole_bits("turboquant/prod", bits, 8)?;
-        let field = |width| Field { count: dim, width };
-        Ok(Shape {
-            layout: Layout::new([field(bits - 1), field(1)]),
-            scales: &[],
-            block: None,
-            scalars: Scalars {
-                residual_norm: true,
-                ..Scalars::default()
-            },
-        })
-    }
-
     /// The indexes of the levels (there are none at 1 bit) and the bits of the signs.
     fn split<'a>(&self, index: &'a [u16]) -> (&'a [u16], &'a [u16]) {
         index.split_at(index.len() - self.dim)
@@ -158,22 +111,6 @@ fn sign(bit: u16) -> f32 {
 }
 
 impl Method for TurboProd {
-    fn name(&self) -> &'static str {
-        "turboquant/prod"
-    }
-
-    fn layout(&self) -> &Layout {
-        &self.layout
-    }
-
-    fn scales(&self) -> &'static [ScaleRule] {
-        &[]
-    }
-
-    fn has_residual_norm(&self) -> bool {
-        true
-    }
-
     fn assign(&self, isa: Isa, u: &[f32], _work: &mut Workspace, index: &mut [u16]) {
         if self.bits > 1 {
             quantize::quantize(isa, u, &self.levels, &mut index[..u.len()]);
@@ -188,7 +125,7 @@ impl Method for TurboProd {
         index: &mut [u16],
         gamma: &mut [f32],
     ) {
-        let (dim, indices) = (self.dim, self.layout.indices());
+        let (dim, indices) = (self.dim, self.indices);
         work.vectors.resize(u.len(), 0.0);
         for ((r, c), index) in u
             .chunks_exact_mut(dim)
@@ -233,7 +170,7 @@ impl Method for TurboProd {
     ) {
         let dim = self.dim;
         let signs = index
-            .chunks_exact(self.layout.indices())
+            .chunks_exact(self.indices)
             .flat_map(|index| self.split(index).1)
             .map(|&bit| sign(bit));
         work.vectors.clear();

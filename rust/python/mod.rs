@@ -17,8 +17,9 @@ use pyo3::prelude::*;
 
 use crate::codebook::{Law, block_codebook, lloyd_max as solve_lloyd_max};
 use crate::codes::{Field, Layout};
-use crate::error::Error;
-use crate::{Isa, RotationKind, Spec, threads};
+use crate::error::{self, Error};
+use crate::methods::{Bits, Entry, METHODS};
+use crate::{Isa, Spec, threads};
 
 impl From<Error> for PyErr {
     fn from(error: Error) -> Self {
@@ -49,6 +50,20 @@ fn missing_norms(what: String) -> PyErr {
     })
 }
 
+/// What is known of a method before it is built: a row of the core's table.
+#[pyclass(frozen, get_all, module = "blockquant._core")]
+struct Method {
+    name: &'static str,
+    title: &'static str,
+    paper: &'static str,
+    /// The default first; none for a method with a rule of its own.
+    scales: Vec<&'static str>,
+    most_bits: u32,
+    has_fractions: bool,
+    has_blocks: bool,
+    has_gamma: bool,
+}
+
 fn check_width(width: u32) -> PyResult<()> {
     if (1..=16).contains(&width) {
         Ok(())
@@ -64,6 +79,8 @@ fn check_width(width: u32) -> PyResult<()> {
 mod _core {
     use super::*;
 
+    #[pymodule_export]
+    use super::Method;
     #[pymodule_export]
     use super::MissingNorms;
     #[pymodule_export]
@@ -91,6 +108,36 @@ mod _core {
     #[pyfunction]
     fn available_isa() -> Vec<&'static str> {
         Isa::available().into_iter().map(Isa::name).collect()
+    }
+
+    /// The methods, in the order of the core's table.
+    #[pyfunction]
+    fn methods() -> Vec<Method> {
+        let method = |entry: &Entry| {
+            let (most_bits, has_fractions) = match entry.bits {
+                Bits::Whole { most } => (most, false),
+                Bits::Any { most } => (most, true),
+            };
+            let names = entry.scales.choice().iter().map(|rule| rule.name());
+            Method {
+                name: entry.name,
+                title: entry.title,
+                paper: entry.paper,
+                scales: names.collect(),
+                most_bits,
+                has_fractions,
+                has_blocks: entry.has_blocks,
+                has_gamma: entry.has_gamma,
+            }
+        };
+        METHODS.iter().map(method).collect()
+    }
+
+    /// The name among `names` that was probably meant by `name`, if one is close.
+    #[pyfunction]
+    fn closest(name: &str, names: Vec<String>) -> Option<String> {
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        error::closest(name, &names).map(str::to_owned)
     }
 
     #[pyfunction]
@@ -146,15 +193,10 @@ mod _core {
         centered: bool,
     ) -> PyResult<usize> {
         let (shape, _) = Spec {
-            method,
-            dim,
-            bits,
             scale,
             block,
-            rotation: RotationKind::Hadamard,
-            seed: 0,
             store_norm,
-            center: None,
+            ..Spec::new(method, dim, bits)
         }
         .shape_of(centered)?;
         Ok(shape.layout.row_bytes() + shape.scalars.bytes())

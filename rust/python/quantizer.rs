@@ -55,15 +55,13 @@ impl Quantizer {
     ) -> PyResult<Self> {
         let rotation = RotationKind::from_name(rotation)?;
         let spec = Spec {
-            method,
-            dim,
-            bits,
             scale,
             block,
             rotation,
             seed,
             store_norm,
             center: center.map(|values| contiguous(&values).into_owned()),
+            ..Spec::new(method, dim, bits)
         };
         detached(py, || crate::Quantizer::new(spec)).map(Self)
     }
@@ -75,11 +73,7 @@ impl Quantizer {
 
     #[getter]
     fn scale(&self) -> &'static str {
-        if self.0.method().has_residual_norm() {
-            "prod"
-        } else {
-            self.0.scale().name()
-        }
+        self.0.scale_name()
     }
 
     #[getter]
@@ -120,7 +114,7 @@ impl Quantizer {
 
     #[getter]
     fn code_bytes(&self) -> usize {
-        self.0.method().layout().row_bytes()
+        self.0.shape().layout.row_bytes()
     }
 
     fn norms<'py>(
@@ -177,7 +171,7 @@ impl Quantizer {
         let (rows, dim) = (codes.len(), self.0.spec().dim);
         let mut out = vec![0f32; rows * dim];
         let isa = Isa::current()?;
-        detached(py, || self.0.decode(isa, codes, &mut out))?;
+        detached(py, || self.0.decode_into(isa, codes, &mut out))?;
         out.into_pyarray(py).reshape([rows, dim])
     }
 
@@ -195,7 +189,7 @@ impl Quantizer {
         let out = out.as_slice_mut()?;
         let isa = Isa::current()?;
         detached(py, || {
-            threads::run(|| self.0.inner_product(isa, codes, &queries, out))
+            threads::run(|| self.0.inner_product_into(isa, codes, &queries, out))
         })
     }
 
@@ -255,7 +249,7 @@ impl Quantizer {
         let isa = Isa::current()?;
         let found = detached(py, || {
             self.0
-                .search(isa, codes, sketch, &queries, k, metric, allowed.as_deref())
+                .search_with(isa, codes, sketch, &queries, k, metric, allowed.as_deref())
         })?;
         // Every query finds as many rows, and none would.
         let rows = || match &allowed {
@@ -309,7 +303,7 @@ impl Quantizer {
         py: Python<'py>,
         packed: PyReadonlyArray2<'py, u8>,
     ) -> PyResult<Bound<'py, PyArray2<u16>>> {
-        let layout = self.0.method().layout();
+        let layout = &self.0.shape().layout;
         let isa = Isa::current()?;
         let packed = packed.as_array();
         if packed.ncols() != layout.row_bytes() {
@@ -339,7 +333,7 @@ impl Quantizer {
 
     fn encode_rows(&self, py: Python<'_>, rows: &dyn Rows) -> PyResult<Codes> {
         let isa = Isa::current()?;
-        detached(py, || self.0.encode(isa, rows))
+        detached(py, || self.0.encode_rows(isa, rows))
     }
 
     fn each_row<'py>(

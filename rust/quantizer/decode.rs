@@ -8,8 +8,18 @@ use crate::kernels::convert;
 use crate::threads;
 
 impl Quantizer {
+    /// Decodes every row: n × dim.
+    ///
+    /// # Errors
+    /// If the codes do not have the layout of this quantizer.
+    pub fn decode(&self, codes: CodesRef<'_>) -> Result<Vec<f32>> {
+        let mut out = vec![0.0; codes.len() * self.spec.dim];
+        self.decode_into(Isa::current()?, codes, &mut out)?;
+        Ok(out)
+    }
+
     /// Decodes every row into `out`, n × dim.
-    pub fn decode(&self, isa: Isa, codes: CodesRef<'_>, out: &mut [f32]) -> Result<()> {
+    pub fn decode_into(&self, isa: Isa, codes: CodesRef<'_>, out: &mut [f32]) -> Result<()> {
         let dim = self.spec.dim;
         self.check(codes)?;
         if out.len() != codes.len() * dim {
@@ -44,7 +54,7 @@ impl Quantizer {
             ..
         } = buffers;
         let dim = self.spec.dim;
-        let indices = self.method.layout().indices();
+        let indices = self.shape.layout.indices();
         let rows = first..first + out.len() / dim;
         index.resize(rows.len() * indices, 0);
         for ((row, index), c) in rows
@@ -69,10 +79,10 @@ impl Quantizer {
     }
 
     pub(super) fn unpack(&self, isa: Isa, codes: CodesRef<'_>, row: usize, index: &mut [u16]) {
-        self.method.layout().unpack(isa, codes.row(row), index);
+        self.shape.layout.unpack(isa, codes.row(row), index);
     }
 
     pub(super) fn check(&self, codes: CodesRef<'_>) -> Result<()> {
-        codes.check(self.method.layout(), self.scalars)
+        codes.check(&self.shape.layout, self.shape.scalars)
     }
 }

@@ -7,7 +7,7 @@ use crate::error::Result;
 use crate::isa::Isa;
 use crate::kernels::reduce;
 use crate::methods::ScaleRule;
-use crate::rows::Rows;
+use crate::rows::{Dense, Rows};
 use crate::threads;
 
 /// Where the codes of some rows go; arrays that are not stored are empty.
@@ -39,17 +39,25 @@ impl<'a> Slots<'a> {
 }
 
 impl Quantizer {
+    /// Encodes float32 rows that lie one after the other, n × dim.
+    ///
+    /// # Errors
+    /// If the length is not a multiple of dim, or a value is not finite.
+    pub fn encode(&self, x: &[f32]) -> Result<Codes> {
+        self.encode_rows(Isa::current()?, &Dense::new(x, self.spec.dim)?)
+    }
+
     /// Encodes every row; on an error nothing.
-    pub fn encode(&self, isa: Isa, rows: &dyn Rows) -> Result<Codes> {
+    pub fn encode_rows(&self, isa: Isa, rows: &dyn Rows) -> Result<Codes> {
         let n = rows.rows();
         check_dim(rows.dim(), self.spec.dim)?;
-        let row_bytes = self.method.layout().row_bytes();
+        let row_bytes = self.shape.layout.row_bytes();
         let floats = |wanted: bool| vec![0f32; if wanted { n } else { 0 }];
         let mut packed = vec![0u8; n * row_bytes];
         let mut scale = floats(true);
-        let mut norm = floats(self.scalars.norm);
-        let mut residual = floats(self.scalars.residual_norm);
-        let mut product = floats(self.scalars.center_product);
+        let mut norm = floats(self.shape.scalars.norm);
+        let mut residual = floats(self.shape.scalars.residual_norm);
+        let mut product = floats(self.shape.scalars.center_product);
         let slots = Slots {
             packed: &mut packed,
             scale: &mut scale,
@@ -69,9 +77,9 @@ impl Quantizer {
             row_bytes,
             packed,
             scale,
-            norm: self.scalars.norm.then_some(norm),
-            residual_norm: self.scalars.residual_norm.then_some(residual),
-            center_product: self.scalars.center_product.then_some(product),
+            norm: self.shape.scalars.norm.then_some(norm),
+            residual_norm: self.shape.scalars.residual_norm.then_some(residual),
+            center_product: self.shape.scalars.center_product.then_some(product),
         })
     }
 
@@ -95,7 +103,7 @@ impl Quantizer {
             ..
         } = buffers;
         let dim = self.spec.dim;
-        let layout = self.method.layout();
+        let layout = &self.shape.layout;
         let indices = layout.indices();
         index.resize(norms.len() * indices, 0);
         c.resize(dim, 0.0);
@@ -115,7 +123,7 @@ impl Quantizer {
                 *slot = narrow("product of center and x − center", first + i, product)?;
             }
         }
-        if !self.method.has_residual_norm() {
+        if !self.shape.has_gamma {
             for (slot, &norm) in slots.residual.iter_mut().zip(&*norms) {
                 *slot = norm as f32;
             }

@@ -56,7 +56,7 @@ impl Quantizer {
         let tiles = tiles.zip(columns(high, rows, TILE));
         let vectors = joined(&queries);
         let buffers = || {
-            let indices = self.method.layout().indices();
+            let indices = self.shape.layout.indices();
             let products = vec![0f32; TILE * dense::VECTORS_PER_BATCH];
             (vec![0u16; indices], Aligned::new(TILE * dim), products)
         };
@@ -111,7 +111,7 @@ impl Quantizer {
         let norms = self.quantized_norms(codes)?;
         let tiles = (0..codes.len()).step_by(TILE).collect();
         let found = threads::map(tiles, |_, from| -> Vec<Direction> {
-            let mut index = vec![0u16; self.method.layout().indices()];
+            let mut index = vec![0u16; self.shape.layout.indices()];
             let mut c = vec![0f32; self.spec.dim];
             let rows = from..codes.len().min(from + TILE);
             rows.map(|row| self.direction(isa, codes, norms, row, &mut index, &mut c))

@@ -11,9 +11,7 @@
 use crate::codes::Scalars;
 use crate::error::{Error, Result, counted};
 use crate::kernels::dense;
-use crate::methods::{
-    self, BlockQuant, Eden, Method, RaBitQ, ScaleRule, Shape, TurboMse, TurboProd, Workspace,
-};
+use crate::methods::{self, Entry, Method, Parameters, ScaleRule, Scales, Shape, Workspace};
 use crate::rotation::{Rotation, RotationKind};
 
 mod decode;
@@ -34,7 +32,7 @@ pub const MOST_DENSE: usize = 1 << 15;
 /// What names a quantizer: with these values it is the same for ever.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Spec {
-    /// `blockquant`, `eden`, `turboquant/mse`, `turboquant/prod` or `rabitq`.
+    /// A name of [`METHODS`](methods::METHODS).
     pub method: String,
     /// Coordinates of a row.
     pub dim: usize,
@@ -55,6 +53,42 @@ pub struct Spec {
 }
 
 impl Spec {
+    /// A method for `dim` coordinates per row at `bits` bits per coordinate. All else is the
+    /// default: the scale rule and the block size of the method, the Hadamard rotation, seed 0, no
+    /// stored norms and no center.
+    ///
+    /// ```
+    /// use blockquant::Spec;
+    ///
+    /// let spec = Spec {
+    ///     scale: Some("mse".into()),
+    ///     ..Spec::new("eden", 64, 2.0)
+    /// };
+    /// assert_eq!((spec.dim, spec.seed), (64, 0));
+    /// ```
+    pub fn new(method: impl Into<String>, dim: usize, bits: f64) -> Self {
+        Self {
+            method: method.into(),
+            dim,
+            bits,
+            scale: None,
+            block: None,
+            rotation: RotationKind::Hadamard,
+            seed: 0,
+            store_norm: false,
+            center: None,
+        }
+    }
+
+    fn parameters(&self) -> Parameters {
+        Parameters {
+            dim: self.dim,
+            bits: self.bits,
+            block: self.block,
+            seed: self.seed,
+        }
+    }
+
     /// What the codes will look like, and the scale rule; every parameter is checked, nothing is built.
     ///
     /// # Errors
@@ -76,15 +110,16 @@ impl Spec {
                 "dim={dim}, expected 1 to {MOST_DIM}"
             )));
         }
-        let mut shape = methods::shape(&self.method, dim, self.bits, self.block)?;
-        let has_gamma = shape.scalars.residual_norm;
+        let entry = methods::find(&self.method)?;
+        let mut shape = entry.shape(self.parameters())?;
+        let has_gamma = shape.has_gamma;
         let dense = self.rotation == RotationKind::Haar || has_gamma;
         if dense && dim > MOST_DENSE {
             return Err(Error::invalid(format!(
                 "dim={dim} with a dense matrix, expected 1 to {MOST_DENSE}"
             )));
         }
-        let scale = choose_scale(&self.method, shape.scales, self.scale.as_deref())?;
+        let scale = choose_scale(entry, self.scale.as_deref())?;
         let unbiased = has_gamma || scale == ScaleRule::Unbiased;
         shape.scalars = Scalars {
             norm: self.store_norm && !centered,
@@ -98,7 +133,10 @@ impl Spec {
     pub(crate) fn fill(&mut self) -> Result<(Shape, ScaleRule)> {
         let (shape, scale) = self.shape()?;
         self.block = shape.block;
-        self.scale = (!shape.scales.is_empty()).then(|| scale.name().to_owned());
+        self.scale = match methods::find(&self.method)?.scales {
+            Scales::Choice(_) => Some(scale.name().to_owned()),
+            Scales::Own(_) => None,
+        };
         Ok((shape, scale))
     }
 }
@@ -107,8 +145,9 @@ impl Spec {
 #[derive(Debug)]
 pub struct Quantizer {
     spec: Spec,
+    entry: &'static Entry,
     scale: ScaleRule,
-    scalars: Scalars,
+    shape: Shape,
     rotation: Rotation,
     method: Box<dyn Method>,
 }
@@ -133,26 +172,14 @@ impl Quantizer {
     /// Builds codebook and rotation.
     pub fn new(mut spec: Spec) -> Result<Self> {
         let (shape, scale) = spec.fill()?;
-        let Spec {
-            dim,
-            bits,
-            block,
-            seed,
-            ..
-        } = spec;
-        let method: Box<dyn Method> = match spec.method.as_str() {
-            "blockquant" => Box::new(BlockQuant::new(dim, bits, block)?),
-            "eden" => Box::new(Eden::new(dim, bits)?),
-            "turboquant/mse" => Box::new(TurboMse::new(dim, bits)?),
-            "turboquant/prod" => Box::new(TurboProd::new(dim, bits, seed)?),
-            "rabitq" => Box::new(RaBitQ::new(dim, bits)?),
-            other => return Err(methods::unknown(other)),
-        };
-        let rotation = Rotation::new(spec.rotation, dim, seed)?;
+        let entry = methods::find(&spec.method)?;
+        let method = entry.build(spec.parameters())?;
+        let rotation = Rotation::new(spec.rotation, spec.dim, spec.seed)?;
         Ok(Self {
             spec,
+            entry,
             scale,
-            scalars: shape.scalars,
+            shape,
             rotation,
             method,
         })
@@ -168,6 +195,19 @@ impl Quantizer {
         self.scale
     }
 
+    /// The name of the scale rule, also of one that only this method has.
+    pub fn scale_name(&self) -> &'static str {
+        match self.entry.scales {
+            Scales::Choice(_) => self.scale.name(),
+            Scales::Own(name) => name,
+        }
+    }
+
+    /// What the codes look like.
+    pub fn shape(&self) -> &Shape {
+        &self.shape
+    }
+
     /// The method.
     pub fn method(&self) -> &dyn Method {
         &*self.method
@@ -180,7 +220,7 @@ impl Quantizer {
 
     /// The scalars that a row has besides its scale.
     pub fn scalars(&self) -> Scalars {
-        self.scalars
+        self.shape.scalars
     }
 
     /// Rows that a thread takes at a time: fewer where each costs a product with a dense matrix.
@@ -194,7 +234,7 @@ impl Quantizer {
 
     /// Rows that go through each step together.
     fn batch(&self) -> usize {
-        let residual = if self.method.has_residual_norm() {
+        let residual = if self.shape.has_gamma {
             dense::VECTORS_PER_BATCH
         } else {
             1
@@ -203,7 +243,8 @@ impl Quantizer {
     }
 }
 
-fn choose_scale(method: &str, allowed: &[ScaleRule], name: Option<&str>) -> Result<ScaleRule> {
+fn choose_scale(entry: &Entry, name: Option<&str>) -> Result<ScaleRule> {
+    let (method, allowed) = (entry.name, entry.scales.choice());
     let Some(name) = name else {
         return Ok(allowed.first().copied().unwrap_or(ScaleRule::None));
     };

@@ -29,7 +29,7 @@ use crate::isa::Isa;
 use crate::kernels::asymmetric::ROWS_PER_CALL;
 use crate::kernels::reduce;
 use crate::methods::ScaleRule;
-use crate::rows::Rows;
+use crate::rows::{Dense, Rows};
 use crate::scan::{Expand, Query, Work, products};
 use crate::threads;
 
@@ -56,15 +56,27 @@ impl Quantizer {
 
     /// How queries are centered for inner products.
     pub(super) fn product_centering(&self) -> Centering {
-        if self.scalars.center_product && self.is_unbiased() {
+        if self.shape.scalars.center_product && self.is_unbiased() {
             Centering::Across
         } else {
             Centering::Rows
         }
     }
 
+    /// Estimates of ⟨x, y⟩ from the codes of n rows and m × dim queries: m × n, row j for query j.
+    ///
+    /// # Errors
+    /// If the length is not a multiple of dim, a value is not finite, or the codes do not have the
+    /// layout of this quantizer.
+    pub fn inner_product(&self, codes: CodesRef<'_>, y: &[f32]) -> Result<Vec<f32>> {
+        let queries = Dense::new(y, self.spec.dim)?;
+        let mut out = vec![0.0; queries.rows() * codes.len()];
+        self.inner_product_into(Isa::current()?, codes, &queries, &mut out)?;
+        Ok(out)
+    }
+
     /// Estimates of ⟨x, y⟩ from the codes: m × n, row j for query j.
-    pub fn inner_product(
+    pub fn inner_product_into(
         &self,
         isa: Isa,
         codes: CodesRef<'_>,
@@ -120,7 +132,7 @@ impl Quantizer {
             None => codes.norm,
             Some(_) if !self.spec.store_norm => None,
             // With γ in this place: s = ‖r‖·S and S = 1.
-            Some(_) if self.method.has_residual_norm() => Some(codes.scale),
+            Some(_) if self.shape.has_gamma => Some(codes.scale),
             Some(_) => codes.residual_norm,
         }
     }
@@ -145,7 +157,7 @@ impl Quantizer {
 
     /// Whether ⟨x̂, y⟩ is unbiased over rotations.
     pub(super) fn is_unbiased(&self) -> bool {
-        self.scale == ScaleRule::Unbiased || self.method.has_residual_norm()
+        self.scale == ScaleRule::Unbiased || self.shape.has_gamma
     }
 
     /// Queries for the scan, each with its norm: that of y, and of y − μ for a difference.
@@ -208,6 +220,19 @@ pub(super) struct Expander<'a> {
     codes: CodesRef<'a>,
 }
 
+impl Expander<'_> {
+    /// The products of some packed rows, where the method computes them without expanding.
+    fn products_of(
+        &self,
+        codes: [&[u8]; ROWS_PER_CALL],
+        query: &[f32],
+        index: &mut Vec<u16>,
+    ) -> Option<[f32; ROWS_PER_CALL]> {
+        let Quantizer { method, shape, .. } = self.quantizer;
+        method.products(self.isa, &shape.layout, codes, query, index)
+    }
+}
+
 impl Expand for Expander<'_> {
     fn expand(&self, row: usize, index: &mut Vec<u16>, out: &mut [f32]) {
         let Self {
@@ -215,7 +240,7 @@ impl Expand for Expander<'_> {
             isa,
             codes,
         } = *self;
-        index.resize(quantizer.method.layout().indices(), 0);
+        index.resize(quantizer.shape.layout.indices(), 0);
         quantizer.unpack(isa, codes, row, index);
         let gamma = codes.residual_norm.map_or(0.0, |values| values[row]);
         quantizer.method.expand(isa, index, gamma, out);
@@ -229,7 +254,7 @@ impl Expand for Expander<'_> {
         {
             let code = |i: usize| self.codes.row(some[i.min(some.len() - 1)] as usize);
             let code = std::array::from_fn(code);
-            if let Some(dots) = (self.quantizer.method).products(self.isa, code, query, index) {
+            if let Some(dots) = self.products_of(code, query, index) {
                 out.copy_from_slice(&dots[..out.len()]);
                 continue;
             }

@@ -7,14 +7,14 @@ use super::query::Centering;
 use crate::codes::CodesRef;
 use crate::error::{Error, Result, counted};
 use crate::isa::Isa;
-use crate::rows::Rows;
+use crate::rows::{Dense, Rows};
 use crate::scan::search::{self, Hit, Metric};
 use crate::scan::sketch::Sketch;
 use crate::threads;
 
 impl Quantizer {
-    /// The sketch that makes searches of these codes fast, derived from them alone. None where a row is not its codeword vector (TurboQuant
-    /// `prod`), or has too many coordinates for 16-bit sums.
+    /// The sketch that makes searches of these codes fast, derived from them alone. None where a
+    /// row is not its codeword vector (a method with γ), or has too many coordinates for 16-bit sums.
     pub fn sketch(&self, isa: Isa, codes: CodesRef<'_>) -> Result<Option<Sketch>> {
         self.check(codes)?;
         let dim = self.spec.dim;
@@ -23,6 +23,23 @@ impl Quantizer {
         }
         let expander = self.expander(isa, codes);
         Ok(Some(Sketch::new(isa, dim, codes.scale, &expander)))
+    }
+
+    /// The `count` best rows of each of m × dim queries, of which every row is estimated. To search
+    /// the same codes repeatedly, make their [`sketch`](Self::sketch) once and give it to
+    /// [`search_with`](Self::search_with), which is faster.
+    ///
+    /// # Errors
+    /// As [`search_with`](Self::search_with), and if the length is not a multiple of dim.
+    pub fn search(
+        &self,
+        codes: CodesRef<'_>,
+        y: &[f32],
+        count: usize,
+        metric: Metric,
+    ) -> Result<Vec<Vec<Hit>>> {
+        let queries = Dense::new(y, self.spec.dim)?;
+        self.search_with(Isa::current()?, codes, None, &queries, count, metric, None)
     }
 
     /// The `count` best rows of each query by their estimates, best first, ties to the lower index; fewer where fewer are `allowed`.
@@ -34,7 +51,7 @@ impl Quantizer {
     /// If the codes or the sketch are another quantizer's, a query is not finite, `allowed` has another length, or the metric needs norms that the codes
     /// do not have.
     #[allow(clippy::too_many_arguments)]
-    pub fn search(
+    pub fn search_with(
         &self,
         isa: Isa,
         codes: CodesRef<'_>,

@@ -25,7 +25,7 @@ PYTHON = (
     ("_certainty", "_parameters", "threads"),
     ("codes",),
     ("_arrays",),
-    ("_checks", "_json"),
+    ("_checks", "_json", "_methods"),
     ("_core",),
 )
 

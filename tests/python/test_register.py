@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import blockquant as bq
-from blockquant import registry
+from blockquant import _core, registry
 
 
 class HalfCodes:
@@ -58,6 +58,37 @@ def test_what_cannot_be_registered(name, factory, error, text):
     with pytest.raises(error, match=f"^{text}"):
         bq.register(name, factory)
     assert bq.available() == before
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [("edne", "eden"), ("eden/mes", "eden/mse"), ("haff", "half"), ("faiss", None)],
+)
+def test_an_unknown_name_gets_a_suggestion(name, meant):
+    hint = f"did you mean {meant!r}\\? " if meant else ""
+    with pytest.raises(ValueError, match=f"^unknown method {name!r}, {hint}expected one of block"):
+        bq.create(name, dim=8, bits=2)
+
+
+def test_the_core_table_is_the_only_list_of_methods():
+    """Names, order and defaults of the registry follow from the table."""
+    table = _core.methods()
+    assert [m.name for m in table if not m.scales] == ["turboquant/mse", "turboquant/prod"]
+    names = [f"{m.name}/{s}" for m in table for s in reversed(m.scales)]
+    assert sorted(registry._BUILT_IN) == sorted([*names, *(m.name for m in table if not m.scales)])
+    for method in table:
+        short = method.name
+        assert registry.full_name(short) == "/".join([short, *method.scales[:1]])
+        q = bq.create(short, dim=16, bits=1)
+        assert q.name == registry.full_name(short)
+        assert (q.block is not None) == method.has_blocks
+        codes = q.encode(np.ones((1, 16), np.float32))
+        assert (codes.residual_norm is not None) == method.has_gamma
+        with pytest.raises(ValueError, match="bits"):
+            bq.create(short, dim=16, bits=method.most_bits + 1)
+        if not method.has_fractions:
+            with pytest.raises(ValueError, match=r"bits=1\.5"):
+                bq.create(short, dim=16, bits=1.5)
 
 
 def test_measure(sample):

@@ -2,31 +2,22 @@
 
 use std::path::{Path, PathBuf};
 
+use blockquant::methods::METHODS;
 use blockquant::rng::SeedStream;
-use blockquant::{Codes, Dense, Isa, Quantizer, RotationKind, Spec};
+use blockquant::{Codes, Dense, Isa, Quantizer, Spec};
 use proptest::prelude::*;
 
 /// The names of all methods.
-pub const METHODS: [&str; 5] = [
-    "blockquant",
-    "eden",
-    "turboquant/mse",
-    "turboquant/prod",
-    "rabitq",
-];
+pub fn methods() -> impl Iterator<Item = &'static str> {
+    METHODS.iter().map(|entry| entry.name)
+}
 
 /// A spec that stores norms; everything else is the default.
 pub fn spec(method: &str, dim: usize, bits: f64) -> Spec {
     Spec {
-        method: method.into(),
-        dim,
-        bits,
-        scale: None,
-        block: None,
-        rotation: RotationKind::Hadamard,
         seed: 3,
         store_norm: true,
-        center: None,
+        ..Spec::new(method, dim, bits)
     }
 }
 
@@ -39,7 +30,7 @@ pub fn gaussian(count: usize, seed: u64) -> Vec<f32> {
 /// The codes of rows that lie one after the other.
 pub fn encode(quantizer: &Quantizer, isa: Isa, x: &[f32]) -> Codes {
     let rows = Dense::new(x, quantizer.spec().dim).unwrap();
-    quantizer.encode(isa, &rows).unwrap()
+    quantizer.encode_rows(isa, &rows).unwrap()
 }
 
 /// Values of moderate size, some of them zeros of either sign or tiny.

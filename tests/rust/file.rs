@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use blockquant::file::{self, Contents};
 use blockquant::{Codes, Isa, Quantizer, RotationKind, Spec};
 
-use crate::common::{self, METHODS, gaussian, in_repository, spec};
+use crate::common::{self, gaussian, in_repository, methods, spec};
 
 fn encode(spec: Spec, rows: usize) -> (Quantizer, Codes) {
     let quantizer = Quantizer::new(spec).unwrap();
@@ -75,7 +75,7 @@ fn golden_files() {
 
 #[test]
 fn every_method_round_trips() {
-    for method in METHODS {
+    for method in methods() {
         for (dim, bits, rows) in [(1, 1.0, 2), (13, 2.0, 0), (130, 4.0, 5), (200, 1.0, 1)] {
             for (store_norm, center) in [
                 (false, None),

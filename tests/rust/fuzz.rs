@@ -239,7 +239,7 @@ fn try_read(bytes: &[u8]) -> Option<String> {
     let codes = contents.codes();
     let mut back = vec![0.0; codes.len() * contents.spec.dim];
     quantizer
-        .decode(Isa::detect(), codes.view(), &mut back)
+        .decode_into(Isa::detect(), codes.view(), &mut back)
         .unwrap();
     let mut again = Vec::new();
     file::write(&mut again, &quantizer, codes.view()).unwrap();

@@ -63,7 +63,7 @@ fn directions_and_estimates_give_the_bounds() {
             .interval(isa, codes.view(), &y, 0.9, &mut low, &mut high)
             .unwrap();
         quantizer
-            .inner_product(isa, codes.view(), &y, &mut estimate)
+            .inner_product_into(isa, codes.view(), &y, &mut estimate)
             .unwrap();
         let interval = Interval::new(DIM, 0.9).unwrap();
         let directions = quantizer.directions(isa, codes.view()).unwrap();

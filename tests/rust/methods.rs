@@ -3,11 +3,11 @@
 
 use blockquant::{Codes, Dense, Isa, Quantizer, Rotation, RotationKind, Spec};
 
-use crate::common::{METHODS, encode, gaussian, spec};
+use crate::common::{encode, gaussian, methods, spec};
 
 #[test]
 fn every_instruction_set_gives_the_same_bytes() {
-    for method in METHODS {
+    for method in methods() {
         for (dim, bits) in [
             (1, 1.0),
             (7, 2.0),
@@ -21,7 +21,7 @@ fn every_instruction_set_gives_the_same_bytes() {
             let expected = encode(&quantizer, Isa::Scalar, &x);
             let mut back = vec![0.0; x.len()];
             quantizer
-                .decode(Isa::Scalar, expected.view(), &mut back)
+                .decode_into(Isa::Scalar, expected.view(), &mut back)
                 .unwrap();
             for isa in Isa::available() {
                 assert_eq!(
@@ -30,7 +30,9 @@ fn every_instruction_set_gives_the_same_bytes() {
                     "{method} {dim} {isa:?}"
                 );
                 let mut other = vec![0.0; x.len()];
-                quantizer.decode(isa, expected.view(), &mut other).unwrap();
+                quantizer
+                    .decode_into(isa, expected.view(), &mut other)
+                    .unwrap();
                 assert_eq!(other, back, "{method} {dim} {isa:?}");
             }
         }
@@ -39,7 +41,7 @@ fn every_instruction_set_gives_the_same_bytes() {
 
 #[test]
 fn a_row_alone_equals_the_row_in_a_batch() {
-    for method in METHODS {
+    for method in methods() {
         let dim = 100;
         let quantizer = Quantizer::new(spec(method, dim, 2.0)).unwrap();
         let x = gaussian(70 * dim, 2);
@@ -60,17 +62,17 @@ fn a_row_alone_equals_the_row_in_a_batch() {
 
 #[test]
 fn inner_products_are_those_of_the_decoded_rows() {
-    for method in METHODS {
+    for method in methods() {
         let dim = 77;
         let quantizer = Quantizer::new(spec(method, dim, 2.0)).unwrap();
         let (x, y) = (gaussian(40 * dim, 4), gaussian(3 * dim, 5));
         let isa = Isa::detect();
         let codes = encode(&quantizer, isa, &x);
         let mut back = vec![0.0; x.len()];
-        quantizer.decode(isa, codes.view(), &mut back).unwrap();
+        quantizer.decode_into(isa, codes.view(), &mut back).unwrap();
         let mut products = vec![0.0; 3 * 40];
         quantizer
-            .inner_product(
+            .inner_product_into(
                 isa,
                 codes.view(),
                 &Dense::new(&y, dim).unwrap(),
@@ -116,7 +118,7 @@ fn bad_input_is_named() {
     let mut x = gaussian(12, 1);
     x[6] = f32::NAN;
     let error = quantizer
-        .encode(isa, &Dense::new(&x, 4).unwrap())
+        .encode_rows(isa, &Dense::new(&x, 4).unwrap())
         .unwrap_err()
         .to_string();
     assert_eq!(
@@ -125,12 +127,12 @@ fn bad_input_is_named() {
     );
     let wide = [1e300f64, 0.0, 0.0, 0.0];
     let error = quantizer
-        .encode(isa, &Dense::new(&wide, 4).unwrap())
+        .encode_rows(isa, &Dense::new(&wide, 4).unwrap())
         .unwrap_err()
         .to_string();
     assert!(error.starts_with("row 0, column 0 is 1"), "{error}");
     let error = quantizer
-        .encode(isa, &Dense::new(&x, 3).unwrap())
+        .encode_rows(isa, &Dense::new(&x, 3).unwrap())
         .unwrap_err()
         .to_string();
     assert_eq!(error, "rows have 3 columns, expected dim=4");
@@ -151,7 +153,11 @@ fn bad_input_is_named() {
         scale: vec![1.0; 3],
         ..Codes::default()
     };
-    assert!(quantizer.decode(isa, broken.view(), &mut [0.0; 12]).is_ok());
+    assert!(
+        quantizer
+            .decode_into(isa, broken.view(), &mut [0.0; 12])
+            .is_ok()
+    );
     let broken = Codes {
         row_bytes: 2,
         packed: vec![0; 6],
@@ -160,7 +166,7 @@ fn bad_input_is_named() {
     };
     assert!(
         quantizer
-            .decode(isa, broken.view(), &mut [0.0; 12])
+            .decode_into(isa, broken.view(), &mut [0.0; 12])
             .is_err()
     );
 }
@@ -176,7 +182,7 @@ fn a_center_is_subtracted_first_and_added_last() {
         .collect();
     let y = gaussian(2 * dim, 8);
     let y = Dense::new(&y, dim).unwrap();
-    for method in METHODS {
+    for method in methods() {
         let plain = Quantizer::new(spec(method, dim, 2.0)).unwrap();
         let quantizer = Quantizer::new(Spec {
             center: Some(center.clone()),
@@ -186,7 +192,7 @@ fn a_center_is_subtracted_first_and_added_last() {
         let expected = encode(&plain, Isa::Scalar, &residual);
         let mut back = vec![0.0; x.len()];
         plain
-            .decode(Isa::Scalar, expected.view(), &mut back)
+            .decode_into(Isa::Scalar, expected.view(), &mut back)
             .unwrap();
         for (value, c) in back.iter_mut().zip(center.iter().cycle()) {
             *value += c;
@@ -209,11 +215,13 @@ fn a_center_is_subtracted_first_and_added_last() {
             };
             assert_eq!(&codes.residual_norm, norms, "{method} {isa:?}");
             let mut found = vec![0.0; x.len()];
-            quantizer.decode(isa, codes.view(), &mut found).unwrap();
+            quantizer
+                .decode_into(isa, codes.view(), &mut found)
+                .unwrap();
             assert_eq!(found, back, "{method} {isa:?}");
             let mut found = vec![0.0; 2 * 60];
             quantizer
-                .inner_product(isa, codes.view(), &y, &mut found)
+                .inner_product_into(isa, codes.view(), &y, &mut found)
                 .unwrap();
             assert_eq!(*products.get_or_insert(found.clone()), found, "{method}");
         }

@@ -96,7 +96,7 @@ impl Case {
         plain(
             &self
                 .quantizer
-                .search(isa, codes, sketch, &y, count, metric, allowed)
+                .search_with(isa, codes, sketch, &y, count, metric, allowed)
                 .unwrap(),
         )
     }
@@ -184,7 +184,7 @@ fn what_does_not_fit_is_an_error() {
     let search = |codes, sketch, count, metric, allowed| {
         let found = case
             .quantizer
-            .search(isa, codes, sketch, &y, count, metric, allowed);
+            .search_with(isa, codes, sketch, &y, count, metric, allowed);
         found.map(|_| ()).unwrap_err().to_string()
     };
     let ip = Metric::InnerProduct;

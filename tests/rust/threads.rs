@@ -147,15 +147,9 @@ fn a_call_stops_wherever_it_is() {
     let _alone = alone();
     let build = |method: &str, bits, block, rotation, dim| {
         Quantizer::new(Spec {
-            method: method.into(),
-            dim,
-            bits,
-            scale: None,
             block,
             rotation,
-            seed: 0,
-            store_norm: false,
-            center: None,
+            ..Spec::new(method, dim, bits)
         })
         .map(drop)
     };

@@ -18,7 +18,7 @@ from blockquant.cli._errors import Failure, of_system
 from blockquant.cli._output import bar, emit
 from blockquant.cli.info import machine
 from blockquant.files import open_rows
-from blockquant.measurement import METHODS
+from blockquant.methods import COMPARED
 from blockquant.report import Comparison
 from blockquant.report import compare as run_comparison
 
@@ -97,7 +97,7 @@ def command(
         options["bytes_per_vector"] = sizes
     if context.get_parameter_source("confidence") is ParameterSource.COMMANDLINE:
         options["confidence"] = confidence
-    names = list(METHODS) if methods is None else methods
+    names = list(COMPARED) if methods is None else methods
     with ExitStack() as stack:
         x = y = None
         if file is not None:

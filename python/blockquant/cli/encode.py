@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from blockquant import registry
 from blockquant._checks import counted
+from blockquant._methods import DEFAULT, PARTS, TABLE
 from blockquant.cli import _options
 from blockquant.cli._output import bar, building, cost, emit, measures
 from blockquant.codes import Codes
@@ -18,14 +19,17 @@ from blockquant.files import Rows, open_rows
 from blockquant.files.codes import save
 from blockquant.quantizer import Quantizer
 
+#: The methods with blocks, for texts.
+_BLOCKED = ", ".join(name for name, method in TABLE.items() if method.has_blocks)
+
 
 @click.command("encode", short_help="Encodes rows to a file of codes.")
 @click.argument("file", type=_options.EXISTING)
 @click.option("--out", required=True, type=_options.NEW, help="The codes, .safetensors.")
 @_options.array_option("--array", "FILE")
-@click.option("--method", default="blockquant/unbiased", type=_options.Method(), show_default=True)
+@click.option("--method", default=DEFAULT, type=_options.Method(), show_default=True)
 @click.option("--bits", default=2.0, type=float, show_default=True, help="Bits per coordinate.")
-@click.option("--block", type=int, help="Coordinates per block, for blockquant.")
+@click.option("--block", type=int, help=f"Coordinates per block, for {_BLOCKED}.")
 @click.option(
     "--rotation",
     default="hadamard",
@@ -65,8 +69,8 @@ def command(
     """
     options: dict[str, Any] = {"rotation": rotation, "store_norm": store_norm}
     if block is not None:
-        if not method.startswith("blockquant/"):
-            raise click.UsageError(f"--block is for blockquant, not for {method}", context)
+        if method in PARTS and not PARTS[method][0].has_blocks:
+            raise click.UsageError(f"--block is for {_BLOCKED}, not for {method}", context)
         options["block"] = block
     if center_mean and center is not None:
         raise click.UsageError("--center and --center-mean exclude each other", context)

@@ -10,17 +10,10 @@ from numpy.typing import NDArray
 from blockquant import _core
 from blockquant._checks import flag
 from blockquant.codes import Codes
-from blockquant.methods import BlockQuant, Eden, RaBitQ, TurboQuant
+from blockquant.methods import FACES
 from blockquant.quantizer import Quantizer
 
 _Path = str | bytes | os.PathLike[str] | os.PathLike[bytes]
-
-_FACES: dict[str, type[Quantizer]] = {
-    "blockquant": BlockQuant,
-    "eden": Eden,
-    "rabitq": RaBitQ,
-    "turboquant": TurboQuant,
-}
 
 
 def save(path: _Path, quantizer: Quantizer, codes: Codes) -> None:
@@ -144,7 +137,7 @@ def load(path: _Path, verify: bool = True) -> tuple[Quantizer, Codes]:
     scale = floats("scale")
     assert scale is not None  # Every file has scales.
     packed = np.asarray(views["packed"]).reshape(rows, row_bytes)
-    kind = _FACES[core.method.partition("/")[0]]
+    kind = FACES[core.method.partition("/")[0]]
     quantizer = kind.__new__(kind)
     quantizer._take(core)
     norm, residual_norm, center_product = map(floats, ("norm", "residual_norm", "center_product"))

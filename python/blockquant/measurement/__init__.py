@@ -4,7 +4,7 @@ The criteria are the reconstruction error, the expected inner-product error and 
 inner-product error. Recall, ranks, interval coverage, bytes and times are measured too.
 """
 
-from blockquant.measurement._compare import METHODS, compare
+from blockquant.measurement._compare import compare
 from blockquant.measurement._errors import Errors
 from blockquant.measurement._figures import CRITERIA, Figures
 from blockquant.measurement._measurement import Distortion, measure
@@ -13,7 +13,6 @@ from blockquant.measurement._verdicts import Difference, Used, Verdict
 
 __all__ = [
     "CRITERIA",
-    "METHODS",
     "Difference",
     "Distortion",
     "Errors",

@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from blockquant import registry, theory
+from blockquant._methods import PARTS
 from blockquant.measurement._truth import Truth
 
-#: Of the scalar methods; the first that fits is taken.
+#: Of methods that are registered; the first that fits is taken.
 _WHOLE = range(8, 0, -1)
-#: Blocks of BlockQuant that are tried, and bits of an index: codebooks that are built in no time.
+#: Blocks that are tried, and bits of an index: codebooks that are built in no time.
 _BLOCKS = range(1, 17)
 _WIDTHS = range(1, 9)
 #: Besides: the default at 3 bits, and pairs above 4.
@@ -38,9 +39,10 @@ def within(name: str, budget: int, truth: Truth, options: dict[str, Any]) -> Rat
     if not registry.is_built_in(name):
         return _tried(name, budget, truth, options)
     dim = truth.shape[2]
-    is_blocked = name.startswith("blockquant/")
+    method, _ = PARTS[name]
+    is_blocked = method.has_blocks
     if not is_blocked:
-        rates = [Rate(bits) for bits in _WHOLE]
+        rates = [Rate(bits) for bits in range(method.most_bits, 0, -1)]
     else:
         shapes = [(p, w) for p in _BLOCKS for w in _WIDTHS if p <= dim and w <= 8 * p]
         shapes += [(p, w) for p, w in _LARGE if p <= dim]

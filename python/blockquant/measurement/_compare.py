@@ -16,17 +16,7 @@ from blockquant.measurement._budget import Rate, Unmet, within
 from blockquant.measurement._figures import Figures
 from blockquant.measurement._measurement import Distortion, Expectation, run
 from blockquant.measurement._truth import Truth
-
-#: The methods that are compared if the caller names none.
-METHODS = (
-    "blockquant/mse",
-    "blockquant/unbiased",
-    "eden/mse",
-    "eden/unbiased",
-    "turboquant/mse",
-    "turboquant/prod",
-    "rabitq/unbiased",
-)
+from blockquant.methods import COMPARED
 
 
 def compare(
@@ -53,7 +43,7 @@ def compare(
     for given, what in ((bits, "bits"), (bytes_per_vector, "bytes_per_vector")):
         if isinstance(given, Real):
             raise TypeError(f"{what} is {brief(given)}, expected a list of numbers")
-    chosen = list(dict.fromkeys(map(registry.full_name, METHODS if methods is None else methods)))
+    chosen = list(dict.fromkeys(map(registry.full_name, COMPARED if methods is None else methods)))
     unit = "bits" if bytes_per_vector is None else "bytes"
     if bytes_per_vector is None:
         marks = [mark for mark in dict.fromkeys(bits) if real(mark, "bits", 16)]

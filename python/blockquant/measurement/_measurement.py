@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from blockquant import theory
 from blockquant._arrays import as_result
 from blockquant._checks import between
+from blockquant._methods import states_intervals
 from blockquant.codes import Codes
 from blockquant.measurement._centered import Pairs
 from blockquant.measurement._errors import Counter, Errors
@@ -279,16 +280,11 @@ class _Sums:
         return float(np.einsum("ij,ij->i", own, self._truth.ranks).mean())
 
 
-def _states_intervals(name: str) -> bool:
-    """Whether the scale rule of a built-in method keeps the angle between row and code."""
-    return name.endswith(("/mse", "/unbiased")) and not name.startswith("turboquant/")
-
-
 def _has_intervals(q: Any) -> bool:
     if not isinstance(q, Quantizer):
         return hasattr(q, "interval")
     # A quantizer with a center quantizes x − μ, whose norm is not that of the row.
-    return _states_intervals(q.name) and (q.center is None or q.store_norm)
+    return states_intervals(q.name) and (q.center is None or q.store_norm)
 
 
 def _with_norms(codes: Any) -> Any:
@@ -352,7 +348,7 @@ class Expectation:
             **{f"{field}_theory": quantile(level) for field, level in LEVELS.items()},
             "half_width_theory": (
                 across.size * wide(name, bits, d, self._confidence, block, square)
-                if _states_intervals(name)
+                if states_intervals(name)
                 else None
             ),
         }
@@ -368,7 +364,7 @@ class Expectation:
             )
 
         wide = theory.interval_half_width
-        has = _states_intervals(name)
+        has = states_intervals(name)
         return {
             "nmse_theory": theory.nmse(name, bits, d, block),
             "bias_theory": theory.inner_product_bias(name, bits, d, block),

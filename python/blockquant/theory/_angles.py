@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from blockquant import _core
+from blockquant._methods import DEFAULTS
 
 _GRID = 100_001
 _SAMPLES = 1 << 14
@@ -140,9 +141,9 @@ def _rabitq_gain(bits: int, dim: int) -> tuple[float, float]:
 
 
 def split(name: str) -> tuple[str, str]:
-    """Method and scale rule, the default one where none is named."""
-    method, _, scale = name.partition("/")
-    return method, scale or ("mse" if method == "turboquant" else "unbiased")
+    """Method and scale rule or variant, the default one where none is named."""
+    method, _, scale = DEFAULTS.get(name, name).partition("/")
+    return method, scale
 
 
 class Angles(NamedTuple):

@@ -11,17 +11,13 @@ from numpy.typing import ArrayLike, NDArray
 
 from blockquant import _core
 from blockquant._checks import between
+from blockquant._methods import DEFAULTS, PARTS, has_rate, states_intervals
 from blockquant.theory._angles import angles, coordinate_law, split
 
 _Float = NDArray[np.float64]
 
-#: Scale rules for which there is a theory.
-_SCALES = {
-    "blockquant": ("none", "mse", "unbiased"),
-    "eden": ("mse", "unbiased"),
-    "rabitq": ("mse", "unbiased"),
-    "turboquant": ("mse", "prod"),
-}
+#: Methods that have a closed form, with every scale rule or variant.
+_KNOWN = ("blockquant", "eden", "rabitq", "turboquant")
 #: Bisections of a quantile in [0, 2]: to 2⁻⁴⁰.
 _HALVINGS = 41
 
@@ -45,9 +41,8 @@ def supported(name: str, bits: float) -> bool:
     >>> supported("eden/mse", 2), supported("mine", 2)
     (True, False)
     """
-    method, scale = split(name)
-    whole = method == "blockquant" or bits in range(1, 9)
-    return scale in _SCALES.get(method, ()) and whole
+    full = DEFAULTS.get(name, name)
+    return full in PARTS and split(full)[0] in _KNOWN and has_rate(PARTS[full][0], bits)
 
 
 def nmse(name: str, bits: float, dim: int, block: int | None = None) -> float:
@@ -281,8 +276,9 @@ def interval_half_width(
     0.043
     """
     confidence = between(confidence, "confidence")
-    method, scale = split(name)
-    if method == "turboquant" or scale not in ("mse", "unbiased"):
+    method, _ = split(name)
+    full = DEFAULTS.get(name, name)
+    if full not in PARTS or not states_intervals(full):
         raise ValueError(f"{name!r} has no intervals, expected the scale rule unbiased or mse")
     if dim == 1:
         return 0.0

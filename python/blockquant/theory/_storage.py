@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from blockquant import _core
-from blockquant.theory._angles import split
+from blockquant._methods import DEFAULTS, PARTS
 
 
 def bytes_per_vector(
@@ -49,13 +49,14 @@ def bytes_per_vector(
     >>> bytes_per_vector("eden/unbiased", 2, 384, store_norm=True, center=True)
     108
     """
-    method, scale = split(name)
-    is_whole = method == "turboquant"
+    # The core names what is wrong with a name that is not in the table.
+    known = PARTS.get(DEFAULTS.get(name, name))
+    method, scale = (name, None) if known is None else (known[0].name, known[1])
     return _core.bytes_per_vector(
-        f"{method}/{scale}" if is_whole else method,
+        method,
         dim,
         bits,
-        scale=None if is_whole else scale,
+        scale=scale,
         block=block,
         store_norm=store_norm,
         centered=center,
