@@ -15,7 +15,8 @@ def set_num_threads(n: int) -> None:
     Parameters
     ----------
     n : int
-        1 to 1024. Batches that are running keep the threads they have.
+        1 to 1024. Batches that are running keep the threads they have. With 1 each call runs on
+        the thread that makes it. A forked child keeps n and starts threads of its own.
 
     Raises
     ------
