@@ -5,9 +5,6 @@ from __future__ import annotations
 from blockquant import _core
 from blockquant._checks import whole
 
-#: Starting tens of thousands of threads takes minutes, and no machine runs faster for it.
-_MOST = 1024
-
 
 def set_num_threads(n: int) -> None:
     """Uses n threads from now on; the bytes do not depend on it.
@@ -34,4 +31,4 @@ def set_num_threads(n: int) -> None:
     1
     >>> bq.set_num_threads(before)
     """
-    _core.set_num_threads(whole(n, "threads", 1, _MOST))
+    _core.set_num_threads(whole(n, "threads", 1, _core.MAX_THREADS))

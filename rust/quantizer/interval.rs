@@ -1,7 +1,9 @@
-//! Intervals of inner products on packed codes.
+//! Intervals of inner products on packed codes: bounds on each inner product that hold with a
+//! stated probability. The law behind them is in [`interval`](crate::interval).
 //!
-//! As the [scan](crate::scan): a query is rotated once, a tile of rows is unpacked, and each pair is one dot product ([`dense`]), here with the two roots of a
-//! quadratic in float64 behind it. Bounds are rounded outward to float32.
+//! As in the [scan](crate::scan), a query is rotated once, a tile of rows is unpacked, and each
+//! pair takes one dot product ([`dense`]). The two roots of a quadratic equation follow in float64.
+//! Bounds are rounded outward to float32.
 
 use super::Quantizer;
 use super::query::Centering;
@@ -17,11 +19,12 @@ use crate::scan::products::ROWS_PER_TILE;
 use crate::scan::{columns, joined};
 use crate::threads;
 
-/// Where the bounds of a tile go, low and high, one piece a query each.
+/// The places for the bounds of a tile, low and high, with one piece per query each.
 type Tile<'a> = (Vec<&'a mut [f32]>, Vec<&'a mut [f32]>);
 
 impl Quantizer {
-    /// Bounds on ⟨x, y⟩ that hold with probability `confidence` each: m × n into `low` and `high`, row j for query j.
+    /// Bounds on ⟨x, y⟩, each pair of which holds with probability `confidence`. `low` and `high`
+    /// are m × n, and row j belongs to query j.
     ///
     /// Needs the scale rule `mse` or `unbiased` and stored norms.
     pub fn interval(
@@ -38,7 +41,7 @@ impl Quantizer {
         let interval = Interval::new(dim, confidence)?;
         let (queries, _) = self.queries(isa, y, Centering::Across)?;
         let center_products = self.center_products(codes, Centering::Across);
-        // ⟨μ, r⟩ and x − μ are rounded to float32, by a share of ‖μ‖‖r‖ together.
+        // ⟨μ, r⟩ and x − μ are rounded to float32. Both errors together are a share of ‖μ‖‖r‖.
         let center_rounding = 2.0 * UNIT * self.center_square().sqrt();
         for out in [&*low, &*high] {
             if out.len() != rows * queries.len() {
@@ -108,7 +111,7 @@ impl Quantizer {
         Ok(())
     }
 
-    /// What an [`Interval`] needs of every row besides its estimate.
+    /// The values of every row that an [`Interval`] needs besides the estimate.
     ///
     /// Needs the scale rule `mse` or `unbiased` and stored norms.
     pub fn directions(&self, isa: Isa, codes: CodesRef<'_>) -> Result<Vec<Direction>> {
@@ -124,7 +127,7 @@ impl Quantizer {
         Ok(found.concat())
     }
 
-    /// Direction of a row; c becomes what queries are multiplied with.
+    /// The direction of a row. The vector that queries are multiplied with is written to `c`.
     fn direction(
         &self,
         isa: Isa,
@@ -137,7 +140,7 @@ impl Quantizer {
         self.unpack(isa, codes, row, index);
         self.method.expand(isa, index, 0.0, c);
         let (scale, norm) = (codes.scale[row], norms[row]);
-        // Below the normal numbers a float32 has too few digits to tell an angle.
+        // A subnormal float32 has too few digits to determine an angle.
         let is_accurate = scale.is_normal() && norm.is_normal();
         let (s, norm) = (f64::from(scale), f64::from(norm));
         let square = reduce::squared_norm(isa, c) / self.spec.dim as f64;
@@ -159,11 +162,12 @@ impl Quantizer {
         }
     }
 
-    /// Norms of what was quantized, where codes and scale rule tell the angle.
+    /// The norms of what was quantized, if codes and scale rule determine the angle.
     fn quantized_norms<'a>(&self, codes: CodesRef<'a>) -> Result<&'a [f32]> {
         if self.scale == ScaleRule::None {
             return Err(Error::invalid(format!(
-                "intervals need the scale rule unbiased or mse, which keep the angle of row and code; {} has another rule",
+                "intervals need the scale rule unbiased or mse, which keep the angle of row and \
+                 code; {} has another rule",
                 match self.spec.scale {
                     Some(_) => format!("{}/{}", self.spec.method, self.scale.name()),
                     None => self.spec.method.clone(),
@@ -187,16 +191,17 @@ impl Quantizer {
     }
 }
 
-/// A float32 that is not above, one unit below at the most: nearest rounding of what lies half a unit lower, with no branch to foresee.
+/// A float32 that is not above `value` and at most one unit below it. It is the rounded value of
+/// the number half a unit lower, which takes no branch.
 fn round_down(value: f64) -> f32 {
-    // Half a unit of a normal number, and of a subnormal one: 2⁻¹⁵⁰.
+    // Half a unit of a normal number, and of a subnormal number: 2⁻¹⁵⁰.
     const HALF_UNIT: f64 = 1.0001 / (1u64 << 24) as f64;
     const HALF_SUBNORMAL: f64 = 0.5 * f32::MIN_POSITIVE as f64 / (1u64 << 23) as f64;
     let value = value.min(f64::from(f32::MAX));
     (value - (value.abs() * HALF_UNIT + HALF_SUBNORMAL)) as f32
 }
 
-/// A float32 that is not below, one unit above at the most.
+/// A float32 that is not below `value` and at most one unit above it.
 fn round_up(value: f64) -> f32 {
     -round_down(-value)
 }

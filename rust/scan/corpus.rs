@@ -1,12 +1,12 @@
-//! The corpus of a search: the rows that are searched, and the exact hits of some of them. This is the
-//! rerank step.
+//! The corpus of a search: the rows that are searched, and the exact hits of some of them. This is
+//! the rerank step.
 //!
-//! Exact means by the estimator of [`products`](super::products). For the inner product the scores have
-//! its bits, and the other metrics continue from it in float64.
+//! Exact means by the estimator of [`products`](super::products). For the inner product the scores
+//! have its bits, and the other metrics continue from it in float64.
 //!
 //! **Keys** order rows as the metric does. The key is ⟨x, y⟩ − ⟨μ, y⟩ for the inner product with a
-//! center μ, ⟨x, y⟩/‖x‖ for the cosine, and ⟨x, y⟩ − ‖x‖²/2 for the Euclidean distance. With a center
-//! the last is that of r = x − μ and y − μ.
+//! center μ, ⟨x, y⟩/‖x‖ for the cosine, and ⟨x, y⟩ − ‖x‖²/2 for the Euclidean distance. With a
+//! center the last is that of r = x − μ and y − μ.
 
 use std::cmp::Ordering;
 
@@ -17,8 +17,8 @@ use crate::error::{Error, Result};
 use crate::isa::Isa;
 use crate::kernels::{dense, prefetch};
 
-/// Rows whose codes are prefetched while the rows before them are estimated: candidates are far apart
-/// in memory.
+/// Rows whose codes are prefetched while the rows before them are estimated: candidates are far
+/// apart in memory.
 const ROWS_PER_PREFETCH: usize = 8;
 const CACHE_LINE_BYTES: usize = 64;
 
@@ -97,7 +97,8 @@ pub struct Corpus<'a, E> {
     pub codes: CodesRef<'a>,
     /// How rows are compared.
     pub metric: Metric,
-    /// ‖x‖ for the cosine; ‖x‖, or ‖r‖ with a center, for the distance; unused for the inner product.
+    /// ‖x‖ for the cosine; ‖x‖, or ‖r‖ with a center, for the distance; unused for the inner
+    /// product.
     pub norm: &'a [f32],
     /// The values that centered queries need, if they are centered.
     pub center: Option<Center<'a>>,

@@ -1,13 +1,14 @@
 //! Pruning: which rows can be among the best of a query, by their sketches.
 //!
-//! A stage gives every row an upper bound: its key plus the reach of the sketch, from the LUT sums of
-//! one pass over a plane. Only the maximum of each group of rows is kept.
+//! A stage gives every row an upper bound: its key plus the reach of the sketch, from the LUT sums
+//! of one pass over a plane. Only the maximum of each group of rows is kept.
 //!
-//! 1. The rows with the largest bounds are the seeds. They are estimated exactly, and the key of the
-//!    k-th best of them is a lower bound of the k-th best key of all rows.
-//! 2. The candidates are the other rows whose upper bound is above it. They are looked up in the groups
-//!    whose maximum is above it.
-//! 3. If there are more candidates than a pass over the second plane costs, the second stage decides.
+//! 1. The rows with the largest bounds are the seeds. They are estimated exactly, and the key of
+//!    the k-th best of them is a lower bound of the k-th best key of all rows.
+//! 2. The candidates are the other rows whose upper bound is above it. They are looked up in the
+//!    groups whose maximum is above it.
+//! 3. If there are more candidates than a pass over the second plane costs, the second stage
+//!    decides.
 
 use std::sync::OnceLock;
 
@@ -68,7 +69,7 @@ impl Pass {
     }
 }
 
-/// The pass over the plane previous, and which query there each query was.
+/// The pass over the previous plane, and the number of each query in that pass.
 type PreviousPass<'a> = Option<(&'a Pass, &'a [usize])>;
 
 impl<'a, E: Expand> Filter<'a, E> {
@@ -90,8 +91,8 @@ impl<'a, E: Expand> Filter<'a, E> {
         }
     }
 
-    /// The candidates of each query. From one call to the next, `second` keeps the second stage, and
-    /// `passes` keeps memory, because the system clears new memory each time.
+    /// The candidates of each query. From one call to the next, `second` keeps the second stage,
+    /// and `passes` keeps memory, because the system clears new memory each time.
     pub fn candidates(
         &self,
         asked: &[SearchQuery<'_>],
@@ -122,8 +123,8 @@ impl<'a, E: Expand> Filter<'a, E> {
     }
 
     fn second<'s>(&self, kept: &'s OnceLock<Stage<'a>>) -> &'s Stage<'a> {
-        // This is not done inside the cell: a thread that waits for it could be the one that the pool
-        // needs.
+        // This is not done inside the cell: a thread that waits for it could be the one that the
+        // pool needs.
         if kept.get().is_none() {
             let scale = self.corpus.codes.scale;
             let second = (self.sketch).second(self.isa, scale, &self.corpus.expand);
@@ -141,8 +142,9 @@ impl<'a, E: Expand> Filter<'a, E> {
         kept.get_or_init(|| unreachable!("set above"))
     }
 
-    /// One level: sums of its plane (`before` has those of the plane previous), seeds, bound, and the rows above it unless they are
-    /// more than `most`. `pass` is where they go, whatever stands there.
+    /// One stage: the sums of its plane, the seeds, the bound, and the rows above it unless they
+    /// are more than `max_rows`. `previous` has the sums of the previous plane. The content of
+    /// `pass` is overwritten.
     #[allow(clippy::too_many_arguments)]
     fn pass(
         &self,
@@ -246,9 +248,9 @@ impl<'a, E: Expand> Filter<'a, E> {
         }
     }
 
-    /// The smallest key of the `count` best hits, lowered by the possible rounding error of keys and
-    /// scores, so that rows with equal scores are candidates too. None if there are too few hits, or
-    /// if the key is not finite.
+    /// The smallest key of the `count` best hits, lowered by the possible rounding error of keys
+    /// and scores, so that rows with equal scores are candidates too. None if there are too few
+    /// hits, or if the key is not finite.
     fn bound(&self, asked: &SearchQuery<'_>, hits: &mut [Hit]) -> Option<f32> {
         if hits.len() < self.count {
             return None;
@@ -273,8 +275,8 @@ impl<'a, E: Expand> Filter<'a, E> {
     }
 }
 
-/// The sums of a query's planes in order, for the rows of `newest`. With one plane the second entry is
-/// not used.
+/// The sums of a query's planes in order, for the rows of `newest`. With one plane the second entry
+/// is not used.
 fn plane_sums<'s>(
     previous: PreviousPass<'s>,
     q: usize,

@@ -1,9 +1,9 @@
 //! Computing on packed codes: inner products of all pairs, and search. Neither decodes the batch.
 //!
-//! Without a center ⟨x̂, y⟩ = s/√d · ⟨c, R y⟩, so a query is rotated once and a row is represented by
-//! its codeword vector c. With a center an exact part is added, which is linear in one scalar of the
-//! row ([`Query::base`]). The method decides what a row is expanded to, and this module asks for it
-//! through [`Expand`].
+//! Without a center ⟨x̂, y⟩ = s/√d · ⟨c, R y⟩, so a query is rotated once and a row is represented
+//! by its codeword vector c. With a center an exact part is added, which is linear in one scalar of
+//! the row ([`Query::base`]). The method decides what a row is expanded to, and this module asks
+//! for it through [`Expand`].
 //!
 //! [`products`] computes all pairs. [`search`] prunes and reranks: a [`sketch`] of the rows bounds
 //! every score, the rows that cannot be among the best are dropped, and the others are estimated

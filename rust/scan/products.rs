@@ -1,9 +1,9 @@
 //! Asymmetric inner products of all pairs: the rows are codes, and the queries are full vectors. No
 //! row is rotated back: a query is rotated once, and its products with the codewords are scaled.
 //!
-//! A tile of rows is expanded to its codeword vectors. For many queries the tile is also packed into
-//! panels ([`dense::panel_products`]). So the batch is never decoded as a whole, and each thread has
-//! the memory of one tile.
+//! A tile of rows is expanded to its codeword vectors. For many queries the tile is also packed
+//! into panels ([`dense::panel_products`]). So the batch is never decoded as a whole, and each
+//! thread has the memory of one tile.
 //!
 //! **Cost.** d multiply-adds per pair are the bound. Unpacking, expanding and packing a row is done
 //! once, and all queries share it.
@@ -35,8 +35,8 @@ pub struct Scalars<'a> {
 
 /// Writes ⟨x̂ᵢ, yⱼ⟩ to out\[j·n + i\].
 ///
-/// `expand(first, rows, buffer)` fills `buffer` with `rows` expanded rows, starting with row `first`.
-/// Each of them is as long as a query's vector.
+/// `expand(first, rows, buffer)` fills `buffer` with `rows` expanded rows, starting with row
+/// `first`. Each of them is as long as a query's vector.
 pub fn inner_products(
     isa: Isa,
     queries: &[Query],
@@ -88,7 +88,7 @@ pub fn inner_products(
             .zip(pieces.chunks_mut(batch))
         {
             threads::check();
-            // The rows that go group, and how far a query's products are apart.
+            // The rows of one kernel call, and the stride of the products from query to query.
             let (group, stride) = if panels {
                 (ROWS_PER_PANEL, ROWS_PER_PANEL)
             } else {
@@ -126,7 +126,7 @@ pub fn inner_products(
     });
 }
 
-/// The buffers of one thread.
+/// Buffers, of which each thread has its own.
 struct Buffers {
     expanded: Aligned<f32>,
     panels: Aligned<f32>,

@@ -1,12 +1,12 @@
 //! The k best rows of each query, by prune and rerank.
 //!
-//! The [sketch](super::sketch) bounds the score of every row (`filter.rs`), and the rows that can be
-//! among the best are estimated exactly (`corpus.rs`). If few rows are allowed, or if almost all would
-//! remain, then all allowed rows are estimated.
+//! The [sketch](super::sketch) bounds the score of every row (`filter.rs`), and the rows that can
+//! be among the best are estimated exactly (`corpus.rs`). If few rows are allowed, or if almost all
+//! would remain, then all allowed rows are estimated.
 //!
-//! **The same result everywhere.** Sums are integers, each key and bound is a fixed sequence of rounded
-//! operations on one row, and ties go to the lower index. So neither threads nor instruction sets
-//! change which rows are estimated.
+//! **The same result everywhere.** Sums are integers, each key and bound is a fixed sequence of
+//! rounded operations on one row, and ties go to the lower index. So neither threads nor
+//! instruction sets change which rows are estimated.
 
 use std::sync::OnceLock;
 
@@ -31,7 +31,8 @@ const QUERIES_PER_PASS: usize = 32;
 const MIN_QUERIES_PER_PASS: usize = 4;
 /// Estimating fewer rows than this takes less time than making and scanning a sketch.
 const MIN_ROWS_FOR_SKETCH: usize = 256;
-/// If at most one in this many rows is allowed, estimating them takes less time than a pass over all.
+/// If at most one in this many rows is allowed, estimating them takes less time than a pass over
+/// all.
 const MAX_ROWS_PER_ALLOWED: usize = 16;
 /// If the allowed rows are not more than this many times the seeds, little is left to prune.
 const MIN_ALLOWED_PER_SEED: usize = 16;

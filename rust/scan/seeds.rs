@@ -1,5 +1,5 @@
-//! The choice of the seeds of a search: the rows that are estimated first. The k-th best of them gives
-//! the bound by which all other rows are pruned.
+//! The choice of the seeds of a search: the rows that are estimated first. The k-th best of them
+//! gives the bound by which all other rows are pruned.
 
 use crate::kernels::fast_scan::ROWS_PER_GROUP;
 

@@ -1,32 +1,32 @@
 //! A sketch of the rows: few bits from which a search knows which rows it has to look at. It bounds
 //! the score of every row, so that most rows are pruned without reading their codes.
 //!
-//! **The sketch** of a codeword vector c is its signs with the factor g that is best along c:
-//! c ≈ g·sign(c) with g = ‖c‖²/Σ|cᵢ|. The error e = g·sign(c) − c is orthogonal to c. With the rotated
-//! query q the sketch gives ⟨g·sign(c), q⟩ for ⟨c, q⟩. The difference ⟨e, q⟩ is random over rotations:
-//! it is ‖e‖·‖q⊥‖ times a coordinate of a uniform point of a sphere, where q⊥ is the part of q
-//! orthogonal to c. Its standard deviation is at most ‖e‖·‖q‖/√(d − 1). So one bit per coordinate gives
-//! an estimate of the estimate and the spread of its error, whatever the code is.
+//! **The sketch** of a codeword vector c is its signs with the factor g that is best along c: c ≈
+//! g·sign(c) with g = ‖c‖²/Σ|cᵢ|. The error e = g·sign(c) − c is orthogonal to c. With the rotated
+//! query q the sketch gives ⟨g·sign(c), q⟩ for ⟨c, q⟩. The difference ⟨e, q⟩ is random over
+//! rotations: it is ‖e‖·‖q⊥‖ times a coordinate of a uniform point of a sphere, where q⊥ is the
+//! part of q orthogonal to c. Its standard deviation is at most ‖e‖·‖q‖/√(d − 1). So one bit per
+//! coordinate gives an estimate of the estimate and the spread of its error, whatever the code is.
 //!
-//! **The second stage** adds a second plane: the signs of the remainder of c beyond a common magnitude.
-//! The two factors g and h are those for which g·sign(c) + h·sign(…) is nearest to c, scaled so that
-//! the error is again orthogonal to c. It halves the spread with twice the bits. It is made only when a
-//! search needs it.
+//! **The second stage** adds a second plane: the signs of the remainder of c beyond a common
+//! magnitude. The two factors g and h are those for which g·sign(c) + h·sign(…) is nearest to c,
+//! scaled so that the error is again orthogonal to c. It halves the spread with twice the bits. It
+//! is made only when a search needs it.
 //!
-//! **Contract.** The law of ⟨e, q⟩ is a law over rotations, for a row and a query that do not depend on
-//! the rotation. On such data a search lost 0 to 10 of 10,000 places of the ten best. The law says
-//! nothing about rows that are made from the rotation of the seed itself, which requires knowing the
-//! seed: for rows that are two-hot in the rotated basis, up to 109 places were lost
+//! **Contract.** The law of ⟨e, q⟩ is a law over rotations, for a row and a query that do not
+//! depend on the rotation. On such data a search lost 0 to 10 of 10,000 places of the ten best. The
+//! law says nothing about rows that are made from the rotation of the seed itself, which requires
+//! knowing the seed: for rows that are two-hot in the rotated basis, up to 109 places were lost
 //! (`benches/overlooked.py`). A search without a sketch loses none.
 //!
-//! **A query** becomes a look-up table (LUT) per four coordinates. Four signs are a nibble, and the sum
-//! ±q₁ ± q₂ ± q₃ ± q₄ has sixteen values. They are rounded to multiples of a common unit above the
-//! least of them. Both stages use the same LUTs. Rounding the entries of P tables has the standard
-//! deviation unit·√(P/12), and the reach includes it.
+//! **A query** becomes a look-up table (LUT) per four coordinates. Four signs are a nibble, and the
+//! sum ±q₁ ± q₂ ± q₃ ± q₄ has sixteen values. They are rounded to multiples of a common unit above
+//! the least of them. Both stages use the same LUTs. Rounding the entries of P tables has the
+//! standard deviation unit·√(P/12), and the reach includes it.
 //!
 //! **Cost.** A stage takes d/8 bytes of signs per row, in the layout of
-//! [`kernels::fast_scan`](crate::kernels::fast_scan). The first stage adds s·g and s·‖e‖ as float32.
-//! The second adds three more numbers.
+//! [`kernels::fast_scan`](crate::kernels::fast_scan). The first stage adds s·g and s·‖e‖ as
+//! float32. The second adds three more numbers.
 
 use super::{Expand, Query};
 use crate::aligned::Aligned;
@@ -152,9 +152,9 @@ fn agreement(a: &[f32], b: &[f32]) -> f64 {
     a.len() as f64 - 2.0 * differ.count() as f64
 }
 
-/// The factors g and h for which g·sign(c) + h·sign(rest) is nearest to c, the projection of c. If the
-/// signs agree everywhere or nowhere, the second plane adds nothing and h is 0. `first` is Σ|cᵢ|, and
-/// `both` is the agreement of the signs.
+/// The factors g and h for which g·sign(c) + h·sign(rest) is nearest to c, the projection of c. If
+/// the signs agree everywhere or nowhere, the second plane adds nothing and h is 0. `first` is
+/// Σ|cᵢ|, and `both` is the agreement of the signs.
 fn two_factors(c: &[f32], rest: &[f32], first: f64, both: f64) -> [f64; 2] {
     let dim = c.len() as f64;
     let second: f64 = (c.iter().zip(rest))
@@ -280,8 +280,8 @@ impl Sketch {
                     let both = agreement(c, rest);
                     let [g, h] = two_factors(c, rest, sum, both);
                     let own = dim as f64 * (g * g + h * h) + 2.0 * g * h * both;
-                    // The scale makes the error orthogonal to c: ⟨c, g·s₁ + h·s₂⟩ is the squared norm of
-                    // the projection.
+                    // The scale makes the error orthogonal to c: ⟨c, g·s₁ + h·s₂⟩ is the squared
+                    // norm of the projection.
                     let onto = if own > 0.0 { square / own } else { 0.0 };
                     let remaining = onto * onto * own - square;
                     *values = [onto * g, onto * h, remaining.max(0.0).sqrt()]
@@ -315,7 +315,7 @@ impl Sketch {
         self.plane.nibbles.len() + 8 * self.rows() + second
     }
 
-    /// The luts of a query.
+    /// The LUTs of a query.
     pub fn luts(&self, query: &Query) -> QueryLuts {
         let y = &query.vector[..self.dim];
         let positions = self.plane.positions;

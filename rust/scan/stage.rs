@@ -1,5 +1,5 @@
-//! A stage of the pruning: one plane of the sketch in the units of a metric. It says how the LUT sums
-//! of a query become keys and upper bounds of the rows.
+//! A stage of the pruning: one plane of the sketch in the units of a metric. It says how the LUT
+//! sums of a query become keys and upper bounds of the rows.
 
 use std::borrow::Cow;
 
@@ -111,8 +111,8 @@ impl<'a> Stage<'a> {
         }
     }
 
-    /// The largest magnitude of the addend that centering gives a key. Its rounding error is a share
-    /// of this.
+    /// The largest magnitude of the addend that centering gives a key. Its rounding error is a
+    /// share of this.
     pub fn center_size(&self, query: &Query) -> f32 {
         if self.centered {
             self.largest[2] * self.weight(query).abs()

@@ -25,16 +25,22 @@ pub use interrupt::{Answer, check, interruptible};
 pub use pool::run;
 pub use share::{for_each, map, map_with, try_for_each};
 
-/// Threads that were set; 0 where none were.
+/// The most threads that can be set: starting tens of thousands takes minutes, and no machine is
+/// faster with them.
+pub const MAX_THREADS: usize = 1024;
+
+/// The number of threads that was set, or 0.
 static SET: AtomicUsize = AtomicUsize::new(0);
 
 /// Uses `count` threads from now on; what is running may go on with those it has.
 ///
 /// # Errors
-/// If it is 0, or the system cannot start as many.
+/// If it is 0 or above [`MAX_THREADS`], or if the system cannot start as many.
 pub fn set_num_threads(count: usize) -> Result<()> {
-    if count == 0 {
-        return Err(Error::invalid("0 threads, expected at least 1"));
+    if !(1..=MAX_THREADS).contains(&count) {
+        return Err(Error::invalid(format!(
+            "threads={count}, expected 1 to {MAX_THREADS}"
+        )));
     }
     pool::start(count)
         .map_err(|reason| Error::invalid(format!("cannot start {count} threads: {reason}")))?;
