@@ -3,9 +3,9 @@
 //!
 //! **The sketch** of a codeword vector c is its signs with the factor g that is best along c: c ≈
 //! g·sign(c) with g = ‖c‖²/Σ|cᵢ|. The error e = g·sign(c) − c is orthogonal to c. With the rotated
-//! query q the sketch gives ⟨g·sign(c), q⟩ for ⟨c, q⟩. The difference ⟨e, q⟩ is random over
-//! rotations: it is ‖e‖·‖q⊥‖ times a coordinate of a uniform point of a sphere, where q⊥ is the
-//! part of q orthogonal to c. Its standard deviation is at most ‖e‖·‖q‖/√(d − 1). So one bit per
+//! query y′ the sketch gives ⟨g·sign(c), y′⟩ for ⟨c, y′⟩. The difference ⟨e, y′⟩ is random over
+//! rotations: it is ‖e‖·‖y′⊥‖ times a coordinate of a uniform point of a sphere, where y′⊥ is the
+//! part of y′ orthogonal to c. Its standard deviation is at most ‖e‖·‖y′‖/√(d − 1). So one bit per
 //! coordinate gives an estimate of the estimate and the spread of its error, whatever the code is.
 //!
 //! **The second stage** adds a second plane: the signs of the remainder of c beyond a common
@@ -13,15 +13,15 @@
 //! scaled so that the error is again orthogonal to c. It halves the spread with twice the bits. It
 //! is made only when a search needs it.
 //!
-//! **Contract.** The law of ⟨e, q⟩ is a law over rotations, for a row and a query that do not
+//! **Contract.** The law of ⟨e, y′⟩ is a law over rotations, for a row and a query that do not
 //! depend on the rotation. On such data a search lost 0 to 10 of 10,000 places of the ten best. The
 //! law says nothing about rows that are made from the rotation of the seed itself, which requires
 //! knowing the seed: for rows that are two-hot in the rotated basis, up to 109 places were lost
 //! (`benches/overlooked.py`). A search without a sketch loses none.
 //!
 //! **A query** becomes a look-up table (LUT) per four coordinates. Four signs are a nibble, and the
-//! sum ±q₁ ± q₂ ± q₃ ± q₄ has sixteen values. They are rounded to multiples of a common unit above
-//! the least of them. Both stages use the same LUTs. Rounding the entries of P tables has the
+//! sum ±y′₁ ± y′₂ ± y′₃ ± y′₄ has sixteen values. They are rounded to multiples of a common unit
+//! above the least of them. Both stages use the same LUTs. Rounding the entries of P tables has the
 //! standard deviation unit·√(P/12), and the reach includes it.
 //!
 //! **Cost.** A stage takes d/8 bytes of signs per row, in the layout of

@@ -1,16 +1,17 @@
-//! The threads that batches run on: one pool per process.
+//! The threads that batches run on: one pool per process. Results do not depend on the number of
+//! threads.
 //!
 //! All parallel work of the crate goes through [`for_each`], [`try_for_each`] and [`map`], which
 //! give items to threads one by one. No other module names the library behind the pool, so nothing
-//! falls to that library's own global pool.
+//! runs on the global pool of that library.
 //!
-//! - **One thread** is the caller's own: no other is started or waited for.
-//! - **A forked child** has none of the threads of its parent. It leaves the pool that it inherited
-//!   as it is and starts its own at the first use ([`forked`]).
-//! - **Many calls at once.** Each has a thread of the pool for itself, or where all are taken its
-//!   caller's; threads that only help leave for a call that waits. So no call waits for the end of
-//!   another.
-//! - **To stop a call** see [`interruptible`]; each item is a place where it can stop.
+//! - **One thread** is the caller's own: no other thread is started or waited for.
+//! - **A forked child** has none of the threads of its parent. It does not touch the pool that it
+//!   inherited, and starts its own at the first use ([`forked`]).
+//! - **Many calls at once.** Each call has one thread of the pool, or the thread of its caller if
+//!   all are taken. Threads that help other calls return to the pool when a call waits. So no call
+//!   waits for the end of another.
+//! - **Stopping a call** is possible between any two items ([`interruptible`]).
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -32,7 +33,7 @@ pub const MAX_THREADS: usize = 1024;
 /// The number of threads that was set, or 0.
 static SET: AtomicUsize = AtomicUsize::new(0);
 
-/// Uses `count` threads from now on; what is running may go on with those it has.
+/// Uses `count` threads from now on. Running calls may keep the threads that they have.
 ///
 /// # Errors
 /// If it is 0 or above [`MAX_THREADS`], or if the system cannot start as many.
