@@ -75,10 +75,10 @@
 //!
 //! **The rotation needs no padding.** Rows of every dimension use windows of a power of two that
 //! overlap at the end, so the code size depends on d only. Padding to the next power of two was
-//! rejected: for d = 1536 it would add a third to every row. Three rounds with a shuffle of runs
-//! between them are needed. One round leaves one-hot rows with errors of .05 to .16 instead of
-//! .117, and rounds without mixing across windows do not converge to the law of a uniform rotation.
-//! A dense matrix remains as the reference and for short rows. See [`rotation`].
+//! rejected: at d = 1536 it would add a third to the bytes of every row. Three rounds with a
+//! shuffle of runs between them are needed. One round leaves one-hot rows with errors of .05 to .16
+//! instead of .117, and rounds without mixing across windows do not converge to the law of a
+//! uniform rotation. A dense matrix remains as the reference and for short rows. See [`rotation`].
 //!
 //! **Codebooks are computed, not trained.** After the rotation every block has the same known
 //! density, so a codebook depends on (d, p, K) only. It is computed in a fixed order with `libm`,
@@ -93,22 +93,22 @@
 //! **Scalar code is the definition.** Every kernel has a scalar version with a fixed number of
 //! lanes and a fixed order of sums, and the vector versions give equal bits. So codes, estimates
 //! and the order of hits do not depend on the instruction set or on the number of threads, and
-//! tests compare them exactly. Free summation order was rejected: it saves little time and makes
-//! codes irreproducible.
+//! tests compare them exactly. A free order of sums was rejected, because codes would then differ
+//! between machines.
 //!
 //! **A file is a safetensors file.** The container is simple, can be mapped, and has readers in
 //! many languages, so a new container format was rejected. The header is accepted only if it equals
 //! the one that would be written, which makes checks for single faults unnecessary. See
 //! [`mod@file`].
 //!
-//! **Each process has its own thread pool.** The global pool of the library behind it was rejected:
-//! its threads do not exist in a forked child, a host program may share it, and its work cannot be
-//! stopped. See [`threads`].
+//! **Each process has its own thread pool.** The global pool of the library behind it was rejected,
+//! because a forked child inherits that pool without its threads and would wait without end. A call
+//! would also wait for work that others put there. See [`threads`].
 //!
 //! **Search bounds, prunes and reranks.** One bit per coordinate of the code gives every row an
-//! upper bound, and only rows above the k-th best lower bound are estimated. An inverted index was
-//! rejected: it needs training, and the loss of recall depends on the data. Here the probability of
-//! overlooking a row is known, and the scan without a sketch is always available. See [`scan`].
+//! upper bound, and only rows above the k-th best lower bound are estimated. Reranking a fixed
+//! number of rows was rejected, because the probability of losing a row would then be unknown. Here
+//! it is a parameter, and a search without a sketch overlooks no row. See [`scan`].
 //!
 //! **Intervals follow from an exact law.** The error of an estimate is a known random variable
 //! given θ, and θ follows from the stored scalars. Fitted constants were rejected. See

@@ -31,7 +31,7 @@ pub use share::{for_each, map, map_with, try_for_each};
 pub const MAX_THREADS: usize = 1024;
 
 /// The number of threads that was set, or 0.
-static SET: AtomicUsize = AtomicUsize::new(0);
+static CONFIGURED: AtomicUsize = AtomicUsize::new(0);
 
 /// Uses `count` threads from now on. Running calls may keep the threads that they have.
 ///
@@ -45,24 +45,27 @@ pub fn set_num_threads(count: usize) -> Result<()> {
     }
     pool::start(count)
         .map_err(|reason| Error::invalid(format!("cannot start {count} threads: {reason}")))?;
-    SET.store(count, Ordering::Relaxed);
+    CONFIGURED.store(count, Ordering::Relaxed);
     Ok(())
 }
 
-/// Threads in use: those set, in a forked child too; else `RAYON_NUM_THREADS`; else all cores.
+/// The number of threads in use: the number that was set, also in a forked child; otherwise
+/// `RAYON_NUM_THREADS`; otherwise the number of cores.
 pub fn num_threads() -> usize {
-    static USUAL: AtomicUsize = AtomicUsize::new(0);
+    static DEFAULT: AtomicUsize = AtomicUsize::new(0);
     let known = |count: &AtomicUsize| match count.load(Ordering::Relaxed) {
         0 => None,
         count => Some(count),
     };
-    known(&SET).or_else(|| known(&USUAL)).unwrap_or_else(|| {
-        let named = std::env::var("RAYON_NUM_THREADS").ok();
-        let named = named.and_then(|text| text.parse().ok());
-        let count = named.filter(|&count| count > 0).unwrap_or_else(|| {
-            std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
-        });
-        USUAL.store(count, Ordering::Relaxed);
-        count
-    })
+    known(&CONFIGURED)
+        .or_else(|| known(&DEFAULT))
+        .unwrap_or_else(|| {
+            let named = std::env::var("RAYON_NUM_THREADS").ok();
+            let named = named.and_then(|text| text.parse().ok());
+            let count = named.filter(|&count| count > 0).unwrap_or_else(|| {
+                std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
+            });
+            DEFAULT.store(count, Ordering::Relaxed);
+            count
+        })
 }
