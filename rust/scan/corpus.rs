@@ -58,7 +58,7 @@ impl Metric {
 /// A query of a search, with its norm.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct SearchQuery<'a> {
-    pub query: &'a Query,
+    pub scan: &'a Query,
     /// ‖y‖, or ‖y − μ‖ for the distance with a center μ.
     pub norm: f64,
 }
@@ -113,8 +113,8 @@ impl<E: Expand> Corpus<'_, E> {
         self.allowed.is_none_or(|allowed| allowed[row as usize])
     }
 
-    fn hit(&self, asked: SearchQuery<'_>, row: u32, dot: f32) -> Hit {
-        let SearchQuery { query, norm } = asked;
+    fn hit(&self, query: SearchQuery<'_>, row: u32, dot: f32) -> Hit {
+        let SearchQuery { scan: query, norm } = query;
         let i = row as usize;
         let scale = self.codes.scale[i];
         let product = query.product(dot, scale);
@@ -159,7 +159,7 @@ impl<E: Expand> Corpus<'_, E> {
     /// The hits of some rows with one query.
     pub(super) fn hits(
         &self,
-        asked: SearchQuery<'_>,
+        query: SearchQuery<'_>,
         rows: &[u32],
         work: &mut Work,
         hits: &mut Vec<Hit>,
@@ -178,9 +178,9 @@ impl<E: Expand> Corpus<'_, E> {
             let next = rows.len().min((place + 1) * ROWS_PER_PREFETCH);
             prefetch_codes(&rows[next..rows.len().min(next + ROWS_PER_PREFETCH)]);
             let dots = &mut dots[..some.len()];
-            (self.expand).products(some, &asked.query.vector, work, dots);
+            (self.expand).products(some, &query.scan.vector, work, dots);
             let pairs = some.iter().zip(&*dots);
-            hits.extend(pairs.map(|(&row, &dot)| self.hit(asked, row, dot)));
+            hits.extend(pairs.map(|(&row, &dot)| self.hit(query, row, dot)));
         }
     }
 
@@ -188,29 +188,33 @@ impl<E: Expand> Corpus<'_, E> {
     pub(super) fn hits_of_all(
         &self,
         isa: Isa,
-        asked: &[SearchQuery<'_>],
+        queries: &[SearchQuery<'_>],
         rows: &[u32],
         mut found: impl FnMut(usize, Hit),
     ) {
-        let Some(length) = asked.first().map(|asked| asked.query.vector.len()) else {
+        let Some(length) = queries.first().map(|query| query.scan.vector.len()) else {
             return;
         };
-        let vectors = joined(asked.iter().map(|asked| asked.query));
+        let vectors = joined(queries.iter().map(|query| query.scan));
         let mut index = Vec::new();
         let (mut expanded, mut dots) = (
             Aligned::new(ROWS_PER_TILE * length),
-            vec![0f32; ROWS_PER_TILE * asked.len()],
+            vec![0f32; ROWS_PER_TILE * queries.len()],
         );
         for tile in rows.chunks(ROWS_PER_TILE) {
             let expanded = &mut expanded[..tile.len() * length];
             for (&row, c) in tile.iter().zip(expanded.chunks_exact_mut(length)) {
                 self.expand.expand(row as usize, &mut index, c);
             }
-            let dots = &mut dots[..tile.len() * asked.len()];
+            let dots = &mut dots[..tile.len() * queries.len()];
             dense::products(isa, expanded, length, &vectors, dots);
-            for (q, (&asked, dots)) in asked.iter().zip(dots.chunks_exact(tile.len())).enumerate() {
+            for (q, (&query, dots)) in queries
+                .iter()
+                .zip(dots.chunks_exact(tile.len()))
+                .enumerate()
+            {
                 for (&row, &dot) in tile.iter().zip(dots) {
-                    found(q, self.hit(asked, row, dot));
+                    found(q, self.hit(query, row, dot));
                 }
             }
         }

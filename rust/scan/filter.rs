@@ -1,7 +1,7 @@
 //! Pruning: which rows can be among the best of a query, by their sketches.
 //!
 //! A stage gives every row an upper bound: its key plus the reach of the sketch, from the LUT sums
-//! of one pass over a plane. Only the maximum of each group of rows is kept.
+//! of one pass over a plane. Only the maximum of each group of rows is cell.
 //!
 //! 1. The rows with the largest bounds are the seeds. They are estimated exactly, and the key of
 //!    the k-th best of them is a lower bound of the k-th best key of all rows.
@@ -95,24 +95,24 @@ impl<'a, E: Expand> Filter<'a, E> {
     /// and `passes` keeps memory, because the system clears new memory each time.
     pub fn candidates(
         &self,
-        asked: &[SearchQuery<'_>],
+        queries: &[SearchQuery<'_>],
         second: &OnceLock<Stage<'a>>,
         passes: &mut Vec<Pass>,
     ) -> Vec<Candidates> {
-        let luts = threads::map(asked.to_vec(), |_, asked| self.sketch.luts(asked.query));
+        let luts = threads::map(queries.to_vec(), |_, query| self.sketch.luts(query.scan));
         let max_rows = (SECOND_STAGE_COST * self.corpus.codes.len() as f64) as usize;
         let empty = passes.pop().unwrap_or_default();
-        let (mut candidates, pass) = self.pass(&self.first, asked, &luts, None, max_rows, empty);
+        let (mut candidates, pass) = self.pass(&self.first, queries, &luts, None, max_rows, empty);
         let unresolved: Vec<usize> = (0..candidates.len())
             .filter(|&q| candidates[q].is_unresolved)
             .collect();
         if !unresolved.is_empty() {
             let second = self.second(second);
-            let asked: Vec<SearchQuery<'_>> = unresolved.iter().map(|&q| asked[q]).collect();
+            let queries: Vec<SearchQuery<'_>> = unresolved.iter().map(|&q| queries[q]).collect();
             let luts: Vec<QueryLuts> = unresolved.iter().map(|&q| luts[q].clone()).collect();
             let empty = passes.pop().unwrap_or_default();
             let previous = Some((&pass, &*unresolved));
-            let (refined, used) = self.pass(second, &asked, &luts, previous, usize::MAX, empty);
+            let (refined, used) = self.pass(second, &queries, &luts, previous, usize::MAX, empty);
             passes.push(used);
             for (q, refined) in unresolved.into_iter().zip(refined) {
                 candidates[q] = refined;
@@ -122,24 +122,24 @@ impl<'a, E: Expand> Filter<'a, E> {
         candidates
     }
 
-    fn second<'s>(&self, kept: &'s OnceLock<Stage<'a>>) -> &'s Stage<'a> {
+    fn second<'s>(&self, cell: &'s OnceLock<Stage<'a>>) -> &'s Stage<'a> {
         // This is not done inside the cell: a thread that waits for it could be the one that the
         // pool needs.
-        if kept.get().is_none() {
+        if cell.get().is_none() {
             let scale = self.corpus.codes.scale;
             let second = (self.sketch).second(self.isa, scale, &self.corpus.expand);
             let [first_factor, second_factor] = &second.factors;
             let factors = [first_factor, second_factor];
-            let level = Stage::new(
+            let stage = Stage::new(
                 self.corpus,
                 &second.plane,
                 &factors,
                 &second.spread,
                 self.shift,
             );
-            let _ = kept.set(level);
+            let _ = cell.set(stage);
         }
-        kept.get_or_init(|| unreachable!("set above"))
+        cell.get_or_init(|| unreachable!("set above"))
     }
 
     /// One stage: the sums of its plane, the seeds, the bound, and the rows above it unless they
@@ -148,8 +148,8 @@ impl<'a, E: Expand> Filter<'a, E> {
     #[allow(clippy::too_many_arguments)]
     fn pass(
         &self,
-        level: &Stage<'_>,
-        asked: &[SearchQuery<'_>],
+        stage: &Stage<'_>,
+        queries: &[SearchQuery<'_>],
         luts: &[QueryLuts],
         previous: PreviousPass<'_>,
         max_rows: usize,
@@ -158,8 +158,8 @@ impl<'a, E: Expand> Filter<'a, E> {
         let rows = self.corpus.codes.len();
         let length = rows.next_multiple_of(ROWS_PER_GROUP);
         let groups = length / ROWS_PER_GROUP;
-        pass.sums.resize(length * asked.len(), 0);
-        pass.maxima.resize(groups * asked.len(), 0.0);
+        pass.sums.resize(length * queries.len(), 0);
+        pass.maxima.resize(groups * queries.len(), 0.0);
         pass.length = length;
         let each: Vec<&QueryLuts> = luts.iter().collect();
         let segments = columns(&mut pass.sums, length, ROWS_PER_SEGMENT);
@@ -176,18 +176,18 @@ impl<'a, E: Expand> Filter<'a, E> {
                     let mut sums: Vec<&mut [u16]> = (sums.iter_mut())
                         .map(|sums| &mut sums[place..end])
                         .collect();
-                    level.plane.sums(self.isa, &each, from, &mut sums);
+                    stage.plane.sums(self.isa, &each, from, &mut sums);
                     for (q, (sums, maxima)) in sums.iter().zip(&mut maxima).enumerate() {
                         let maxima = &mut maxima[place / ROWS_PER_GROUP..end / ROWS_PER_GROUP];
                         let sums = plane_sums(previous, q, from, &sums[..live]);
-                        let keys = level.keys(asked[q].query, &luts[q], sums, from);
+                        let keys = stage.keys(queries[q].scan, &luts[q], sums, from);
                         group_maxima(self.isa, &keys, maxima);
                     }
                 }
             },
         );
-        let candidates = threads::map((0..asked.len()).collect(), |_, q| {
-            if !level.is_usable(asked[q].query, &luts[q]) {
+        let candidates = threads::map((0..queries.len()).collect(), |_, q| {
+            if !stage.is_usable(queries[q].scan, &luts[q]) {
                 return self.all_allowed();
             }
             let maxima = pass.maxima(q);
@@ -202,7 +202,7 @@ impl<'a, E: Expand> Filter<'a, E> {
                         let from = group * ROWS_PER_GROUP;
                         let newest = pass.sums(q, from, ROWS_PER_GROUP.min(rows - from));
                         let sums = plane_sums(previous, q, from, newest);
-                        let keys = level.keys(asked[q].query, &luts[q], sums, from);
+                        let keys = stage.keys(queries[q].scan, &luts[q], sums, from);
                         select_in_range(self.isa, &keys, above, up_to, from as u32, &mut found);
                     }
                 }
@@ -211,8 +211,8 @@ impl<'a, E: Expand> Filter<'a, E> {
             let threshold = seeds::threshold(maxima, seeds::seed_count(self.count)).next_down();
             let mut seeds = Vec::new();
             let found = within(threshold, f32::INFINITY);
-            (self.corpus).hits(asked[q], &found, &mut Work::default(), &mut seeds);
-            match self.bound(&asked[q], &mut seeds) {
+            (self.corpus).hits(queries[q], &found, &mut Work::default(), &mut seeds);
+            match self.bound(&queries[q], &mut seeds) {
                 // Each of these groups has at least one row above the bound.
                 Some(bound)
                     if maxima.iter().filter(|maximum| **maximum > bound).count() > max_rows =>
@@ -251,15 +251,15 @@ impl<'a, E: Expand> Filter<'a, E> {
     /// The smallest key of the `count` best hits, lowered by the possible rounding error of keys
     /// and scores, so that rows with equal scores are candidates too. None if there are too few
     /// hits, or if the key is not finite.
-    fn bound(&self, asked: &SearchQuery<'_>, hits: &mut [Hit]) -> Option<f32> {
+    fn bound(&self, query: &SearchQuery<'_>, hits: &mut [Hit]) -> Option<f32> {
         if hits.len() < self.count {
             return None;
         }
         let order = |a: &Hit, b: &Hit| b.key.total_cmp(&a.key);
         let last = *hits.select_nth_unstable_by(self.count - 1, order).1;
         let norm = || self.corpus.norm[last.row as usize];
-        let offset = asked.query.offset as f32;
-        let square = (asked.norm * asked.norm) as f32;
+        let offset = query.scan.offset as f32;
+        let square = (query.norm * query.norm) as f32;
         let (key, size) = match self.corpus.metric {
             Metric::InnerProduct => (last.key, offset.abs()),
             // Distances below 0 are set to 0, so they tie.
@@ -269,7 +269,7 @@ impl<'a, E: Expand> Filter<'a, E> {
             ),
             Metric::Cosine => (last.key, offset.abs() / norm().max(f32::MIN_POSITIVE)),
         };
-        let size = size + self.first.center_size(asked.query);
+        let size = size + self.first.center_size(query.scan);
         let bound = (key - 1e-6 * (key.abs() + size)).next_down();
         bound.is_finite().then_some(bound)
     }

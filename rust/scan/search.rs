@@ -66,23 +66,23 @@ impl<E: Expand> Corpus<'_, E> {
             allowed.iter().filter(|&&allowed| allowed).count()
         });
         let count = count.min(allowed);
-        let asked: Vec<SearchQuery<'_>> = (queries.iter().zip(norms))
-            .map(|(query, &norm)| SearchQuery { query, norm })
+        let queries: Vec<SearchQuery<'_>> = (queries.iter().zip(norms))
+            .map(|(query, &norm)| SearchQuery { scan: query, norm })
             .collect();
         let mut found = match sketch {
             Some(sketch)
                 if sketch_pays(rows, allowed)
                     && allowed > MIN_ALLOWED_PER_SEED * seed_count(count) =>
             {
-                self.sketched(isa, sketch, &asked, count)
+                self.sketched(isa, sketch, &queries, count)
             }
             _ => {
                 let allowed: Vec<u32> = (0..rows as u32)
                     .filter(|&row| self.is_allowed(row))
                     .collect();
-                let groups = asked.chunks(QUERIES_PER_PASS).collect();
-                let found = threads::map(groups, |_, asked| {
-                    self.best_of_all(isa, asked, count, &allowed)
+                let groups = queries.chunks(QUERIES_PER_PASS).collect();
+                let found = threads::map(groups, |_, queries| {
+                    self.best_of_all(isa, queries, count, &allowed)
                 });
                 found.concat()
             }
@@ -98,18 +98,18 @@ impl<E: Expand> Corpus<'_, E> {
     fn best_of_all(
         &self,
         isa: Isa,
-        asked: &[SearchQuery<'_>],
+        queries: &[SearchQuery<'_>],
         count: usize,
         rows: &[u32],
     ) -> Vec<Vec<Hit>> {
         let pieces = rows.chunks(ROWS_PER_PIECE).collect();
         let parts = threads::map(pieces, |_, rows: &[u32]| {
-            let mut best = vec![Vec::new(); asked.len()];
-            self.hits_of_all(isa, asked, rows, |q, hit| best[q].push(hit));
+            let mut best = vec![Vec::new(); queries.len()];
+            self.hits_of_all(isa, queries, rows, |q, hit| best[q].push(hit));
             best.iter_mut().for_each(|hits| keep_best(hits, count));
             best
         });
-        let mut best = vec![Vec::new(); asked.len()];
+        let mut best = vec![Vec::new(); queries.len()];
         for part in parts {
             for (all, hits) in best.iter_mut().zip(part) {
                 all.extend(hits);
@@ -123,37 +123,43 @@ impl<E: Expand> Corpus<'_, E> {
         &self,
         isa: Isa,
         sketch: &Sketch,
-        asked: &[SearchQuery<'_>],
+        queries: &[SearchQuery<'_>],
         count: usize,
     ) -> Vec<Vec<Hit>> {
-        let has_offset = asked.iter().any(|asked| asked.query.offset != 0.0);
+        let has_offset = queries.iter().any(|query| query.scan.offset != 0.0);
         let shift = shift(self, has_offset);
         let filter = Filter::new(isa, self, sketch, shift.as_deref(), count);
         let second = OnceLock::new();
         let queries_per_pass =
             SUM_BYTES_PER_PASS / 2 / self.codes.len().next_multiple_of(ROWS_PER_GROUP);
-        let groups = asked
+        let groups = queries
             .chunks(queries_per_pass.max(MIN_QUERIES_PER_PASS))
             .collect();
-        let found = threads::map_with(groups, Vec::new, |passes, _, asked: &[SearchQuery<'_>]| {
-            let mut candidates = filter.candidates(asked, &second, passes);
-            let pieces: Vec<(usize, &[u32])> = (candidates.iter().enumerate())
-                .flat_map(|(q, found)| found.rows.chunks(ROWS_PER_PIECE).map(move |rows| (q, rows)))
-                .collect();
-            let parts = threads::map(pieces, |_, (q, rows)| {
-                let mut hits = Vec::with_capacity(rows.len());
-                self.hits(asked[q], rows, &mut Work::default(), &mut hits);
-                keep_best(&mut hits, count);
-                (q, hits)
-            });
-            for (q, hits) in parts {
-                candidates[q].seeds.extend(hits);
-            }
-            candidates
-                .into_iter()
-                .map(|found| found.seeds)
-                .collect::<Vec<_>>()
-        });
+        let found = threads::map_with(
+            groups,
+            Vec::new,
+            |passes, _, queries: &[SearchQuery<'_>]| {
+                let mut candidates = filter.candidates(queries, &second, passes);
+                let pieces: Vec<(usize, &[u32])> = (candidates.iter().enumerate())
+                    .flat_map(|(q, found)| {
+                        found.rows.chunks(ROWS_PER_PIECE).map(move |rows| (q, rows))
+                    })
+                    .collect();
+                let parts = threads::map(pieces, |_, (q, rows)| {
+                    let mut hits = Vec::with_capacity(rows.len());
+                    self.hits(queries[q], rows, &mut Work::default(), &mut hits);
+                    keep_best(&mut hits, count);
+                    (q, hits)
+                });
+                for (q, hits) in parts {
+                    candidates[q].seeds.extend(hits);
+                }
+                candidates
+                    .into_iter()
+                    .map(|found| found.seeds)
+                    .collect::<Vec<_>>()
+            },
+        );
         found.concat()
     }
 }
