@@ -1,4 +1,4 @@
-"""The threads that batches run on."""
+"""The number of threads that batches run on."""
 
 from __future__ import annotations
 
@@ -7,20 +7,24 @@ from blockquant._checks import whole
 
 
 def set_num_threads(n: int) -> None:
-    """Uses n threads from now on; the bytes do not depend on it.
+    """Sets the number of threads for all later calls. Results do not depend on it.
 
     Parameters
     ----------
     n : int
-        1 to 1024. Batches that are running keep the threads they have. With 1 each call runs on
-        the thread that makes it. A forked child keeps n and starts threads of its own.
+        The number of threads, 1 to 1024. Running batches keep their threads. With 1 each call runs
+        on the thread that makes it. A forked child keeps n and starts its own threads.
 
     Raises
     ------
     TypeError
-        If it is no whole number.
+        If `n` is not a whole number.
     ValueError
-        If it is out of range.
+        If `n` is out of range.
+
+    See Also
+    --------
+    num_threads : The current number of threads.
 
     Examples
     --------

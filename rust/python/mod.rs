@@ -90,6 +90,12 @@ mod _core {
         crate::scan::search::sketch_pays(rows, allowed)
     }
 
+    /// The version of the crate, which is that of the package.
+    #[pyfunction]
+    fn version() -> &'static str {
+        env!("CARGO_PKG_VERSION")
+    }
+
     /// The instruction set that kernels use: ``scalar``, ``avx2`` or ``neon``. ``BLOCKQUANT_ISA``
     /// selects another one at start. The bytes do not depend on it.
     #[pyfunction]

@@ -15,7 +15,9 @@
 //! The exact term a·⟨μ, r⟩ requires an unbiased estimate beside it. The scale rules `mse` and
 //! `none` shrink the estimate by cos²θ or ρ, so rows would be ordered by the sum of a shrunk term
 //! and an exact one. With these rules inner products are therefore those of the decoded row,
-//! which is ⟨μ, y⟩ + ⟨r̂, y⟩ (Centering::Rows). The exact terms of distances do not depend on the
+//! which is ⟨μ, y⟩ + ⟨r̂, y⟩ (Centering::Rows). A search by them is refused, because with most of
+//! the energy in the center it finds fewer rows than without a center
+//! (`benches/results/centering.txt`). The exact terms of distances do not depend on the
 //! rule, so distances are centered with every rule.
 
 use std::borrow::Cow;
