@@ -1,16 +1,18 @@
-//! Codes: packed bytes and the scalars of each row.
+//! Codes: the packed bits and the scalars of each row, in parallel arrays. This module defines the
+//! layout of the bytes and the bytes per row.
 //!
 //! | part of a row | bytes | present |
 //! |---|---|---|
 //! | `packed`: the method's fields one after the other, bit k of a row in bit k mod 8 of byte k div 8, zero bits to the byte's end | ⌈bits/8⌉ | always |
 //! | `scale`: s = ‖x‖·S, float32 | 4 | always |
-//! | `norm`: ‖x‖, float32 | 4 | with `store_norm`, without a center |
+//! | `norm`: ‖x‖, float32 | 4 | with `store_norm` and no center |
 //! | `residual_norm`: γ in units of u, float32 | 4 | TurboQuant `prod` |
 //! | `residual_norm`: ‖r‖, float32 | 4 | every other method, with a center and `store_norm` |
 //! | `center_product`: ⟨μ, r⟩, float32 | 4 | with a center μ, where estimates are unbiased or `store_norm` is set |
 //!
 //! With a center μ the residual r = x − μ is quantized, and s = ‖r‖·S. The center itself belongs to
-//! the quantizer and is not stored here. What each computation needs of a row besides the code and s:
+//! the quantizer and is not stored here. Each computation needs these scalars of a row
+//! besides the code and s:
 //!
 //! | with a center | scalars | bytes with s |
 //! |---|---|---|
@@ -18,14 +20,15 @@
 //! | inner products | ⟨μ, r⟩ (scale `unbiased`, and `prod`; none with `mse` and `none`) | 8 |
 //! | search by `l2` | ‖r‖ | 8 |
 //! | intervals | ‖r‖ and ⟨μ, r⟩ | 12 |
-//! | search by `cosine` | ‖r‖ and ⟨μ, r⟩, of which ‖x‖² = ‖μ‖² + 2⟨μ, r⟩ + ‖r‖² follows | 12 |
+//! | search by `cosine` | ‖r‖ and ⟨μ, r⟩, which give ‖x‖² = ‖μ‖² + 2⟨μ, r⟩ + ‖r‖² | 12 |
 //!
-//! So a row has 8 bytes of scalars without `store_norm`, and 12 with it (`prod`, whose s is ‖r‖
-//! already and which adds γ, has 12 in both cases). ⟨μ, r⟩ is stored and ‖x‖ derived, and not the
-//! other way around: from two norms in float32, ⟨μ, r⟩ = (‖x‖² − ‖μ‖² − ‖r‖²)/2 has an error of
-//! 2⁻²⁴·‖x‖², and estimates would multiply it by ⟨y, μ⟩/‖μ‖². With a center of length 10⁻⁴·‖x‖
-//! that is an error of 6·10⁻⁴·‖x‖‖y‖, more than that of an 8-bit code; with the mean of rows
-//! that are centered already it is without bound.
+//! So with a center a row has 8 bytes of scalars without `store_norm` (4 with `mse` and `none`),
+//! and 12 with it. (`prod`, whose s is ‖r‖ already and which adds γ, has 12 in both cases.) ⟨μ, r⟩
+//! is stored and ‖x‖ is derived, not the other way around: from two norms in float32, ⟨μ, r⟩ =
+//! (‖x‖² − ‖μ‖² − ‖r‖²)/2 has an error of 2⁻²⁴·‖x‖², and estimates would multiply it by ⟨y,
+//! μ⟩/‖μ‖². With a center of length 10⁻⁴·‖x‖ the result is an error of 6·10⁻⁴·‖x‖‖y‖, which is more
+//! than that of an 8-bit code. With the mean of rows that are centered already the error is
+//! unbounded.
 //!
 //! | method | fields of `packed` (count × width) |
 //! |---|---|
@@ -55,7 +58,7 @@ pub struct Layout {
 }
 
 impl Layout {
-    /// The layout of these fields; fields of no bits are left out.
+    /// The layout of these fields. Fields without bits are left out.
     pub fn new(fields: impl IntoIterator<Item = Field>) -> Self {
         let fields = fields
             .into_iter()
@@ -69,18 +72,18 @@ impl Layout {
         &self.fields
     }
 
-    /// Indexes of a row.
+    /// The number of indexes of a row.
     pub fn indices(&self) -> usize {
         self.fields.iter().map(|field| field.count).sum()
     }
 
-    /// Bytes of a row.
+    /// The number of packed bytes of a row.
     pub fn row_bytes(&self) -> usize {
         let bits: usize = self.fields.iter().map(|f| f.count * f.width as usize).sum();
         bits.div_ceil(8)
     }
 
-    /// Packs the indexes of a row into `row`, every byte of which is written.
+    /// Packs the indexes of a row into `row`. Every byte is written.
     pub fn pack(&self, isa: Isa, indices: &[u16], row: &mut [u8]) {
         row.fill(0);
         let (mut at, mut bit) = (0, 0);
@@ -91,7 +94,7 @@ impl Layout {
         }
     }
 
-    /// The indexes of a row.
+    /// Unpacks the indexes of a row.
     pub fn unpack(&self, isa: Isa, row: &[u8], indices: &mut [u16]) {
         let (mut at, mut bit) = (0, 0);
         for field in &self.fields {
@@ -103,7 +106,7 @@ impl Layout {
     }
 }
 
-/// Which scalars a row has besides its scale.
+/// The scalars of a row besides its scale, and whether they are stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Scalars {
     /// [`Codes::norm`].
@@ -115,14 +118,14 @@ pub struct Scalars {
 }
 
 impl Scalars {
-    /// Bytes of a row's scalars, the scale included.
+    /// Bytes of a row's scalars, including the scale.
     pub fn bytes(self) -> usize {
         let optional = [self.norm, self.residual_norm, self.center_product];
         (1 + optional.into_iter().filter(|&stored| stored).count()) * size_of::<f32>()
     }
 }
 
-/// The codes of a batch: parallel arrays, one entry (of `packed`: `row_bytes` entries) a row.
+/// The codes of a batch: parallel arrays with one entry per row (`row_bytes` entries in `packed`).
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Codes {
     /// Bytes of a row in `packed`.
@@ -133,9 +136,9 @@ pub struct Codes {
     pub scale: Vec<f32>,
     /// ‖x‖, with `store_norm` and without a center.
     pub norm: Option<Vec<f32>>,
-    /// γ, for methods that store it; else ‖r‖, r = x − μ, with a center μ and `store_norm`.
+    /// γ, if the method stores it; otherwise ‖r‖, r = x − μ, with a center μ and `store_norm`.
     pub residual_norm: Option<Vec<f32>>,
-    /// ⟨μ, r⟩, where there is a center and something needs it.
+    /// ⟨μ, r⟩, if there is a center and something needs it.
     pub center_product: Option<Vec<f32>>,
 }
 
@@ -145,19 +148,19 @@ impl Codes {
         self.scale.len()
     }
 
-    /// Whether there is no row.
+    /// Whether the number of rows is 0.
     pub fn is_empty(&self) -> bool {
         self.scale.is_empty()
     }
 
-    /// Every stored byte.
+    /// The number of stored bytes.
     pub fn bytes(&self) -> usize {
         let optional = [&self.norm, &self.residual_norm, &self.center_product];
         let floats: usize = optional.into_iter().flatten().map(Vec::len).sum();
         self.packed.len() + 4 * (self.scale.len() + floats)
     }
 
-    /// Every stored bit over n·d.
+    /// The number of stored bits divided by n·d.
     pub fn bits_per_dimension(&self, dim: usize) -> f64 {
         8.0 * self.bytes() as f64 / (self.len() * dim) as f64
     }
@@ -207,7 +210,7 @@ impl Codes {
         Ok(())
     }
 
-    /// The codes by reference.
+    /// The same codes as references.
     pub fn view(&self) -> CodesRef<'_> {
         CodesRef {
             row_bytes: self.row_bytes,
@@ -220,7 +223,7 @@ impl Codes {
     }
 }
 
-/// The codes of a batch in arrays that someone else owns: NumPy, or a mapped file.
+/// The codes of a batch in borrowed arrays, for example of NumPy or of a mapped file.
 #[derive(Debug, Clone, Copy)]
 pub struct CodesRef<'a> {
     /// Bytes of a row in `packed`.
@@ -231,9 +234,9 @@ pub struct CodesRef<'a> {
     pub scale: &'a [f32],
     /// ‖x‖, with `store_norm` and without a center.
     pub norm: Option<&'a [f32]>,
-    /// γ, for methods that store it; else ‖r‖, r = x − μ, with a center μ and `store_norm`.
+    /// γ, if the method stores it; otherwise ‖r‖, r = x − μ, with a center μ and `store_norm`.
     pub residual_norm: Option<&'a [f32]>,
-    /// ⟨μ, r⟩, where there is a center and something needs it.
+    /// ⟨μ, r⟩, if there is a center and something needs it.
     pub center_product: Option<&'a [f32]>,
 }
 
@@ -243,7 +246,7 @@ impl<'a> CodesRef<'a> {
         self.scale.len()
     }
 
-    /// Whether there is no row.
+    /// Whether the number of rows is 0.
     pub fn is_empty(&self) -> bool {
         self.scale.is_empty()
     }

@@ -4,6 +4,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 __all__ = [
+    "MAX_DENSE_DIM",
+    "MAX_DIM",
+    "MAX_THREADS",
     "Method",
     "MissingNorms",
     "Quantizer",
@@ -21,6 +24,7 @@ __all__ = [
     "pack",
     "save",
     "set_num_threads",
+    "sketch_pays",
     "unpack",
     "version",
 ]
@@ -33,6 +37,10 @@ _Codes = tuple[
     NDArray[np.float32] | None,
     NDArray[np.float32] | None,
 ]
+
+MAX_DIM: int
+MAX_DENSE_DIM: int
+MAX_THREADS: int
 
 class MissingNorms(ValueError):
     #: What needs them, with its verb.
@@ -130,6 +138,7 @@ def methods() -> list[Method]: ...
 def closest(name: str, names: list[str]) -> str | None: ...
 def set_num_threads(n: int) -> None: ...
 def num_threads() -> int: ...
+def sketch_pays(rows: int, allowed: int) -> bool: ...
 def lloyd_max(law: str, dim: int, bits: int) -> NDArray[np.float32]: ...
 def block_distortion(dim: int, block: int, width: int) -> float: ...
 def bytes_per_vector(

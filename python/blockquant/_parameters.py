@@ -17,10 +17,6 @@ from blockquant._methods import TABLE
 _Core = _core.Quantizer
 _Self = TypeVar("_Self", bound="Parameters")
 
-#: Memory is O(dim): 400 MiB at the most; of a dense matrix (`haar`, `prod`) O(dim²): 4 GiB.
-_MOST_DIM = 2**24
-_MOST_DENSE = 2**15
-
 
 class Parameters:
     """The core of a quantizer with the parameters that it is built from.
@@ -37,7 +33,7 @@ class Parameters:
     def _make(self, method: str, dim: int, bits: float, **options: Any) -> None:
         known = TABLE[method]
         dense = options["rotation"] == "haar" or known.has_gamma
-        dim = whole(dim, "dim", 1, _MOST_DENSE if dense else _MOST_DIM)
+        dim = whole(dim, "dim", 1, _core.MAX_DENSE_DIM if dense else _core.MAX_DIM)
         options["seed"] = whole(options["seed"], "seed", 0, 2**64 - 1)
         if options.get("block") is not None:
             options["block"] = whole(options["block"], "block", 1, dim)

@@ -7,6 +7,7 @@ from typing import Any, Literal, overload
 import numpy as np
 from numpy.typing import NDArray
 
+from blockquant import _core
 from blockquant._arrays import as_float32, as_mask, as_rows
 from blockquant._certainty import certain
 from blockquant._checks import between, flag, whole
@@ -15,11 +16,6 @@ from blockquant.codes import Codes
 
 _Float = NDArray[np.float32]
 _Rows = NDArray[np.int64]
-
-#: Fewer rows are estimated sooner than sketched.
-_FEWEST_FOR_A_SKETCH = 256
-#: A mask of one row in so many is searched without.
-_NARROW = 16
 
 
 class Quantizer(Parameters):
@@ -330,8 +326,8 @@ class Quantizer(Parameters):
         allowed = None if mask is None else as_mask(mask, rows)
         derived = codes._index
         sketch = None
-        narrow = allowed is not None and _NARROW * int(allowed.sum()) <= rows
-        if not (exact or narrow or rows < _FEWEST_FOR_A_SKETCH):
+        count = rows if allowed is None else int(allowed.sum())
+        if not exact and _core.sketch_pays(rows, count):
             if derived is not None and derived[0] is filled:
                 sketch = derived[1]
             else:

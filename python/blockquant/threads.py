@@ -5,9 +5,6 @@ from __future__ import annotations
 from blockquant import _core
 from blockquant._checks import whole
 
-#: Tens of thousands of threads take minutes to start and do not make any machine faster.
-_MOST = 1024
-
 
 def set_num_threads(n: int) -> None:
     """Sets the number of threads for all later calls. Results do not depend on it.
@@ -38,4 +35,4 @@ def set_num_threads(n: int) -> None:
     1
     >>> bq.set_num_threads(before)
     """
-    _core.set_num_threads(whole(n, "threads", 1, _MOST))
+    _core.set_num_threads(whole(n, "threads", 1, _core.MAX_THREADS))

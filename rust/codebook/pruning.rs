@@ -1,5 +1,5 @@
 //! Pruning tables: for each cell of a grid over a block's values, the few codewords that can be
-//! nearest there. With them [`nearest::pruned`](crate::kernels::nearest::pruned) finds the same
+//! nearest there. With them [`nearest::pruned`] finds the same
 //! codeword as a search through all of them, in a fraction of the time.
 //!
 //! **Proof that a word can be left out.** The score of word k is s_k(u) = ⟨u, c_k⟩ − ‖c_k‖²/2, and

@@ -1,4 +1,4 @@
-//! A file that is replaced at once or not at all.
+//! Atomic replacement of a file: the new content appears at once, or the old content stays.
 
 use std::fs::{self, File};
 use std::io::{ErrorKind, Write};
@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use crate::error::{Error, Result};
 
-/// A new file, removed if it does not get its name.
+/// A new file, which is removed if it does not get its final name.
 struct Temporary {
     path: PathBuf,
     is_named: bool,
@@ -16,7 +16,7 @@ struct Temporary {
 impl Drop for Temporary {
     fn drop(&mut self) {
         if !self.is_named {
-            // There is nothing left to do about a file that cannot be removed, and an error is on its way.
+            // If the file cannot be removed either, the error that is being returned says more.
             let _ = fs::remove_file(&self.path);
         }
     }
@@ -33,16 +33,17 @@ fn create(folder: &Path) -> std::io::Result<(Temporary, File)> {
                 let is_named = false;
                 return Ok((Temporary { path, is_named }, file));
             }
-            // Left by a process of that number that was killed.
+            // A killed process with the same number left this file.
             Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
             Err(error) => return Err(error),
         }
     }
 }
 
-/// Puts what `fill` writes in the place of the file at `path`: a new file in the same folder, on the disk before it takes the name.
+/// Replaces the file at `path` by what `fill` writes. A new file in the same folder is written and
+/// synced to the disk, and then renamed.
 ///
-/// Of a link the file is replaced that it leads to. The permissions of the file that is replaced are kept (on Unix).
+/// A symlink is followed: its target is replaced. On Unix the permissions of the old file are kept.
 pub(super) fn replace(path: &Path, fill: impl FnOnce(&mut dyn Write) -> Result<()>) -> Result<()> {
     let io = |error: std::io::Error| Error::io(path.display().to_string(), &error);
     let target = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
@@ -51,18 +52,19 @@ pub(super) fn replace(path: &Path, fill: impl FnOnce(&mut dyn Write) -> Result<(
         _ => Path::new("."),
     };
     let (mut temporary, mut file) = create(folder).map_err(io)?;
-    #[cfg(unix)] // Elsewhere a permission may forbid the renaming.
+    #[cfg(unix)] // On other systems a permission may forbid renaming the file.
     if let Ok(old) = fs::metadata(&target) {
         file.set_permissions(old.permissions()).map_err(io)?;
     }
     fill(&mut file).map_err(|error| error.at(path))?;
     file.sync_all().map_err(io)?;
-    drop(file); // Windows renames no open file.
+    drop(file); // Windows does not rename an open file.
     fs::rename(&temporary.path, &target).map_err(io)?;
     temporary.is_named = true;
     #[cfg(unix)]
     if let Ok(folder) = File::open(folder) {
-        // The file is whole under either name; a file system that cannot sync a folder is no reason to fail.
+        // The file is complete under both names, so saving does not fail on a file system that
+        // cannot sync a folder.
         let _ = folder.sync_all();
     }
     Ok(())

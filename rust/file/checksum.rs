@@ -1,4 +1,4 @@
-//! The checksum, and the digest of what a quantizer does.
+//! Checksums: of bytes, and of what decoding with a quantizer depends on (the digest).
 
 use crate::error::Result;
 use crate::isa::Isa;
@@ -9,19 +9,19 @@ use crate::threads;
 
 const LABEL_DIGEST: u64 = 6;
 
-/// Rows that go through the digest.
-const ROWS: usize = 4;
+/// Rows that the digest decodes.
+const DIGEST_ROWS: usize = 4;
 
-/// Bytes from one look at whether to stop to the next.
-pub(super) const PIECE: usize = 1 << 22;
+/// Bytes between two checks whether to stop.
+pub(super) const BYTES_PER_CHECK: usize = 1 << 22;
 
-/// CRC-64/XZ of bytes that come piece by piece.
+/// CRC-64/XZ of bytes that are given piece by piece.
 #[derive(Clone, Default)]
 pub(super) struct Checksum(crc64fast::Digest);
 
 impl Checksum {
     pub(super) fn write(&mut self, bytes: &[u8]) {
-        for some in bytes.chunks(PIECE) {
+        for some in bytes.chunks(BYTES_PER_CHECK) {
             threads::check();
             self.0.write(some);
         }
@@ -32,32 +32,34 @@ impl Checksum {
     }
 }
 
-/// CRC-64/XZ: 14 GB/s on one core with carry-less multiplication, about 2 without.
+/// CRC-64/XZ of these bytes. It takes 14 GB/s on one core with carry-less multiplication, and about
+/// 2 GB/s without.
 pub fn checksum(bytes: &[u8]) -> u64 {
     let mut sum = Checksum::default();
     sum.write(bytes);
     sum.value()
 }
 
-/// A checksum of what decoding depends on besides the parameters: the words of codebook and tail codebook, and what four rows of
-/// pseudo-random bits with γ = 1 become in x's coordinates, which takes the layout, the rotation and the projection of `prod` through every
-/// coordinate.
+/// The digest: a checksum of everything that decoding depends on besides the parameters.
 ///
-/// It is a checksum of what they do, not of how they are kept: another way to store a rotation leaves it as it is.
+/// It covers the words of codebook and tail codebook, and four decoded rows of pseudo-random bits
+/// with γ = 1. These rows depend on the layout, the rotation and the projection of `prod` in every
+/// coordinate. So the digest is about what they do, not about how they are stored: another
+/// representation of a rotation gives the same digest.
 ///
 /// FROZEN: another digest would refuse every file that exists.
 ///
 /// # Errors
-/// As [`Isa::current`].
+/// The errors of [`Isa::current`].
 pub fn digest(quantizer: &Quantizer) -> Result<u64> {
     let isa = Isa::current()?;
     let method = quantizer.method();
     let (layout, dim) = (&quantizer.shape().layout, quantizer.spec().dim);
     let mut stream = SeedStream::new(0, LABEL_DIGEST);
     let random = |_| stream.next_u64().to_le_bytes()[7];
-    let packed: Vec<u8> = (0..ROWS * layout.row_bytes()).map(random).collect();
-    let mut index = vec![0; ROWS * layout.indices()];
-    let mut rows = vec![0.0; ROWS * dim];
+    let packed: Vec<u8> = (0..DIGEST_ROWS * layout.row_bytes()).map(random).collect();
+    let mut index = vec![0; DIGEST_ROWS * layout.indices()];
+    let mut rows = vec![0.0; DIGEST_ROWS * dim];
     for ((row, index), c) in packed
         .chunks_exact(layout.row_bytes())
         .zip(index.chunks_exact_mut(layout.indices()))
@@ -68,7 +70,7 @@ pub fn digest(quantizer: &Quantizer) -> Result<u64> {
     }
     if quantizer.shape().has_gamma {
         let mut work = Workspace::default();
-        method.add_residual(isa, &index, &[1.0; ROWS], &mut work, &mut rows);
+        method.add_residual(isa, &index, &[1.0; DIGEST_ROWS], &mut work, &mut rows);
     }
     let rotation = quantizer.rotation();
     rotation.apply_inverse(isa, &mut rows, &mut Vec::new());
@@ -83,7 +85,7 @@ pub fn digest(quantizer: &Quantizer) -> Result<u64> {
     Ok(sum.value())
 }
 
-/// Gives the bytes of these values, as they stand in a file, piece by piece.
+/// Passes the bytes of these values to `give`, piece by piece, in the byte order of a file.
 pub(super) fn little_endian(
     values: &[f32],
     mut give: impl FnMut(&[u8]) -> Result<()>,

@@ -1,4 +1,4 @@
-//! The header: text from parameters, and parameters from exactly that text.
+//! The header of a file: text is rendered from parameters, and only that exact text is parsed.
 
 use std::str::FromStr;
 
@@ -9,22 +9,23 @@ use crate::error::{Error, Result, counted};
 use crate::quantizer::Spec;
 use crate::rotation::RotationKind;
 
-/// Bytes before the header: its length.
-const LENGTH: usize = 8;
-/// Longest header that is looked at; ours have about 1 KiB.
-const MOST: usize = 1 << 16;
-/// Longest value in the metadata, so that errors can repeat it; ours have at most some thirty characters.
-const LONGEST: usize = 64;
-/// `packed` starts at a multiple of it.
-const ALIGNMENT: u128 = 64;
+/// Bytes of the length, which stands before the header.
+const LENGTH_BYTES: usize = 8;
+/// The longest header that is read; ours have about 1 KiB.
+const MAX_HEADER_BYTES: usize = 1 << 16;
+/// The longest value in the metadata, which is short enough for errors to repeat it; ours have at
+/// most about thirty characters.
+const MAX_VALUE_BYTES: usize = 64;
+/// `packed` starts at a multiple of this many bytes.
+const ALIGNMENT_BYTES: u128 = 64;
 const FORMAT: &str = "blockquant";
 const VERSION: &str = "1";
-/// What stands before the digits of the header's checksum.
+/// The header up to the digits of its checksum.
 const BEFORE_CHECKSUM: &str =
     "{\"__metadata__\":{\"format\":\"blockquant\",\"version\":\"1\",\"header_checksum\":\"";
-const DIGITS: usize = 16;
+const CHECKSUM_DIGITS: usize = 16;
 
-/// A tensor, where it is up to the tensors before it.
+/// A tensor. Its place follows from the tensors before it.
 #[derive(Debug)]
 pub(super) struct Entry {
     pub name: &'static str,
@@ -34,7 +35,7 @@ pub(super) struct Entry {
 }
 
 impl Entry {
-    /// Its size; no sum of these overflows.
+    /// The size of the tensor. Sums of sizes cannot overflow.
     pub(super) fn bytes(&self) -> u128 {
         let width = if self.dtype == "U8" { 1 } else { 4 };
         self.shape.iter().fold(width, |size, &n| size * n as u128)
@@ -52,14 +53,14 @@ pub(super) struct Header {
 }
 
 impl Header {
-    /// The header of these codes, the tensors' checksums still 0.
+    /// The header of these codes. The checksums of the tensors are still 0.
     pub(super) fn new(spec: &Spec, rows: usize, digest: u64) -> Result<Self> {
         let mut spec = spec.clone();
         let (shape, _) = spec.fill()?;
         let row = [rows];
         let row_bytes = shape.layout.row_bytes();
         let packed = [rows, row_bytes];
-        // The one list of tensors, and their order.
+        // This is the only list of tensors, and it gives their order.
         let scalars = shape.scalars;
         let tensors: [(&str, &str, &[usize], bool); 6] = [
             ("center", "F32", &[spec.dim], spec.center.is_some()),
@@ -87,12 +88,12 @@ impl Header {
         })
     }
 
-    /// Length and header as they stand in the file.
+    /// The length and the header, as bytes of the file.
     pub(super) fn render(&self) -> Vec<u8> {
         let spec = &self.spec;
         let mut text = format!(
             "{BEFORE_CHECKSUM}{}\",\"digest\":\"{}\"",
-            "0".repeat(DIGITS),
+            "0".repeat(CHECKSUM_DIGITS),
             hexadecimal(self.digest),
         );
         let mut pair = |key: &str, value: &str| {
@@ -123,24 +124,26 @@ impl Header {
             from += tensor.bytes();
             let shape: Vec<_> = tensor.shape.iter().map(usize::to_string).collect();
             text += &format!(
-                ",\"{}\":{{\"dtype\":\"{}\",\"shape\":[{}],\"data_offsets\":[{packed_from},{from}]}}",
+                ",\"{}\":{{\"dtype\":\"{}\",\"shape\":[{}],\
+                 \"data_offsets\":[{packed_from},{from}]}}",
                 tensor.name,
                 tensor.dtype,
                 shape.join(",")
             );
         }
         text.push('}');
-        while !(packed_from + (LENGTH + text.len()) as u128).is_multiple_of(ALIGNMENT) {
+        while !(packed_from + (LENGTH_BYTES + text.len()) as u128).is_multiple_of(ALIGNMENT_BYTES) {
             text.push(' ');
         }
         let mut bytes = (text.len() as u64).to_le_bytes().to_vec();
         bytes.extend(text.into_bytes());
-        let digits = hexadecimal(own_checksum(&bytes));
-        bytes[digits_at()..][..DIGITS].copy_from_slice(digits.as_bytes());
+        let digits = hexadecimal(header_checksum(&bytes));
+        bytes[digits_at()..][..CHECKSUM_DIGITS].copy_from_slice(digits.as_bytes());
         bytes
     }
 
-    /// Reads the header of a file and checks it and the length of the file; also gives where the tensors start.
+    /// Reads the header of a file, and checks it and the length of the file. The second value is
+    /// where the tensors start.
     pub(super) fn parse(file: &[u8]) -> Result<(Self, usize)> {
         let (bytes, json) = frame(file)?;
         let metadata = metadata(&json)?;
@@ -170,30 +173,32 @@ impl Header {
             )));
         }
         let mut expected = header.render();
-        // Checked before; where something else differs, that is what the error shall name.
-        let digits = digits_at()..digits_at() + DIGITS;
+        // The checksum was verified above. If something else differs, the error must name that.
+        let digits = digits_at()..digits_at() + CHECKSUM_DIGITS;
         expected[digits.clone()].copy_from_slice(&bytes[digits]);
-        compare(&bytes[LENGTH..], &expected[LENGTH..])?;
+        compare(&bytes[LENGTH_BYTES..], &expected[LENGTH_BYTES..])?;
         Ok((header, bytes.len()))
     }
 }
 
-/// Length and header of a file, and the header parsed.
+/// The length and the header of a file as bytes, and the header as JSON.
 fn frame(file: &[u8]) -> Result<(&[u8], Value)> {
-    let length = file.first_chunk::<LENGTH>().ok_or_else(|| {
+    let length = file.first_chunk::<LENGTH_BYTES>().ok_or_else(|| {
         Error::invalid(format!(
-            "the file is truncated: it has {}, expected at least the {LENGTH} of the header's length",
+            "the file is truncated: it has {}, expected at least the {LENGTH_BYTES} of the \
+             header's length",
             counted(file.len(), "byte")
         ))
     })?;
     let length = u64::from_le_bytes(*length);
     let end = usize::try_from(length)
         .ok()
-        .filter(|&length| length <= MOST)
-        .map(|length| LENGTH + length)
+        .filter(|&length| length <= MAX_HEADER_BYTES)
+        .map(|length| LENGTH_BYTES + length)
         .ok_or_else(|| {
             Error::invalid(format!(
-                "this is not a blockquant file: the first {LENGTH} bytes give a header of {length} bytes, expected at most {MOST}"
+                "this is not a blockquant file: the first {LENGTH_BYTES} bytes give a header of \
+                 {length} bytes, expected at most {MAX_HEADER_BYTES}"
             ))
         })?;
     let bytes = file.get(..end).ok_or_else(|| {
@@ -202,15 +207,15 @@ fn frame(file: &[u8]) -> Result<(&[u8], Value)> {
             counted(file.len(), "byte")
         ))
     })?;
-    let json = serde_json::from_slice(&bytes[LENGTH..]).map_err(|error| {
+    let json = serde_json::from_slice(&bytes[LENGTH_BYTES..]).map_err(|error| {
         Error::invalid(format!(
-            "the header, bytes {LENGTH} to {end} of the file, is not JSON: {error}"
+            "the header, bytes {LENGTH_BYTES} to {end} of the file, is not JSON: {error}"
         ))
     })?;
     Ok((bytes, json))
 }
 
-/// The metadata of a file that is ours.
+/// The metadata of a file, if it is a blockquant file.
 fn metadata(json: &Value) -> Result<&Map<String, Value>> {
     let metadata = json["__metadata__"].as_object();
     let metadata = metadata
@@ -233,16 +238,16 @@ fn text<'a>(metadata: &'a Map<String, Value>, key: &str) -> Result<&'a str> {
     let value = metadata.get(key).and_then(Value::as_str);
     let value =
         value.ok_or_else(|| Error::invalid(format!("the metadata has no text for {key}")))?;
-    if value.len() > LONGEST {
+    if value.len() > MAX_VALUE_BYTES {
         return Err(Error::invalid(format!(
-            "the metadata has {} bytes of text for {key}, expected at most {LONGEST}",
+            "the metadata has {} bytes of text for {key}, expected at most {MAX_VALUE_BYTES}",
             value.len()
         )));
     }
     Ok(value)
 }
 
-/// What `read` makes of the text of a key; another way to write it is found by [`compare`].
+/// The value that `read` parses from the text of a key. [`compare`] refuses other spellings of it.
 fn number<T>(
     metadata: &Map<String, Value>,
     key: &str,
@@ -260,9 +265,9 @@ fn digits(text: &str) -> Option<u64> {
     u64::from_str_radix(text, 16).ok()
 }
 
-/// A checksum as it stands in a file.
+/// A checksum in the notation of a file.
 pub(super) fn hexadecimal(checksum: u64) -> String {
-    format!("{checksum:0DIGITS$x}")
+    format!("{checksum:0CHECKSUM_DIGITS$x}")
 }
 
 fn spec(metadata: &Map<String, Value>) -> Result<Spec> {
@@ -283,12 +288,12 @@ fn spec(metadata: &Map<String, Value>) -> Result<Spec> {
     })
 }
 
-/// The center, where there is one: the first of the tensors.
+/// The center, if there is one. It is the first of the tensors.
 fn center(metadata: &Map<String, Value>, spec: &Spec, tensors: &[u8]) -> Result<Option<Vec<f32>>> {
     if !metadata.contains_key("center_checksum") {
         return Ok(None);
     }
-    spec.shape()?; // bounds dim
+    spec.shape()?; // limits dim
     let bytes = tensors.get(..4 * spec.dim).ok_or_else(|| {
         Error::invalid(format!(
             "the file is truncated: it has {} of tensors, expected at least the {} of center",
@@ -305,38 +310,39 @@ pub(super) fn float32(bytes: &[u8]) -> impl Iterator<Item = f32> {
     words.iter().map(|word| f32::from_le_bytes(*word))
 }
 
-/// Where the digits of the header's checksum are.
+/// The position of the digits of the header's checksum.
 fn digits_at() -> usize {
-    LENGTH + BEFORE_CHECKSUM.len()
+    LENGTH_BYTES + BEFORE_CHECKSUM.len()
 }
 
-/// The checksum of length and header, zeros in the place of its digits.
-fn own_checksum(bytes: &[u8]) -> u64 {
+/// The checksum of length and header, with zeros in the place of its digits.
+fn header_checksum(bytes: &[u8]) -> u64 {
     let (before, rest) = bytes.split_at(bytes.len().min(digits_at()));
     let mut sum = Checksum::default();
     sum.write(before);
-    sum.write(&[b'0'; DIGITS]);
-    sum.write(rest.get(DIGITS..).unwrap_or_default());
+    sum.write(&[b'0'; CHECKSUM_DIGITS]);
+    sum.write(rest.get(CHECKSUM_DIGITS..).unwrap_or_default());
     sum.value()
 }
 
 fn check_checksum(bytes: &[u8]) -> Result<()> {
-    let start = &bytes[LENGTH..];
+    let start = &bytes[LENGTH_BYTES..];
     let start = &start[..start.len().min(BEFORE_CHECKSUM.len())];
     compare(start, BEFORE_CHECKSUM.as_bytes())?;
     let digits = bytes.get(digits_at()..).unwrap_or_default();
-    let found = String::from_utf8_lossy(&digits[..digits.len().min(DIGITS)]);
-    let expected = hexadecimal(own_checksum(bytes));
+    let found = String::from_utf8_lossy(&digits[..digits.len().min(CHECKSUM_DIGITS)]);
+    let expected = hexadecimal(header_checksum(bytes));
     if found != expected {
         return Err(Error::invalid(format!(
-            "the header, bytes 0 to {} of the file, is damaged: checksum {expected}, it names {found:?}",
+            "the header, bytes 0 to {} of the file, is damaged: checksum {expected}, it names \
+             {found:?}",
             bytes.len()
         )));
     }
     Ok(())
 }
 
-/// Refuses a header that differs from the one that is written for the same content.
+/// Refuses a header that differs from the one that would be written for the same content.
 fn compare(found: &[u8], expected: &[u8]) -> Result<()> {
     if found == expected {
         return Ok(());
@@ -350,7 +356,7 @@ fn compare(found: &[u8], expected: &[u8]) -> Result<()> {
     };
     Err(Error::invalid(format!(
         "byte {} of the file: the header has `{}`, expected `{}`",
-        LENGTH + at,
+        LENGTH_BYTES + at,
         around(found),
         around(expected)
     )))

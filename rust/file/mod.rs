@@ -1,4 +1,5 @@
-//! Quantizer and codes in one file: safetensors with metadata.
+//! One file for a quantizer and its codes: safetensors with metadata. Any safetensors reader opens
+//! it, and this module checks every byte.
 //!
 //! ```text
 //! N: 8 bytes, little-endian | header: N bytes of JSON, spaces to its end | tensors, without gaps
@@ -6,8 +7,8 @@
 //!
 //! | tensor | type and shape | present |
 //! |---|---|---|
-//! | `center` | F32 (d) | where there is one |
-//! | `norm` | F32 (n) | where [`Spec::shape`] says so, as the next two |
+//! | `center` | F32 (d) | if there is one |
+//! | `norm` | F32 (n) | if [`Spec::shape`] says so, like the next two |
 //! | `residual_norm` | F32 (n) | |
 //! | `center_product` | F32 (n) | |
 //! | `scale` | F32 (n) | always |
@@ -19,25 +20,30 @@
 //! | `header_checksum` | of N and the header, with zeros in the place of this checksum |
 //! | `digest` | of what decoding depends on besides the file: codebook, rotation, projection of `prod` ([`digest`]) |
 //! | `method`, `dim`, `bits`, `rotation`, `seed`, `store_norm` | as in [`Spec`] |
-//! | `scale`, `block` | likewise, where the method has a choice |
+//! | `scale`, `block` | as in [`Spec`], if the method has a choice |
 //! | *tensor*`_checksum` | of the tensor's bytes |
 //!
-//! Keys and tensors stand in this order, metadata first, without white space; tensors have their `data_offsets` in this order too. The spaces after
-//! the header are the fewest that start `packed` at a multiple of 64 bytes in the file; what is float32 then starts at a multiple of 4. (safetensors
-//! forbids gaps between tensors, so not every tensor can start at a multiple of 64.) Numbers are as Rust prints them, checksums 16 lower-case
-//! hexadecimal digits.
+//! Keys and tensors stand in this order, metadata first, without white space. The `data_offsets` of
+//! the tensors are in this order too. The header ends with the fewest spaces that make `packed`
+//! start at a multiple of 64 bytes in the file. The float32 tensors then start at multiples of 4.
+//! (safetensors forbids gaps between tensors, so not every tensor can start at a multiple of 64.)
+//! Numbers are written as Rust prints them, and checksums as 16 lower-case hexadecimal digits.
 //!
-//! **Checksums** are CRC-64/XZ: it finds *every* damage within 64 successive bits, so every flipped byte, and other damage but for 2⁻⁶⁴.
-//! It is no protection against a forger, who can compute it too.
+//! **Checksums** are CRC-64/XZ. They find *every* damage within 64 successive bits, so every
+//! flipped byte. Other damage is missed with probability 2⁻⁶⁴. They do not protect against a
+//! forger, who can compute them too.
 //!
-//! **One file for one content.** What a quantizer and its codes are written as is fixed to the byte. A reader takes the parameters from the
-//! header, writes the header that belongs to them, and refuses a file whose header differs: unknown or doubled keys, gaps, overlaps, other
-//! types, shapes and order need no rule of their own. The length of the file follows from the header too. All this is done, and `center` verified,
-//! whether or not the other tensors are, before anything is built.
+//! **One file for one content.** The bytes of a quantizer and its codes are fully determined. A
+//! reader takes the parameters from the header, renders the header that belongs to them, and
+//! refuses a file whose header differs. So unknown or repeated keys, gaps, overlaps and other
+//! types, shapes or orders need no rules of their own. The length of the file follows from the
+//! header too. All this is checked before anything is built. `center` is verified as well, even if
+//! the other tensors are not.
 //!
-//! A forged header can still name a quantizer that takes long to build: two minutes for 65,536 words, hours and 8 GiB for `haar` at d = 2¹⁵.
+//! A forged header can still name a quantizer that takes long to build: two minutes for 65,536
+//! words, or hours and 8 GiB for `haar` at d = 2¹⁵.
 //!
-//! FROZEN: files of version 1 are read for ever; `tests/golden` pins them.
+//! FROZEN: every later version reads files of version 1; `tests/golden` pins them.
 
 use std::fs::File;
 use std::io::Write;
@@ -55,39 +61,39 @@ mod header;
 
 pub use checksum::{checksum, digest};
 
-use checksum::{Checksum, PIECE, little_endian};
+use checksum::{BYTES_PER_CHECK, Checksum, little_endian};
 use header::{Header, float32, hexadecimal};
 
 /// A tensor of a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Tensor {
-    /// As in the table of this module.
+    /// The name, as in the table of this module.
     pub name: &'static str,
     /// Where its bytes are in the file.
     pub bytes: Range<usize>,
 }
 
-/// What stands in a file, checked but for the digest: nothing is built yet.
+/// The contents of a file. Everything but the digest is checked, and nothing is built yet.
 #[derive(Debug, Clone)]
 pub struct Contents<'a> {
-    /// What the quantizer is built from, the center included.
+    /// The parameters of the quantizer, including the center.
     pub spec: Spec,
     /// Number of rows.
     pub rows: usize,
     /// Bytes of a row of `packed`.
     pub row_bytes: usize,
-    /// In the order of the file.
+    /// The tensors, in the order of the file.
     pub tensors: Vec<Tensor>,
     digest: u64,
     file: &'a [u8],
 }
 
 impl<'a> Contents<'a> {
-    /// Reads the bytes of a file: every check of the header, the center and the sizes, and with `verify` also the tensors' checksums and that
-    /// what is float32 is finite.
+    /// Reads the bytes of a file. The header, the center and the sizes are checked. With `verify`
+    /// the checksums of the tensors are checked too, and that all float32 values are finite.
     ///
     /// # Errors
-    /// If any byte is not what [`write()`] writes.
+    /// If any checked byte differs from what [`write()`] writes.
     pub fn new(file: &'a [u8], verify: bool) -> Result<Self> {
         let (header, start) = Header::parse(file)?;
         let mut tensors = Vec::new();
@@ -115,14 +121,14 @@ impl<'a> Contents<'a> {
     /// Builds the quantizer.
     ///
     /// # Errors
-    /// If its digest is not the one that the file holds.
+    /// If its digest differs from the one in the file.
     pub fn quantizer(&self) -> Result<Quantizer> {
         let quantizer = Quantizer::new(self.spec.clone())?;
         let own = digest(&quantizer)?;
         if own != self.digest {
             return Err(Error::invalid(format!(
-                "the codes were made with another codebook or rotation than this build has for {} at dim={}, bits={}: \
-                 digest {}, expected {}",
+                "the codes were made with another codebook or rotation than this build has for \
+                 {} at dim={}, bits={}: digest {}, expected {}",
                 self.spec.method,
                 self.spec.dim,
                 self.spec.bits,
@@ -226,7 +232,7 @@ pub fn write(out: &mut dyn Write, quantizer: &Quantizer, codes: CodesRef<'_>) ->
         match floats_of(tensor.name, spec, codes) {
             Some(values) => little_endian(values, &mut put)?,
             None => {
-                for some in codes.packed.chunks(PIECE) {
+                for some in codes.packed.chunks(BYTES_PER_CHECK) {
                     threads::check();
                     put(some)?;
                 }
@@ -248,10 +254,12 @@ fn floats_of<'a>(name: &str, spec: &'a Spec, codes: CodesRef<'a>) -> Option<&'a 
     }
 }
 
-/// [`write()`] to a path, at once or not at all: into a new file in the same folder, which then takes the name.
+/// Writes a quantizer and its codes to a path with [`write()`]. The file is replaced atomically: a
+/// new file in the same folder is written first and then renamed.
 ///
 /// # Errors
-/// As [`write()`], and if the folder cannot be written to; a file of that name is then as it was, and no other is left.
+/// The errors of [`write()`], and an error if the folder cannot be written to. An existing file is
+/// then unchanged, and no other file is left.
 ///
 /// ```
 /// use blockquant::{Quantizer, Spec, file};
@@ -272,16 +280,17 @@ pub fn save(path: &Path, quantizer: &Quantizer, codes: CodesRef<'_>) -> Result<(
 /// Reads the bytes of a file.
 ///
 /// # Errors
-/// As [`Contents::new`] and [`Contents::quantizer`].
+/// The errors of [`Contents::new`] and [`Contents::quantizer`].
 pub fn read(file: &[u8], verify: bool) -> Result<(Quantizer, Codes)> {
     let contents = Contents::new(file, verify)?;
     Ok((contents.quantizer()?, contents.codes()))
 }
 
-/// [`read`] from a path; to map the file instead, give the mapped bytes to [`Contents::new`].
+/// Reads the file at a path with [`read`]. To map the file instead, pass the mapped bytes to
+/// [`Contents::new`].
 ///
 /// # Errors
-/// As [`read`], with the path named, and if the file cannot be read.
+/// The errors of [`read`], which then name the path, and an error if the file cannot be read.
 pub fn load(path: &Path, verify: bool) -> Result<(Quantizer, Codes)> {
     let name = path.display();
     let io = |error: std::io::Error| Error::io(name.to_string(), &error);

@@ -1,4 +1,4 @@
-//! Codes in NumPy's arrays, and what a search derives from them.
+//! Codes in NumPy arrays, and the sketch that a search derives from them.
 
 use std::borrow::Cow;
 
@@ -8,7 +8,7 @@ use pyo3::prelude::*;
 
 use crate::codes::CodesRef;
 
-/// `blockquant._core.Sketch`: what makes searches of a batch of codes fast.
+/// `blockquant._core.Sketch`, which makes searches of a batch of codes fast.
 #[pyclass(frozen, module = "blockquant._core")]
 pub struct Sketch(pub(super) crate::scan::sketch::Sketch);
 
@@ -20,7 +20,7 @@ impl Sketch {
     }
 }
 
-/// The codes in NumPy's arrays; what is not contiguous is copied.
+/// The codes in NumPy arrays. An array that is not contiguous is copied.
 pub(super) struct CodeSlices<'a> {
     row_bytes: usize,
     packed: Cow<'a, [u8]>,
@@ -30,7 +30,7 @@ pub(super) struct CodeSlices<'a> {
     center_product: Option<Cow<'a, [f32]>>,
 }
 
-/// The arrays of a batch of codes as Python hands them over: packed, scale, norm, residual norm,
+/// The arrays of a batch of codes as Python passes them: packed, scale, norm, residual norm,
 /// center product.
 pub(super) type Parts<'py> = (
     PyReadonlyArray2<'py, u8>,

@@ -1,4 +1,4 @@
-//! Files: paths and mapped bytes.
+//! Files for Python: paths, and the bytes of mapped files.
 
 use std::path::PathBuf;
 
@@ -11,14 +11,14 @@ use super::quantizer::Quantizer;
 use super::signals::detached;
 use crate::file::{self, Contents};
 
-/// Name, first byte and the one after the last of each tensor.
+/// The name of each tensor, its first byte and the byte after its last.
 type Tensors = Vec<(&'static str, usize, usize)>;
 
-/// An `OSError` of the subclass that belongs to the number.
+/// An `OSError`, of the subclass that belongs to the error number.
 pub fn os_error(path: String, code: Option<i32>, reason: String) -> PyErr {
     match code {
         None => PyOSError::new_err(format!("{path}: {reason}")),
-        // There the system's numbers are no errno, and Python translates them.
+        // On Windows the numbers of the system are not errno values, and Python translates them.
         Some(code) if cfg!(windows) => PyOSError::new_err((0, reason, path, code)),
         Some(code) => PyOSError::new_err((code, reason, path)),
     }

@@ -1,8 +1,9 @@
-//! The PyO3 module `blockquant._core`: conversions only.
+//! The PyO3 module `blockquant._core`, which makes the core available to Python. It only converts
+//! arguments and results.
 //!
-//! Arrays are borrowed for the length of a call and the GIL is released while rows are worked on. Failures
-//! of the core are `ValueError`, those of the system to read or write `OSError`. A signal ends a long call
-//! ([`signals`]).
+//! Arrays are borrowed for the duration of a call, and the GIL is released while rows are
+//! processed. Errors of the core become `ValueError`, and errors of the system when reading or
+//! writing become `OSError`. A signal ends a long call ([`signals`]).
 
 mod codes;
 mod file;
@@ -36,13 +37,14 @@ create_exception!(
     blockquant._core,
     MissingNorms,
     PyValueError,
-    "Codes lack the norms that something needs; ``what`` tells it, so that a command can name its own option."
+    "Codes lack norms that are needed; ``what`` says what needs them."
 );
 
-/// The core's [`Error::MissingNorms`] with the option of Python.
+/// The core's [`Error::MissingNorms`], with the name of the option in Python.
 fn missing_norms(what: String) -> PyErr {
     let error = MissingNorms::new_err(format!(
-        "{what} the norms of the rows: make the quantizer, and with it the codes, with store_norm=True"
+        "{what} the norms of the rows: make the quantizer, and with it the codes, with \
+         store_norm=True"
     ));
     Python::attach(|py| match error.value(py).setattr("what", what) {
         Ok(()) => error,
@@ -92,13 +94,27 @@ mod _core {
     use super::rows::unpack_rows;
     use super::signals::detached;
 
+    #[pymodule_export]
+    const MAX_DIM: usize = crate::quantizer::MAX_DIM;
+    #[pymodule_export]
+    const MAX_DENSE_DIM: usize = crate::quantizer::MAX_DENSE_DIM;
+    #[pymodule_export]
+    const MAX_THREADS: usize = threads::MAX_THREADS;
+
+    /// Whether a sketch of ``rows`` rows is worth making for a search of the ``allowed`` ones.
+    #[pyfunction]
+    fn sketch_pays(rows: usize, allowed: usize) -> bool {
+        crate::scan::search::sketch_pays(rows, allowed)
+    }
+
     /// The version of the crate, which is that of the package.
     #[pyfunction]
     fn version() -> &'static str {
         env!("CARGO_PKG_VERSION")
     }
 
-    /// The instruction set that kernels run on: ``scalar``, ``avx2`` or ``neon``. ``BLOCKQUANT_ISA`` picks another at start; the bytes do not depend on it.
+    /// The instruction set that kernels use: ``scalar``, ``avx2`` or ``neon``. ``BLOCKQUANT_ISA``
+    /// selects another one at start. The bytes do not depend on it.
     #[pyfunction]
     fn isa() -> PyResult<&'static str> {
         Ok(Isa::current()?.name())
@@ -145,7 +161,7 @@ mod _core {
         Ok(threads::set_num_threads(n)?)
     }
 
-    /// The threads that batches run on, as :func:`set_num_threads` sets them.
+    /// The number of threads that batches run on, as :func:`set_num_threads` sets it.
     #[pyfunction]
     fn num_threads() -> usize {
         threads::num_threads()
@@ -182,7 +198,9 @@ mod _core {
     }
 
     #[pyfunction]
-    #[pyo3(signature = (method, dim, bits, *, scale=None, block=None, store_norm=false, centered=false))]
+    #[pyo3(signature = (
+        method, dim, bits, *, scale=None, block=None, store_norm=false, centered=false
+    ))]
     fn bytes_per_vector(
         method: String,
         dim: usize,
@@ -252,7 +270,8 @@ mod _core {
         let packed = packed.as_array();
         if packed.ncols() != layout.row_bytes() {
             return Err(PyValueError::new_err(format!(
-                "packed codes have {} bytes a row, expected {} for {count} indexes of {width} bits",
+                "packed codes have {} bytes per row, expected {} for {count} indexes of \
+                 {width} bits",
                 packed.ncols(),
                 layout.row_bytes()
             )));

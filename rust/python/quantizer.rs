@@ -1,4 +1,4 @@
-//! The class `Quantizer`.
+//! The Python class `Quantizer`.
 
 use half::f16;
 use numpy::{
@@ -29,7 +29,7 @@ type CodeArrays<'py> = (
 /// Lower and upper bounds.
 type Bounds<'py> = (Bound<'py, PyArray2<f32>>, Bound<'py, PyArray2<f32>>);
 
-/// Scores and rows, one line a query.
+/// Scores and row positions, one line per query.
 type SearchArrays<'py> = (Bound<'py, PyArray2<f32>>, Bound<'py, PyArray2<i64>>);
 
 /// `blockquant._core.Quantizer`.
@@ -39,7 +39,10 @@ pub struct Quantizer(pub(super) crate::Quantizer);
 #[pymethods]
 impl Quantizer {
     #[new]
-    #[pyo3(signature = (method, dim, bits, *, scale=None, block=None, rotation="hadamard", seed=0, store_norm=false, center=None))]
+    #[pyo3(signature = (
+        method, dim, bits, *, scale=None, block=None, rotation="hadamard", seed=0,
+        store_norm=false, center=None
+    ))]
     #[allow(clippy::too_many_arguments)]
     fn new(
         py: Python<'_>,
@@ -175,7 +178,7 @@ impl Quantizer {
         out.into_pyarray(py).reshape([rows, dim])
     }
 
-    /// Into `out`: NumPy asks for large pages where its arrays are large.
+    /// Writes into `out`, because NumPy asks for large pages if its arrays are large.
     fn inner_product<'py>(
         &self,
         py: Python<'py>,
@@ -240,7 +243,8 @@ impl Quantizer {
         let codes = CodeSlices::new(&codes);
         let codes = codes.view();
         let queries = Strided(y.as_array());
-        // Bytes, for a boolean array of NumPy's can hold others than 0 and 1, and `bool` must not.
+        // These are bytes, because a boolean array of NumPy can hold values other than 0 and 1, and
+        // a Rust `bool` must not.
         let allowed: Option<Vec<bool>> = allowed
             .as_ref()
             .map(|bytes| bytes.as_array().iter().map(|&byte| byte != 0).collect());
@@ -251,7 +255,7 @@ impl Quantizer {
             self.0
                 .search_with(isa, codes, sketch, &queries, k, metric, allowed.as_deref())
         })?;
-        // Every query finds as many rows, and none would.
+        // Every query finds the same number of rows, and so would any query if there is none.
         let rows = || match &allowed {
             Some(allowed) => allowed.iter().filter(|&&allowed| allowed).count(),
             None => codes.len(),
@@ -370,7 +374,7 @@ fn wrong_array(x: &Bound<'_, PyAny>) -> PyErr {
         .name()
         .map_or_else(|_| "object".into(), |name| name.to_string());
     PyTypeError::new_err(format!(
-        "{kind} is no two-dimensional float16, float32 or float64 array"
+        "{kind} is not a two-dimensional float16, float32 or float64 array"
     ))
 }
 

@@ -38,7 +38,7 @@ impl<T: Real> Rows for Strided<'_, T> {
     }
 }
 
-/// NumPy has no bfloat16: its bits come as uint16, and no other uint16 comes this way.
+/// NumPy has no bfloat16, so its bits come as uint16. Other uint16 values never come this way.
 impl Real for u16 {
     fn to_f32(self) -> f32 {
         bf16::from_bits(self).to_f32()

@@ -1,4 +1,4 @@
-//! Python's signals in the middle of a long call.
+//! Python signals during a long call: an interrupt ends the work.
 
 use std::cell::RefCell;
 
@@ -13,13 +13,13 @@ thread_local! {
     static RAISED: RefCell<Option<PyErr>> = const { RefCell::new(None) };
 }
 
-/// Runs `work` without the GIL. Python's main thread looks for signals meanwhile, and what a
-/// handler raises ends the work.
+/// Runs `work` without the GIL. Meanwhile the main thread of Python checks for signals, and an
+/// exception of a handler ends the work.
 pub fn detached<R: Send>(py: Python<'_>, work: impl FnOnce() -> Result<R> + Send) -> PyResult<R> {
     Ok(py.detach(|| threads::interruptible(signals, work))?)
 }
 
-/// What ended the work.
+/// The exception that ended the work.
 pub fn raised() -> PyErr {
     let raised = RAISED.take();
     raised.unwrap_or_else(|| PyKeyboardInterrupt::new_err(()))
@@ -37,12 +37,12 @@ fn signals() -> Answer {
                 }
             },
         );
-    // None where the interpreter is at its end.
+    // None if the interpreter is shutting down.
     answer.unwrap_or(Answer::Ignore)
 }
 
-/// Whether Python runs its signal handlers on this thread. It may do so in here, as in any of
-/// Python's functions: then the error is what a handler raised.
+/// Whether Python runs its signal handlers on this thread. Like every function of Python, this one
+/// may run them, and an error is then the exception of a handler.
 fn is_main_thread(py: Python<'_>) -> PyResult<bool> {
     let threading = py.import("threading")?;
     let main = threading.call_method0("main_thread")?.getattr("ident")?;

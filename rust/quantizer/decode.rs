@@ -1,4 +1,4 @@
-//! Codes to rows.
+//! Decoding: codes become rows.
 
 use super::{Buffers, Quantizer};
 use crate::codes::CodesRef;

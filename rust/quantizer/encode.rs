@@ -1,6 +1,6 @@
-//! Rows to codes.
+//! Encoding: rows become codes.
 
-use super::load::narrow;
+use super::load::to_float32;
 use super::{Buffers, Quantizer, check_dim};
 use crate::codes::Codes;
 use crate::error::Result;
@@ -10,7 +10,7 @@ use crate::methods::ScaleRule;
 use crate::rows::{Dense, Rows};
 use crate::threads;
 
-/// Where the codes of some rows go; arrays that are not stored are empty.
+/// The arrays that the codes of some rows are written to; those that are not stored are empty.
 struct Slots<'a> {
     packed: &'a mut [u8],
     scale: &'a mut [f32],
@@ -20,7 +20,7 @@ struct Slots<'a> {
 }
 
 impl<'a> Slots<'a> {
-    /// Pieces of `rows` rows each, the last perhaps less.
+    /// Pieces of `rows` rows each; the last may have fewer.
     fn pieces(self, rows: usize, row_bytes: usize) -> impl Iterator<Item = Slots<'a>> {
         let mut norms = self.norm.chunks_mut(rows);
         let mut residuals = self.residual.chunks_mut(rows);
@@ -47,7 +47,7 @@ impl Quantizer {
         self.encode_rows(Isa::current()?, &Dense::new(x, self.spec.dim)?)
     }
 
-    /// Encodes every row; on an error nothing.
+    /// Encodes every row. On an error nothing is returned, and the error names the first bad row.
     pub fn encode_rows(&self, isa: Isa, rows: &dyn Rows) -> Result<Codes> {
         let n = rows.rows();
         check_dim(rows.dim(), self.spec.dim)?;
@@ -114,13 +114,13 @@ impl Quantizer {
         {
             self.method.assign(isa, u, work, index);
             let scale = norms[i] * self.factor(isa, u, index, c);
-            slots.scale[i] = narrow("scale", first + i, scale)?;
+            slots.scale[i] = to_float32("scale", first + i, scale)?;
             if let Some(slot) = slots.norm.get_mut(i) {
-                *slot = narrow("norm", first + i, norms[i])?;
+                *slot = to_float32("norm", first + i, norms[i])?;
             }
             if let Some(slot) = slots.product.get_mut(i) {
                 let product = center_products[i];
-                *slot = narrow("product of center and x − center", first + i, product)?;
+                *slot = to_float32("product of center and x − center", first + i, product)?;
             }
         }
         if !self.shape.has_gamma {

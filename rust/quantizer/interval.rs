@@ -1,7 +1,9 @@
-//! Intervals of inner products on packed codes.
+//! Intervals of inner products on packed codes: bounds on each inner product that hold with a
+//! stated probability. The law behind them is in [`interval`](crate::interval).
 //!
-//! As the [scan](crate::scan): a query is rotated once, a tile of rows is unpacked, and each pair is one dot product ([`dense`]), here with the two roots of a
-//! quadratic in float64 behind it. Bounds are rounded outward to float32.
+//! As in the [scan](crate::scan), a query is rotated once, a tile of rows is unpacked, and each
+//! pair takes one dot product ([`dense`]). The two roots of a quadratic equation follow in float64.
+//! Bounds are rounded outward to float32.
 
 use super::Quantizer;
 use super::query::Centering;
@@ -13,15 +15,16 @@ use crate::isa::Isa;
 use crate::kernels::{dense, reduce};
 use crate::methods::ScaleRule;
 use crate::rows::Rows;
-use crate::scan::products::TILE;
+use crate::scan::products::ROWS_PER_TILE;
 use crate::scan::{columns, joined};
 use crate::threads;
 
-/// Where the bounds of a tile go, low and high, one piece a query each.
+/// The places for the bounds of a tile, low and high, with one piece per query each.
 type Tile<'a> = (Vec<&'a mut [f32]>, Vec<&'a mut [f32]>);
 
 impl Quantizer {
-    /// Bounds on ⟨x, y⟩ that hold with probability `confidence` each: m × n into `low` and `high`, row j for query j.
+    /// Bounds on ⟨x, y⟩, each pair of which holds with probability `confidence`. `low` and `high`
+    /// are m × n, and row j belongs to query j.
     ///
     /// Needs the scale rule `mse` or `unbiased` and stored norms.
     pub fn interval(
@@ -38,7 +41,7 @@ impl Quantizer {
         let interval = Interval::new(dim, confidence)?;
         let (queries, _) = self.queries(isa, y, Centering::Across)?;
         let center_products = self.center_products(codes, Centering::Across);
-        // ⟨μ, r⟩ and x − μ are rounded to float32, by a share of ‖μ‖‖r‖ together.
+        // ⟨μ, r⟩ and x − μ are rounded to float32. Both errors together are a share of ‖μ‖‖r‖.
         let center_rounding = 2.0 * UNIT * self.center_square().sqrt();
         for out in [&*low, &*high] {
             if out.len() != rows * queries.len() {
@@ -52,19 +55,23 @@ impl Quantizer {
         if rows == 0 {
             return Ok(());
         }
-        let tiles = columns(low, rows, TILE).into_iter();
-        let tiles = tiles.zip(columns(high, rows, TILE));
+        let tiles = columns(low, rows, ROWS_PER_TILE).into_iter();
+        let tiles = tiles.zip(columns(high, rows, ROWS_PER_TILE));
         let vectors = joined(&queries);
         let buffers = || {
             let indices = self.shape.layout.indices();
-            let products = vec![0f32; TILE * dense::VECTORS_PER_BATCH];
-            (vec![0u16; indices], Aligned::new(TILE * dim), products)
+            let products = vec![0f32; ROWS_PER_TILE * dense::VECTORS_PER_BATCH];
+            (
+                vec![0u16; indices],
+                Aligned::new(ROWS_PER_TILE * dim),
+                products,
+            )
         };
         let work = |(index, words, products): &mut (Vec<u16>, Aligned<f32>, Vec<f32>),
                     tile: usize,
                     (mut lows, mut highs): Tile<'_>| {
-            let from = tile * TILE;
-            let live = TILE.min(rows - from);
+            let from = tile * ROWS_PER_TILE;
+            let live = ROWS_PER_TILE.min(rows - from);
             let words = &mut words[..live * dim];
             let known: Vec<_> = (from..)
                 .zip(words.chunks_exact_mut(dim))
@@ -94,8 +101,8 @@ impl Quantizer {
                     {
                         let (least, most) = bounds.at(f64::from(product) * along);
                         let (base, size) = (query.base(*center_product), norm * length);
-                        low[i] = down(size * least + base - rounding * norm);
-                        high[i] = up(size * most + base + rounding * norm);
+                        low[i] = round_down(size * least + base - rounding * norm);
+                        high[i] = round_up(size * most + base + rounding * norm);
                     }
                 }
             }
@@ -104,23 +111,23 @@ impl Quantizer {
         Ok(())
     }
 
-    /// What an [`Interval`] needs of every row besides its estimate.
+    /// The values of every row that an [`Interval`] needs besides the estimate.
     ///
     /// Needs the scale rule `mse` or `unbiased` and stored norms.
     pub fn directions(&self, isa: Isa, codes: CodesRef<'_>) -> Result<Vec<Direction>> {
         let norms = self.quantized_norms(codes)?;
-        let tiles = (0..codes.len()).step_by(TILE).collect();
+        let tiles = (0..codes.len()).step_by(ROWS_PER_TILE).collect();
         let found = threads::map(tiles, |_, from| -> Vec<Direction> {
             let mut index = vec![0u16; self.shape.layout.indices()];
             let mut c = vec![0f32; self.spec.dim];
-            let rows = from..codes.len().min(from + TILE);
+            let rows = from..codes.len().min(from + ROWS_PER_TILE);
             rows.map(|row| self.direction(isa, codes, norms, row, &mut index, &mut c))
                 .collect()
         });
         Ok(found.concat())
     }
 
-    /// Direction of a row; c becomes what queries are multiplied with.
+    /// The direction of a row. The vector that queries are multiplied with is written to `c`.
     fn direction(
         &self,
         isa: Isa,
@@ -133,11 +140,11 @@ impl Quantizer {
         self.unpack(isa, codes, row, index);
         self.method.expand(isa, index, 0.0, c);
         let (scale, norm) = (codes.scale[row], norms[row]);
-        // Below the normal numbers a float32 has too few digits to tell an angle.
-        let told = scale.is_normal() && norm.is_normal();
+        // A subnormal float32 has too few digits to determine an angle.
+        let is_accurate = scale.is_normal() && norm.is_normal();
         let (s, norm) = (f64::from(scale), f64::from(norm));
         let square = reduce::squared_norm(isa, c) / self.spec.dim as f64;
-        if !told || square == 0.0 {
+        if !is_accurate || square == 0.0 {
             return Direction {
                 cosine: 0.0,
                 factor: 0.0,
@@ -155,11 +162,12 @@ impl Quantizer {
         }
     }
 
-    /// Norms of what was quantized, where codes and scale rule tell the angle.
+    /// The norms of what was quantized, if codes and scale rule determine the angle.
     fn quantized_norms<'a>(&self, codes: CodesRef<'a>) -> Result<&'a [f32]> {
         if self.scale == ScaleRule::None {
             return Err(Error::invalid(format!(
-                "intervals need the scale rule unbiased or mse, which keep the angle of row and code; {} has another rule",
+                "intervals need the scale rule unbiased or mse, which keep the angle of row and \
+                 code; {} has another rule",
                 match self.spec.scale {
                     Some(_) => format!("{}/{}", self.spec.method, self.scale.name()),
                     None => self.spec.method.clone(),
@@ -183,18 +191,19 @@ impl Quantizer {
     }
 }
 
-/// A float32 that is not above, one unit below at the most: nearest rounding of what lies half a unit lower, with no branch to foresee.
-fn down(value: f64) -> f32 {
-    // Half a unit of a normal number, and of a subnormal one: 2⁻¹⁵⁰.
-    const HALF: f64 = 1.0001 / (1u64 << 24) as f64;
-    const LEAST: f64 = 0.5 * f32::MIN_POSITIVE as f64 / (1u64 << 23) as f64;
+/// A float32 that is not above `value` and at most one unit below it. It is the rounded value of
+/// the number half a unit lower, which takes no branch.
+fn round_down(value: f64) -> f32 {
+    // Half a unit of a normal number, and of a subnormal number: 2⁻¹⁵⁰.
+    const HALF_UNIT: f64 = 1.0001 / (1u64 << 24) as f64;
+    const HALF_SUBNORMAL: f64 = 0.5 * f32::MIN_POSITIVE as f64 / (1u64 << 23) as f64;
     let value = value.min(f64::from(f32::MAX));
-    (value - (value.abs() * HALF + LEAST)) as f32
+    (value - (value.abs() * HALF_UNIT + HALF_SUBNORMAL)) as f32
 }
 
-/// A float32 that is not below, one unit above at the most.
-fn up(value: f64) -> f32 {
-    -down(-value)
+/// A float32 that is not below `value` and at most one unit above it.
+fn round_up(value: f64) -> f32 {
+    -round_down(-value)
 }
 
 #[cfg(test)]
@@ -209,11 +218,11 @@ mod tests {
         ] {
             for _ in 0..1000 {
                 let value = power * (1.0 + stream.gaussian().abs());
-                let (low, high) = (down(value), up(value));
+                let (low, high) = (round_down(value), round_up(value));
                 assert!(f64::from(low) <= value && value <= f64::from(high));
                 assert!(high <= low.next_up().next_up().next_up(), "{value:e}");
             }
         }
-        assert_eq!((down(0.0), up(0.0)), (0.0, 0.0));
+        assert_eq!((round_down(0.0), round_up(0.0)), (0.0, 0.0));
     }
 }

@@ -1,7 +1,7 @@
-//! Loading rows: from any real type to norm and rotated unit-variance coordinates.
+//! Loading: rows of any real type become norms and rotated coordinates of unit variance.
 //!
-//! Rows to encode and queries start alike: convert to float32, take the norm, divide by it and
-//! rotate. They differ in what is subtracted first ([`Origin`]).
+//! Rows to encode and queries start alike: each is converted to float32, divided by its norm and
+//! rotated. They differ in what is subtracted first ([`Origin`]).
 
 use std::ops::Range;
 
@@ -11,15 +11,15 @@ use crate::isa::Isa;
 use crate::kernels::{convert, reduce};
 use crate::rows::Rows;
 
-/// What is subtracted from a row x before all else.
+/// What is subtracted from a row x first.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Origin<'a> {
     /// Nothing.
     Zero,
-    /// μ: gives x − μ.
+    /// The center μ, which gives x − μ.
     Center(&'a [f32]),
-    /// a·μ with a = ⟨x, μ⟩/‖μ‖², where the second value is ‖μ‖², above 0: gives the part of x
-    /// across μ.
+    /// a·μ with a = ⟨x, μ⟩/‖μ‖², which gives the part of x orthogonal to μ. The second value is
+    /// ‖μ‖², which is above 0.
     Along(&'a [f32], f64),
 }
 
@@ -29,8 +29,9 @@ impl Quantizer {
         (self.spec.center.as_deref()).map_or(Origin::Zero, Origin::Center)
     }
 
-    /// Writes u and the norms of rows less their origin into the buffers; a zero row stays zero.
-    /// With a center μ also ⟨μ, x − μ⟩ ([`Origin::Center`]) or ⟨μ, x⟩ ([`Origin::Along`]).
+    /// Writes u and the norms of rows minus their origin into the buffers. A zero row stays zero.
+    /// With a center μ, ⟨μ, x − μ⟩ ([`Origin::Center`]) or ⟨μ, x⟩ ([`Origin::Along`]) is written
+    /// too.
     pub(super) fn load(
         &self,
         isa: Isa,
@@ -65,14 +66,14 @@ impl Quantizer {
             match origin {
                 Origin::Zero => {
                     let norm = squared.sqrt();
-                    narrow("norm", row, norm)?;
+                    to_float32("norm", row, norm)?;
                     convert::scaled(isa, x, unit_factor(norm, dim), u);
                     norms.push(norm);
                     continue;
                 }
                 Origin::Center(center) => {
                     if self.spec.store_norm {
-                        narrow("norm", row, squared.sqrt())?;
+                        to_float32("norm", row, squared.sqrt())?;
                     }
                     convert::subtract(isa, x, center, u);
                     center_products.push(reduce::dot_f64(isa, center, u));
@@ -83,9 +84,9 @@ impl Quantizer {
                     center_products.push(product);
                 }
             }
-            // A difference beyond float32 makes it infinite.
+            // A difference beyond the range of float32 makes the norm infinite.
             let norm = reduce::squared_norm(isa, u).sqrt();
-            narrow("norm of x − center", row, norm)?;
+            to_float32("norm of x − center", row, norm)?;
             convert::scale(isa, u, unit_factor(norm, dim));
             norms.push(norm);
         }
@@ -94,7 +95,7 @@ impl Quantizer {
     }
 }
 
-/// √d over the norm; 0 for a zero row.
+/// √d divided by the norm; 0 for a zero row.
 fn unit_factor(norm: f64, dim: usize) -> f64 {
     if norm > 0.0 {
         (dim as f64).sqrt() / norm
@@ -104,10 +105,10 @@ fn unit_factor(norm: f64, dim: usize) -> f64 {
 }
 
 /// A scalar of a row as it is stored.
-pub(super) fn narrow(what: &'static str, row: usize, value: f64) -> Result<f32> {
-    let narrow = value as f32;
-    if narrow.is_finite() {
-        Ok(narrow)
+pub(super) fn to_float32(what: &'static str, row: usize, value: f64) -> Result<f32> {
+    let stored = value as f32;
+    if stored.is_finite() {
+        Ok(stored)
     } else {
         Err(Error::Overflow { what, row, value })
     }

@@ -1,12 +1,23 @@
-//! The pipeline that is the same for every method.
+//! The pipeline, which is the same for every method: rows become codes, and codes become rows,
+//! inner products and hits.
 //!
-//! x → ‖x‖, x/‖x‖ → u = √d·R x/‖x‖ → [`Method::assign`] → c, ρ = ⟨u, c⟩/d, ‖c‖²/d → s = ‖x‖·S → packed bits (`encode.rs`).
-//! Back: x̂ = s·Rᵀ c/√d, and inner products without going back (`decode.rs`). With a center μ the
-//! residual r = x − μ takes the place of x in all of this, and μ is added to what is decoded; the
-//! queries are centered too (`query.rs`). Rows are independent of each other, so the bytes are the
-//! same for any number of threads and any batch. Memory besides the result is a few rows per
-//! thread: each row goes through all steps while it is in the first-level cache, or
-//! [`VECTORS_PER_BATCH`](crate::kernels::dense::VECTORS_PER_BATCH) rows together where a dense matrix is read once for all.
+//! ```text
+//! encode:  x → ‖x‖, x/‖x‖ → u = √d·R x/‖x‖ → assign → c, ρ = ⟨u, c⟩/d, ‖c‖²/d → s = ‖x‖·S → bytes
+//! decode:  x̂ = s·Rᵀ c/√d
+//! ```
+//!
+//! [`Method::assign`] chooses the codewords c (`encode.rs`, `load.rs`). Inner products and search
+//! work on the codes and do not decode them (`query.rs`, `search.rs`, `interval.rs`). With a center
+//! μ the residual r = x − μ takes the place of x, μ is added to what is decoded, and the queries
+//! are centered too.
+//!
+//! **Contract.** Rows are independent of each other, so the bytes are the same for any number of
+//! threads and any batch.
+//!
+//! **Cost.** Besides the result, each thread has the memory of a few rows. Each row goes through
+//! all steps while it is in the first-level cache. Only if a dense matrix is needed do
+//! [`VECTORS_PER_BATCH`](crate::kernels::dense::VECTORS_PER_BATCH) rows go together, so that the
+//! matrix is read once for all of them.
 
 use crate::codes::Scalars;
 use crate::error::{Error, Result, counted};
@@ -21,34 +32,35 @@ mod load;
 mod query;
 mod search;
 
-/// Rows that a thread takes at a time where they go through the steps one by one.
-const CHUNK: usize = 48;
+/// Rows that a thread takes at a time if they go through the steps one by one.
+const ROWS_PER_CHUNK: usize = 48;
 
-/// Most coordinates of a row: memory is O(d), 400 MiB at the most.
-pub const MOST_DIM: usize = 1 << 24;
-/// Most coordinates with a dense matrix (`haar`, `prod`): memory is O(d²), 4 GiB.
-pub const MOST_DENSE: usize = 1 << 15;
+/// The most coordinates of a row: memory is O(d), at most 400 MiB.
+pub const MAX_DIM: usize = 1 << 24;
+/// The most coordinates with a dense matrix (`haar`, `prod`): memory is O(d²), at most 4 GiB.
+pub const MAX_DENSE_DIM: usize = 1 << 15;
 
-/// What names a quantizer: with these values it is the same for ever.
+/// The parameters of a quantizer. Equal parameters always give the same quantizer, in every
+/// version.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Spec {
     /// A name of [`METHODS`](methods::METHODS).
     pub method: String,
     /// Coordinates of a row.
     pub dim: usize,
-    /// Bits a coordinate.
+    /// Bits per coordinate.
     pub bits: f64,
-    /// `none`, `mse` or `unbiased`; the method's default where none is named.
+    /// `none`, `mse` or `unbiased`; the default of the method if it is not given.
     pub scale: Option<String>,
-    /// Block size of BlockQuant; the default where none is named.
+    /// The block size of BlockQuant; the default if it is not given.
     pub block: Option<usize>,
-    /// Which rotation.
+    /// The kind of rotation.
     pub rotation: RotationKind,
-    /// Seed of everything random.
+    /// The seed of everything random.
     pub seed: u64,
     /// Whether codes keep the norms of the rows.
     pub store_norm: bool,
-    /// μ, which is subtracted from each row before all else, `dim` finite values; none is the origin.
+    /// The center μ, which is subtracted from each row first: `dim` finite values.
     pub center: Option<Vec<f32>>,
 }
 
@@ -89,34 +101,34 @@ impl Spec {
         }
     }
 
-    /// What the codes will look like, and the scale rule; every parameter is checked, nothing is built.
+    /// The shape of the codes and the scale rule. Every parameter is checked, and nothing is built.
     ///
     /// # Errors
-    /// If one is out of range: [`Quantizer::new`] then gives the same error.
+    /// If a parameter is out of range. [`Quantizer::new`] then gives the same error.
     pub fn shape(&self) -> Result<(Shape, ScaleRule)> {
         let shape = self.shape_of(self.center.is_some())?;
         check_center(self.center.as_deref(), self.dim)?;
         Ok(shape)
     }
 
-    /// [`Spec::shape`] as if there were a center, or none.
+    /// [`Spec::shape`] with or without a center, whatever `center` is.
     pub(crate) fn shape_of(&self, centered: bool) -> Result<(Shape, ScaleRule)> {
         let dim = self.dim;
         if dim == 0 {
             return Err(Error::invalid("dim is 0, expected at least 1"));
         }
-        if dim > MOST_DIM {
+        if dim > MAX_DIM {
             return Err(Error::invalid(format!(
-                "dim={dim}, expected 1 to {MOST_DIM}"
+                "dim={dim}, expected 1 to {MAX_DIM}"
             )));
         }
         let entry = methods::find(&self.method)?;
         let mut shape = entry.shape(self.parameters())?;
         let has_gamma = shape.has_gamma;
         let dense = self.rotation == RotationKind::Haar || has_gamma;
-        if dense && dim > MOST_DENSE {
+        if dense && dim > MAX_DENSE_DIM {
             return Err(Error::invalid(format!(
-                "dim={dim} with a dense matrix, expected 1 to {MOST_DENSE}"
+                "dim={dim} with a dense matrix, expected 1 to {MAX_DENSE_DIM}"
             )));
         }
         let scale = choose_scale(entry, self.scale.as_deref())?;
@@ -129,7 +141,7 @@ impl Spec {
         Ok((shape, scale))
     }
 
-    /// [`Spec::shape`], and the defaults filled in.
+    /// [`Spec::shape`], which also fills in the defaults.
     pub(crate) fn fill(&mut self) -> Result<(Shape, ScaleRule)> {
         let (shape, scale) = self.shape()?;
         self.block = shape.block;
@@ -152,14 +164,14 @@ pub struct Quantizer {
     method: Box<dyn Method>,
 }
 
-/// Buffers of one thread, for a batch of rows.
+/// Buffers for a batch of rows, of which each thread has its own.
 #[derive(Default)]
 struct Buffers {
-    /// Rows in u's units.
+    /// The rotated rows, in the units of u.
     u: Vec<f32>,
-    /// Norms of what is quantized.
+    /// The norms of what is quantized.
     norms: Vec<f64>,
-    /// ⟨μ, x − μ⟩ of rows, ⟨μ, y⟩ of queries, where there is a center μ.
+    /// ⟨μ, x − μ⟩ of rows or ⟨μ, y⟩ of queries, if there is a center μ.
     center_products: Vec<f64>,
     index: Vec<u16>,
     /// A codeword vector.
@@ -169,7 +181,7 @@ struct Buffers {
 }
 
 impl Quantizer {
-    /// Builds codebook and rotation.
+    /// Builds the codebook and the rotation.
     pub fn new(mut spec: Spec) -> Result<Self> {
         let (shape, scale) = spec.fill()?;
         let entry = methods::find(&spec.method)?;
@@ -185,7 +197,7 @@ impl Quantizer {
         })
     }
 
-    /// What it was built from, with the defaults filled in.
+    /// The parameters, with the defaults filled in.
     pub fn spec(&self) -> &Spec {
         &self.spec
     }
@@ -218,17 +230,17 @@ impl Quantizer {
         &self.rotation
     }
 
-    /// The scalars that a row has besides its scale.
+    /// The scalars of a row besides its scale.
     pub fn scalars(&self) -> Scalars {
         self.shape.scalars
     }
 
-    /// Rows that a thread takes at a time: fewer where each costs a product with a dense matrix.
+    /// Rows that a thread takes at a time: fewer if each needs a product with a dense matrix.
     fn chunk(&self) -> usize {
         if self.batch() > 1 {
             self.batch()
         } else {
-            CHUNK
+            ROWS_PER_CHUNK
         }
     }
 

@@ -1,22 +1,24 @@
-//! Queries: rotated once, and centered as the rows are.
+//! Queries: each is rotated once, and is centered as the rows are.
 //!
 //! With a center μ the rows are x = μ + r, and the codes estimate ⟨v, r⟩ for any vector v. Two
-//! identities bring a query y to such a v that is as short as can be, so that the error, which is
-//! proportional to ‖r‖·‖v‖, does not grow with the part that rows and queries share:
+//! identities turn a query y into a short v. The error is proportional to ‖r‖·‖v‖, so it does not
+//! grow with the part that rows and queries share:
 //!
 //! ```text
 //! ⟨x, y⟩    = ⟨μ, y⟩ + a·⟨μ, r⟩ + ⟨y − a·μ, r⟩      a = ⟨μ, y⟩/‖μ‖²   (Centering::Across)
 //! ‖x − y‖²  = ‖r‖² + ‖y − μ‖² − 2·⟨y − μ, r⟩                            (Centering::Difference)
 //! ```
 //!
-//! Only the last term of each is estimated; ⟨μ, r⟩ and ‖r‖ are scalars of the row. Both hold for
-//! every a, so rounding of a does no harm. The exact term a·⟨μ, r⟩ needs an unbiased estimate
-//! beside it: the scale rules `mse` and `none` shrink the estimate by cos²θ or ρ, and rows would
-//! be ordered by a sum of a term that is shrunk and one that is not. Inner products with these
-//! rules are therefore those of the decoded row, ⟨μ, y⟩ + ⟨r̂, y⟩ (Centering::Rows), and a search
-//! by them is refused: with most of the energy in the center it finds fewer rows than without one
-//! (`benches/results/centering.txt`). Distances, whose exact terms do not depend on the rule, are
-//! centered with every rule.
+//! Only the last term of each is estimated; ⟨μ, r⟩ and ‖r‖ are scalars of the row. Both identities
+//! hold for every a, so the rounding of a does no harm.
+//!
+//! The exact term a·⟨μ, r⟩ requires an unbiased estimate beside it. The scale rules `mse` and
+//! `none` shrink the estimate by cos²θ or ρ, so rows would be ordered by the sum of a shrunk term
+//! and an exact one. With these rules inner products are therefore those of the decoded row,
+//! which is ⟨μ, y⟩ + ⟨r̂, y⟩ (Centering::Rows). A search by them is refused, because with most of
+//! the energy in the center it finds fewer rows than without a center
+//! (`benches/results/centering.txt`). The exact terms of distances do not depend on the
+//! rule, so distances are centered with every rule.
 
 use std::borrow::Cow;
 
@@ -33,17 +35,17 @@ use crate::rows::{Dense, Rows};
 use crate::scan::{Expand, Query, Work, products};
 use crate::threads;
 
-/// Of a sum of squares, the share that its terms in float32 may be wrong by.
-const ROUNDING: f64 = 1.0 / (1 << 22) as f64;
+/// The relative error that terms in float32 may give a sum of squares.
+const SQUARES_ROUNDING: f64 = 1.0 / (1 << 22) as f64;
 
 /// What is subtracted from a query.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Centering {
-    /// Nothing: only the rows are centered. For rows without a center, too.
+    /// Nothing is subtracted, because only the rows are centered or nothing is.
     Rows,
-    /// The part along the center.
+    /// The part along the center is subtracted.
     Across,
-    /// The center.
+    /// The center is subtracted.
     Difference,
 }
 
@@ -101,9 +103,9 @@ impl Quantizer {
         Ok(())
     }
 
-    /// ‖x‖ of every row, where the codes keep norms: as it is stored or, with a center μ, from
-    /// ‖x‖² = ‖μ‖² + 2⟨μ, r⟩ + ‖r‖². The norm of a row within the rounding of this sum around zero,
-    /// some 5·10⁻⁴·‖μ‖, is 0: nothing tells its direction.
+    /// ‖x‖ of every row, if the codes have norms. It is stored or, with a center μ, derived from
+    /// ‖x‖² = ‖μ‖² + 2⟨μ, r⟩ + ‖r‖². If this sum is zero up to rounding, which is about 5·10⁻⁴·‖μ‖,
+    /// the norm is 0, because the direction of such a row is unknown.
     pub fn norms<'a>(&self, codes: CodesRef<'a>) -> Result<Option<Cow<'a, [f32]>>> {
         self.check(codes)?;
         if self.spec.center.is_none() {
@@ -117,7 +119,7 @@ impl Quantizer {
         let norm = |(&residual, &product): (&f32, &f32)| {
             let residual = f64::from(residual) * f64::from(residual);
             let square = center + 2.0 * f64::from(product) + residual;
-            if square > ROUNDING * (center + residual) {
+            if square > SQUARES_ROUNDING * (center + residual) {
                 square.sqrt() as f32
             } else {
                 0.0
@@ -126,18 +128,18 @@ impl Quantizer {
         Ok(Some(residual.iter().zip(products).map(norm).collect()))
     }
 
-    /// Norms of what was quantized, ‖x‖ or ‖x − μ‖, where the codes keep norms.
+    /// The norms of what was quantized, ‖x‖ or ‖x − μ‖, if the codes have norms.
     pub(super) fn residual_norms<'a>(&self, codes: CodesRef<'a>) -> Option<&'a [f32]> {
         match self.spec.center {
             None => codes.norm,
             Some(_) if !self.spec.store_norm => None,
-            // With γ in this place: s = ‖r‖·S and S = 1.
+            // γ is stored in this place, but s = ‖r‖·S with S = 1.
             Some(_) if self.shape.has_gamma => Some(codes.scale),
             Some(_) => codes.residual_norm,
         }
     }
 
-    /// ⟨μ, r⟩ of the rows, for queries that are centered across.
+    /// ⟨μ, r⟩ of the rows, for queries without their part along the center.
     pub(super) fn center_products<'a>(
         &self,
         codes: CodesRef<'a>,
@@ -146,7 +148,7 @@ impl Quantizer {
         (codes.center_product).filter(|_| centering == Centering::Across)
     }
 
-    /// What queries are multiplied with, of each row.
+    /// Access to the vectors that queries are multiplied with.
     pub(super) fn expander<'a>(&'a self, isa: Isa, codes: CodesRef<'a>) -> Expander<'a> {
         Expander {
             quantizer: self,
@@ -160,7 +162,7 @@ impl Quantizer {
         self.scale == ScaleRule::Unbiased || self.shape.has_gamma
     }
 
-    /// Queries for the scan, each with its norm: that of y, and of y − μ for a difference.
+    /// Queries for the scan, each with its norm: ‖y‖, or ‖y − μ‖ for a difference.
     pub(super) fn queries(
         &self,
         isa: Isa,
@@ -181,7 +183,7 @@ impl Quantizer {
             let mut buffers = Buffers::default();
             self.load(isa, y, row..row + 1, origin, &mut buffers)?;
             let (mut vector, size) = (buffers.u, buffers.norms[0]);
-            // Adding −0 changes no sum, not even that of −0.
+            // Adding −0 does not change any sum, not even −0.
             let (mut offset, mut along, mut norm) = (-0.0, 0.0, size);
             match origin {
                 Origin::Zero => {
@@ -213,7 +215,7 @@ impl Quantizer {
     }
 }
 
-/// Codes with the quantizer that made them.
+/// Codes with the quantizer that made them, which expands them.
 pub(super) struct Expander<'a> {
     quantizer: &'a Quantizer,
     isa: Isa,

@@ -1,4 +1,5 @@
-//! Search on the codes (`scan/search.rs`) with what this quantizer expands rows to.
+//! Search on the codes of this quantizer: parameters are checked here, and [`scan`](crate::scan)
+//! does the work.
 
 use std::borrow::Cow;
 
@@ -13,8 +14,12 @@ use crate::scan::sketch::Sketch;
 use crate::threads;
 
 impl Quantizer {
-    /// The sketch that makes searches of these codes fast, derived from them alone. None where a
-    /// row is not its codeword vector (a method with γ), or has too many coordinates for 16-bit sums.
+    /// The sketch that makes searches of these codes fast. It is derived from the codes alone. None
+    /// if a row is not represented by its codeword vector (a method with γ), or has too many
+    /// coordinates for 16-bit sums.
+    ///
+    /// [`sketch_pays`](crate::scan::search::sketch_pays) says for which searches it is worth
+    /// making.
     pub fn sketch(&self, isa: Isa, codes: CodesRef<'_>) -> Result<Option<Sketch>> {
         self.check(codes)?;
         let dim = self.spec.dim;
@@ -42,14 +47,17 @@ impl Quantizer {
         self.search_with(Isa::current()?, codes, None, &queries, count, metric, None)
     }
 
-    /// The `count` best rows of each query by their estimates, best first, ties to the lower index; fewer where fewer are `allowed`.
+    /// The `count` best rows of each query by their estimates, best first, or all `allowed` rows if
+    /// they are fewer. Ties go to the lower index.
     ///
-    /// With the codes' sketch a row is overlooked with a small probability over rotations, which says nothing about rows that are made from this
-    /// quantizer's own rotation: see [`sketch`](crate::scan::sketch). Without it every allowed row is estimated, and none is overlooked.
+    /// With the sketch of the codes a row is overlooked with a small probability over rotations.
+    /// This says nothing about rows that are made from the rotation of this quantizer; see
+    /// [`sketch`](crate::scan::sketch). Without a sketch every allowed row is estimated, and none
+    /// is overlooked.
     ///
     /// # Errors
-    /// If the codes or the sketch are another quantizer's, a query is not finite, `allowed` has another length, or the metric needs norms that the codes
-    /// do not have.
+    /// If the codes or the sketch belong to another quantizer, a query is not finite, `allowed` has
+    /// another length, or the metric needs norms that the codes do not have.
     #[allow(clippy::too_many_arguments)]
     pub fn search_with(
         &self,
@@ -73,7 +81,7 @@ impl Quantizer {
         }
         if let Some(allowed) = allowed.filter(|allowed| allowed.len() != rows) {
             return Err(Error::invalid(format!(
-                "the mask has {} entries, expected {rows}, one a row",
+                "the mask has {} entries, expected {rows}, one per row",
                 allowed.len()
             )));
         }
@@ -111,7 +119,7 @@ impl Quantizer {
         let (queries, norms) = self.queries(isa, y, centering)?;
         let square = self.center_square();
         let center = self.center_products(codes, centering);
-        let rows = search::Rows {
+        let rows = search::Corpus {
             codes,
             metric,
             norm: &norm,

@@ -1,28 +1,35 @@
-//! Computing on packed codes: inner products of all pairs ([`products`]), and search ([`search`]) by way of a sketch of the rows ([`sketch`]).
+//! Computing on packed codes: inner products of all pairs, and search. Neither decodes the batch.
 //!
-//! ⟨x̂, y⟩ = s/√d · ⟨û, R y⟩ without a center, so a query is rotated once and a row is its codeword
-//! vector. With a center an exact part is added, which is linear in one scalar of the row
-//! ([`Query::base`]). What a row is expanded to is the method's affair: this module asks for it
-//! ([`Expand`]). Layers: `search` → `filter` → `level` → `rows`, [`sketch`].
+//! Without a center ⟨x̂, y⟩ = s/√d · ⟨c, R y⟩, so a query is rotated once and a row is represented
+//! by its codeword vector c. With a center an exact part is added, which is linear in one scalar of
+//! the row ([`Query::base`]). The method decides what a row is expanded to, and this module asks
+//! for it through [`Expand`].
+//!
+//! [`products`] computes all pairs. [`search`] prunes and reranks: a [`sketch`] of the rows bounds
+//! every score, the rows that cannot be among the best are dropped, and the others are estimated
+//! exactly.
+//!
+//! Layers: `search` → `filter` → `stage` → `corpus`, [`sketch`].
 
+mod corpus;
 mod filter;
-mod level;
 pub mod products;
-mod rows;
 pub mod search;
 mod seeds;
 pub mod sketch;
+mod stage;
 
 use crate::aligned::Aligned;
 use crate::isa::Isa;
 use crate::kernels::convert::{self, Centered};
 
-/// What queries are multiplied with, of each row.
+/// Access to the expanded rows: the vectors that queries are multiplied with.
 pub trait Expand: Sync {
-    /// Writes the vector of a row, as long as a query's.
+    /// Writes the vector of a row. It is as long as a query's.
     fn expand(&self, row: usize, index: &mut Vec<u16>, out: &mut [f32]);
 
-    /// The products of some rows with a query's vector: the bits of [`dot`](crate::kernels::reduce::dot) with their vectors.
+    /// The products of some rows with a query's vector, with the same bits as
+    /// [`dot`](crate::kernels::reduce::dot) of their vectors.
     fn products(&self, rows: &[u32], query: &[f32], work: &mut Work, out: &mut [f32]);
 }
 
@@ -38,25 +45,25 @@ pub struct Work {
 /// A query ready for the scan.
 #[derive(Debug, Clone)]
 pub struct Query {
-    /// What expanded rows are multiplied with.
+    /// The rotated query, which expanded rows are multiplied with.
     pub vector: Aligned<f32>,
-    /// Factor of every product besides the row's scale.
+    /// The factor of every product besides the scale of the row.
     pub factor: f64,
-    /// ⟨μ, y⟩ with the center μ, added to every estimate; −0 without a center.
+    /// ⟨μ, y⟩ with the center μ, which is added to every estimate; −0 without a center.
     pub offset: f64,
-    /// Factor of ⟨μ, r⟩ of each row, which is added too, for a query that is centered.
+    /// The factor of ⟨μ, r⟩ of each row, which is added as well if the query is centered.
     pub along: f64,
 }
 
 impl Query {
-    /// The exact part of the estimate for a row with this ⟨μ, r⟩, if it has one.
+    /// The exact part of the estimate, for a row with this ⟨μ, r⟩ if the query is centered.
     pub fn base(&self, center_product: Option<f32>) -> f64 {
         center_product.map_or(self.offset, |product| {
             self.offset + self.along * f64::from(product)
         })
     }
 
-    /// The estimates for some rows whose products with the vector are `dots`: the bits of
+    /// The estimates for some rows whose products with the vector are `dots`. They have the bits of
     /// [`Query::product`] + [`Query::base`], rounded to float32.
     pub fn estimates(
         &self,
@@ -86,7 +93,7 @@ impl Query {
     }
 }
 
-/// The vectors one after the other.
+/// The vectors of the queries, concatenated.
 pub(crate) fn joined<'a>(queries: impl IntoIterator<Item = &'a Query>) -> Aligned<f32> {
     let queries = queries.into_iter();
     let all: Vec<f32> = queries
@@ -95,7 +102,8 @@ pub(crate) fn joined<'a>(queries: impl IntoIterator<Item = &'a Query>) -> Aligne
     Aligned::from(&*all)
 }
 
-/// Lines of `length` values, one a query, cut into columns of `width`, one piece a line: disjoint, so columns can be filled in parallel.
+/// Splits lines of `length` values, one line per query, into columns of `width` values. Each column
+/// has one piece per line. Columns are disjoint, so that threads can fill them in parallel.
 pub(crate) fn columns<T>(lines: &mut [T], length: usize, width: usize) -> Vec<Vec<&mut [T]>> {
     let mut columns: Vec<Vec<&mut [T]>> = Vec::new();
     columns.resize_with(length.div_ceil(width), Vec::new);

@@ -1,8 +1,12 @@
-//! Inner products of all pairs.
+//! Asymmetric inner products of all pairs: the rows are codes, and the queries are full vectors. No
+//! row is rotated back: a query is rotated once, and its products with the codewords are scaled.
 //!
-//! A tile of rows is expanded, and set side by side in panels for many queries ([`dense::panel_products`]). The batch is never decoded: memory is
-//! one tile a thread, and no row is rotated back. Bound by the multiply-adds of d coordinates a pair; what is done once a row (unpacking,
-//! expanding, setting side by side) is shared by all queries.
+//! A tile of rows is expanded to its codeword vectors. For many queries the tile is also packed
+//! into panels ([`dense::panel_products`]). So the batch is never decoded as a whole, and each
+//! thread has the memory of one tile.
+//!
+//! **Cost.** d multiply-adds per pair are the bound. Unpacking, expanding and packing a row is done
+//! once, and all queries share it.
 
 use crate::aligned::Aligned;
 use crate::isa::Isa;
@@ -10,27 +14,29 @@ use crate::kernels::dense::{self, ROWS_PER_PANEL, VECTORS_PER_PASS};
 use crate::scan::{Query, columns, joined};
 use crate::threads;
 
-/// Rows of a tile.
-pub const TILE: usize = 64;
+/// Rows of a tile, which one thread expands at a time.
+pub const ROWS_PER_TILE: usize = 64;
 
-/// Queries for which it pays to set the rows side by side.
-const FEWEST: usize = 12;
+/// The fewest queries for which packing the rows into panels pays.
+const MIN_QUERIES_FOR_PANELS: usize = 12;
 
-/// Numbers of the queries that meet a tile at a time, at most 96 of d = 384: they stay in the second-level cache.
-const BATCH: usize = 96 * 384;
+/// Values of the queries that are multiplied with a tile at a time, which stay in the second-level
+/// cache: 96 queries of d = 384.
+const VALUES_PER_BATCH: usize = 96 * 384;
 
-/// What the estimates need of each row besides its expansion.
+/// The scalars of each row that the estimates need besides the expanded row.
 #[derive(Debug, Clone, Copy)]
 pub struct Scalars<'a> {
     /// s.
     pub scale: &'a [f32],
-    /// ⟨μ, r⟩, for queries that are centered.
+    /// ⟨μ, r⟩, if the queries are centered.
     pub center_product: Option<&'a [f32]>,
 }
 
 /// Writes ⟨x̂ᵢ, yⱼ⟩ to out\[j·n + i\].
 ///
-/// `expand(tile, rows, buffer)` fills `buffer` with the expanded rows from `tile` · [`TILE`] on, each as long as a query's vector.
+/// `expand(first, rows, buffer)` fills `buffer` with `rows` expanded rows, starting with row
+/// `first`. Each of them is as long as a query's vector.
 pub fn inner_products(
     isa: Isa,
     queries: &[Query],
@@ -39,15 +45,15 @@ pub fn inner_products(
     expand: impl Fn(usize, usize, &mut [f32]) + Sync,
 ) {
     let rows = scalars.scale.len();
-    assert_eq!(out.len(), rows * queries.len(), "one value a pair");
+    assert_eq!(out.len(), rows * queries.len(), "one value per pair");
     let Some(length) = queries.first().map(|query| query.vector.len()) else {
         return;
     };
     if rows == 0 {
         return;
     }
-    let tiles = columns(out, rows, TILE);
-    let panels = queries.len() >= FEWEST;
+    let tiles = columns(out, rows, ROWS_PER_TILE);
+    let panels = queries.len() >= MIN_QUERIES_FOR_PANELS;
     let mut vectors = joined(queries);
     if panels {
         for (query, vector) in queries.iter().zip(vectors.chunks_exact_mut(length)) {
@@ -55,19 +61,19 @@ pub fn inner_products(
         }
     }
     let batch = if panels {
-        (BATCH / length / VECTORS_PER_PASS * VECTORS_PER_PASS)
+        (VALUES_PER_BATCH / length / VECTORS_PER_PASS * VECTORS_PER_PASS)
             .clamp(4 * VECTORS_PER_PASS, 16 * VECTORS_PER_PASS)
     } else {
         dense::VECTORS_PER_BATCH
     };
     let buffers = || Buffers {
-        expanded: Aligned::new(TILE * length),
-        panels: Aligned::new(if panels { TILE * length } else { 0 }),
-        products: Aligned::new(TILE * batch),
+        expanded: Aligned::new(ROWS_PER_TILE * length),
+        panels: Aligned::new(if panels { ROWS_PER_TILE * length } else { 0 }),
+        products: Aligned::new(ROWS_PER_TILE * batch),
     };
     threads::for_each(tiles.into_iter(), buffers, |buffers, tile, mut pieces| {
-        let from = tile * TILE;
-        let live = TILE.min(rows - from);
+        let from = tile * ROWS_PER_TILE;
+        let live = ROWS_PER_TILE.min(rows - from);
         let expanded = &mut buffers.expanded[..live * length];
         expand(from, live, expanded);
         if panels {
@@ -82,13 +88,13 @@ pub fn inner_products(
             .zip(pieces.chunks_mut(batch))
         {
             threads::check();
-            // The rows that go together, and how far a query's products are apart.
-            let (together, stride) = if panels {
+            // The rows of one kernel call, and the stride of the products from query to query.
+            let (group, stride) = if panels {
                 (ROWS_PER_PANEL, ROWS_PER_PANEL)
             } else {
                 (live, live)
             };
-            let expanded = expanded.chunks(together * length);
+            let expanded = expanded.chunks(group * length);
             let panel = buffers
                 .panels
                 .chunks(ROWS_PER_PANEL * length)
@@ -100,7 +106,7 @@ pub fn inner_products(
                 } else {
                     dense::products(isa, rows, length, vectors, products);
                 }
-                let here = place * together..place * together + rows.len() / length;
+                let here = place * group..place * group + rows.len() / length;
                 let scale = &scalars.scale[from..][here.clone()];
                 let base = scalars
                     .center_product
@@ -120,7 +126,7 @@ pub fn inner_products(
     });
 }
 
-/// Of one thread.
+/// Buffers, of which each thread has its own.
 struct Buffers {
     expanded: Aligned<f32>,
     panels: Aligned<f32>,

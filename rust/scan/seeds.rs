@@ -1,30 +1,33 @@
-//! Which rows are tried first: those that a bound is made from.
+//! The choice of the seeds of a search: the rows that are estimated first. The k-th best of them
+//! gives the bound by which all other rows are pruned.
 
 use crate::kernels::fast_scan::ROWS_PER_GROUP;
 
-/// How many rows are tried, about, for the bound of the `count` best.
-pub(super) fn seeds_for(count: usize) -> usize {
+/// About how many seeds give the bound of the `count` best rows.
+pub(super) fn seed_count(count: usize) -> usize {
     2 * count + ROWS_PER_GROUP / 2
 }
 
-/// Groups whose maxima are looked at together first.
-const TOGETHER: usize = 16;
+/// Groups whose maxima are reduced to one value before the selection.
+const GROUPS_PER_BLOCK: usize = 16;
 
-/// What about `seeds` rows reach, by the maxima of their groups; −∞ where all groups are needed.
+/// The threshold that about `seeds` rows reach, from the maxima of all groups; −∞ if every group is
+/// needed.
 ///
-/// Of G groups of rows in no order, G·(1 − e^(−λ)) have one of λG rows. λ/(1 + λ/2) is a little more.
-pub(super) fn limit(maxima: &[f32], seeds: usize) -> f32 {
+/// If λG rows lie at random in G groups, then G·(1 − e^(−λ)) groups have at least one of them. The
+/// code takes λ/(1 + λ/2), which is slightly less than λ and slightly more than 1 − e^(−λ).
+pub(super) fn threshold(maxima: &[f32], seeds: usize) -> f32 {
     let groups = maxima.len();
     let wanted = (seeds * groups).div_ceil((groups + seeds / 2).max(1));
     if wanted == 0 || wanted >= groups {
         return f32::NEG_INFINITY;
     }
-    // Those that are among the greatest are above this.
-    let mut tops: Vec<f32> = (maxima.chunks(TOGETHER))
+    // All of the largest maxima are at least this value, so the others need no selection.
+    let mut tops: Vec<f32> = (maxima.chunks(GROUPS_PER_BLOCK))
         .map(|maxima| maxima.iter().copied().fold(f32::NEG_INFINITY, f32::max))
         .collect();
     let least = if wanted <= tops.len() {
-        nth(&mut tops, wanted)
+        nth_largest(&mut tops, wanted)
     } else {
         f32::NEG_INFINITY
     };
@@ -33,11 +36,11 @@ pub(super) fn limit(maxima: &[f32], seeds: usize) -> f32 {
         .copied()
         .filter(|&most| most >= least)
         .collect();
-    nth(&mut above, wanted)
+    nth_largest(&mut above, wanted)
 }
 
-/// The n-th greatest.
-fn nth(values: &mut [f32], n: usize) -> f32 {
+/// The n-th largest value.
+fn nth_largest(values: &mut [f32], n: usize) -> f32 {
     *(values
         .select_nth_unstable_by(n - 1, |a, b| b.total_cmp(a))
         .1)
@@ -48,7 +51,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_limit_is_that_of_all_in_order() {
+    fn the_threshold_is_that_of_all_maxima_sorted() {
         let mut stream = crate::rng::SeedStream::new(3, 3);
         for groups in [1usize, 5, 40, 1000] {
             let maxima: Vec<f32> = (0..groups).map(|_| stream.gaussian() as f32).collect();
@@ -61,9 +64,9 @@ mod tests {
                 } else {
                     f32::NEG_INFINITY
                 };
-                assert_eq!(limit(&maxima, seeds), expected, "{groups} {seeds}");
+                assert_eq!(threshold(&maxima, seeds), expected, "{groups} {seeds}");
             }
         }
-        assert_eq!(limit(&[], 36), f32::NEG_INFINITY);
+        assert_eq!(threshold(&[], 36), f32::NEG_INFINITY);
     }
 }

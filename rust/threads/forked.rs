@@ -1,26 +1,28 @@
 //! State of a process that a forked child can use.
 //!
-//! A fork copies the memory and the one thread that calls it. A lock that another thread holds at
-//! that moment stays locked in the child, and a [`OnceLock`] that another thread is
-//! filling stays unfinished. So each state here has spare slots: a child waits only a moment for a
+//! A fork copies the memory and only the thread that calls it. If another thread holds a lock at
+//! that moment, the lock stays locked in the child, and a [`OnceLock`] that another thread is
+//! filling stays unfinished. So each state here has spare slots. A child waits only a moment for a
 //! slot that it finds taken, and then uses the next one, which is empty.
 
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, OnceLock, TryLockError};
 use std::time::Duration;
 
-/// A process loses one at most, in a fork that comes while another thread is in [`ForkLock::with`].
+/// The number of slots. A fork loses one at most, if another thread is in [`ForkLock::with`].
 const SLOTS: usize = 4;
 
-/// Milliseconds that a child waits for a slot: other threads of its own have it for less.
-const PATIENCE: usize = 50;
+/// Milliseconds that a child waits for a slot; its own threads hold a slot for less time.
+const MAX_WAIT_MS: usize = 50;
 
-/// A value behind a lock, none at first, and none again in a child that cannot have the parent's.
+/// A value behind a lock. It is none at first, and none again in a child that cannot use the value
+/// of its parent.
 #[derive(Debug)]
 pub struct ForkLock<T> {
     slots: [Mutex<Option<T>>; SLOTS],
     slot: AtomicUsize,
-    /// The process that has had the lock of the slot, so that its threads can wait for each other.
+    /// The process that already had the lock of the slot, so that its threads can wait for each
+    /// other.
     process: AtomicU32,
 }
 
@@ -34,7 +36,8 @@ impl<T> ForkLock<T> {
         }
     }
 
-    /// Runs `work` on the value. It must be short, as others wait, and must not take this lock.
+    /// Runs `work` on the value. It must be short, because others wait, and must not take this
+    /// lock.
     pub fn with<R>(&self, work: impl FnOnce(&mut Option<T>) -> R) -> R {
         let (_, mut value) = self.lock();
         work(&mut value)
@@ -50,7 +53,7 @@ impl<T> ForkLock<T> {
         }
         loop {
             let slot = self.slot.load(Ordering::Relaxed);
-            for _ in 0..PATIENCE {
+            for _ in 0..MAX_WAIT_MS {
                 let guard = match self.slots[slot].try_lock() {
                     Ok(guard) => guard,
                     Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
@@ -63,7 +66,7 @@ impl<T> ForkLock<T> {
                 return (slot, guard);
             }
             let next = (slot + 1) % SLOTS;
-            // Where another thread was faster, the slot is the next one already.
+            // If another thread was faster, the slot is already the next one.
             let (set, known) = (Ordering::Relaxed, Ordering::Relaxed);
             let _ = (self.slot).compare_exchange(slot, next, set, known);
         }
@@ -79,7 +82,7 @@ impl<T> Default for ForkLock<T> {
 /// A value that is made at the first call.
 #[derive(Debug)]
 pub struct ForkCell<T> {
-    /// Each is filled by the holder of the lock's slot of the same number, and by no other.
+    /// Only the holder of the slot with the same number fills a cell.
     cells: [OnceLock<T>; SLOTS],
     lock: ForkLock<()>,
 }
@@ -93,13 +96,13 @@ impl<T> ForkCell<T> {
         }
     }
 
-    /// The value, where there is one.
+    /// The value, if there is one.
     pub fn get(&self) -> Option<&T> {
         self.cells.iter().find_map(OnceLock::get)
     }
 
-    /// The value. Two threads may both make it, as neither waits for the other: `make` must give
-    /// the same each time.
+    /// The value, made at the first call. Two threads may both make it, because neither waits for
+    /// the other, so `make` must give the same value each time.
     pub fn get_or_make(&self, make: impl FnOnce() -> T) -> &T {
         if let Some(value) = self.get() {
             return value;

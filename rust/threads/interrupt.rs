@@ -1,9 +1,9 @@
-//! Stopping a long call: [`interruptible`] runs it, [`check`] is where it can stop.
+//! Stopping a long call: [`interruptible`] runs the call, and [`check`] marks where it can stop.
 //!
-//! The thread that calls asks now and then whether to stop, with a function that it was given; the
-//! threads that help it see a flag. To stop is to unwind, without a message, to `interruptible`:
-//! what is half done is dropped on the way, and nothing in between has to hand an error on. It
-//! needs `panic = "unwind"`, Rust's default.
+//! The calling thread asks from time to time whether to stop, with a function that it was given.
+//! The threads that help it read a flag. A call stops by unwinding to `interruptible` without a
+//! message: half-done work is dropped on the way, and the functions in between need no error
+//! handling. This requires `panic = "unwind"`, the default of Rust.
 
 use std::any::Any;
 use std::cell::RefCell;
@@ -14,26 +14,26 @@ use std::time::{Duration, Instant};
 
 use crate::error::{Error, Result};
 
-/// How often the calling thread asks.
-pub(super) const EVERY: Duration = Duration::from_millis(50);
+/// The time between two questions of the calling thread.
+pub(super) const ASK_INTERVAL: Duration = Duration::from_millis(50);
 
-/// What the calling thread is told.
+/// The answer that the calling thread gets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Answer {
     /// Go on.
     Continue,
     /// Stop: the call ends with [`Error::Interrupted`].
     Stop,
-    /// Go on, and ask no more in this call.
+    /// Go on, and do not ask again in this call.
     Ignore,
 }
 
 /// A call that can be stopped.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Call {
-    /// None where nobody can stop it.
+    /// None if the call cannot be stopped.
     stopped: Option<Arc<AtomicBool>>,
-    /// On the thread that called: what to ask, and when the next time.
+    /// On the calling thread: the function to ask, and the time of the next question.
     ask: Option<(fn() -> Answer, Instant)>,
 }
 
@@ -44,7 +44,7 @@ thread_local! {
     static CALL: RefCell<Call> = RefCell::default();
 }
 
-/// Puts the call of before in its place again.
+/// Restores the previous call when it is dropped.
 struct Restore(Option<Call>);
 
 impl Drop for Restore {
@@ -56,7 +56,7 @@ impl Drop for Restore {
 }
 
 impl Call {
-    /// That of this thread, for a thread that helps it.
+    /// The call of this thread, for a thread that helps it.
     pub(super) fn for_helpers() -> Self {
         Self {
             stopped: CALL.with_borrow(|call| call.stopped.clone()),
@@ -71,17 +71,17 @@ impl Call {
     }
 }
 
-/// Runs `work`, and asks `ask` on this thread some twenty times per second whether to stop.
+/// Runs `work`, and asks `ask` on this thread about twenty times per second whether to stop.
 ///
 /// # Errors
-/// [`Error::Interrupted`] if the answer was to stop, and those of `work`. What `work` was writing
-/// to is then half done.
+/// [`Error::Interrupted`] if the answer was to stop, and the errors of `work`. The output of `work`
+/// is then incomplete.
 pub fn interruptible<R>(ask: fn() -> Answer, work: impl FnOnce() -> Result<R>) -> Result<R> {
     let call = Call {
         stopped: Some(Arc::default()),
-        ask: Some((ask, Instant::now() + EVERY)),
+        ask: Some((ask, Instant::now() + ASK_INTERVAL)),
     };
-    // What the work changed is the caller's, who is told by the error.
+    // The work may leave the caller's data half-changed, and the error tells the caller.
     match catch_unwind(AssertUnwindSafe(|| call.within(work))) {
         Ok(done) => done,
         Err(payload) if is_stop(&*payload) => Err(Error::Interrupted),
@@ -93,15 +93,15 @@ fn is_stop(payload: &(dyn Any + Send)) -> bool {
     payload.is::<Stopped>()
 }
 
-/// Leaves the call if it is to stop: some ten nanoseconds if not, so once per some microseconds of
-/// work. No lock may be held.
+/// Leaves the call if it is to stop. Otherwise it takes about ten nanoseconds, so it should be
+/// called every few microseconds of work. No lock may be held.
 pub fn check() {
     if is_stopped() {
         resume_unwind(Box::new(Stopped));
     }
 }
 
-/// Whether the call is to stop; asks, on the thread that called and where it is time.
+/// Whether the call is to stop. The calling thread asks if the interval is over.
 pub(super) fn is_stopped() -> bool {
     let ask = CALL.with_borrow_mut(|call| {
         let Some(stopped) = &call.stopped else {
@@ -119,10 +119,10 @@ pub(super) fn is_stopped() -> bool {
         Ok(ask) => ask,
         Err(known) => return known,
     };
-    // Not within the borrow: what is asked may call this crate again.
+    // The borrow has ended, because the function may call this crate again.
     let answer = ask();
     CALL.with_borrow_mut(|call| {
-        call.ask = (answer != Answer::Ignore).then(|| (ask, Instant::now() + EVERY));
+        call.ask = (answer != Answer::Ignore).then(|| (ask, Instant::now() + ASK_INTERVAL));
         let stop = answer == Answer::Stop;
         if let Some(stopped) = call.stopped.as_ref().filter(|_| stop) {
             stopped.store(true, Ordering::Relaxed);
@@ -131,7 +131,7 @@ pub(super) fn is_stopped() -> bool {
     })
 }
 
-/// Whether this thread has something to ask, now or later.
+/// Whether this thread will ask, now or later.
 pub(super) fn asks() -> bool {
     CALL.with_borrow(|call| call.ask.is_some())
 }

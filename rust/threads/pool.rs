@@ -1,4 +1,4 @@
-//! The pool of this process, and the way of a call to it.
+//! The pool of this process, and how a call gets a thread of it.
 
 use std::cell::RefCell;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -7,31 +7,31 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use rayon::{Scope, ThreadPool, ThreadPoolBuildError, ThreadPoolBuilder};
 
 use super::forked::ForkLock;
-use super::interrupt::{self, Call, EVERY};
+use super::interrupt::{self, ASK_INTERVAL, Call};
 use super::num_threads;
 
-/// Threads, and the calls that have one or wait for one.
+/// A pool of threads, with the number of calls that use it.
 pub(super) struct Pool {
     pub threads: ThreadPool,
     pub count: usize,
     process: u32,
     /// Calls that have a thread or wait for one.
     calls: AtomicUsize,
-    /// Of these, the calls that wait.
+    /// Calls that wait for a thread.
     waiting: AtomicUsize,
 }
 
 static POOL: ForkLock<Arc<Pool>> = ForkLock::new();
 
-/// Where the work of this thread goes.
+/// Where the work of this thread runs.
 #[derive(Clone, Default)]
 pub(super) enum Place {
-    /// To the pool, at the first thing that can be shared.
+    /// On the pool, from the first work that can be shared.
     #[default]
     Outside,
-    /// Nowhere: it stays on this thread.
+    /// On this thread only.
     Alone,
-    /// To other threads of the pool that this one belongs to.
+    /// On the pool that this thread belongs to.
     Inside(Arc<Pool>),
 }
 
@@ -57,8 +57,8 @@ impl Place {
     }
 }
 
-/// Whether this thread is at work for a call already. Other work that it took up while it waits for
-/// the helpers of that call would keep that call waiting.
+/// Whether this thread already works for a call. If it started other work while it waits for the
+/// helpers of that call, the call would have to wait.
 pub(super) fn is_busy() -> bool {
     PLACE.with_borrow(|place| !matches!(place, Place::Outside))
 }
@@ -87,14 +87,14 @@ impl Pool {
         self.waiting.load(Ordering::Relaxed) > 0
     }
 
-    /// A thread for a call, or none where other calls have them all.
+    /// A thread for a call, or none if other calls use all of them.
     fn seat(&self) -> Option<Seat<'_>> {
         let seat = Seat(&self.calls);
         (self.calls.fetch_add(1, Ordering::Relaxed) < self.count).then_some(seat)
     }
 }
 
-/// One of the calls, as long as it lives.
+/// A call that is counted until it is dropped.
 struct Seat<'a>(&'a AtomicUsize);
 
 impl Drop for Seat<'_> {
@@ -103,24 +103,25 @@ impl Drop for Seat<'_> {
     }
 }
 
-/// The pool in use if it has `count` threads in this process.
+/// The current pool, if it has `count` threads in this process.
 fn serving(count: usize) -> Option<Arc<Pool>> {
     POOL.with(|pool| pool.as_ref().filter(|pool| pool.serves(count)).cloned())
 }
 
-/// Puts a pool, or none, in the place of that of before.
+/// Replaces the current pool by another one or by none.
 fn replace(pool: Option<Arc<Pool>>) {
     let before = POOL.with(|slot| std::mem::replace(slot, pool));
     if before
         .as_ref()
         .is_some_and(|pool| pool.process != std::process::id())
     {
-        // Its threads are the parent's, and to end a pool takes locks that they may hold.
+        // Its threads belong to the parent process. Dropping the pool would take locks that they
+        // may hold.
         std::mem::forget(before);
     }
 }
 
-/// Makes a pool of `count` threads the one in use.
+/// Makes a pool of `count` threads the current one.
 pub(super) fn start(count: usize) -> Result<(), ThreadPoolBuildError> {
     if count == 1 {
         replace(None);
@@ -130,24 +131,24 @@ pub(super) fn start(count: usize) -> Result<(), ThreadPoolBuildError> {
     Ok(())
 }
 
-/// The pool of this process. None for one thread, and where the system starts no more: the threads
-/// that call then do the work, with the same result.
+/// The pool of this process. None for one thread, or if the system cannot start threads. The
+/// calling threads then do the work, with the same result.
 fn current() -> Option<Arc<Pool>> {
     let count = num_threads();
     if count == 1 {
         return None;
     }
     serving(count).or_else(|| {
-        // Not within the lock, which has to be short.
+        // This is done outside the lock, which must be held briefly.
         let made = Pool::new(count).ok()?;
         replace(Some(made.clone()));
         Some(made)
     })
 }
 
-/// Runs `work` on a thread of the pool, so that what it shares, one thing after the other, needs no
-/// way to the pool each time: that takes some 50 µs. Runs it here with one thread, where other
-/// calls have all threads, and where this is a thread of the pool.
+/// Runs `work` on a thread of the pool. Entering the pool takes about 50 µs, which the loops in
+/// `work` then do not pay again. With one thread, if other calls use all threads, or on a thread of
+/// the pool, `work` runs on this thread.
 pub fn run<R: Send>(work: impl FnOnce() -> R + Send) -> R {
     if is_busy() {
         return work();
@@ -175,7 +176,7 @@ pub fn run<R: Send>(work: impl FnOnce() -> R + Send) -> R {
     result.unwrap_or_else(|| unreachable!("the scope ends after its tasks, or unwinds"))
 }
 
-/// Starts a call on this thread, or leaves it to another one.
+/// Starts a call on this thread, or passes it to another thread if this one is busy.
 fn begin<'s>(scope: &Scope<'s>, start: impl FnOnce() + Send + 's) {
     if is_busy() {
         scope.spawn(|scope| begin(scope, start));
@@ -185,7 +186,7 @@ fn begin<'s>(scope: &Scope<'s>, start: impl FnOnce() + Send + 's) {
     }
 }
 
-/// Whether a call is over, for its caller, who asks whether to stop while it waits.
+/// Whether a call is over. Its caller waits for this, and asks meanwhile whether to stop.
 #[derive(Default)]
 struct Over {
     is_over: Mutex<bool>,
@@ -193,11 +194,12 @@ struct Over {
 }
 
 impl Over {
-    /// Returns at the end of the call, or at once where there is nothing to ask: the scope waits.
+    /// Returns at the end of the call, or at once if there is nothing to ask, because the scope
+    /// waits anyway.
     fn wait(&self) {
         let mut is_over = self.is_over.lock().unwrap_or_else(PoisonError::into_inner);
         while !*is_over && interrupt::asks() {
-            let waited = self.told.wait_timeout(is_over, EVERY);
+            let waited = self.told.wait_timeout(is_over, ASK_INTERVAL);
             is_over = waited.unwrap_or_else(PoisonError::into_inner).0;
             if !*is_over {
                 drop(is_over);
@@ -208,7 +210,7 @@ impl Over {
     }
 }
 
-/// Tells the end, also when unwinding.
+/// Signals the end of a call when it is dropped, also during unwinding.
 struct End<'a>(&'a Over);
 
 impl Drop for End<'_> {

@@ -1,7 +1,7 @@
-//! Items that threads take one by one.
+//! Parallel loops: threads take the items one by one.
 //!
-//! The thread that shares them takes items too, so it never waits for another thread to begin.
-//! Each item is worked on for itself: the result does not depend on who takes it.
+//! The thread that starts a loop takes items too, so it never waits for another thread to begin.
+//! Each item is processed separately, so the result does not depend on which thread takes it.
 
 use std::convert::Infallible;
 use std::iter::Enumerate;
@@ -11,13 +11,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use super::interrupt::{Call, check};
 use super::pool::{Place, Pool, is_busy, run};
 
-/// What the threads at work on the same items have in common.
+/// The shared state of the threads that process the same items.
 struct Team<I, E> {
     /// None after a failure.
     items: Mutex<Option<Enumerate<I>>>,
     /// The failure of the first item that failed.
     failure: Mutex<Option<(usize, E)>>,
-    /// Helpers that left while there were items.
+    /// Helpers that left while items remained.
     missing: AtomicUsize,
 }
 
@@ -27,53 +27,54 @@ impl<I: Iterator, E> Team<I, E> {
         items.as_mut()?.next()
     }
 
-    /// Ends the work. Every item before this one is taken already, so the first failure is the
-    /// same for any number of threads.
-    fn fail(&self, place: usize, error: E) {
+    /// Ends the loop. Every item before this one is taken already, so the first failure is the same
+    /// for any number of threads.
+    fn fail(&self, position: usize, error: E) {
         *self.items.lock().unwrap_or_else(PoisonError::into_inner) = None;
         let mut failure = self.failure.lock().unwrap_or_else(PoisonError::into_inner);
-        if failure.as_ref().is_none_or(|(first, _)| place < *first) {
-            *failure = Some((place, error));
+        if failure.as_ref().is_none_or(|(first, _)| position < *first) {
+            *failure = Some((position, error));
         }
     }
 }
 
-/// `work(buffers, place, item)` for each item, on all threads, each with `buffers` of its own.
+/// Runs `work(buffers, position, item)` for each item on all threads. Each thread makes its own
+/// `buffers`.
 ///
 /// # Errors
-/// That of the first item whose work fails; later items may then be left out.
+/// The error of the first item whose work fails. Later items may then be left out.
 pub fn try_for_each<I, B, E: Send>(
     items: impl Iterator<Item = I> + Send,
     buffers: impl Fn() -> B + Sync,
     work: impl Fn(&mut B, usize, I) -> Result<(), E> + Sync,
 ) -> Result<(), E> {
-    let most = items.size_hint().1.unwrap_or(usize::MAX);
+    let max_items = items.size_hint().1.unwrap_or(usize::MAX);
     let (buffers, work) = (&buffers, &work);
     match Place::here() {
-        Place::Inside(pool) if most > 1 => share(&pool, most, items, buffers, work),
-        Place::Outside if most > 1 => run(|| match Place::here() {
-            Place::Inside(pool) => share(&pool, most, items, buffers, work),
-            _ => here(items, buffers, work),
+        Place::Inside(pool) if max_items > 1 => share(&pool, max_items, items, buffers, work),
+        Place::Outside if max_items > 1 => run(|| match Place::here() {
+            Place::Inside(pool) => share(&pool, max_items, items, buffers, work),
+            _ => run_here(items, buffers, work),
         }),
-        _ => here(items, buffers, work),
+        _ => run_here(items, buffers, work),
     }
 }
 
-/// [`try_for_each`] of work that cannot fail.
+/// [`try_for_each`] for work that cannot fail.
 pub fn for_each<I, B>(
     items: impl Iterator<Item = I> + Send,
     buffers: impl Fn() -> B + Sync,
     work: impl Fn(&mut B, usize, I) + Sync,
 ) {
-    let Ok(()) = try_for_each(items, buffers, |buffers, place, item| {
-        work(buffers, place, item);
+    let Ok(()) = try_for_each(items, buffers, |buffers, position, item| {
+        work(buffers, position, item);
         Ok::<(), Infallible>(())
     });
 }
 
-/// `work(place, item)` of each item, in order.
+/// The results of `work(position, item)` for all items, in order.
 pub fn map<I: Send, T: Send>(items: Vec<I>, work: impl Fn(usize, I) -> T + Sync) -> Vec<T> {
-    map_with(items, || (), |(), place, item| work(place, item))
+    map_with(items, || (), |(), position, item| work(position, item))
 }
 
 /// [`map`] with `buffers` for each thread.
@@ -85,31 +86,30 @@ pub fn map_with<I: Send, B, T: Send>(
     let mut done: Vec<Option<T>> = Vec::new();
     done.resize_with(items.len(), || None);
     let slots = items.into_iter().zip(&mut done);
-    for_each(slots, buffers, |buffers, place, (item, slot)| {
-        *slot = Some(work(buffers, place, item));
+    for_each(slots, buffers, |buffers, position, (item, slot)| {
+        *slot = Some(work(buffers, position, item));
     });
     done.into_iter().flatten().collect()
 }
 
-/// All items on this thread.
-fn here<I, B, E>(
+/// Processes all items on this thread.
+fn run_here<I, B, E>(
     items: impl Iterator<Item = I>,
     buffers: impl Fn() -> B,
     work: impl Fn(&mut B, usize, I) -> Result<(), E>,
 ) -> Result<(), E> {
     let mut own = None;
-    for (place, item) in items.enumerate() {
+    for (position, item) in items.enumerate() {
         check();
-        work(own.get_or_insert_with(&buffers), place, item)?;
+        work(own.get_or_insert_with(&buffers), position, item)?;
     }
     Ok(())
 }
 
-/// The items, of which there are at most `most`, on this thread of the pool and on those that are
-/// free.
+/// Processes at most `max_items` items on this thread of the pool and on those that are free.
 fn share<I, B, E: Send>(
     pool: &Arc<Pool>,
-    most: usize,
+    max_items: usize,
     items: impl Iterator<Item = I> + Send,
     buffers: impl Fn() -> B + Sync,
     work: impl Fn(&mut B, usize, I) -> Result<(), E> + Sync,
@@ -117,15 +117,15 @@ fn share<I, B, E: Send>(
     let team = Team {
         items: Mutex::new(Some(items.enumerate())),
         failure: Mutex::new(None),
-        missing: AtomicUsize::new(pool.count.min(most) - 1),
+        missing: AtomicUsize::new(pool.count.min(max_items) - 1),
     };
     let take = |own: &mut Option<B>| {
-        let Some((place, item)) = team.next() else {
+        let Some((position, item)) = team.next() else {
             return false;
         };
         check();
-        if let Err(error) = work(own.get_or_insert_with(&buffers), place, item) {
-            team.fail(place, error);
+        if let Err(error) = work(own.get_or_insert_with(&buffers), position, item) {
+            team.fail(position, error);
         }
         true
     };

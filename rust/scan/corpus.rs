@@ -1,10 +1,12 @@
-//! The rows of a search, and the exact hits of some of them.
+//! The corpus of a search: the rows that are searched, and the exact hits of some of them. This is
+//! the rerank step.
 //!
-//! Exactly means: with the estimator of [`products`](super::products). By inner product scores are its bits, the other metrics go on from it in float64.
+//! Exact means by the estimator of [`products`](super::products). For the inner product the scores
+//! have its bits, and the other metrics continue from it in float64.
 //!
-//! **Metrics.** Keys order rows as the metric does: ⟨x, y⟩ − ⟨μ, y⟩ with the center μ; ⟨x, y⟩/‖x‖ for
-//! the cosine; ⟨x, y⟩ − ‖x‖²/2 for the Euclidean distance, which with a center is that of r = x − μ
-//! and y − μ.
+//! **Keys** order rows as the metric does. The key is ⟨x, y⟩ − ⟨μ, y⟩ for the inner product with a
+//! center μ, ⟨x, y⟩/‖x‖ for the cosine, and ⟨x, y⟩ − ‖x‖²/2 for the Euclidean distance. With a
+//! center the last is that of r = x − μ and y − μ.
 
 use std::cmp::Ordering;
 
@@ -15,28 +17,29 @@ use crate::error::{Error, Result};
 use crate::isa::Isa;
 use crate::kernels::{dense, prefetch};
 
-/// Rows whose codes are sent for while those before are estimated: rows in question are far apart in memory.
-const AHEAD: usize = 8;
-const CACHE_LINE: usize = 64;
+/// Rows whose codes are prefetched while the rows before them are estimated: candidates are far
+/// apart in memory.
+const ROWS_PER_PREFETCH: usize = 8;
+const CACHE_LINE_BYTES: usize = 64;
 
-/// Rows that are expanded for all queries together.
-const TILE: usize = 32;
+/// Rows that are expanded at a time for all queries.
+const ROWS_PER_TILE: usize = 32;
 
 /// How rows are compared with a query.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Metric {
-    /// ⟨x, y⟩, the greatest first.
+    /// ⟨x, y⟩, the largest first.
     InnerProduct,
-    /// ‖x − y‖², the least first, never below 0.
+    /// ‖x − y‖², the smallest first, never below 0.
     Euclidean,
-    /// ⟨x, y⟩/(‖x‖‖y‖), the greatest first; 0 for a zero row or query.
+    /// ⟨x, y⟩/(‖x‖‖y‖), the largest first; 0 for a zero row or query.
     Cosine,
 }
 
 impl Metric {
     const ALL: [Self; 3] = [Self::InnerProduct, Self::Euclidean, Self::Cosine];
 
-    /// `ip`, `l2` or `cosine`.
+    /// The name: `ip`, `l2` or `cosine`.
     pub fn name(self) -> &'static str {
         match self {
             Self::InnerProduct => "ip",
@@ -52,24 +55,24 @@ impl Metric {
     }
 }
 
-/// A query of a search.
+/// A query of a search, with its norm.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Asked<'a> {
-    pub query: &'a Query,
+pub(super) struct SearchQuery<'a> {
+    pub scan: &'a Query,
     /// ‖y‖, or ‖y − μ‖ for the distance with a center μ.
     pub norm: f64,
 }
 
-/// A row and its score, to be ordered best first.
+/// A row and its score. Hits are ordered best first.
 #[derive(Debug, Clone, Copy)]
 pub struct Hit {
-    /// Row of the batch.
+    /// The position of the row in the batch.
     pub row: u32,
-    /// The score in the metric's units.
+    /// The score in the units of the metric.
     pub score: f32,
-    /// The greater the better.
+    /// The score with the sign for which larger is better.
     merit: f32,
-    /// In the units of the sketch's keys.
+    /// The score in the units of the sketch's keys.
     pub(super) key: f32,
 }
 
@@ -79,7 +82,7 @@ impl Hit {
     }
 }
 
-/// What queries that are centered need of the rows.
+/// The values that centered queries need.
 #[derive(Debug, Clone, Copy)]
 pub struct Center<'a> {
     /// ‖μ‖².
@@ -89,28 +92,29 @@ pub struct Center<'a> {
 }
 
 /// The rows that are searched.
-pub struct Rows<'a, E> {
+pub struct Corpus<'a, E> {
     /// The codes.
     pub codes: CodesRef<'a>,
     /// How rows are compared.
     pub metric: Metric,
-    /// ‖x‖ for the cosine; ‖x‖, or ‖r‖ with a center, for the distance; not used by inner product.
+    /// ‖x‖ for the cosine; ‖x‖, or ‖r‖ with a center, for the distance; unused for the inner
+    /// product.
     pub norm: &'a [f32],
-    /// What centered queries need of the rows.
+    /// The values that centered queries need, if they are centered.
     pub center: Option<Center<'a>>,
     /// Which rows may be found.
     pub allowed: Option<&'a [bool]>,
-    /// What queries are multiplied with.
+    /// Access to the vectors that queries are multiplied with.
     pub expand: E,
 }
 
-impl<E: Expand> Rows<'_, E> {
+impl<E: Expand> Corpus<'_, E> {
     pub(super) fn is_allowed(&self, row: u32) -> bool {
         self.allowed.is_none_or(|allowed| allowed[row as usize])
     }
 
-    fn hit(&self, asked: Asked<'_>, row: u32, dot: f32) -> Hit {
-        let Asked { query, norm } = asked;
+    fn hit(&self, query: SearchQuery<'_>, row: u32, dot: f32) -> Hit {
+        let SearchQuery { scan: query, norm } = query;
         let i = row as usize;
         let scale = self.codes.scale[i];
         let product = query.product(dot, scale);
@@ -132,13 +136,13 @@ impl<E: Expand> Rows<'_, E> {
                 (divide(own() * norm), divide(own()))
             }
         };
-        // Adding zero makes −0 a 0, so that they tie.
+        // Adding zero turns −0 into 0, so that the two tie.
         let score = score as f32 + 0.0;
         let merit = match self.metric {
             Metric::Euclidean => -score,
             _ => score,
         };
-        // Damaged codes can have no number: these rows are the last.
+        // Damaged codes can give NaN, and such rows come last.
         let merit = if merit.is_nan() {
             f32::NEG_INFINITY
         } else {
@@ -155,55 +159,62 @@ impl<E: Expand> Rows<'_, E> {
     /// The hits of some rows with one query.
     pub(super) fn hits(
         &self,
-        asked: Asked<'_>,
+        query: SearchQuery<'_>,
         rows: &[u32],
         work: &mut Work,
         hits: &mut Vec<Hit>,
     ) {
-        let send_for = |rows: &[u32]| {
+        let prefetch_codes = |rows: &[u32]| {
             for &row in rows {
                 let code = self.codes.row(row as usize);
-                code.chunks(CACHE_LINE).for_each(|line| prefetch(&line[0]));
+                code.chunks(CACHE_LINE_BYTES)
+                    .for_each(|line| prefetch(&line[0]));
                 prefetch(&self.codes.scale[row as usize]);
             }
         };
-        send_for(&rows[..rows.len().min(AHEAD)]);
-        let mut dots = [0f32; AHEAD];
-        for (place, eight) in rows.chunks(AHEAD).enumerate() {
-            let next = rows.len().min((place + 1) * AHEAD);
-            send_for(&rows[next..rows.len().min(next + AHEAD)]);
-            let dots = &mut dots[..eight.len()];
-            (self.expand).products(eight, &asked.query.vector, work, dots);
-            let pairs = eight.iter().zip(&*dots);
-            hits.extend(pairs.map(|(&row, &dot)| self.hit(asked, row, dot)));
+        prefetch_codes(&rows[..rows.len().min(ROWS_PER_PREFETCH)]);
+        let mut dots = [0f32; ROWS_PER_PREFETCH];
+        for (place, some) in rows.chunks(ROWS_PER_PREFETCH).enumerate() {
+            let next = rows.len().min((place + 1) * ROWS_PER_PREFETCH);
+            prefetch_codes(&rows[next..rows.len().min(next + ROWS_PER_PREFETCH)]);
+            let dots = &mut dots[..some.len()];
+            (self.expand).products(some, &query.scan.vector, work, dots);
+            let pairs = some.iter().zip(&*dots);
+            hits.extend(pairs.map(|(&row, &dot)| self.hit(query, row, dot)));
         }
     }
 
-    /// The hits of some rows with all queries: a row is expanded once.
+    /// The hits of some rows with all queries. Each row is expanded once.
     pub(super) fn hits_of_all(
         &self,
         isa: Isa,
-        asked: &[Asked<'_>],
+        queries: &[SearchQuery<'_>],
         rows: &[u32],
         mut found: impl FnMut(usize, Hit),
     ) {
-        let Some(length) = asked.first().map(|asked| asked.query.vector.len()) else {
+        let Some(length) = queries.first().map(|query| query.scan.vector.len()) else {
             return;
         };
-        let vectors = joined(asked.iter().map(|asked| asked.query));
+        let vectors = joined(queries.iter().map(|query| query.scan));
         let mut index = Vec::new();
-        let (mut expanded, mut dots) =
-            (Aligned::new(TILE * length), vec![0f32; TILE * asked.len()]);
-        for tile in rows.chunks(TILE) {
+        let (mut expanded, mut dots) = (
+            Aligned::new(ROWS_PER_TILE * length),
+            vec![0f32; ROWS_PER_TILE * queries.len()],
+        );
+        for tile in rows.chunks(ROWS_PER_TILE) {
             let expanded = &mut expanded[..tile.len() * length];
             for (&row, c) in tile.iter().zip(expanded.chunks_exact_mut(length)) {
                 self.expand.expand(row as usize, &mut index, c);
             }
-            let dots = &mut dots[..tile.len() * asked.len()];
+            let dots = &mut dots[..tile.len() * queries.len()];
             dense::products(isa, expanded, length, &vectors, dots);
-            for (q, (&asked, dots)) in asked.iter().zip(dots.chunks_exact(tile.len())).enumerate() {
+            for (q, (&query, dots)) in queries
+                .iter()
+                .zip(dots.chunks_exact(tile.len()))
+                .enumerate()
+            {
                 for (&row, &dot) in tile.iter().zip(dots) {
-                    found(q, self.hit(asked, row, dot));
+                    found(q, self.hit(query, row, dot));
                 }
             }
         }
