@@ -156,6 +156,76 @@ class Codes:
     def __len__(self) -> int:
         return len(self.scale)
 
+    def to_bytes(self) -> bytes:
+        """The rows as bytes, one row after the other, for instance for a column of a database.
+
+        Returns
+        -------
+        bytes
+            n times the bytes of one row, ``nbytes`` in all. A row is its packed indexes, then those
+            of scale, norm, residual norm and center product that the codes hold, in this order,
+            each as a little-endian float32. So the bytes of rows that are joined are the bytes of
+            the joined rows.
+
+        See Also
+        --------
+        Quantizer.codes_from : Makes codes of the bytes.
+        save : Writes a file that says which quantizer made the codes, with checksums.
+
+        Notes
+        -----
+        The bytes do not say which quantizer made them: keep ``repr(q)``, and the center where
+        there is one, beside them.
+
+        Examples
+        --------
+        >>> import blockquant as bq
+        >>> q = bq.Eden(dim=384, bits=1)
+        >>> codes = q.encode(bq.sample()[0])
+        >>> len(codes[:1].to_bytes()), codes.nbytes // len(codes)
+        (52, 52)
+        >>> q.codes_from(codes.to_bytes(), rows=2000) == codes
+        True
+        """
+        n = len(self)
+        parts = [array for array in self._arrays() if array is not None]
+        columns = [
+            np.ascontiguousarray(part, part.dtype.newbyteorder("<")).reshape(n, -1).view(np.uint8)
+            if n
+            else np.empty((0, 0), np.uint8)
+            for part in parts
+        ]
+        return np.hstack(columns).tobytes()
+
+    @classmethod
+    def _from_bytes(cls, data: bytes | bytearray | memoryview, rows: int, empty: Codes) -> Codes:
+        """Codes of the bytes of :meth:`to_bytes`; `empty` has the same arrays without rows."""
+        width = empty.packed.shape[1]
+        fields: list[Any] = [("packed", "u1", (width,))]
+        fields += [(name, "<f4") for name in empty._in_use() if name != "packed"]
+        layout = np.dtype(fields)
+        view = memoryview(data)
+        if view.nbytes != rows * layout.itemsize:
+            found = counted(view.nbytes, "byte")
+            expected = f"{rows * layout.itemsize}: {counted(rows, 'row')}"
+            raise ValueError(f"data has {found}, expected {expected} of {layout.itemsize} bytes")
+        table = np.frombuffer(view.tobytes(), layout, count=rows) if rows else np.empty(0, layout)
+        arrays: dict[str, NDArray[Any]] = {"packed": np.ascontiguousarray(table["packed"])}
+        for name in layout.names or ():
+            if name != "packed":
+                arrays[name] = table[name].astype(np.float32)
+                finite = np.isfinite(arrays[name])
+                if not finite.all():
+                    row = int(np.argmin(finite))
+                    found = f"row {row} has the {name} {arrays[name][row]}"
+                    raise ValueError(f"data: {found}, expected a finite float32 value")
+        return empty._with(arrays)
+
+    def _in_use(self) -> list[str]:
+        """The names of the arrays that the codes hold, in the order of :meth:`to_bytes`."""
+        names = ("packed", "scale", "norm", "residual_norm", "center_product")
+        return [name for name in names if name in self._filled]
+
     def append(self, other: Codes) -> None:
         """Adds the rows of other codes of the same quantizer at the end, in place.
 
