@@ -22,7 +22,8 @@ from numpy.typing import NDArray
 
 import blockquant as bq
 import common
-from blockquant.distortion import Comparison, half_interval
+from blockquant import Comparison
+from blockquant.measurement import half_interval
 from claims_data import datasets
 
 BITS = (1, 2, 3, 4)

@@ -143,7 +143,7 @@ impl Bounds {
 pub fn quantile(dim: usize, confidence: f64) -> Result<f64> {
     if !(confidence > 0.0 && confidence < 1.0) {
         return Err(Error::invalid(format!(
-            "confidence={confidence}, expected a number between 0 and 1, both left out"
+            "confidence={confidence}, expected a number between 0 and 1, both excluded"
         )));
     }
     match dim {

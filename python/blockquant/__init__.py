@@ -15,16 +15,17 @@
 
 from blockquant import files, theory
 from blockquant._arrays import sample
-from blockquant._core import available_isa, isa, num_threads
+from blockquant._core import available_isa, isa, num_threads, version
 from blockquant.codes import Codes, concatenate
-from blockquant.distortion import Comparison, Distortion, compare, measure
-from blockquant.file import load, save
+from blockquant.files.codes import load, save
+from blockquant.measurement import Distortion, measure
 from blockquant.methods import BlockQuant, Eden, RaBitQ, TurboQuant
 from blockquant.quantizer import Quantizer
 from blockquant.registry import available, create, register
+from blockquant.report import Comparison, compare
 from blockquant.threads import set_num_threads
 
-__version__ = "0.1.0"
+__version__ = version()
 
 __all__ = [
     "BlockQuant",

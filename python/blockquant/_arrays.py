@@ -69,20 +69,20 @@ def as_rows(x: Any, dim: int | None, what: str = "x") -> tuple[Array, bool]:
         float16, bfloat16, float32 or float64: NumPy, torch CPU, a list, or anything with DLPack or
         ``__array__``.
     dim : int or None
-        Columns expected; None takes any.
+        The expected number of columns, or None for any number.
     what : str
-        What errors call it.
+        The name of the array in errors.
 
     Returns
     -------
     rows : ndarray, (n, dim)
-        Any strides; bfloat16 as its uint16 bits.
+        The rows with any strides. bfloat16 values are their uint16 bits.
     is_bfloat16 : bool
 
     Raises
     ------
     TypeError
-        If the elements are no real floating numbers.
+        If the elements are not real floating-point numbers.
     ValueError
         If the shape is wrong.
 
@@ -248,12 +248,12 @@ def as_mask(mask: Any, rows: int) -> NDArray[np.bool_]:
 def as_result(
     values: Any, shape: tuple[int, ...], what: str, first: int = 0
 ) -> NDArray[np.float32]:
-    """What a method returned, as float32; errors count the rows from `first`.
+    """The return value of a method as float32. Errors count the rows from `first`.
 
     Raises
     ------
     TypeError
-        If it is no array of numbers.
+        If `values` is not an array of numbers.
     ValueError
         If the shape is wrong, or a value is not finite in float32.
 

@@ -1,4 +1,4 @@
-"""Numbers that callers give, or an error that names them, and how errors spell things."""
+"""Checks of arguments, and the spelling of numbers in errors."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-#: Digits of a Python int are quadratic to print and refused beyond some thousands.
+#: Printing a Python int takes quadratic time and fails beyond some thousands of digits.
 _PRINTED_BITS = 128
 
 
@@ -43,7 +43,7 @@ def figure(value: float) -> str:
 
 
 def counted(count: int, noun: str, plural: str | None = None) -> str:
-    """A number and its noun; `plural` is what it is where an s does not make it.
+    """A number with its noun. `plural` is the plural if it is not the noun with an s.
 
     Examples
     --------
@@ -54,16 +54,16 @@ def counted(count: int, noun: str, plural: str | None = None) -> str:
 
 
 def expected_rows(shape: tuple[int, ...], verb: str, dim: int | None = None) -> str:
-    """What the error about a shape that is not that of rows says: how to reshape it too.
+    """The error text about an array that is not (n, dim), with advice on how to reshape it.
 
     Parameters
     ----------
     shape : tuple of int
-        What came.
+        The shape of the array.
     verb : str
-        What a caller does with the new array: ``pass``.
+        What the caller does with the new array, such as ``pass``.
     dim : int, optional
-        Coordinates of a row, where they are known.
+        Coordinates per row, if they are known.
 
     Examples
     --------
@@ -82,16 +82,16 @@ def expected_rows(shape: tuple[int, ...], verb: str, dim: int | None = None) -> 
 
 
 def whole(value: Any, what: str, least: int = 1, most: int | None = None) -> int:
-    """A whole number in a range, both ends included.
+    """Checks that a value is a whole number in a range, both ends included.
 
     Parameters
     ----------
     value : int
-        NumPy's integers too, but no bool.
+        The value. NumPy's integers are accepted, bool is not.
     what : str
-        What errors call it.
+        The name of the value in errors.
     least, most : int, optional
-        The range; None has no end.
+        The range. If `most` is None, the range has no upper end.
 
     Raises
     ------
@@ -118,7 +118,7 @@ def whole(value: Any, what: str, least: int = 1, most: int | None = None) -> int
 
 
 def flag(value: Any, what: str) -> bool:
-    """True or False.
+    """Checks that a value is True or False.
 
     Raises
     ------
@@ -138,7 +138,7 @@ def flag(value: Any, what: str) -> bool:
 
 
 def real(value: Any, what: str, most: float) -> float:
-    """A number above 0, whole or not.
+    """Checks that a value is a number above 0 and at most `most`.
 
     Raises
     ------
@@ -159,7 +159,7 @@ def real(value: Any, what: str, most: float) -> float:
 
 
 def between(value: Any, what: str) -> float:
-    """A number above 0 and below 1.
+    """Checks that a value is a number above 0 and below 1.
 
     Raises
     ------
@@ -173,14 +173,14 @@ def between(value: Any, what: str) -> float:
     >>> between(1, "confidence")
     Traceback (most recent call last):
         ...
-    ValueError: confidence=1, expected a number between 0 and 1, both left out
+    ValueError: confidence=1, expected a number between 0 and 1, both excluded
     """
-    text = f"{what}={brief(value)}, expected a number between 0 and 1, both left out"
+    text = f"{what}={brief(value)}, expected a number between 0 and 1, both excluded"
     return _number(value, text, lambda value: 0 < value < 1)
 
 
 def _number(value: Any, text: str, is_inside: Callable[[Any], bool]) -> float:
-    """A real number that is inside, or an error of this text."""
+    """Checks that a value is a real number inside a range. `text` is the error."""
     if not isinstance(value, Real) or isinstance(value, bool):
         raise TypeError(text)
     if not is_inside(value):  # NaN too

@@ -1,4 +1,4 @@
-"""What JSON can hold."""
+"""Values that JSON can hold."""
 
 from __future__ import annotations
 
@@ -7,7 +7,10 @@ from typing import Any
 
 
 def plain(value: Any) -> Any:
-    """A value for JSON: what is not finite is None, NumPy's are Python's, the rest is text.
+    """A value for JSON.
+
+    Numbers that are not finite become None, NumPy's arrays and numbers become Python's, and other
+    objects become text.
 
     Examples
     --------

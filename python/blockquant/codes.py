@@ -42,7 +42,7 @@ class Codes:
     Raises
     ------
     TypeError
-        If an array has another type or number of dimensions, or dim is no whole number.
+        If an array has another type or number of dimensions, or dim is not a whole number.
     ValueError
         If the arrays differ in their number of rows, or dim is below 1.
 
@@ -242,9 +242,9 @@ class Codes:
         Raises
         ------
         TypeError
-            If it is no Codes.
+            If `other` is not a Codes.
         ValueError
-            If it comes from another quantizer, or holds other arrays.
+            If `other` comes from another quantizer, or holds other arrays.
 
         Examples
         --------
@@ -376,7 +376,7 @@ def concatenate(codes: Iterable[Codes]) -> Codes:
     Raises
     ------
     TypeError
-        If one is no Codes.
+        If one of them is not a Codes.
     ValueError
         If there are none, or they come from different quantizers.
 

@@ -15,7 +15,7 @@ class BlockQuant(Quantizer):
     dim : int
         Coordinates of a row, 1 to 2^24, with a dense matrix (``haar``, ``prod``) to 2^15.
     bits : float
-        Bits a coordinate, fractions included (2.5 is blocks of 2 with 32 codewords).
+        Bits per coordinate, fractions included (2.5 is blocks of 2 with 32 codewords).
     block : int, optional
         Coordinates of a block; by default the largest with at most 256 codewords (at 3 bits: 4,
         with 4096).
@@ -24,7 +24,7 @@ class BlockQuant(Quantizer):
     rotation : str
         ``hadamard`` (fast) or ``haar`` (the dense reference).
     seed : int
-        Fixes the rotation, for ever.
+        Fixes the rotation, which is the same in every version.
     store_norm : bool
         Whether codes keep norms besides the scale: intervals and search by l2 and cosine need
         them. Four bytes per row more; with a center too, which gives ‖x‖ and ‖x − center‖.

@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from blockquant._arrays import as_float32, as_mask, as_rows
+from blockquant._certainty import certain
 from blockquant._checks import between, flag, whole
 from blockquant._parameters import Parameters
-from blockquant.certainty import certain
 from blockquant.codes import Codes
 
 _Float = NDArray[np.float32]
@@ -47,7 +47,7 @@ class Quantizer(Parameters):
         Raises
         ------
         TypeError
-            If the elements are no real floating numbers.
+            If the elements are not real floating-point numbers.
         ValueError
             If the shape is wrong, or a value is NaN, infinite or beyond float32 (row and column
             named).
@@ -114,7 +114,7 @@ class Quantizer(Parameters):
         Raises
         ------
         TypeError
-            If the queries are no real floating numbers.
+            If the queries are not real floating-point numbers.
         ValueError
             If the codes come from another quantizer, or the queries have a wrong shape or a value
             that is not finite in float32 (row and column named).
@@ -133,7 +133,7 @@ class Quantizer(Parameters):
         return out
 
     def interval(self, codes: Codes, y: Any, confidence: float = 0.99) -> tuple[_Float, _Float]:
-        """Bounds that contain the true ⟨x, y⟩ with a stated probability, each for itself.
+        """Bounds that contain the true ⟨x, y⟩ with a stated probability, each pair separately.
 
         Parameters
         ----------
@@ -154,7 +154,7 @@ class Quantizer(Parameters):
         Raises
         ------
         TypeError
-            If the queries are no real floating numbers.
+            If the queries are not real floating-point numbers.
         ValueError
             If the scale rule is neither ``unbiased`` nor ``mse`` (no other keeps the angle), the
             quantizer stores no norms, the confidence is out of range, or as for
@@ -271,7 +271,9 @@ class Quantizer(Parameters):
         metric : str
             ``ip``: ⟨x, y⟩, greatest first; ``cosine``: ⟨x, y⟩/(‖x‖‖y‖), greatest first;
             ``l2``: ‖x − y‖² = ‖x‖² + ‖y‖² − 2⟨x, y⟩, never below 0, least first. The last two need
-            ``store_norm``.
+            ``store_norm``; ``ip`` and ``cosine`` are refused for a quantizer with a center whose
+            estimates are not unbiased (the scale rules ``mse`` and ``none``): it would find fewer
+            rows than without the center.
         mask : array_like, optional
             Which rows may be found: a boolean for each, or their positions. n integers that are
             all 0 or 1 can be both and are refused: pass a boolean array.

@@ -74,7 +74,7 @@ def is_built_in(name: str) -> bool:
 
 
 def register(name: str, factory: Factory) -> None:
-    """Adds a method, so that it takes part in everything that measures.
+    """Adds a method, so that :func:`create` and :func:`compare` accept its name.
 
     Parameters
     ----------
@@ -89,7 +89,7 @@ def register(name: str, factory: Factory) -> None:
     Raises
     ------
     TypeError
-        If the name is no str, or the factory cannot be called.
+        If the name is not a str, or the factory is not callable.
     ValueError
         If the name is empty or taken.
 

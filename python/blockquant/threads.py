@@ -1,28 +1,33 @@
-"""The threads that batches run on."""
+"""The number of threads that batches run on."""
 
 from __future__ import annotations
 
 from blockquant import _core
 from blockquant._checks import whole
 
-#: Starting tens of thousands of threads takes minutes, and no machine runs faster for it.
+#: Tens of thousands of threads take minutes to start and do not make any machine faster.
 _MOST = 1024
 
 
 def set_num_threads(n: int) -> None:
-    """Uses n threads from now on; the bytes do not depend on it.
+    """Sets the number of threads for all later calls. Results do not depend on it.
 
     Parameters
     ----------
     n : int
-        1 to 1024. Batches that are running keep the threads they have.
+        The number of threads, 1 to 1024. Running batches keep their threads. With 1 each call runs
+        on the thread that makes it. A forked child keeps n and starts its own threads.
 
     Raises
     ------
     TypeError
-        If it is no whole number.
+        If `n` is not a whole number.
     ValueError
-        If it is out of range.
+        If `n` is out of range.
+
+    See Also
+    --------
+    num_threads : The current number of threads.
 
     Examples
     --------

@@ -75,6 +75,12 @@ mod _core {
     use super::rows::unpack_rows;
     use super::signals::detached;
 
+    /// The version of the crate, which is that of the package.
+    #[pyfunction]
+    fn version() -> &'static str {
+        env!("CARGO_PKG_VERSION")
+    }
+
     /// The instruction set that kernels run on: ``scalar``, ``avx2`` or ``neon``. ``BLOCKQUANT_ISA`` picks another at start; the bytes do not depend on it.
     #[pyfunction]
     fn isa() -> PyResult<&'static str> {

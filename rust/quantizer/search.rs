@@ -68,6 +68,15 @@ impl Quantizer {
             Metric::Euclidean => Centering::Difference,
             _ => self.product_centering(),
         };
+        if self.spec.center.is_some() && centering == Centering::Rows {
+            return Err(Error::invalid(format!(
+                "metric {:?} with a center needs unbiased estimates, and the scale rule {} shrinks \
+                 them: make the quantizer, and with it the codes, with the scale rule unbiased, or \
+                 search by l2",
+                metric.name(),
+                self.scale.name()
+            )));
+        }
         let norm = match metric {
             Metric::InnerProduct => Some(Cow::default()),
             Metric::Euclidean => self.residual_norms(codes).map(Cow::Borrowed),

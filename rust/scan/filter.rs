@@ -45,7 +45,8 @@ pub(super) struct Filter<'a, E> {
 }
 
 /// Sums of a plane and the greatest bounds, query by query.
-struct Pass {
+#[derive(Default)]
+pub(super) struct Pass {
     sums: Vec<u16>,
     greatest: Vec<f32>,
     /// Rows in whole groups.
@@ -85,21 +86,32 @@ impl<'a, E: Expand> Filter<'a, E> {
         }
     }
 
-    /// The rows in question for each query. `second` keeps the second level from one call to the next.
-    pub fn left(&self, asked: &[Asked<'_>], second: &OnceLock<Level<'a>>) -> Vec<Left> {
+    /// The rows in question for each query. `second` keeps the second level from one call to the
+    /// next, and `room` the memory of the passes, which the system would clear each time.
+    pub fn left(
+        &self,
+        asked: &[Asked<'_>],
+        second: &OnceLock<Level<'a>>,
+        room: &mut Vec<Pass>,
+    ) -> Vec<Left> {
         let tables = threads::map(asked.to_vec(), |_, asked| self.sketch.tables(asked.query));
         let most = (SECOND * self.rows.codes.len() as f64) as usize;
-        let (mut left, pass) = self.pass(&self.first, asked, &tables, None, most);
+        let empty = room.pop().unwrap_or_default();
+        let (mut left, pass) = self.pass(&self.first, asked, &tables, None, most, empty);
         let wide: Vec<usize> = (0..left.len()).filter(|&q| left[q].wide).collect();
         if !wide.is_empty() {
             let second = self.second(second);
             let asked: Vec<Asked<'_>> = wide.iter().map(|&q| asked[q]).collect();
             let tables: Vec<Tables> = wide.iter().map(|&q| tables[q].clone()).collect();
-            let (closer, _) = self.pass(second, &asked, &tables, Some((&pass, &wide)), usize::MAX);
+            let empty = room.pop().unwrap_or_default();
+            let before = Some((&pass, &*wide));
+            let (closer, used) = self.pass(second, &asked, &tables, before, usize::MAX, empty);
+            room.push(used);
             for (q, closer) in wide.into_iter().zip(closer) {
                 left[q] = closer;
             }
         }
+        room.push(pass);
         left
     }
 
@@ -123,7 +135,8 @@ impl<'a, E: Expand> Filter<'a, E> {
     }
 
     /// One level: sums of its plane (`before` has those of the plane before), seeds, bound, and the rows above it unless they are
-    /// more than `most`.
+    /// more than `most`. `pass` is where they go, whatever stands there.
+    #[allow(clippy::too_many_arguments)]
     fn pass(
         &self,
         level: &Level<'_>,
@@ -131,16 +144,14 @@ impl<'a, E: Expand> Filter<'a, E> {
         tables: &[Tables],
         before: Before<'_>,
         most: usize,
+        mut pass: Pass,
     ) -> (Vec<Left>, Pass) {
         let rows = self.rows.codes.len();
         let length = rows.next_multiple_of(ROWS_PER_GROUP);
         let groups = length / ROWS_PER_GROUP;
-        // One allocation, which the allocator keeps for the next call.
-        let mut pass = Pass {
-            sums: vec![0; length * asked.len()],
-            greatest: vec![0.0; groups * asked.len()],
-            length,
-        };
+        pass.sums.resize(length * asked.len(), 0);
+        pass.greatest.resize(groups * asked.len(), 0.0);
+        pass.length = length;
         let each: Vec<&Tables> = tables.iter().collect();
         let segments = columns(&mut pass.sums, length, SEGMENT);
         let tops = columns(&mut pass.greatest, groups, SEGMENT / ROWS_PER_GROUP);

@@ -113,8 +113,8 @@ impl<E: Expand> Rows<'_, E> {
         let second = OnceLock::new();
         let together = SUMS / 2 / self.codes.len().next_multiple_of(ROWS_PER_GROUP);
         let groups = asked.chunks(together.max(4)).collect();
-        let found = threads::map(groups, |_, asked: &[Asked<'_>]| {
-            let mut left = filter.left(asked, &second);
+        let found = threads::map_with(groups, Vec::new, |room, _, asked: &[Asked<'_>]| {
+            let mut left = filter.left(asked, &second, room);
             let pieces: Vec<(usize, &[u32])> = (left.iter().enumerate())
                 .flat_map(|(q, left)| left.near.chunks(ROWS).map(move |near| (q, near)))
                 .collect();

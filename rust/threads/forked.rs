@@ -1,7 +1,7 @@
 //! State of a process that a forked child can use.
 //!
 //! A fork copies the memory and the one thread that calls it. A lock that another thread holds at
-//! that moment stays locked in the child for ever, and a [`OnceLock`] that another thread is
+//! that moment stays locked in the child, and a [`OnceLock`] that another thread is
 //! filling stays unfinished. So each state here has spare slots: a child waits only a moment for a
 //! slot that it finds taken, and then uses the next one, which is empty.
 

@@ -23,7 +23,7 @@ mod share;
 
 pub use interrupt::{Answer, check, interruptible};
 pub use pool::run;
-pub use share::{for_each, map, try_for_each};
+pub use share::{for_each, map, map_with, try_for_each};
 
 /// Threads that were set; 0 where none were.
 static SET: AtomicUsize = AtomicUsize::new(0);

@@ -73,14 +73,21 @@ pub fn for_each<I, B>(
 
 /// `work(place, item)` of each item, in order.
 pub fn map<I: Send, T: Send>(items: Vec<I>, work: impl Fn(usize, I) -> T + Sync) -> Vec<T> {
+    map_with(items, || (), |(), place, item| work(place, item))
+}
+
+/// [`map`] with `buffers` for each thread.
+pub fn map_with<I: Send, B, T: Send>(
+    items: Vec<I>,
+    buffers: impl Fn() -> B + Sync,
+    work: impl Fn(&mut B, usize, I) -> T + Sync,
+) -> Vec<T> {
     let mut done: Vec<Option<T>> = Vec::new();
     done.resize_with(items.len(), || None);
     let slots = items.into_iter().zip(&mut done);
-    for_each(
-        slots,
-        || (),
-        |_, place, (item, slot)| *slot = Some(work(place, item)),
-    );
+    for_each(slots, buffers, |buffers, place, (item, slot)| {
+        *slot = Some(work(buffers, place, item));
+    });
     done.into_iter().flatten().collect()
 }
 

@@ -10,7 +10,7 @@ from blockquant.cli import main
 
 
 def call(*arguments):
-    """Call a command and return its exit code, its output and its errors."""
+    """Run a command and return its exit code, output and errors."""
     out, err = StringIO(), StringIO()
     with redirect_stdout(out), redirect_stderr(err), pytest.raises(SystemExit) as caught:
         main([str(argument) for argument in arguments], prog_name="blockquant")

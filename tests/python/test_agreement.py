@@ -11,8 +11,8 @@ import pytest
 from scipy import stats
 
 import blockquant as bq
-from blockquant.distortion._measurement import Expectation, run
-from blockquant.distortion._truth import Truth
+from blockquant.measurement._measurement import Expectation, run
+from blockquant.measurement._truth import Truth
 
 SEEDS = 8
 LEVEL = 1e-5

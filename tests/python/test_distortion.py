@@ -12,10 +12,9 @@ from hypothesis.extra import numpy as hnp
 from scipy import stats
 
 import blockquant as bq
-from blockquant import distortion
-from blockquant.distortion import Errors, _truth
-from blockquant.distortion._budget import within
-from blockquant.distortion._student import half_interval
+from blockquant.measurement import CRITERIA, Errors, _truth
+from blockquant.measurement._budget import within
+from blockquant.measurement._student import half_interval
 
 FINITE = st.floats(-4, 4, width=32)
 
@@ -52,7 +51,7 @@ def test_rows_that_are_equal(sample, small_chunks, name):
     """Each row 120 times, in any order: of the ten best all are equal, and all are found."""
     rng = np.random.default_rng(5)
     x = np.repeat(sample[0][:6], 120, axis=0)[rng.permutation(720)]
-    y = x[:40] + 0.1 * sample[1][:40]  # whose best row is no question of the rounding
+    y = x[:40] + 0.1 * sample[1][:40]  # so rounding does not decide which row is the best
     found = bq.measure(bq.create(name, dim=384, bits=4), x, y)
     assert (found.recall1, found.recall10, found.recall100) == (1, 1, 1)
     # Spearman's of products whose equal rows are equal.
@@ -322,7 +321,7 @@ def test_json_and_rows(sample):
     assert set(found) == {"about", "shape", "rows", "verdicts", "differences", "unmet"}
     assert found["shape"] == {"rows": 60, "queries": 5, "dim": 384}
     assert len(found["rows"]) == 4
-    assert {v["field"] for v in found["verdicts"]} == {f for _, f in distortion.CRITERIA}
+    assert {v["field"] for v in found["verdicts"]} == {f for _, f in CRITERIA}
     assert found["rows"][0]["coverage"] is None
     assert "errors" not in found["rows"][0]
 

@@ -312,7 +312,7 @@ def test_missing_norms(name, center):
 def test_confidence_out_of_range(confidence):
     q = bq.Eden(8, 2, store_norm=True)
     codes = q.encode(np.ones((1, 8), np.float32))
-    text = r"^confidence=.*, expected a number between 0 and 1, both left out$"
+    text = r"^confidence=.*, expected a number between 0 and 1, both excluded$"
     with pytest.raises(ValueError, match=text):
         q.interval(codes, np.ones(8, np.float32), confidence)
     with pytest.raises(ValueError, match=text):

@@ -47,7 +47,7 @@ def test_masks_of_bytes_that_are_not_0_or_1(rng, n):
 def test_the_core_takes_bytes():
     q = bq.Eden(8, 2)
     codes = q.encode(np.eye(8))
-    parts = codes.packed, codes.scale, None, None, None, np.ones((1, 8), np.float32), 8, "ip"
+    parts = codes._arrays(), None, np.ones((1, 8), np.float32), 8, "ip"
     index = q._core.search(*parts, np.uint8([0, 7, 0, 255, 0, 0, 1, 128]))[1]
     assert sorted(index[0]) == [1, 3, 6, 7]
     with pytest.raises(TypeError):

@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from scipy import stats
 
-from blockquant.distortion import _ranks
-from blockquant.distortion._ranks import Best, products, ranks, recall
+from blockquant.measurement import _ranks
+from blockquant.measurement._ranks import Best, products, ranks, recall
 
 FINITE = st.floats(-4, 4, width=32)
 

@@ -101,7 +101,8 @@ fn bad_input_is_named() {
         ),
         (
             error(eden(), |codes| codes.norm = None, 0.9, 2),
-            "intervals need the norms of the rows: make the quantizer, and with it the codes, with store_norm: true",
+            "intervals need the norms of the rows: make the quantizer, and with it the codes, with \
+             store_norm: true",
         ),
         (
             error(eden(), |codes| codes.norm = Some(vec![1.0]), 0.9, 2),

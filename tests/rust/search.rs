@@ -59,6 +59,17 @@ impl Case {
         Self::of(Quantizer::new(spec).unwrap(), n)
     }
 
+    /// All metrics; with a center and biased estimates those that are not refused.
+    fn metrics(&self) -> Vec<Metric> {
+        let spec = self.quantizer.spec();
+        let is_biased = spec.center.is_some() && spec.method == "turboquant/mse";
+        if is_biased {
+            vec![Metric::Euclidean]
+        } else {
+            METRICS.to_vec()
+        }
+    }
+
     fn of(quantizer: Quantizer, n: usize) -> Self {
         let dim = quantizer.spec().dim;
         let x = rows(n, dim, 1);
@@ -106,7 +117,7 @@ fn a_sketch_overlooks_almost_nothing() {
             Case::new(method, 3000, dim, bits),
             Case::centered(method, 3000, dim, bits),
         ] {
-            for metric in METRICS {
+            for metric in case.metrics() {
                 let all = case.search(Isa::detect(), false, 20, metric, None);
                 let found = case.search(Isa::detect(), true, 20, metric, None);
                 let differ: usize = (all.iter().zip(&found))

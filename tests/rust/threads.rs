@@ -209,7 +209,7 @@ fn who_ignores_is_asked_once() {
     assert_eq!(ASKED.load(Ordering::Relaxed), 1);
 }
 
-/// A forked child has none of the threads of other pools, and waits for ever for a lock that one of
+/// A forked child has none of the threads of other pools, and nobody frees a lock that one of
 /// them held: so only `threads` may start threads or keep state behind a lock.
 #[test]
 fn nothing_else_starts_threads_or_keeps_locks() {

@@ -17,9 +17,10 @@ from blockquant.cli import _options
 from blockquant.cli._errors import Failure, of_system
 from blockquant.cli._output import bar, emit
 from blockquant.cli.info import machine
-from blockquant.distortion import METHODS, Comparison
-from blockquant.distortion import compare as run_comparison
 from blockquant.files import open_rows
+from blockquant.measurement import METHODS
+from blockquant.report import Comparison
+from blockquant.report import compare as run_comparison
 
 
 @click.command("compare", short_help="Compares methods on rows: error, recall, bytes, time.")

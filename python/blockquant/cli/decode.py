@@ -10,8 +10,8 @@ import click
 from blockquant._checks import counted
 from blockquant.cli import _options
 from blockquant.cli._output import bar, building, emit, parameters, size
-from blockquant.file import load
 from blockquant.files import chunk_rows, write_rows
+from blockquant.files.codes import load
 from blockquant.files.writers import WRITTEN, written_suffix
 
 

@@ -14,8 +14,8 @@ from blockquant._checks import counted
 from blockquant.cli import _options
 from blockquant.cli._output import bar, building, cost, emit, measures
 from blockquant.codes import Codes
-from blockquant.file import save
 from blockquant.files import Rows, open_rows
+from blockquant.files.codes import save
 from blockquant.quantizer import Quantizer
 
 

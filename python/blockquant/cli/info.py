@@ -13,8 +13,8 @@ from blockquant import _core, registry
 from blockquant._checks import counted
 from blockquant.cli import _options
 from blockquant.cli._output import building, cost, emit, measures, size, version
-from blockquant.file import load
 from blockquant.files import list_arrays, open_entry
+from blockquant.files.codes import load
 from blockquant.files.rows import regular
 from blockquant.files.tensors import is_codes
 

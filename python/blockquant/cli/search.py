@@ -13,9 +13,9 @@ from blockquant._checks import counted
 from blockquant.cli import _options
 from blockquant.cli._output import bar, building, emit
 from blockquant.codes import Codes
-from blockquant.file import load
 from blockquant.files import Rows, open_rows
 from blockquant.files.atomic import replacing
+from blockquant.files.codes import load
 from blockquant.quantizer import Quantizer
 
 #: Queries that are searched for in one call.

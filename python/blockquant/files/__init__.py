@@ -1,6 +1,6 @@
 """Files of rows: .npy, .npz, .safetensors, .fvecs and, with pyarrow, .parquet.
 
-Rows are read by the slice and written by the chunk, so that a file may be larger than memory.
+Rows are read in slices and written in chunks, so a file may be larger than memory.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ __all__ = [
     "write_rows",
 ]
 
-#: What lists the arrays of each kind of file, and what opens one of them.
+#: For each format, the function that lists the arrays of a file and the one that opens an array.
 _FORMATS: dict[str, tuple[Callable[[str], list[Entry]], Callable[[str, Entry], Rows]]] = {
     ".npy": (npy.entries, npy.open_entry),
     ".npz": (npy.archive_entries, npy.archive_open_entry),
@@ -36,7 +36,7 @@ _FORMATS: dict[str, tuple[Callable[[str], list[Entry]], Callable[[str, Entry], R
     ".fvecs": (fvecs.entries, fvecs.open_entry),
 }
 
-#: The names of files that can be read end in one of these.
+#: The suffixes of the formats that can be read.
 SUFFIXES = tuple(_FORMATS)
 
 
@@ -49,7 +49,7 @@ def _suffix(path: str) -> str:
 
 @contextmanager
 def _named(path: str) -> Iterator[None]:
-    """Names the file in what is wrong with it, in one line."""
+    """Puts the name of the file in front of an error, which it shortens to one line."""
     try:
         yield
     except (EOFError, ValueError, TypeError) as error:
@@ -58,7 +58,7 @@ def _named(path: str) -> Iterator[None]:
 
 
 def list_arrays(path: str | os.PathLike[str]) -> list[Entry]:
-    """The arrays of a file, with shape and type, whether or not they are rows of floats.
+    """Lists the arrays of a file with shape and type, including those that are not rows of floats.
 
     Parameters
     ----------
@@ -68,9 +68,14 @@ def list_arrays(path: str | os.PathLike[str]) -> list[Entry]:
     Raises
     ------
     ValueError
-        If the file is damaged, none of these, or needs a library that is not installed.
+        If the file is damaged, has another suffix, or needs a library that is not installed.
     OSError
-        If it cannot be read.
+        If the file cannot be read.
+
+    See Also
+    --------
+    open_entry : Opens one of the arrays.
+    open_rows : Opens the array that holds the rows.
 
     Examples
     --------
@@ -92,14 +97,19 @@ def open_entry(path: str | os.PathLike[str], entry: Entry) -> Rows:
     Parameters
     ----------
     path : path-like
-        The file that it is of.
+        The file that holds the array.
     entry : Entry
         The array.
+
+    Returns
+    -------
+    Rows
+        A context manager that closes the file.
 
     Raises
     ------
     ValueError
-        If it does not hold rows of floats, or the file is damaged.
+        If the array does not hold rows of floats, or the file is damaged.
     OSError
         If the file cannot be read.
 
@@ -122,30 +132,36 @@ def open_entry(path: str | os.PathLike[str], entry: Entry) -> Rows:
 def open_rows(
     path: str | os.PathLike[str], *, array: str | None = None, option: str = "array="
 ) -> Rows:
-    """Opens a file of rows, which stay there until a slice is taken.
+    """Opens a file of rows. A slice reads only its own rows.
 
     Parameters
     ----------
     path : path-like
         A file whose name ends in one of :data:`SUFFIXES`.
     array : str, optional
-        Name of the array or top-level column to take; by default the only one that is
-        two-dimensional and of floats. Of several with one name the only one of such rows is taken.
-        A one-dimensional array that is named, or alone in a .npy file, is one row.
+        Name of the array or top-level column. The default is the only array of floats that has two
+        dimensions. If several arrays have the name, the only one of floats with two dimensions is
+        opened. A one-dimensional array is one row if it is named or alone in a .npy file.
     option : str
-        What errors say an array is chosen by.
+        The option that errors suggest for the choice of an array.
 
     Returns
     -------
     Rows
-        A context manager; its dtype is float16, float32 or float64.
+        A context manager that closes the file. Its dtype is float16, float32 or float64.
 
     Raises
     ------
     ValueError
-        If the file is damaged, none of these, holds no such array, or several and none is named.
+        If the file is damaged, has another suffix, does not hold such an array, or holds several
+        and `array` is not given.
     OSError
-        If it cannot be read.
+        If the file cannot be read.
+
+    See Also
+    --------
+    list_arrays : Lists the arrays of a file.
+    write_rows : Writes rows to a file.
 
     Examples
     --------
@@ -187,7 +203,7 @@ def _choose(path: str, held: list[Entry], wanted: str | None, option: str) -> En
 
 
 def _reshape(held: list[Entry]) -> str:
-    """How the first array of floats with more than two dimensions becomes rows, if there is one."""
+    """Advice on how to reshape the first array of floats with more than two dimensions."""
     for entry in held:
         if len(entry.shape) > 2 and entry.stored in FLOATS:
             return f": {entry.name!r} has {expected_rows(entry.shape, 'save')}"

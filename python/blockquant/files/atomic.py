@@ -1,4 +1,4 @@
-"""A file that is replaced at once or not at all, as :func:`blockquant.save` does."""
+"""Files that are replaced completely or not at all, as :func:`blockquant.save` replaces them."""
 
 from __future__ import annotations
 
@@ -13,16 +13,26 @@ from typing import BinaryIO
 
 @contextmanager
 def replacing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
-    """A new file that gets its name when the block ends without an exception, on the disk by then.
+    """Writes to a temporary file, which replaces `path` when the block ends.
 
-    It is made in the folder of `path`. On any exception, Ctrl-C too, it is removed, and a file of
-    that name stays as it was. Of a link the file is replaced that it leads to; the permissions of
-    a file that is replaced are kept.
+    The temporary file is in the folder of `path` and is flushed to the disk before it gets its
+    name. On any exception, including Ctrl-C, it is removed, and an existing file stays as it was.
+    A symlink is followed: its target is replaced. The permissions of a replaced file are kept.
+
+    Parameters
+    ----------
+    path : path-like
+        The file to write.
+
+    Yields
+    ------
+    file
+        The temporary file, open for binary writing.
 
     Raises
     ------
     OSError
-        If the file cannot be written; it names `path`.
+        If the file cannot be written. The error names `path`.
 
     Examples
     --------

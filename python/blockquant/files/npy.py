@@ -1,9 +1,9 @@
 """NumPy's .npy and .npz.
 
-An array that .npz stores as it is (``numpy.savez``) is read in place like a .npy file, without a
-look at its checksum. One that is compressed (``numpy.savez_compressed``) is unpacked as it is read,
-from its start again where a row before the last is asked for; only in Fortran order it is unpacked
-to memory.
+An array that .npz stores uncompressed (``numpy.savez``) is read in place like a .npy file, and its
+checksum is not compared. A compressed array (``numpy.savez_compressed``) is decompressed as it is
+read. Reading an earlier row starts again at the beginning. A compressed array in Fortran order is
+decompressed into memory.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ import numpy as np
 from blockquant._checks import counted
 from blockquant.files.rows import Array, Entry, ForwardRows, HeldRows, PlainRows, Rows, chunk_rows
 
-#: Bytes of the header's length, and what reads it. Version 3 differs from 2 in the encoding of the
-#: names of fields, which floats do not have.
+#: For each version, the bytes of the header's length and the function that reads the header.
+#: Version 3 differs from 2 only in the encoding of the names of fields, which floats do not have.
 _HEADERS = {
     (1, 0): (2, np.lib.format.read_array_header_1_0),
     (2, 0): (4, np.lib.format.read_array_header_2_0),
@@ -41,18 +41,18 @@ _LONG = re.compile(rb"(?<=\d)L(?=[\s,)])")
 def _header(
     file: Any, size: int, name: str | None = None, index: int = 0, offset: int | None = 0
 ) -> Entry:
-    """The array whose header a file starts with.
+    """Reads the header at the start of a file and returns its array.
 
     Parameters
     ----------
     file : file
-        At its start; it stands at the first value afterwards.
+        An open file at its start. Afterwards its position is that of the first value.
     size : int
-        Its bytes.
+        Size of the file in bytes.
     name, index
-        As in the entry.
+        The name and index of the entry.
     offset : int or None
-        Its place in the file that holds it, if it can be read from there.
+        Place of this file in the archive, or None if it cannot be read in place.
     """
     magic = np.lib.format.MAGIC_PREFIX
     start = file.read(len(magic))
@@ -101,7 +101,7 @@ def entries(path: str) -> list[Entry]:
 
 
 def open_entry(path: str, entry: Entry) -> Rows:
-    """Its rows."""
+    """The rows of a .npy file."""
     return PlainRows(path, entry)
 
 
@@ -130,7 +130,7 @@ def archive_entries(path: str) -> list[Entry]:
 
 @contextmanager
 def _of_array(name: str) -> Iterator[None]:
-    """Names an array in what is wrong with it."""
+    """Puts the name of an array in front of an error."""
     try:
         yield
     except (ValueError, TypeError) as error:
@@ -138,19 +138,22 @@ def _of_array(name: str) -> Iterator[None]:
 
 
 def _cut(path: str) -> str:
-    """What an archive that cannot be read is, if it starts as one: its directory is at its end."""
+    """The first words of the error about an archive that cannot be read.
+
+    The directory of an archive is at its end, so a truncated one still starts as an archive.
+    """
     with open(path, "rb") as file:
         start = file.read(4)
     return "it is truncated or damaged: " if start == b"PK\x03\x04" else "it is not a .npz file: "
 
 
 def _place(path: str, member: zipfile.ZipInfo) -> int | None:
-    """Where a member's bytes are, if they stand there as they are."""
+    """The place of a member's bytes in the file, or None if they are compressed or encrypted."""
     if member.compress_type != zipfile.ZIP_STORED or member.flag_bits & 1:
         return None
     with open(path, "rb") as file:
         file.seek(member.header_offset)
-        head = file.read(30)  # a local header: its last two fields are the sizes of what follows
+        head = file.read(30)  # A local header ends with the sizes of the name and the extra field.
     if len(head) < 30:
         raise ValueError(f"it is truncated: {len(head)} bytes of a local header, expected 30")
     name, extra = struct.unpack("<HH", head[26:])
@@ -158,7 +161,7 @@ def _place(path: str, member: zipfile.ZipInfo) -> int | None:
 
 
 def archive_open_entry(path: str, entry: Entry) -> Rows:
-    """The rows of one of them."""
+    """The rows of one array of a .npz file."""
     if entry.offset is not None:
         return open_entry(path, entry)
     return HeldRows(path, entry, _unpacked) if entry.fortran else _Packed(path, entry)
@@ -166,7 +169,7 @@ def archive_open_entry(path: str, entry: Entry) -> Rows:
 
 @contextmanager
 def _opened(path: str, entry: Entry) -> Iterator[Any]:
-    """The bytes of the array: by its place, since two can have one name."""
+    """Opens an array by its position, because two arrays can have one name."""
     with zipfile.ZipFile(path) as archive, archive.open(_members(archive)[entry.index]) as file:
         yield file
 
@@ -204,6 +207,6 @@ class _Packed(ForwardRows):
                         raise self._fault(f"it is truncated after row {row} of {expected}")
                     rows = found.view(disk).reshape(-1, dim)
                     yield rows.astype(self.dtype, copy=False)
-                file.read(1)  # the end of the member, where its checksum is compared
+                file.read(1)  # At the end of the member `zipfile` compares its checksum.
         except (OSError, zipfile.BadZipFile, zlib.error, EOFError) as error:
             raise self._fault(f"array {self.array!r} is damaged: {error}") from None

@@ -1,7 +1,7 @@
-"""Rows of a file, left on the disk: only what a slice asks for is read.
+"""Rows of a file, which stay on the disk until a slice reads them.
 
-A file is read, not mapped: memory stays bounded whatever its size, and one that is shortened
-meanwhile is an error instead of a crash.
+Files are read and not mapped. So memory stays bounded for a file of any size, and a file that is
+shortened while it is open gives an error instead of a crash.
 """
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ from blockquant._checks import counted, expected_rows, figure
 
 Array = NDArray[Any]
 
-#: Rows are processed in chunks of about so many bytes of float32.
+#: The approximate size of a chunk of rows as float32, in bytes.
 CHUNK_BYTES = 8 * 2**20
 
-#: What rows may be stored as.
+#: The types that rows can be stored as.
 FLOATS = ("float16", "bfloat16", "float32", "float64")
-#: Bytes of the widest of them.
+#: Bytes of the widest of these types.
 _WIDEST = 8
 
 
 def chunk_rows(dim: int) -> int:
-    """Rows of a chunk, at least one.
+    """The number of rows of a chunk, at least 1.
 
     Examples
     --------
@@ -46,21 +46,21 @@ def chunk_rows(dim: int) -> int:
 class Entry:
     """An array in a file."""
 
-    #: None where a file holds one array without name.
+    #: None if the file holds one array without a name.
     name: str | None
     shape: tuple[int, ...]
-    #: The type of its elements: NumPy's name, or what the file calls one that NumPy lacks.
+    #: The type of its elements: NumPy's name, or the file's name for a type that NumPy lacks.
     stored: str
-    #: Which of the arrays of the file it is: several can have one name.
+    #: The position among the arrays of the file, because several can have one name.
     index: int = 0
-    #: Where its first byte is, for what can be read in place.
+    #: The place of its first byte in the file, if the array can be read in place.
     offset: int | None = None
-    #: The bytes that the file keeps for its values, where it says how many.
+    #: The number of bytes that the file has for its values, if the file says so.
     room: int | None = None
-    #: How its bytes are read: an element, and whether columns come first.
+    #: The NumPy type of an element on the disk, and whether the order is that of Fortran.
     disk: Any = None
     fortran: bool = False
-    #: Why it cannot be opened, although its type is right.
+    #: The reason why it cannot be opened although its type is right.
     fault: str | None = None
 
     @property
@@ -77,7 +77,7 @@ _Rows = TypeVar("_Rows", bound="Rows")
 
 
 def _check_room(entry: Entry) -> None:
-    """Refuses an array that ends before its values do."""
+    """Raises ValueError if the file has too few bytes for the values of an array."""
     if entry.room is None:
         return
     needed = math.prod(entry.shape) * np.dtype(entry.disk).itemsize
@@ -89,23 +89,23 @@ def _check_room(entry: Entry) -> None:
 
 
 class Rows(ABC):
-    """Rows (n, dim) of a file, read by the slice; a context manager that closes the file.
+    """The rows of a file, read in slices. A context manager that closes the file.
 
-    Made by :func:`blockquant.files.open_rows`. ``rows[a:b]`` is an ndarray of these rows,
-    ``rows[i]`` one row, ``numpy.asarray(rows)`` all of them in memory.
+    :func:`blockquant.files.open_rows` makes it. ``rows[a:b]`` is an ndarray of these rows,
+    ``rows[i]`` is one row, and ``numpy.asarray(rows)`` reads all rows into memory.
 
     Attributes
     ----------
     path : str
         The file.
     array : str or None
-        Name of the array in the file, where it has one.
+        Name of the array in the file, if it has one.
     shape : tuple of int
         (n, dim).
     dtype : numpy.dtype
-        Of what a slice gives: float16, float32 or float64 in the machine's byte order.
+        The type of a slice: float16, float32 or float64 in the machine's byte order.
     stored : str
-        What the file holds: the name of `dtype`, or ``bfloat16``, which is given as float32.
+        The type in the file: the name of `dtype`, or ``bfloat16``, which is read as float32.
     """
 
     ndim = 2
@@ -132,11 +132,11 @@ class Rows(ABC):
 
     @abstractmethod
     def _read(self, start: int, stop: int) -> Array:
-        """Rows start to stop, of which there is at least one; `dtype` in any strides."""
+        """The rows from start to stop, at least one, as `dtype` with any strides."""
 
     @abstractmethod
     def close(self) -> None:
-        """Closes the file; closing twice is no error."""
+        """Closes the file. Closing it again has no effect."""
 
     def _fault(self, reason: str) -> ValueError:
         return ValueError(f"{self.path}: {reason}")
@@ -172,12 +172,12 @@ class Rows(ABC):
         return np.asarray(self[:], self.dtype if dtype is None else dtype)
 
     def chunks(self, rows: int | None = None) -> Iterator[tuple[int, Array]]:
-        """All rows in order, a chunk at a time.
+        """Reads all rows in order, one chunk at a time.
 
         Parameters
         ----------
         rows : int, optional
-            Rows of a chunk; by default :func:`chunk_rows`.
+            Rows per chunk. The default is :func:`chunk_rows`.
 
         Yields
         ------
@@ -190,14 +190,14 @@ class Rows(ABC):
             yield start, self[start : start + step]
 
     def not_finite(self, start: int, chunk: Array) -> ValueError | None:
-        """The error about the first value of a chunk that is not finite in float32, if any is.
+        """An error about the first value of a chunk that is not finite in float32, or None.
 
         Parameters
         ----------
         start : int
-            Position of the chunk in the file: errors name rows of the file.
+            Position of the chunk in the file. The error names the row of the file.
         chunk : ndarray
-            As :meth:`chunks` gives it.
+            A chunk of :meth:`chunks`.
         """
         with np.errstate(over="ignore"):
             finite = np.isfinite(chunk.astype(np.float32, copy=False))
@@ -214,7 +214,7 @@ class Rows(ABC):
 
 
 class PlainRows(Rows):
-    """Rows that lie in a file one after the other, or in Fortran order column after column."""
+    """Rows that are stored uncompressed, row after row, or column after column (Fortran order)."""
 
     def __init__(self, path: str, entry: Entry) -> None:
         super().__init__(path, entry)
@@ -225,7 +225,7 @@ class PlainRows(Rows):
         self._file: BinaryIO | None = open(path, "rb", buffering=0)  # noqa: SIM115
 
     def _columns(self) -> tuple[int, int]:
-        """Rows, and elements of a row on the disk."""
+        """The number of rows, and the number of elements per row on the disk."""
         return self.shape
 
     def _read(self, start: int, stop: int) -> Array:
@@ -240,7 +240,7 @@ class PlainRows(Rows):
         return self._as_floats(found, start)
 
     def _fill(self, part: Array, place: int, start: int) -> None:
-        """Reads what lies at a place after the header; `start` is the first row, for errors."""
+        """Reads bytes at a place after the header. Errors name the row `start`."""
         if self._file is None:
             raise self._fault("it is closed")
         self._file.seek(self._offset + place)
@@ -252,20 +252,20 @@ class PlainRows(Rows):
             wanted = wanted[got:]
 
     def _as_floats(self, found: Array, start: int) -> Array:
-        """Elements of the disk as `dtype`; `start` is the first row, for errors."""
+        """Elements of the disk as `dtype`. Errors name the row `start`."""
         if self.stored == "bfloat16":
             return widened(found)
         return found.astype(self.dtype, order="C", copy=False)
 
     def close(self) -> None:
-        """Closes the file; closing twice is no error."""
+        """Closes the file. Closing it again has no effect."""
         if self._file is not None:
             self._file.close()
             self._file = None
 
 
 def widened(bits: Array) -> Array:
-    """The bits of bfloat16, little-endian uint16, as float32."""
+    """bfloat16 values as float32, from their bits as little-endian uint16."""
     return (bits.astype(np.uint32) << np.uint32(16)).view(np.float32)
 
 
@@ -282,27 +282,27 @@ class HeldRows(Rows):
         return np.array(self._values[start:stop], self.dtype, order="C")
 
     def close(self) -> None:
-        """Drops them."""
+        """Drops the rows."""
         self._values = None
 
 
 class ForwardRows(Rows):
-    """Rows that can only be read in order, from certain places on."""
+    """Rows that can only be read in order, starting at certain places."""
 
     def __init__(self, path: str, entry: Entry) -> None:
         super().__init__(path, entry)
         self._pieces: Iterator[Array] | None = None
-        #: The position of the first row of `_rest`, and what was drawn and not given yet.
+        #: The position of the first row of `_rest`, and the rows that were read but not returned.
         self._at = 0
         self._rest = np.empty((0, self.shape[1]), self.dtype)
 
     @abstractmethod
     def _start_before(self, row: int) -> int:
-        """The last place at or before a row that can be read from."""
+        """The last place at or before a row where reading can start."""
 
     @abstractmethod
     def _pieces_from(self, start: int) -> Iterator[Array]:
-        """Rows from such a place on, some at a time."""
+        """Pieces of rows, from such a place to the end."""
 
     def _read(self, start: int, stop: int) -> Array:
         near = self._start_before(start)
@@ -327,7 +327,7 @@ class ForwardRows(Rows):
         return out
 
     def close(self) -> None:
-        """Drops what was drawn; reading again starts anew."""
+        """Drops the rows that were read. The next read starts again."""
         if self._pieces is not None:
             self._pieces.close()  # type: ignore[attr-defined]
             self._pieces = None
@@ -335,17 +335,17 @@ class ForwardRows(Rows):
 
 
 def regular(path: str | os.PathLike[str]) -> str:
-    """The path of a file that can be read at any place.
+    """The path of a regular file, which can be read at any place.
 
     Raises
     ------
     OSError
-        If there is none, or it is a folder.
+        If the file does not exist or is a folder.
     ValueError
-        If it is a pipe or a device.
+        If the path is a pipe or a device.
     """
     where = os.fspath(path)
-    with open(where, "rb"):  # says why, if it cannot be read
+    with open(where, "rb"):  # The error of `open` gives the reason.
         pass
     if not Path(where).is_file():
         raise ValueError(f"{where} is a pipe or a device, expected a file")

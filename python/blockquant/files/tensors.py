@@ -1,7 +1,7 @@
-"""safetensors files: tensors are read in place; bfloat16 becomes float32.
+"""safetensors files. Tensors are read in place, and bfloat16 becomes float32.
 
-The library checks the file; it does not say where a tensor starts, nor that a file is truncated, so
-these are read from the header.
+The library checks the file, but it tells neither where a tensor starts nor whether the file is
+truncated. So this module reads the header itself.
 """
 
 from __future__ import annotations
@@ -17,24 +17,24 @@ from blockquant._checks import counted
 from blockquant.files.rows import Entry, PlainRows, Rows
 
 _STORED = {"F16": "float16", "BF16": "bfloat16", "F32": "float32", "F64": "float64"}
-#: Bytes of the header's length, the first ones of a file.
+#: The file starts with so many bytes that hold the length of the header.
 _LENGTH = 8
 #: The longest header that the library reads.
 _MOST_HEADER = 100_000_000
 _METADATA = "__metadata__"
-#: What :func:`blockquant.save` writes within so many bytes of the header.
+#: The mark that :func:`blockquant.save` writes, and the part of the header that is searched for it.
 _OURS = re.compile(rb'"format"\s*:\s*"blockquant"')
 _LOOKED_AT = 2**16
 _DISK = {"float16": "<f2", "bfloat16": "<u2", "float32": "<f4", "float64": "<f8"}
 
 
 def metadata(path: str) -> dict[str, str]:
-    """The metadata of a file, empty where there is none.
+    """The metadata of a file, empty if it has none.
 
     Raises
     ------
     ValueError
-        If it is not a safetensors file, or is truncated.
+        If the file is not a safetensors file, or is truncated.
     """
     from safetensors import SafetensorError, safe_open
 
@@ -46,7 +46,7 @@ def metadata(path: str) -> dict[str, str]:
 
 
 def _truncation(path: str) -> str | None:
-    """How a file is truncated, if it is."""
+    """A description of how a file is truncated, or None."""
     size = os.stat(path).st_size
     found = f"it is truncated: it has {counted(size, 'byte')}"
     with open(path, "rb") as file:
@@ -68,10 +68,10 @@ def _truncation(path: str) -> str | None:
 
 
 def is_codes(path: str) -> bool:
-    """Whether a file calls itself one of :func:`blockquant.save`; whether it is whole, `load` says.
+    """Whether :func:`blockquant.save` wrote a file. Only `load` tells whether it is undamaged.
 
-    Codes say it near their start, and a string in JSON escapes its quotes: damage behind that place
-    does not make rows of them.
+    The mark of codes is near their start, and strings in JSON escape their quotes. So codes with
+    damage after the mark are never mistaken for rows.
 
     Examples
     --------
@@ -113,7 +113,7 @@ def entries(path: str) -> list[Entry]:
 
 
 def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """An object of JSON, of which no key comes twice: readers differ in which one they take."""
+    """A JSON object. A key that occurs twice is an error, because readers differ in the choice."""
     found: dict[str, Any] = {}
     for name, value in pairs:
         if name in found:
@@ -123,5 +123,5 @@ def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def open_entry(path: str, entry: Entry) -> Rows:
-    """The rows of one of them."""
+    """The rows of one tensor."""
     return PlainRows(path, entry)

@@ -1,4 +1,4 @@
-"""Rows to a file, a chunk at a time; float32, little-endian."""
+"""Writers of rows to files, one chunk at a time, as little-endian float32."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from blockquant.files.rows import Array
 
 
 class RowsWriter:
-    """Takes the rows of a file in order; made by :func:`write_rows`."""
+    """Writes the rows of a file in order. :func:`write_rows` makes it."""
 
     def __init__(self, file: BinaryIO, rows: int, dim: int, name: str) -> None:
         self._file = file
@@ -26,12 +26,17 @@ class RowsWriter:
         self._begin(rows, dim, name)
 
     def write(self, chunk: Array) -> None:
-        """Adds rows.
+        """Writes the next rows.
+
+        Parameters
+        ----------
+        chunk : ndarray, (rows, dim)
+            The rows.
 
         Raises
         ------
         ValueError
-            If they have another dimension, or are more than were announced.
+            If the rows have another dimension, or are more than were announced.
         """
         if chunk.ndim != 2 or chunk.shape[1] != self._dim or len(chunk) > self._left:
             expected = f"at most {counted(self._left, 'row')} of {self._dim}"
@@ -52,7 +57,7 @@ class RowsWriter:
             raise ValueError(f"{missing} of those that were announced")
 
     def release(self) -> None:
-        """Gives up what a library holds, whatever happened."""
+        """Releases what a library holds, after success and after an error."""
 
     def _begin(self, rows: int, dim: int, name: str) -> None:
         raise NotImplementedError
@@ -71,7 +76,7 @@ class _Safetensors(RowsWriter):
     def _begin(self, rows: int, dim: int, name: str) -> None:
         tensor = {"dtype": "F32", "shape": [rows, dim], "data_offsets": [0, 4 * rows * dim]}
         header = json.dumps({name: tensor}).encode()
-        header += b" " * (-len(header) % 8)  # so that what follows is aligned
+        header += b" " * (-len(header) % 8)  # Pads the header so that the tensor is aligned.
         self._file.write(len(header).to_bytes(8, "little") + header)
 
 
@@ -92,7 +97,7 @@ class _Parquet(RowsWriter):
         self._pyarrow = needs_pyarrow()
         self._kind = self._pyarrow.list_(self._pyarrow.float32(), dim)
         self._schema = self._pyarrow.schema([self._pyarrow.field(name, self._kind, nullable=False)])
-        # Quantized rows repeat no value: a dictionary of them would only cost time.
+        # Values of quantized rows rarely repeat, so a dictionary would only cost time.
         self._writer: Any = self._pyarrow.parquet.ParquetWriter(
             self._file, self._schema, use_dictionary=False
         )
@@ -120,17 +125,17 @@ _WRITERS: dict[str, type[RowsWriter]] = {
     ".fvecs": _Fvecs,
 }
 
-#: The names of files that can be written end in one of these.
+#: The suffixes of the formats that can be written.
 WRITTEN = tuple(_WRITERS)
 
 
 def written_suffix(path: str | os.PathLike[str]) -> str:
-    """The kind of file that a name asks for.
+    """The suffix of a file to write, in lower case.
 
     Raises
     ------
     ValueError
-        If it is none that can be written, or needs a library that is not installed.
+        If the format cannot be written, or needs a library that is not installed.
 
     Examples
     --------
@@ -149,28 +154,32 @@ def written_suffix(path: str | os.PathLike[str]) -> str:
 def write_rows(
     path: str | os.PathLike[str], rows: int, dim: int, name: str = "rows"
 ) -> Iterator[RowsWriter]:
-    """Writes rows to a file, which appears when all are there, and on an exception not at all.
+    """Writes rows to a file, which appears only after all rows are written.
 
     Parameters
     ----------
     path : path-like
-        A name that ends in .npy, .safetensors, .parquet or .fvecs; a file there is replaced.
+        A name that ends in .npy, .safetensors, .parquet or .fvecs. An existing file is replaced.
     rows, dim : int
-        Of all chunks together.
+        The shape of all chunks together.
     name : str
-        Of the tensor or column.
+        The name of the tensor or column.
 
     Yields
     ------
     RowsWriter
-        Its ``write`` takes the chunks.
+        The object whose ``write`` takes the chunks.
 
     Raises
     ------
     ValueError
-        If the name is none of these, a chunk does not fit, or rows are missing in the end.
+        If the suffix is another one, a chunk does not fit, or rows are missing at the end.
     OSError
         If the file cannot be written.
+
+    See Also
+    --------
+    open_rows : Opens a file of rows.
 
     Examples
     --------

@@ -17,12 +17,12 @@ from blockquant.files.atomic import replacing
 from blockquant.report import _page
 
 if TYPE_CHECKING:
-    from blockquant.distortion import Comparison
+    from blockquant.measurement import Figures
     from blockquant.report._plots import Plot
 
 
-def to_dict(comparison: Comparison) -> dict[str, Any]:
-    """Everything that was measured, for JSON."""
+def to_dict(comparison: Figures) -> dict[str, Any]:
+    """Everything that was measured, in types that JSON can hold."""
     rows, queries, dim = comparison.shape
     unmet = [
         {"rate": rate, "unit": comparison.unit, "method": name, "reason": reason}
@@ -52,14 +52,14 @@ def _csv(rows: list[dict[str, Any]]) -> str:
     return buffer.getvalue()
 
 
-#: Of the plots, in the order of the page.
+#: The names of the plots, in the order of the page.
 PLOTS = ("mse", "errors", "tails", "recall", "cost")
 #: All files that a report can have.
 NAMES = (
     *("report.html", "results.csv", "results.json"),
     *(f"{name}.{kind}" for name in PLOTS for kind in ("svg", "png")),
 )
-#: What is said where matplotlib is not installed.
+#: The warning if matplotlib is not installed.
 NO_PLOTS = (
     "the report has no plots: they need matplotlib; in a clone of the repository "
     "pip install '.[plot]' installs it"
@@ -80,11 +80,11 @@ def existing(folder: Path) -> list[Path]:
     return [folder / name for name in NAMES if os.path.lexists(folder / name)]
 
 
-def save(comparison: Comparison, folder: Path, replace: bool) -> list[Path]:
+def save(comparison: Figures, folder: Path, replace: bool) -> list[Path]:
     """Writes the page, the figures and, with matplotlib, the plots.
 
-    Everything is drawn, written and on the disk before the first file gets its name. Plots of an
-    earlier report that are not drawn now are removed, so that all files are of one report.
+    All files are drawn and written to the disk before the first one gets its name. Plots of an
+    earlier report that are not drawn now are removed, so that all files belong to one report.
     """
     content = _content(comparison)
     made = _make(folder)
@@ -117,7 +117,7 @@ def save(comparison: Comparison, folder: Path, replace: bool) -> list[Path]:
 
 
 def _make(folder: Path) -> list[Path]:
-    """Makes a folder and those above it; returns what was made, the innermost first."""
+    """Makes a folder and its missing parents. Returns the new folders, the innermost first."""
     missing = [path for path in (folder, *folder.parents) if not path.exists()]
     made: list[Path] = []
     try:
@@ -133,7 +133,7 @@ def _make(folder: Path) -> list[Path]:
     return made
 
 
-def _content(comparison: Comparison) -> dict[str, bytes]:
+def _content(comparison: Figures) -> dict[str, bytes]:
     """The files by name."""
     plots = _draw(comparison)
     text = {
@@ -147,8 +147,8 @@ def _content(comparison: Comparison) -> dict[str, bytes]:
     return out
 
 
-def _draw(comparison: Comparison) -> list[Plot]:
-    """The plots; none without matplotlib."""
+def _draw(comparison: Figures) -> list[Plot]:
+    """The plots, or an empty list without matplotlib."""
     if not has_plots():
         return []
     from blockquant.report import _plots

@@ -1,4 +1,4 @@
-"""Labels on plots: the ticks of logarithmic axes, and the names of curves that coincide."""
+"""Labels on plots: ticks of logarithmic axes, and names of curves that coincide."""
 
 from __future__ import annotations
 
@@ -13,27 +13,27 @@ _Points = NDArray[np.float64]
 
 #: Points are 1/72 inch. Curves closer than this lie on top of each other.
 _CLOSE = 2.0
-#: The share of two curves that has to lie on top of each other.
+#: Curves coincide if at least this share of both lies on top of each other.
 _SHARE = 0.5
-#: Above the lower edge, where the ends of all densities meet.
+#: Height of the strip at the lower edge where all densities meet. It does not count.
 _FLOOR = 6.0
-#: Between the points of a curve that a label must not cover, and how many there are at the most.
+#: Distance between the points of a curve that a label must not cover, and their greatest number.
 _STEP, _MOST = 3.0, 1000
-#: From a curve to its label.
+#: Distances from a curve to its label that are tried.
 _AWAY = (16.0, 28.0, 44.0, 64.0)
 _FONT = 6.5
-#: A point that is near to nothing.
+#: A point that is far from all others.
 _AFAR = np.full((1, 2), -1e6)
-#: A label that points to a curve should point so far away from the others.
+#: The place that a label points to should have at least this distance from the other curves.
 _APART = 10.0
-#: Width and height of a letter, as parts of the font's size.
+#: Width and height of a letter, relative to the size of the font.
 _LETTER = (0.56, 1.25)
-#: A label's edge stays so far inside of the axes.
+#: Least distance between a label and the edges of the axes.
 _MARGIN = 2.0
 
 
 def log_ticks(axis: Any) -> None:
-    """Ticks with plain numbers at 1, 2 and 5 of each decade; over many decades at 1 and 3."""
+    """Ticks with plain numbers at 1, 2 and 5 of each decade, or at 1 and 3 for many decades."""
     low, high = np.log10(axis.get_view_interval())
     axis.set_major_locator(LogLocator(numticks=20))
     subs = (2.0, 5.0) if high - low <= 4 else (3.0,)
@@ -69,11 +69,11 @@ def name_coinciding(axes: Any, names: list[str], colour: str) -> list[list[str]]
     Parameters
     ----------
     axes : matplotlib.axes.Axes
-        Its limits and layout are final.
+        Axes whose limits and layout are final.
     names : list of str
         Labels of the lines that are compared.
     colour : str
-        Of the labels.
+        Colour of the labels.
 
     Returns
     -------
@@ -140,7 +140,7 @@ def _above(curve: _Points, floor: float) -> _Points:
 
 
 def _overlap(one: _Points, other: _Points, floor: float) -> float:
-    """The share of a curve that lies on the other, of the one that lies on it less."""
+    """The share of one curve that lies on the other, the smaller of both shares."""
     shares = []
     for points, curve in ((one, other), (other, one)):
         above = _above(points, floor)
@@ -151,8 +151,8 @@ def _overlap(one: _Points, other: _Points, floor: float) -> float:
 def _groups(curves: dict[str, _Points], floor: float) -> list[list[str]]:
     """Curves that lie on top of each other for at least half of their length.
 
-    Each curve is in one group at the most. Those that overlap most are joined first, and all of a
-    group overlap.
+    Each curve is in at most one group. The curves that overlap most are joined first, and all
+    curves of a group overlap each other.
     """
     overlap = {
         frozenset((one, other)): _overlap(curves[one], curves[other], floor)
@@ -187,20 +187,20 @@ def _best_place(
     inside: _Box,
     taken: list[_Box],
 ) -> tuple[_Points, _Box]:
-    """Where a label covers the least of the curves and of other labels, and what it points to.
+    """The place that a label points to, and the place where it covers the least.
 
     Parameters
     ----------
     spots : ndarray, (n, 2)
         Places where the curves of the group coincide.
     group : list of str
-        The label's lines.
+        The lines of the label.
     dense, rest : ndarray, (n, 2)
-        Points on all curves, and on those that are not of the group.
+        Points on all curves, and on those outside of the group.
     inside : _Box
         The axes.
     taken : list of _Box
-        Labels that are placed already.
+        Labels that already have a place.
     """
     half = np.array([max(map(len, group)) * _LETTER[0], len(group) * _LETTER[1]]) * _FONT / 2
     turns = np.linspace(0, 2 * np.pi, 16, endpoint=False)
@@ -232,6 +232,6 @@ def _best_place(
         far = np.linalg.norm(leader[:, None] - dense, axis=2).min(axis=1)
         return cost + 8 * int((far < _STEP).sum())
 
-    # Which leaders cross other curves is asked only of the best places.
+    # Only the best places are checked for leaders that cross other curves.
     best = min(sorted(found, key=lambda place: place[:2])[:200], key=crossed)
     return best[2], best[4]

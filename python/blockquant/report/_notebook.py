@@ -1,4 +1,4 @@
-"""The table for a notebook: HTML that needs no style sheet and no script."""
+"""The table for a notebook, as HTML without a style sheet or a script."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from blockquant.report._numbers import rate_name
 from blockquant.report._text import HEADER, cells, notes
 
 if TYPE_CHECKING:
-    from blockquant.distortion import Comparison
+    from blockquant.measurement import Figures
 
-#: Words stand to the left, figures to the right.
+#: The first so many columns are words, aligned to the left. The others are figures.
 _LEFT = 2
 
 
-def notebook(comparison: Comparison) -> str:
-    """The table, what has to be known to read it, and the verdicts."""
+def notebook(comparison: Figures) -> str:
+    """The table, its notes and the verdicts."""
     rows, queries, dim = comparison.shape
     caption = f"{rows:,} rows, {queries:,} queries, d = {dim}: {comparison.about['source']}"
     out = [

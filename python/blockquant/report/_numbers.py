@@ -1,4 +1,4 @@
-"""How figures are shown, and which of a column is the best."""
+"""The format of figures, and the best figure of each column."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 if TYPE_CHECKING:
-    from blockquant.distortion import Comparison
+    from blockquant.measurement import Figures
 
-#: Fields of which more is better.
+#: Fields whose greater values are better.
 _RISING = ("cosine", "recall1", "recall10", "recall100", "rank_correlation")
 
 
@@ -29,8 +29,8 @@ def figure(value: float | None) -> str:
     return f"{value:.4g}" if abs(value) >= 10 else f"{value:.{4 if abs(value) >= 0.1 else 5}f}"
 
 
-def best(comparison: Comparison, fields: Iterable[str]) -> dict[tuple[float, str], float]:
-    """The best figure of each field at each rate, by rate and field, where a method has one."""
+def best(comparison: Figures, fields: Iterable[str]) -> dict[tuple[float, str], float]:
+    """The best figure of each field at each rate, if any method has the field."""
     rows = comparison.table()
     out: dict[tuple[float, str], float] = {}
     for field in fields:
@@ -41,52 +41,52 @@ def best(comparison: Comparison, fields: Iterable[str]) -> dict[tuple[float, str
     return out
 
 
-def holds(comparison: Comparison, row: dict[str, Any]) -> bool:
-    """Whether intervals miss no more than twice as many pairs as stated, and three by chance."""
+def holds(comparison: Figures, row: dict[str, Any]) -> bool:
+    """Whether intervals miss at most twice as many pairs as stated, plus three by chance."""
     rows, queries, _ = comparison.shape
     pairs = rows * queries * int(row["seeds"])
     return bool((1 - row["coverage"]) * pairs <= 2 * (1 - row["confidence"]) * pairs + 3)
 
 
-def rate_name(comparison: Comparison, rate: float) -> str:
-    """A rate as readers are told it."""
+def rate_name(comparison: Figures, rate: float) -> str:
+    """A rate in words."""
     if comparison.unit == "bytes":
         return f"at most {rate:g} bytes"
     return f"{rate:g} bit" if rate == 1 else f"{rate:g} bits"
 
 
-def at_rate(comparison: Comparison, rate: float) -> str:
+def at_rate(comparison: Figures, rate: float) -> str:
     """A rate in a sentence."""
     if comparison.unit == "bytes":
         return f"within {rate:g} bytes"
     return f"at {rate_name(comparison, rate)}"
 
 
-def left_out(comparison: Comparison) -> str | None:
-    """How many rows and queries are left out because they are zero; None if there are none."""
+def left_out(comparison: Figures) -> str | None:
+    """A note on the rows and queries that are left out because they are zero, or None."""
     counts = ((comparison.about[f"zero_{noun}"], noun) for noun in ("rows", "queries"))
     singular = {"rows": "row", "queries": "query"}
     parts = [f"{n:,} zero {singular[noun] if n == 1 else noun}" for n, noun in counts if n]
     return f"{' and '.join(parts)} left out (they have no direction)" if parts else None
 
 
-def absent(comparison: Comparison) -> list[str]:
-    """The methods that are left out at a rate, each with the reason."""
+def absent(comparison: Figures) -> list[str]:
+    """Notes on the methods that are left out at a rate, each with the reason."""
     return [
         f"{name} {at_rate(comparison, rate)}: left out, {reason}"
         for (rate, name), reason in comparison.unmet.items()
     ]
 
 
-def rate_heading(comparison: Comparison, rate: float, width: int) -> str:
-    """A rule above the rows of a rate; it names a budget, which no column does."""
+def rate_heading(comparison: Figures, rate: float, width: int) -> str:
+    """A rule above the rows of a rate. It names a byte budget, which has no column."""
     if comparison.unit == "bits":
         return "-" * width
     return f"-- {rate_name(comparison, rate)} per vector ".ljust(width, "-")
 
 
 def span(values: Iterable[float], show: str = "{:.3g}") -> str:
-    """``low to high``, or one figure where both are shown alike."""
+    """``low to high``, or one figure if both look the same."""
     found = np.array(list(values), np.float64)
     low, high = show.format(found.min()), show.format(found.max())
     return low if low == high else f"{low} to {high}"

@@ -16,7 +16,7 @@ from blockquant.report._numbers import absent, best, figure, holds, left_out, ra
 from blockquant.report._summary import answers, choices
 
 if TYPE_CHECKING:
-    from blockquant.distortion import Comparison
+    from blockquant.measurement import Figures
     from blockquant.report._plots import Plot
 
 
@@ -94,7 +94,7 @@ other rows.</dd>
 </dl>"""
 
 
-def page(comparison: Comparison, plots: Sequence[Plot], without: str | None = None) -> str:
+def page(comparison: Figures, plots: Sequence[Plot], without: str | None = None) -> str:
     """The whole page; `without` says why plots are missing."""
     about = comparison.about
     rows, queries, dim = comparison.shape
@@ -127,7 +127,7 @@ def page(comparison: Comparison, plots: Sequence[Plot], without: str | None = No
     )
 
 
-def _answers(comparison: Comparison) -> str:
+def _answers(comparison: Figures) -> str:
     out = []
     for answer in answers(comparison):
         text = " ".join(answer.sentences)
@@ -138,7 +138,7 @@ def _answers(comparison: Comparison) -> str:
     return '<div class="answers">\n' + "\n".join(out) + "\n</div>"
 
 
-def _by_rate(comparison: Comparison) -> str:
+def _by_rate(comparison: Figures) -> str:
     """What to take at each rate, with its recall, error, bytes and cost of encoding."""
     budget = comparison.unit == "bytes"
 
@@ -175,7 +175,7 @@ def _by_rate(comparison: Comparison) -> str:
     return f"<h2>What to take</h2>\n{table}"
 
 
-def _rate(comparison: Comparison, rate: float) -> str:
+def _rate(comparison: Figures, rate: float) -> str:
     """The head of a row; sorted as a number."""
     name = escape(rate_name(comparison, rate))
     return f'<th scope="row" data-value="{rate:.9g}">{name}</th>'
@@ -211,7 +211,7 @@ def _grid(
     )
 
 
-def _table(comparison: Comparison, title: str, caption: str, columns: Sequence[_Column]) -> str:
+def _table(comparison: Figures, title: str, caption: str, columns: Sequence[_Column]) -> str:
     leading = best(comparison, [column.field for column in columns if column.marked])
     lines = []
     previous: float | None = None
@@ -239,9 +239,7 @@ def _cell(value: Any, shown: str, small: str = "", mark: bool = False) -> str:
     return f'<td data-value="{data}">{shown}{below}</td>'
 
 
-def _value(
-    comparison: Comparison, row: dict[str, Any], column: _Column, leading: float | None
-) -> str:
+def _value(comparison: Figures, row: dict[str, Any], column: _Column, leading: float | None) -> str:
     value = row[column.field]
     if value is None:
         return _cell(None, "–")
@@ -260,7 +258,7 @@ def _value(
     return _cell(value, show(value), ", ".join(notes), marked)
 
 
-def _differences(comparison: Comparison) -> str:
+def _differences(comparison: Figures) -> str:
     names = {"nmse": "normalised MSE", "ip_error": "d·E[e²]", "q999": "|e| at 99.9 %"}
     lines = []
     for found in comparison.differences():
@@ -288,6 +286,6 @@ def _differences(comparison: Comparison) -> str:
     )
 
 
-def _unmet(comparison: Comparison) -> str:
+def _unmet(comparison: Figures) -> str:
     items = "".join(f"<li>{escape(line)}</li>" for line in absent(comparison))
     return f"<h2>Left out at a rate</h2>\n<ul>{items}</ul>"

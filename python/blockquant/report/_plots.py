@@ -23,7 +23,7 @@ from blockquant import theory
 from blockquant.report._labels import log_ticks, name_coinciding
 
 if TYPE_CHECKING:
-    from blockquant.distortion import Comparison
+    from blockquant.measurement import Figures
 
 #: Families by first appearance, with `_INK` for the rest.
 _COLOURS = ("#0072b2", "#d55e00", "#009e73", "#aa4499", "#e69f00", "#56b4e9", "#7a7a00")
@@ -109,7 +109,7 @@ class Plot:
         return buffer.getvalue()
 
 
-def draw(comparison: Comparison) -> list[Plot]:
+def draw(comparison: Figures) -> list[Plot]:
     """All plots, in the order of the page."""
     rate = _middle(comparison)
     bits = comparison.unit == "bits"
@@ -158,12 +158,12 @@ def draw(comparison: Comparison) -> list[Plot]:
 
 
 def _plot(
-    comparison: Comparison,
+    comparison: Figures,
     rate: float,
     name: str,
     title: str,
     caption: str,
-    body: Callable[[Comparison, float, Any], None],
+    body: Callable[[Figures, float, Any], None],
 ) -> Plot:
     with rc_context(_STYLE):
         figure = Figure(figsize=_SIZE, layout="constrained")
@@ -183,13 +183,13 @@ def _plot(
     return Plot(name, title, caption, figure)
 
 
-def _middle(comparison: Comparison) -> float:
+def _middle(comparison: Figures) -> float:
     """The rate whose distribution is drawn: two bits, or what is in the middle."""
     rates = list(dict.fromkeys(rate for rate, _ in comparison.runs))
     return 2.0 if comparison.unit == "bits" and 2.0 in rates else rates[(len(rates) - 1) // 2]
 
 
-def _styles(comparison: Comparison) -> dict[str, dict[str, Any]]:
+def _styles(comparison: Figures) -> dict[str, dict[str, Any]]:
     methods = list(dict.fromkeys(name for _, name in comparison.runs))
     families = list(dict.fromkeys(name.partition("/")[0] for name in methods))
     out = {}
@@ -208,11 +208,11 @@ def _label(name: str) -> str:
     return hidden + name.replace("$", r"\$")
 
 
-def _own(comparison: Comparison, name: str) -> list[dict[str, Any]]:
+def _own(comparison: Figures, name: str) -> list[dict[str, Any]]:
     return [row for row in comparison.rows() if row["method"] == name]
 
 
-def _mse(comparison: Comparison, _rate: float, axes: Any) -> None:
+def _mse(comparison: Figures, _rate: float, axes: Any) -> None:
     dim = comparison.shape[2]
     # At equal bits side information is left out: theory and bound are those of the code.
     whole = comparison.unit == "bits"
@@ -237,7 +237,7 @@ def _mse(comparison: Comparison, _rate: float, axes: Any) -> None:
     axes.set(yscale="log", xlabel=f"{spoken} (d = {dim})", ylabel="normalised MSE")
 
 
-def _density(comparison: Comparison, rate: float, axes: Any) -> None:
+def _density(comparison: Figures, rate: float, axes: Any) -> None:
     root = comparison.shape[2] ** 0.5
     found = {name: comparison.errors(rate, name) for at, name in comparison.runs if at == rate}
     # A method without loss has no density.
@@ -254,7 +254,7 @@ def _density(comparison: Comparison, rate: float, axes: Any) -> None:
     axes.set(xlabel="error · √d", ylabel="density", ylim=(0, None))
 
 
-def _tails(comparison: Comparison, rate: float, axes: Any) -> None:
+def _tails(comparison: Figures, rate: float, axes: Any) -> None:
     dim = comparison.shape[2]
     products, weights = comparison.products
     names = [name for at, name in comparison.runs if at == rate]
@@ -298,19 +298,19 @@ def _tails(comparison: Comparison, rate: float, axes: Any) -> None:
     )
 
 
-def _lines(comparison: Comparison, axes: Any, x: str, y: str) -> None:
+def _lines(comparison: Figures, axes: Any, x: str, y: str) -> None:
     for name, style in _styles(comparison).items():
         own = [row for row in _own(comparison, name) if row[x] is not None]
         if own:
             axes.plot([row[x] for row in own], [row[y] for row in own], label=_label(name), **style)
 
 
-def _recall(comparison: Comparison, _rate: float, axes: Any) -> None:
+def _recall(comparison: Figures, _rate: float, axes: Any) -> None:
     _lines(comparison, axes, "bytes_per_vector", "recall10")
     axes.set(xlabel="bytes per vector, all counted", ylabel="recall@10")
 
 
-def _cost(comparison: Comparison, _rate: float, axes: Any) -> None:
+def _cost(comparison: Figures, _rate: float, axes: Any) -> None:
     _lines(comparison, axes, "nmse", "encode_us")
     some = any(row["nmse"] > 0 for row in comparison.rows())
     xscale = "log" if some else "linear"

@@ -1,4 +1,4 @@
-"""What a comparison answers, in sentences: one question per criterion, and what it costs."""
+"""The findings of a comparison in sentences: one question per criterion, and the costs."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from blockquant.report._numbers import at_rate, best, holds, span
 
 if TYPE_CHECKING:
-    from blockquant.distortion import Comparison, Verdict
+    from blockquant.measurement import Figures, Verdict
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Choice:
     figure: str
 
 
-def choices(comparison: Comparison) -> list[Choice]:
+def choices(comparison: Figures) -> list[Choice]:
     """The best method of each criterion at each rate."""
     rows = comparison.table()
     narrowest = _narrowest(comparison)
@@ -60,11 +60,12 @@ def choices(comparison: Comparison) -> list[Choice]:
     return out
 
 
-def answers(comparison: Comparison) -> list[Answer]:
-    """The answers: search first, then the other criteria; guarantees where a method has intervals.
+def answers(comparison: Figures) -> list[Answer]:
+    """The answers: search first, then the other criteria, then the costs.
 
-    Search is judged by the expected error of scores, but told in what a searcher sees: how many of
-    the nearest are found, and how far a score is off.
+    Guarantees are among them if a method has intervals. The best method for search is the one with
+    the least expected error of scores, but the answer tells what users see: the recall and the
+    typical error of a score.
     """
     verdicts = comparison.verdicts()
     scores, errors = (
@@ -84,7 +85,7 @@ def answers(comparison: Comparison) -> list[Answer]:
 
 
 def _size(row: dict[str, Any], with_bits: bool) -> str:
-    """What a method stores, in parentheses."""
+    """The size of a method's codes, in parentheses."""
     size = row["bytes_per_vector"]
     parts = [f"{row['bits']:.3g} bits"] if with_bits else []
     parts += [] if size is None else [f"{size:.4g} bytes"]
@@ -92,23 +93,23 @@ def _size(row: dict[str, Any], with_bits: bool) -> str:
 
 
 def _winner(names: list[str]) -> tuple[str, bool]:
-    """The one that wins most often, the first of equals, and whether it wins always."""
+    """The name that occurs most often (the first one of equals), and whether all are this name."""
     name, often = Counter(names).most_common(1)[0]
     return name, often == len(names)
 
 
 def _criterion(
-    comparison: Comparison,
+    comparison: Figures,
     verdicts: list[Verdict],
     question: str,
     measure: str,
-    lead: Callable[[Comparison, list[Verdict], list[str]], list[str]] | None = None,
+    lead: Callable[[Figures, list[Verdict], list[str]], list[str]] | None = None,
 ) -> Answer:
     rows = comparison.table()
     winner, always = _winner([verdict.best for verdict in verdicts])
     own = [verdict for verdict in verdicts if verdict.best == winner]
     used = [rows[verdict.rate, winner] for verdict in own]
-    # With a budget a rate does not tell the bits.
+    # A byte budget does not tell the bits, so they are named too.
     sizes = [_size(row, comparison.unit == "bytes") for row in used]
     figures = ", ".join(
         f"{row[v.field]:.3g} {at_rate(comparison, v.rate)}{size}"
@@ -139,8 +140,8 @@ def _criterion(
     return Answer(question, winner, sentences)
 
 
-def _search(comparison: Comparison, own: list[Verdict], sizes: list[str]) -> list[str]:
-    """Recall@10 and the typical error of a score; who finds more, beyond the noise of the seeds."""
+def _search(comparison: Figures, own: list[Verdict], sizes: list[str]) -> list[str]:
+    """Recall@10, the typical error of a score, and methods with significantly more recall."""
     rows = comparison.table()
     found = [(rows[v.rate, v.best], v.rate) for v in own]
     recall = ", ".join(
@@ -157,25 +158,25 @@ def _search(comparison: Comparison, own: list[Verdict], sizes: list[str]) -> lis
         for rate, name in rows:
             if rate == verdict.rate:
                 gain = comparison.difference(name, verdict.best, "recall10", rate)
-                if gain.high < 0:  # a figure that is surely higher
+                if gain.high < 0:  # The recall is significantly higher.
                     share = f"{rows[rate, name]['recall10']:.3f} {at_rate(comparison, rate)}"
                     more.setdefault(name, []).append(share)
     out += [f"{name} finds more: {', '.join(shares)}." for name, shares in more.items()]
     return out
 
 
-def _narrowest(comparison: Comparison) -> dict[float, str]:
-    """The method with the narrowest intervals at each rate, of those that hold."""
+def _narrowest(comparison: Figures) -> dict[float, str]:
+    """The method with the narrowest intervals at each rate, among those whose intervals hold."""
     out: dict[float, tuple[float, bool, str]] = {}
     for (rate, name), row in comparison.table().items():
         if row["half_width"] is not None and holds(comparison, row):
-            # The scale rules of one method state the same intervals: the unbiased one is taken.
+            # The scale rules of one method give the same intervals. The unbiased one is named.
             key = round(row["half_width"], 6), name.endswith("/mse"), name
             out[rate] = min(out.get(rate, key), key)
     return {rate: name for rate, (_, _, name) in out.items()}
 
 
-def _guarantee(comparison: Comparison) -> Answer | None:
+def _guarantee(comparison: Figures) -> Answer | None:
     rows = comparison.table()
     narrowest = _narrowest(comparison)
     if not narrowest:
@@ -211,13 +212,13 @@ def _guarantee(comparison: Comparison) -> Answer | None:
     return Answer("For guarantees: intervals that hold", winner, sentences)
 
 
-def _cost(comparison: Comparison, found: list[Answer]) -> Answer:
+def _cost(comparison: Figures, found: list[Answer]) -> Answer:
     rows = comparison.table()
     times: dict[str, list[float]] = {}
     for (_, name), row in rows.items():
         times.setdefault(name, []).append(row["encode_us"])
     least = best(comparison, ["nmse", "encode_us"])
-    # Beside the others of its rate: not every method is there at each budget.
+    # Times relative to the fastest of the same rate, as some methods are missing at some budgets.
     slower = {
         name: [
             row["encode_us"] / least[rate, "encode_us"]
@@ -230,7 +231,7 @@ def _cost(comparison: Comparison, found: list[Answer]) -> Answer:
     losses = [
         row["nmse"] / least[rate, "nmse"]
         for (rate, name), row in rows.items()
-        if name == fastest and least[rate, "nmse"] > 0  # of nothing there is no multiple
+        if name == fastest and least[rate, "nmse"] > 0  # A multiple of 0 says nothing.
     ]
     loss = f"; {span(losses, '{:.2f}')} times the least error of the rate" if losses else ""
     sentences = [f"{span(times[fastest], '{:.2g}')} µs per row to encode on this machine{loss}."]

@@ -1,4 +1,4 @@
-"""The table for a terminal, and in Markdown."""
+"""The table of a comparison for a terminal and in Markdown."""
 
 from __future__ import annotations
 
@@ -9,24 +9,24 @@ from typing import TYPE_CHECKING, Any
 from blockquant.report._numbers import absent, best, figure, left_out, rate_heading
 
 if TYPE_CHECKING:
-    from blockquant.distortion import Comparison, Verdict
+    from blockquant.measurement import Figures, Verdict
 
 HEADER = (
     *("bits", "method", "bytes", "nmse", "theory", "d·E[e²]", "theory"),
     *("bias", "|e|99.9%", "R@10", "enc µs", "dec"),
 )
-#: Columns of a terminal that are used.
+#: The greatest width of a line, in columns.
 _COLUMNS = 100
-#: With the spaces between them less than `_COLUMNS`; a longer name or figure widens its column.
+#: Least widths of the columns. A longer name or figure widens its column.
 _WIDTH = (4, 19, 5, 8, 7, 8, 7, 6, 8, 6, 6, 4)
 _METHOD = 1
 _MARKED = ("nmse", "ip_error", "q999", "recall10")
 
 
 def wrapped(line: str, indent: int = 2) -> str:
-    """A line in the columns of a terminal; what it goes on with is indented.
+    """A line wrapped to the width of a terminal, with continuation lines indented.
 
-    A word that is longer is not broken: it may be the name of a file.
+    A longer word is not broken, because it may be the name of a file.
     """
     return fill(
         line,
@@ -38,11 +38,11 @@ def wrapped(line: str, indent: int = 2) -> str:
     )
 
 
-def cells(comparison: Comparison) -> list[tuple[float, list[str]]]:
-    """The cells of each method, with its rate; the best figures of a rate have a star.
+def cells(comparison: Figures) -> list[tuple[float, list[str]]]:
+    """The cells of each method with its rate. The best figures of a rate have a star.
 
-    Figures that are shown alike are marked alike. Times are not marked: they are of a machine that
-    does other things too.
+    Figures that look the same are marked alike. Times are not marked, because other work of the
+    machine changes them.
     """
     leading = best(comparison, _MARKED)
     return [(rate, _cells(row, rate, leading)) for (rate, _), row in comparison.table().items()]
@@ -84,7 +84,7 @@ def _time(value: float) -> str:
     return f"{value:.1f}" if value < 1000 else f"{value:.0f}"
 
 
-def _noise(comparison: Comparison) -> str:
+def _noise(comparison: Figures) -> str:
     rows = comparison.rows()
     if rows[0]["seeds"] < 2:
         return "one seed: no standard errors"
@@ -99,8 +99,8 @@ def _noise(comparison: Comparison) -> str:
     )
 
 
-def _coverage(comparison: Comparison) -> list[str]:
-    """One line on the intervals, where a method has them."""
+def _coverage(comparison: Figures) -> list[str]:
+    """A line about the intervals, if a method has them."""
     found = [row["coverage"] for row in comparison.rows() if row["coverage"] is not None]
     if not found:
         return []
@@ -114,10 +114,10 @@ def _coverage(comparison: Comparison) -> list[str]:
 _CRITERIA = {"nmse": "nmse", "ip_error": "d·E[e²]", "q999": "|e|99.9%"}
 
 
-def _verdicts(comparison: Comparison) -> list[str]:
-    """The best of each criterion against the best of the other families.
+def _verdicts(comparison: Figures) -> list[str]:
+    """The best method of each criterion against the best of the other families.
 
-    In columns, or in sentences where a budget or long names leave no room for columns.
+    They are in columns, or in sentences if a byte budget or long names need more room.
     """
     verdicts = comparison.verdicts()
     wide = max(21, *(len(verdict.best) + 2 for verdict in verdicts))
@@ -148,8 +148,8 @@ def _aligned(verdict: Verdict, wide: int) -> str:
     return line + ("" if unknown else ", within the noise")
 
 
-def notes(comparison: Comparison) -> list[str]:
-    """What has to be known to read the table, one sentence each."""
+def notes(comparison: Figures) -> list[str]:
+    """The notes that explain the table, one sentence each."""
     zero = left_out(comparison)
     return [
         "* best of its column at that rate; e: inner-product error of unit vectors",
@@ -160,12 +160,12 @@ def notes(comparison: Comparison) -> list[str]:
     ]
 
 
-def text(comparison: Comparison) -> str:
+def text(comparison: Figures) -> str:
     """The table and the verdicts, for a terminal."""
     table = cells(comparison)
     columns = zip(*(own for _, own in table), strict=True)
     widths = [max(least, *map(len, own)) for least, own in zip(_WIDTH, columns, strict=True)]
-    # A name that has no room stands on a line of its own, above its figures.
+    # A name that is too long gets its own line above its figures.
     others = sum(widths) - widths[_METHOD] + len(widths) - 1
     widths[_METHOD] = max(_WIDTH[_METHOD], min(widths[_METHOD], _COLUMNS - others))
 
@@ -193,7 +193,7 @@ def text(comparison: Comparison) -> str:
     return "\n".join(out)
 
 
-def markdown(comparison: Comparison) -> str:
+def markdown(comparison: Figures) -> str:
     """The table in Markdown."""
     out = ["| " + " | ".join(h.replace("|", "\\|") for h in HEADER) + " |"]
     out.append("|" + "---|" * len(HEADER))

@@ -62,7 +62,7 @@ def nmse(name: str, bits: float, dim: int, block: int | None = None) -> float:
     name : str
         As for :func:`blockquant.create`.
     bits : float
-        Bits a coordinate.
+        Bits per coordinate.
     dim : int
         Coordinates of a row.
     block : int, optional
@@ -71,7 +71,7 @@ def nmse(name: str, bits: float, dim: int, block: int | None = None) -> float:
     Raises
     ------
     ValueError
-        If there is no theory for the method at this rate.
+        If the method has no theory at this rate.
 
     Examples
     --------

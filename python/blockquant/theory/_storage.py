@@ -27,7 +27,7 @@ def bytes_per_vector(
     name : str
         As for :func:`blockquant.create`.
     bits : float
-        Bits a coordinate.
+        Bits per coordinate.
     dim : int
         Coordinates of a row.
     block : int, optional

@@ -54,7 +54,12 @@ vector_kernel! {
     ///
     /// # Panics
     /// If an index has no codeword, or if a row does not have one index per block of y.
-    pub fn codeword_products(index: [&[u16]; ROWS_PER_CALL], words: &Words, y: &[f32], out: &mut [f32; ROWS_PER_CALL])
+    pub fn codeword_products(
+        index: [&[u16]; ROWS_PER_CALL],
+        words: &Words,
+        y: &[f32],
+        out: &mut [f32; ROWS_PER_CALL],
+    )
 }
 
 vector_kernel! {
@@ -65,7 +70,13 @@ vector_kernel! {
     /// # Panics
     /// If `width` is not from 1 to [`MAX_LEVEL_BITS`], if there are fewer than 2^`width` levels (a
     /// padded table counts), or if a row is shorter than y.
-    pub fn level_products(rows: [&[u8]; ROWS_PER_CALL], width: u32, levels: &Levels, y: &[f32], out: &mut [f32; ROWS_PER_CALL])
+    pub fn level_products(
+        rows: [&[u8]; ROWS_PER_CALL],
+        width: u32,
+        levels: &Levels,
+        y: &[f32],
+        out: &mut [f32; ROWS_PER_CALL],
+    )
 }
 
 /// Checks the arguments of [`level_products`].

@@ -59,7 +59,10 @@ pub fn codeword_products<S: Simd>(
         }
         8 => {
             let (table, _) = words.words().as_chunks::<8>();
-            sums!(s, index, y, 2, k => [s.load(&table[usize::from(k[0])]), s.load(&table[usize::from(k[1])])])
+            sums!(s, index, y, 2, k => [
+                s.load(&table[usize::from(k[0])]),
+                s.load(&table[usize::from(k[1])]),
+            ])
         }
         _ => return scalar::codeword_products(index, words, y, out),
     };

@@ -90,7 +90,9 @@ pub fn dequantize<S: Simd>(s: S, index: &[u16], levels: &Levels, c: &mut [f32]) 
         }
         16 => {
             let second = s.load(vector_of(table, 1));
-            for_each_vector!(index, c, s.load_u16_as_i32 => k, s.lookup16(first, second, k) => store);
+            for_each_vector!(
+                index, c, s.load_u16_as_i32 => k, s.lookup16(first, second, k) => store
+            );
         }
         _ => {
             for_each_vector!(index, c, s.load_u16_as_i32 => k, s.gather(table, k) => store);

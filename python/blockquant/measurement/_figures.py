@@ -1,65 +1,47 @@
-"""What a comparison of many methods found."""
+"""The figures that a comparison of many methods gives, and what follows from them."""
 
 from __future__ import annotations
 
-import warnings
+from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from blockquant.distortion._budget import Rate
-from blockquant.distortion._errors import Errors
-from blockquant.distortion._measurement import COUNTS, Distortion, names
-from blockquant.distortion._student import half_interval
-from blockquant.distortion._truth import Truth
-from blockquant.distortion._verdicts import Difference, Used, Verdict
+from blockquant.measurement._budget import Rate
+from blockquant.measurement._errors import Errors
+from blockquant.measurement._measurement import COUNTS, Distortion, names
+from blockquant.measurement._student import half_interval
+from blockquant.measurement._verdicts import Difference, Used, Verdict
 
-#: The three criteria: name, field, the smaller the better.
+#: The three criteria, each with its name and its field. Smaller is better in all of them.
 CRITERIA = (
     ("reconstruction (normalised MSE)", "nmse"),
     ("expected inner-product error (d·E[error²])", "ip_error"),
     ("high probability (99.9 % quantile of |error|)", "q999"),
 )
 
-#: Fields that are the same for every seed, or times of a noisy machine: no standard error.
+#: Fields without a standard error: they are equal for all seeds, or are times.
 _WITHOUT_ERROR = ("_theory", "_us", "_vector", "_dimension", "confidence", *COUNTS)
 
 
-class Comparison:
-    """The result of :func:`compare`."""
+@dataclass(frozen=True, eq=False, repr=False)
+class Figures:
+    """The measurements of several methods at several rates, one per rotation seed."""
 
-    def __init__(
-        self,
-        runs: dict[tuple[float, str], list[Distortion]],
-        rates: dict[tuple[float, str], Rate],
-        unmet: dict[tuple[float, str], str],
-        about: dict[str, Any],
-        truth: Truth,
-    ) -> None:
-        #: The runs of each rate and method, one per seed.
-        self.runs = runs
-        #: The bits and block that a rate means to a method.
-        self.rates = rates
-        #: Why a method is left out at a rate.
-        self.unmet = unmet
-        #: What was compared, on which machine.
-        self.about = about
-        #: Rows, queries, dimension.
-        self.shape = truth.shape
-        #: The inner products of rows and queries in bins: centers and shares.
-        self.products = truth.products, truth.weights / truth.weights.sum()
-
-    def __str__(self) -> str:
-        return self.to_text()
-
-    def _repr_html_(self) -> str:
-        """The table for a notebook."""
-        from blockquant import report
-
-        return report.notebook(self)
+    #: The runs of each rate and method, one per seed.
+    runs: dict[tuple[float, str], list[Distortion]]
+    #: The bits per coordinate and the block that each method uses at a rate.
+    rates: dict[tuple[float, str], Rate]
+    #: The reason why a method is left out at a rate.
+    unmet: dict[tuple[float, str], str]
+    #: The data, the options, the machine and the versions.
+    about: dict[str, Any]
+    #: The number of rows, the number of queries and the dimension.
+    shape: tuple[int, int, int]
+    #: A histogram of the inner products of rows and queries: centers of the bins and shares.
+    products: tuple[NDArray[np.float64], NDArray[np.float64]]
 
     @property
     def unit(self) -> str:
@@ -67,7 +49,20 @@ class Comparison:
         return str(self.about["unit"])
 
     def values(self, rate: float, method: str, field: str) -> NDArray[np.float64]:
-        """A figure of every seed; NaN where there is none.
+        """One figure for every seed, NaN where the method does not have it.
+
+        Parameters
+        ----------
+        rate : float
+            Bits per coordinate or bytes per vector, as `unit` says.
+        method : str
+            The full name.
+        field : str
+            A field of :class:`Distortion`.
+
+        Returns
+        -------
+        ndarray of float64, (seeds,)
 
         Raises
         ------
@@ -77,12 +72,19 @@ class Comparison:
         return np.array([getattr(run, field) for run in self._of(rate, method)], np.float64)
 
     def errors(self, rate: float, method: str) -> Errors:
-        """The inner-product errors of all seeds.
+        """The distribution of the inner-product errors of all seeds together.
+
+        Parameters
+        ----------
+        rate : float
+            Bits per coordinate or bytes per vector, as `unit` says.
+        method : str
+            The full name.
 
         Raises
         ------
         ValueError
-            As for :meth:`values`.
+            If the method was left out at the rate, with the reason, or was not compared.
         """
         return Errors.sum([run.errors for run in self._of(rate, method)])
 
@@ -105,12 +107,16 @@ class Comparison:
     def rows(self) -> list[dict[str, Any]]:
         """One dict per method and rate: means over seeds, and standard errors as ``*_se``.
 
-        Times are the least over seeds: what else a machine does only adds to them.
+        Times are the minimum over seeds, because other work of the machine only adds to them.
+
+        See Also
+        --------
+        table : The same rows by rate and method.
         """
         return list(self.table().values())
 
     def table(self) -> dict[tuple[float, str], dict[str, Any]]:
-        """:meth:`rows` by rate and method."""
+        """The dicts of :meth:`rows`, by rate and method."""
         return {key: dict(row) for key, row in self._table.items()}
 
     @cached_property
@@ -138,7 +144,7 @@ class Comparison:
     def difference(
         self, method: str, other: str, field: str = "nmse", rate: float = 2
     ) -> Difference:
-        """How much lower the figure of one method is than another's, paired over seeds.
+        """How much lower one method's figure is than another's, paired over seeds.
 
         Parameters
         ----------
@@ -147,7 +153,12 @@ class Comparison:
         field : str
             A field of :class:`Distortion` that both methods have.
         rate : float
-            Bits per coordinate, or bytes per vector.
+            Bits per coordinate or bytes per vector, as `unit` says.
+
+        Returns
+        -------
+        Difference
+            The difference in percent, with its 95 % interval.
 
         Raises
         ------
@@ -163,7 +174,7 @@ class Comparison:
         (True, True)
         """
         own, others = self.values(rate, method, field), self.values(rate, other, field)
-        if others.mean() == 0:  # without loss: alike, or beyond comparison
+        if others.mean() == 0:  # No finite ratio compares a positive figure with zero.
             gain = 0.0 if own.mean() == 0 else -np.inf
             return Difference(method, other, field, rate, gain, gain, gain)
         ratio = own.mean() / others.mean()
@@ -173,7 +184,12 @@ class Comparison:
         return Difference(method, other, field, rate, gain, gain - half, gain + half)
 
     def differences(self) -> list[Difference]:
-        """Under each criterion at each rate, the best method against every other."""
+        """The best method against every other, under each criterion at each rate.
+
+        See Also
+        --------
+        verdicts : The best method against the best of the other families only.
+        """
         out = []
         for rate in dict.fromkeys(rate for rate, _ in self.runs):
             for _, field in CRITERIA:
@@ -182,7 +198,12 @@ class Comparison:
         return out
 
     def verdicts(self) -> list[Verdict]:
-        """The best method under each criterion at each rate, paired over seeds."""
+        """The best method under each criterion at each rate, paired over seeds.
+
+        See Also
+        --------
+        differences : The best method against every other.
+        """
         out = []
         for rate in dict.fromkeys(rate for rate, _ in self.runs):
             for criterion, field in CRITERIA:
@@ -205,61 +226,6 @@ class Comparison:
         return Used(row["bits"], row["bytes_per_vector"])
 
     def _order(self, rate: float, field: str) -> list[str]:
-        """The methods at a rate, the least mean first."""
+        """The methods at a rate, in ascending order of their means."""
         found = [name for at, name in self.runs if at == rate]
         return sorted(found, key=lambda name: float(self.values(rate, name, field).mean()))
-
-    def to_text(self) -> str:
-        """The table for a terminal, at most 100 columns."""
-        from blockquant import report
-
-        return report.text(self)
-
-    def to_markdown(self) -> str:
-        """The table in Markdown."""
-        from blockquant import report
-
-        return report.markdown(self)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Everything that was measured, in what JSON can hold; a figure that is missing is None.
-
-        Keys: ``about`` (data, machine, versions), ``shape``, ``rows`` as :meth:`rows`,
-        ``verdicts``, ``differences``, ``unmet`` (the methods left out, with the reasons).
-        """
-        from blockquant import report
-
-        return report.to_dict(self)
-
-    def save(self, folder: str | Path, replace: bool = True) -> list[Path]:
-        """Writes the report into a folder, which is made where it is not there.
-
-        ``report.html`` is one page that needs nothing else; ``results.csv`` and ``results.json``
-        have all figures. With matplotlib (extra ``plot``) the page has plots, which are written as
-        ``.svg`` and ``.png`` too; without it a warning says so. Each file appears whole or not at
-        all: all are written and on the disk before the first one gets its name.
-
-        Parameters
-        ----------
-        folder : str or Path
-        replace : bool
-            Whether files of an earlier report are replaced.
-
-        Returns
-        -------
-        list of Path
-            What was written.
-
-        Raises
-        ------
-        FileExistsError
-            If a file exists and is not to be replaced.
-        OSError
-            If a file cannot be written; a report that is there stays as it was.
-        """
-        from blockquant import report
-
-        written = report.save(self, Path(folder), replace)
-        if not report.has_plots():
-            warnings.warn(report.NO_PLOTS, stacklevel=2)
-        return written

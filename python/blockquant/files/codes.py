@@ -1,4 +1,4 @@
-"""A quantizer and its codes in one file."""
+"""Files that hold a quantizer and its codes."""
 
 from __future__ import annotations
 
@@ -26,29 +26,38 @@ _FACES: dict[str, type[Quantizer]] = {
 def save(path: _Path, quantizer: Quantizer, codes: Codes) -> None:
     """Writes a quantizer and its codes to one self-describing file.
 
-    It is a safetensors file: tensors ``packed``, ``scale`` and, where there are any, ``norm``,
-    ``residual_norm``, ``center_product`` and ``center``, with the parameters and checksums in its
-    metadata (``rust/file/mod.rs`` has the format). The same codes give the same bytes. It is
-    written at once or not at all: on any failure a file of that name stays as it was.
+    The file is in the safetensors format. Its tensors are ``packed``, ``scale`` and, if the codes
+    have them, ``norm``, ``residual_norm``, ``center_product`` and ``center``. The metadata has the
+    parameters and checksums; ``rust/file/mod.rs`` describes the format. Equal codes give equal
+    bytes. The file is written completely or not at all: if writing fails, an existing file stays
+    as it was.
 
     Parameters
     ----------
     path : path-like
-        The file; one that exists is replaced, also while :func:`load` has it mapped (on Windows
-        that is an error).
+        The file. An existing file is replaced, even while :func:`load` has it mapped (except on
+        Windows, where that is an error).
     quantizer : Quantizer
-        What made the codes.
+        The quantizer that made the codes.
     codes : Codes
-        Also codes that are mapped from a file.
+        The codes. They may be mapped from a file.
 
     Raises
     ------
     TypeError
-        If the quantizer is not one of this package, or the codes are no Codes.
+        If `quantizer` is not a quantizer of this package, or `codes` is not a Codes.
     ValueError
         If the codes come from another quantizer, or a scale or norm is not finite.
     OSError
         If the file cannot be written.
+
+    See Also
+    --------
+    load : Reads the file.
+
+    References
+    ----------
+    safetensors, https://github.com/huggingface/safetensors
 
     Examples
     --------
@@ -68,36 +77,42 @@ def save(path: _Path, quantizer: Quantizer, codes: Codes) -> None:
 
 
 def load(path: _Path, verify: bool = True) -> tuple[Quantizer, Codes]:
-    """Reads what :func:`save` wrote; the codes stay in the file, which is mapped.
+    """Reads a file that :func:`save` wrote. The codes are views of the mapped file.
 
-    Any byte that :func:`save` would not have written is an error. Header and sizes are always
-    checked: what is not verified can hold wrong numbers only, never a wrong shape or quantizer.
+    Any byte that :func:`save` would not have written is an error. The header and the sizes are
+    always checked. So a file that is read without verification can hold wrong numbers, but never a
+    wrong shape or a wrong quantizer.
 
     Parameters
     ----------
     path : path-like
-        The file. It must not be changed in place or shortened while the codes are in use; to
-        replace it, as :func:`save` does, is safe.
+        The file. It must not be changed in place or shortened while the codes are in use.
+        Replacing it, as :func:`save` does, is safe.
     verify : bool
-        Whether every tensor is compared with its checksum, which reads the whole file once, at
-        some 4 GB/s where it is in memory; and whether scales and norms are finite.
+        Whether to compare every tensor with its checksum and to check that scales and norms are
+        finite. This reads the whole file once, at some 4 GB/s if it is in the page cache.
 
     Returns
     -------
     quantizer : Quantizer
-        Built from the header.
+        The quantizer, built from the header.
     codes : Codes
-        Read-only views of the mapped file (on big-endian machines scales and norms are copies).
+        Read-only views of the mapped file. On big-endian machines scales and norms are copies.
 
     Raises
     ------
     TypeError
-        If verify is no bool.
+        If `verify` is not a bool.
     ValueError
-        If the file is damaged, is none of this package, has another version, or was written by a
-        build with another codebook or rotation; the path and the place in the file are named.
+        If the file is damaged, does not hold codes of this package, has another version, or was
+        written by a build with another codebook or rotation. The error names the path and the place
+        in the file.
     OSError
         If the file cannot be read.
+
+    See Also
+    --------
+    save : Writes the file.
 
     Examples
     --------
@@ -112,7 +127,7 @@ def load(path: _Path, verify: bool = True) -> tuple[Quantizer, Codes]:
     """
     verify = flag(verify, "verify")
     where = os.fsdecode(path)
-    # No map can be empty.
+    # The operating system does not map an empty file.
     data: NDArray[np.uint8] = np.zeros(0, np.uint8)
     if os.stat(where).st_size > 0:
         data = np.memmap(where, np.uint8, "r")
@@ -127,7 +142,7 @@ def load(path: _Path, verify: bool = True) -> tuple[Quantizer, Codes]:
         return None if part is None else np.asarray(part.view("<f4"), np.float32)
 
     scale = floats("scale")
-    assert scale is not None  # the core gives every file's
+    assert scale is not None  # Every file has scales.
     packed = np.asarray(views["packed"]).reshape(rows, row_bytes)
     kind = _FACES[core.method.partition("/")[0]]
     quantizer = kind.__new__(kind)

@@ -1,4 +1,4 @@
-"""What a comparison says of two methods: how much lower one is, and which is the best."""
+"""The differences between methods, and which method is the best."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ class Difference:
     method: str
     other: str
     field: str
-    #: Bits per coordinate, or bytes per vector.
+    #: Bits per coordinate or bytes per vector.
     rate: float
-    #: In per cent of the other's mean; negative where it is higher.
+    #: In percent of the other's mean. It is negative if the figure is higher.
     percent: float
-    #: 95 % interval, by Student's t; infinite for one seed.
+    #: The 95 % interval by Student's t. It is infinite for one seed.
     low: float
     high: float
 
     @property
     def significant(self) -> bool:
-        """Whether the interval leaves out 0."""
+        """Whether the interval excludes 0."""
         return self.low > 0 or self.high < 0
 
 
 @dataclass(frozen=True)
 class Used:
-    """What a method stores at a rate.
+    """The storage of a method at a rate.
 
     Examples
     --------
@@ -36,9 +36,9 @@ class Used:
     2 bits, 100 bytes
     """
 
-    #: Per coordinate, side information left out.
+    #: Bits per coordinate, without side information.
     bits: float
-    #: Every stored byte; None where the codes do not say.
+    #: All stored bytes per vector, or None if the codes do not tell their size.
     bytes_per_vector: float | None
 
     def __str__(self) -> str:
@@ -50,9 +50,9 @@ class Used:
 
 @dataclass(frozen=True)
 class Verdict:
-    """Which method is best under a criterion at a rate, against the best of another family."""
+    """The best method under a criterion at a rate, and the best method of another family."""
 
-    #: Bits per coordinate, or bytes per vector.
+    #: Bits per coordinate or bytes per vector.
     rate: float
     #: ``bits`` or ``bytes``.
     unit: str
@@ -62,9 +62,10 @@ class Verdict:
     best_uses: Used
     runner_up: str | None
     runner_up_uses: Used | None
-    #: How much lower the best is, in per cent of the runner-up.
+    #: How much lower the best is, in percent of the runner-up.
     margin: float
-    #: Half of the 95 % interval of the margin over seeds (paired); infinite for one seed.
+    #: Half the width of the 95 % interval of the margin, paired over seeds. It is infinite for one
+    #: seed.
     noise: float
 
     @property
@@ -77,7 +78,7 @@ class Verdict:
         return f"{self.rate:g} {unit}, {self.criterion}: {self.finding()}"
 
     def finding(self) -> str:
-        """The best and its margin in words; with a budget, what both methods use of it."""
+        """The best method and its margin in words. At a byte budget both methods' sizes follow."""
         best, other = self.best, self.runner_up
         if self.unit == "bytes":
             best, other = f"{best} ({self.best_uses})", f"{other} ({self.runner_up_uses})"

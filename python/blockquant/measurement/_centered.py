@@ -1,8 +1,8 @@
-"""What the theory needs of rows and queries when they are centered.
+"""The moments of centered rows and queries that the theory needs.
 
-The theory is that of unit vectors. With a center μ it holds for r = x − μ and v, the part of the
-query that meets the code: every error is ‖r‖‖v‖ times that of the directions of r and v. So the
-moments of these lengths and of ⟨r, v⟩ take the place of 1 and of ⟨x, y⟩.
+The theory holds for unit vectors. With a center μ it applies to r = x − μ and to v, the part of the
+query whose inner product with the code is estimated: every error is ‖r‖‖v‖ times that of the
+directions of r and v. So the moments of ‖r‖‖v‖ and of ⟨r, v⟩ replace 1 and the moments of ⟨x, y⟩.
 """
 
 from __future__ import annotations
@@ -12,18 +12,18 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from blockquant.distortion._truth import Truth
+from blockquant.measurement._truth import Truth
 
 _Wide = NDArray[np.float64]
 
-#: Steps of a cosine, and of the logarithm of a size, that pairs are binned by.
+#: Bins per unit of a cosine, and per factor of 2 in size.
 _COSINES, _SIZES = 256, 32
 
 
 class Pairs(NamedTuple):
-    """Means over rows and over pairs of a row and a query; size is ‖r‖‖v‖, product is ⟨r, v⟩."""
+    """Means over rows and over pairs of a row and a query. size is ‖r‖‖v‖, product is ⟨r, v⟩."""
 
-    #: ‖r‖²/‖x‖², rows being of unit norm.
+    #: ‖r‖²/‖x‖², for rows of unit norm.
     share: float
     #: size.
     size: float
@@ -35,14 +35,17 @@ class Pairs(NamedTuple):
     product_square: float
     #: product·⟨x, y⟩ over ⟨x, y⟩².
     slope: float
-    #: Bins of some of the pairs: product/size, size and how many.
+    #: Bins of some of the pairs: product/size, size and the number of pairs.
     cosines: _Wide
     sizes: _Wide
     weights: _Wide
 
     @classmethod
     def of(cls, center: Any, across: bool, truth: Truth) -> Pairs:
-        """The pairs of rows less `center` with queries less their part along it if `across`."""
+        """The pairs of rows minus `center` and queries.
+
+        If `across` is true, the component of each query along the center is subtracted from it.
+        """
         m = np.asarray(center, np.float64)
         square = float(m @ m)
         y = truth.y.astype(np.float64)
@@ -88,7 +91,7 @@ class Pairs(NamedTuple):
 
 
 def _count(cosine: NDArray[Any], size: NDArray[Any], bins: dict[tuple[int, int], int]) -> None:
-    """Adds pairs to their bins."""
+    """Counts pairs in their bins."""
     live = size > 0
     places = np.stack(
         [np.rint(cosine[live] * _COSINES), np.rint(np.log2(size[live]) * _SIZES)], axis=1

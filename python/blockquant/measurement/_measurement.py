@@ -1,4 +1,4 @@
-"""One quantizer on one set of rows: the three criteria, beside their theory."""
+"""The measurement of one quantizer on one set of rows, beside the theory."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from blockquant import theory
 from blockquant._arrays import as_result
 from blockquant._checks import between
 from blockquant.codes import Codes
-from blockquant.distortion._centered import Pairs
-from blockquant.distortion._errors import Counter, Errors
-from blockquant.distortion._ranks import Best, ranks, recall
-from blockquant.distortion._truth import MOST_FOUND, Chunk, Truth
+from blockquant.measurement._centered import Pairs
+from blockquant.measurement._errors import Counter, Errors
+from blockquant.measurement._ranks import Best, ranks, recall
+from blockquant.measurement._truth import MOST_FOUND, Chunk, Truth
 from blockquant.quantizer import Quantizer
 
 _Float = NDArray[np.float32]
@@ -27,11 +27,16 @@ LEVELS = {"q50": 0.5, "q99": 0.99, "q999": 0.999, "q9999": 0.9999}
 
 @dataclass(frozen=True)
 class Distortion:
-    """What one quantizer does to one set of rows.
+    """The result of :func:`measure`: what one quantizer does to one set of rows.
 
-    Inner products are between unit rows and unit queries; the error is ⟨x̂, y⟩ − ⟨x, y⟩.
-    ``*_theory`` is the expectation under a Haar rotation (:mod:`blockquant.theory`), None where
-    there is none.
+    Inner products are between unit rows and unit queries. The error is ⟨x̂, y⟩ − ⟨x, y⟩. The fields
+    ``*_theory`` are expectations under a Haar rotation (:mod:`blockquant.theory`), or None if the
+    theory does not cover the quantizer.
+
+    See Also
+    --------
+    measure : Measures a quantizer.
+    compare : Measures several methods.
     """
 
     #: E‖x − x̂‖²/‖x‖².
@@ -48,7 +53,7 @@ class Distortion:
     #: d·variance of the error about the bias.
     variance: float
     variance_theory: float | None
-    #: Quantiles of |error|: 50 %, 99 %, 99.9 %, 99.99 %; to a relative 2⁻¹¹.
+    #: Quantiles of |error| at 50 %, 99 %, 99.9 % and 99.99 %, with a relative accuracy of 2⁻¹¹.
     q50: float
     q50_theory: float | None
     q99: float
@@ -69,19 +74,20 @@ class Distortion:
     recall1: float
     recall10: float
     recall100: float
-    #: Mean over queries of Spearman's rank correlation of estimates and true values; of at most
-    #: 2,000 rows, spread evenly, and 200 queries.
+    #: Mean over queries of Spearman's rank correlation of estimates and true values. At most 2,000
+    #: rows, spread evenly, and 200 queries are ranked.
     rank_correlation: float
-    #: Every stored byte, and bit over the dimension; None where the codes do not say.
+    #: All stored bytes per vector, and all stored bits over the dimension. None if the codes do not
+    #: tell their size.
     bytes_per_vector: float | None
     bits_per_dimension: float | None
-    #: Microseconds per row, all threads.
+    #: Microseconds per row, with all threads.
     encode_us: float
     decode_us: float
-    #: Rows and queries that are left out because they are zero: they have no direction.
+    #: The number of rows and queries that are left out because they are zero and have no direction.
     zero_rows: int
     zero_queries: int
-    #: How the errors are distributed.
+    #: The distribution of the errors.
     errors: Errors = field(repr=False, compare=False)
 
     def __str__(self) -> str:
@@ -120,7 +126,7 @@ _LABELS = {
     "zero_rows": "zero rows, left out",
     "zero_queries": "zero queries, left out",
 }
-#: Fields that count what was left out, of the data and not of the method.
+#: Fields that count what was left out. They depend on the data and not on the method.
 COUNTS = ("zero_rows", "zero_queries")
 
 
@@ -139,18 +145,19 @@ def measure(q: Any, x: Any, y: Any = None, confidence: float = 0.99) -> Distorti
     Parameters
     ----------
     q : Quantizer
-        Or any object with ``encode`` and ``decode``; ``inner_product`` and ``interval`` are used
-        where it has them. It is given chunks of the rows, in order.
+        A quantizer, or any object with ``encode`` and ``decode``. If it has ``inner_product`` and
+        ``interval``, these are used. It gets the rows in chunks, in order.
     x : array_like, (n, d)
-        Rows, as for :meth:`Quantizer.encode`; scaled to unit norm. Zero rows have no direction:
-        they are left out, and `zero_rows` of the result counts them. Rows that give arrays for
-        slices (mapped files, h5py) are read one chunk at a time and never held as a whole.
+        Rows, as for :meth:`Quantizer.encode`. They are scaled to unit norm. Zero rows have no
+        direction: they are left out, and `zero_rows` of the result counts them. Objects that give
+        arrays for slices (mapped files, h5py) are read one chunk at a time.
     y : array_like, (m, d), optional
-        Queries, scaled to unit norm, without those that are zero (`zero_queries`); by default the
-        last tenth of the rows, at most 200, which are then left out of x.
+        Queries. They are scaled to unit norm. Zero queries are left out, and `zero_queries` counts
+        them. The default is the last tenth of the rows, at most 200, which are then not measured as
+        rows.
     confidence : float
-        Of the intervals whose coverage is measured, for methods that have them. The rows are of
-        unit norm, so that quantizers that store no norms have intervals too.
+        Confidence of the intervals whose coverage is measured, for methods that have intervals. The
+        rows have unit norm, so quantizers that do not store norms have intervals too.
 
     Returns
     -------
@@ -159,8 +166,13 @@ def measure(q: Any, x: Any, y: Any = None, confidence: float = 0.99) -> Distorti
     Raises
     ------
     ValueError
-        If all rows or all queries are zero, the shapes do not fit, or what the quantizer returns is
-        not finite or has a wrong shape.
+        If all rows or all queries are zero, if the shapes do not fit, or if the quantizer returns a
+        value that is not finite or an array of a wrong shape.
+
+    See Also
+    --------
+    compare : Measures several methods on the same rows.
+    blockquant.theory : The closed forms of the criteria.
 
     Examples
     --------
@@ -178,10 +190,10 @@ def measure(q: Any, x: Any, y: Any = None, confidence: float = 0.99) -> Distorti
 def run(
     q: Any, truth: Truth, called: str, confidence: float, expectation: Expectation
 ) -> Distortion:
-    """One pass of a quantizer over the rows; `called` is the method in errors."""
+    """One pass of a quantizer over the rows. Errors name the method as `called`."""
     n, m, d = truth.shape
     if isinstance(q, Quantizer):
-        q.encode(truth.y[:1])  # what is built at the first use is not the cost of a row
+        q.encode(truth.y[:1])  # Builds the tables of the first use before the time is taken.
     sums = _Sums(truth, q, called, confidence)
     for chunk in truth.chunks():
         sums.add(chunk)
@@ -216,7 +228,7 @@ def run(
 
 
 class _Sums:
-    """What the chunks of a run add up to."""
+    """The sums over the chunks of a run."""
 
     def __init__(self, truth: Truth, q: Any, called: str, confidence: float) -> None:
         self._truth, self._q, self._called, self._confidence = truth, q, called, confidence
@@ -238,7 +250,7 @@ class _Sums:
         self.encoding += encoded - start
         nbytes = getattr(codes, "nbytes", None)
         self.nbytes = None if nbytes is None or self.nbytes is None else self.nbytes + nbytes
-        # Compared with NaN nothing is smaller: a method that gives it would win its column.
+        # Nothing is smaller than NaN, so a method that returned NaN would seem to be the best.
         back = as_result(back, x.shape, f"{self._called}: decode", chunk.first)
         wide = back.astype(np.float64)
         size = np.sqrt(np.einsum("ij,ij->i", wide, wide))
@@ -268,14 +280,14 @@ class _Sums:
 
 
 def _states_intervals(name: str) -> bool:
-    """Of a built-in method: whether its scale rule keeps the angle of row and code."""
+    """Whether the scale rule of a built-in method keeps the angle between row and code."""
     return name.endswith(("/mse", "/unbiased")) and not name.startswith("turboquant/")
 
 
 def _has_intervals(q: Any) -> bool:
     if not isinstance(q, Quantizer):
         return hasattr(q, "interval")
-    # A quantizer with a center quantizes x − m, whose norm is not that of the row.
+    # A quantizer with a center quantizes x − μ, whose norm is not that of the row.
     return _states_intervals(q.name) and (q.center is None or q.store_norm)
 
 
@@ -288,7 +300,7 @@ def _with_norms(codes: Any) -> Any:
 
 
 class Expectation:
-    """The theory of methods on one set of rows, each looked up once."""
+    """The theory of methods on one set of rows. The values of each method are computed once."""
 
     def __init__(self, confidence: float) -> None:
         self._confidence = confidence
@@ -313,10 +325,10 @@ class Expectation:
     def _look_up_centered(
         self, name: str, bits: float, block: int | None, center: Any, truth: Truth
     ) -> dict[str, float | None]:
-        """As :meth:`_look_up`, of rows less the center (:mod:`._centered`)."""
+        """As :meth:`_look_up`, for rows minus the center (:mod:`._centered`)."""
         d = truth.shape[2]
         across = Pairs.of(center, True, truth)
-        # Biased estimates have no exact term beside them: their queries are not centered.
+        # Biased estimates have no exact term, so their queries are not centered.
         is_biased = theory.inner_product_bias(name, bits, d, block) != 0
         pairs = Pairs.of(center, False, truth) if is_biased else across
 

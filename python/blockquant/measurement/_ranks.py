@@ -1,4 +1,4 @@
-"""Lists of the best, and ranks, of scores that come one chunk at a time."""
+"""The best rows and the ranks of scores that arrive one chunk at a time."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from numpy.typing import NDArray
 
 _Float = NDArray[np.float32]
 
-#: Numbers that are multiplied at a time, 8 MiB of float64.
+#: Numbers that are multiplied at a time: 8 MiB of float64.
 _NUMBERS = 1 << 20
 
 
 def products(x: _Float, y: _Float, pairs: tuple[NDArray[np.intp], ...]) -> NDArray[np.float64]:
     """⟨x, y⟩ of some pairs in float64, so that equal rows have equal products.
 
-    A matrix product adds in an order that depends on where a row stands. Here each pair is added
-    up by itself, in an order that depends on the dimension only.
+    The order of the additions in a matrix product depends on the position of a row. Here each pair
+    is summed separately, in an order that depends only on the dimension.
 
     Parameters
     ----------
@@ -43,8 +43,10 @@ def products(x: _Float, y: _Float, pairs: tuple[NDArray[np.intp], ...]) -> NDArr
 
 
 class Best:
-    """The k rows with the highest scores for each query, of equals the earlier row; with each row
-    its true product with the query, as :func:`products` gives it.
+    """The k rows with the highest scores for each query, and their true products with the query.
+
+    Among rows with equal scores the earlier one counts as better. :func:`products` computes the
+    products.
 
     Examples
     --------
@@ -63,9 +65,9 @@ class Best:
         self._product = np.empty((m, 0))
 
     def add(self, first: int, x: _Float, scores: _Float) -> None:
-        """Takes the scores (m, rows) of the rows x, the first of which is row `first`."""
+        """Adds a chunk of rows x with their scores (m, rows). Its first row is row `first`."""
         if scores.shape[1] > self._k:
-            # What cannot be among the best of its own chunk is not looked at again.
+            # A row that is not among the best of its own chunk cannot be among the best of all.
             part = np.argpartition(scores, -self._k, axis=1)[:, -self._k :]
             part.sort(axis=1)
         else:
@@ -115,21 +117,21 @@ def recall(truth: NDArray[np.float64], found: NDArray[np.float64], k: int) -> fl
 
 
 def ranks(scores: _Float) -> NDArray[np.float64]:
-    """The rank of each score within its row, less the mean and scaled to unit norm.
+    """The rank of each score within its row, centered and scaled to unit norm.
 
     Equal scores share the mean of their ranks. The inner product of two such rows is Spearman's
-    rank correlation; of a row without differences all ranks are 0.
+    rank correlation. If all scores of a row are equal, all its ranks are 0.
     """
     n = scores.shape[1]
     order = np.argsort(scores, axis=1, kind="stable")
     ascending = np.take_along_axis(scores, order, axis=1)
     place = np.broadcast_to(np.arange(n), scores.shape)
-    # The first and the last place of the scores that equal the one at a place.
+    # The first and the last place of the run of equal scores that contains each place.
     new = np.diff(ascending, axis=1, prepend=np.nan) != 0
     first = np.maximum.accumulate(np.where(new, place, 0), axis=1)
     ends = np.concatenate([new[:, 1:], np.ones((len(scores), 1), bool)], axis=1)
     last = np.minimum.accumulate(np.where(ends, place, n)[:, ::-1], axis=1)[:, ::-1]
-    centred = np.empty(scores.shape)
-    np.put_along_axis(centred, order, (first + last - (n - 1)) / 2, axis=1)
-    size = np.sqrt(np.einsum("ij,ij->i", centred, centred))
-    return np.asarray(centred / np.where(size, size, 1.0)[:, None])
+    centered = np.empty(scores.shape)
+    np.put_along_axis(centered, order, (first + last - (n - 1)) / 2, axis=1)
+    size = np.sqrt(np.einsum("ij,ij->i", centered, centered))
+    return np.asarray(centered / np.where(size, size, 1.0)[:, None])

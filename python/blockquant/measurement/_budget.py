@@ -1,11 +1,11 @@
-"""The best rate that a method can have within a number of bytes per vector."""
+"""The best rate of a method within a budget of bytes per vector."""
 
 from __future__ import annotations
 
 from typing import Any, NamedTuple
 
 from blockquant import registry, theory
-from blockquant.distortion._truth import Truth
+from blockquant.measurement._truth import Truth
 
 #: Of the scalar methods; the first that fits is taken.
 _WHOLE = range(8, 0, -1)

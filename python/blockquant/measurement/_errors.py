@@ -1,4 +1,4 @@
-"""The distribution of inner-product errors, kept in bins that are fine in relation to the error."""
+"""The distribution of inner-product errors, in bins whose width is relative to the error."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from numpy.typing import NDArray
 
 _Float = NDArray[np.float32]
 
-#: A bin is the upper bits of a float32: its sign, exponent and 10 bits behind them.
+#: A bin is the upper bits of a float32: its sign, its exponent and the next 10 bits.
 _SHIFT = 13
 _SIGN = 1 << (31 - _SHIFT)
 
 
 class Errors:
-    """Counts of errors in bins of relative width 2⁻¹⁰, the same for every set of errors.
+    """Counts of errors in bins of relative width 2⁻¹⁰. All sets of errors have the same bins.
 
     Examples
     --------
@@ -30,14 +30,14 @@ class Errors:
 
     @classmethod
     def of(cls, errors: _Float) -> Errors:
-        """Of one array."""
+        """The errors of one array."""
         counts = Counter()
         counts.add(errors)
         return counts.errors()
 
     @classmethod
     def sum(cls, parts: list[Errors]) -> Errors:
-        """Of all parts together."""
+        """The errors of all parts together."""
         bins = np.unique(np.concatenate([part._bins for part in parts]))
         counts = np.zeros(len(bins), np.int64)
         for part in parts:
@@ -46,11 +46,11 @@ class Errors:
 
     @property
     def total(self) -> int:
-        """How many errors there are."""
+        """The number of errors."""
         return int(self._upto[-1])
 
     def quantile(self, level: float) -> float:
-        """Quantile of |error|, to a relative 2⁻¹¹."""
+        """Quantile of |error|, with a relative accuracy of 2⁻¹¹."""
         target = level * self.total
         at = min(int(np.searchsorted(self._upto, target)), len(self._upto) - 1)
         before = self._upto[at - 1] if at else 0
@@ -79,18 +79,18 @@ class Counter:
         self._counts = np.zeros(2 * _SIGN, np.int64)
 
     def add(self, errors: _Float) -> None:
-        """Takes finite errors of any shape."""
+        """Counts finite errors of any shape."""
         bits = np.ascontiguousarray(errors, np.float32).ravel().view(np.uint32)
         self._counts += np.bincount(bits >> _SHIFT, minlength=2 * _SIGN)
 
     def errors(self) -> Errors:
-        """All that was added, at least one."""
+        """All errors that were added. There must be at least one."""
         bins = np.flatnonzero(self._counts)
         return Errors(bins, self._counts[bins])
 
 
 def _edges(size: NDArray[np.int64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Of |error|; the first bin, below 2⁻¹³⁶, is that of no error."""
+    """The edges of bins of |error|. The first bin, below 2⁻¹³⁶, counts as an error of 0."""
     bits = size.astype(np.uint32) << np.uint32(_SHIFT)
     low = bits.view(np.float32).astype(np.float64)
     with np.errstate(invalid="ignore", over="ignore"):

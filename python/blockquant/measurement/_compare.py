@@ -1,4 +1,4 @@
-"""Many methods side by side: the same rows, queries and rotation seeds for all."""
+"""The measurement of several methods on the same rows, queries and rotation seeds."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ import numpy as np
 from blockquant import _core, registry
 from blockquant._arrays import sample
 from blockquant._checks import between, brief, real, whole
-from blockquant.distortion._budget import Rate, Unmet, within
-from blockquant.distortion._comparison import Comparison
-from blockquant.distortion._measurement import Distortion, Expectation, run
-from blockquant.distortion._truth import Truth
+from blockquant.measurement._budget import Rate, Unmet, within
+from blockquant.measurement._figures import Figures
+from blockquant.measurement._measurement import Distortion, Expectation, run
+from blockquant.measurement._truth import Truth
 
-#: Compared where the caller names none.
+#: The methods that are compared if the caller names none.
 METHODS = (
     "blockquant/mse",
     "blockquant/unbiased",
@@ -41,59 +41,11 @@ def compare(
     bytes_per_vector: Sequence[int] | None = None,
     confidence: float = 0.99,
     source: str | None = None,
-) -> Comparison:
-    """Measures methods side by side: the same rows, queries and seeds for all.
+) -> Figures:
+    """The figures of several methods on the same rows, queries and seeds.
 
-    Parameters
-    ----------
-    x, y : array_like, (n, d) and (m, d), optional
-        Rows and queries as for :func:`measure`; by default the shipped sample.
-    methods : sequence of str, optional
-        Names as for :func:`blockquant.create`, each measured once; by default all built-in methods
-        in their usual scale rules.
-    bits : sequence of float
-        Bits per coordinate, each measured once. A method that cannot have such bits is left out at
-        this rate, and `unmet` of the result says why.
-    seeds : int
-        Number of rotation seeds, 0, 1, ….
-    rotation : str
-        ``hadamard`` or ``haar``, for the built-in methods.
-    progress : callable, optional
-        It is called with one line before each run.
-    bytes_per_vector : sequence of int, optional
-        Instead of bits: budgets of stored bytes per vector, every byte counted. Each method has
-        the most bits that fit; BlockQuant, also between whole ones, the rate and block of the
-        least error in theory (of codebooks of 2 to 256 words and the default ones). A method
-        without bits that fit is left out, as above.
-    confidence : float
-        Of the intervals whose coverage is measured.
-    source : str, optional
-        What the rows are, for the report.
-
-    Returns
-    -------
-    Comparison
-
-    Raises
-    ------
-    TypeError
-        If the methods or rates are not a list.
-    ValueError
-        If a method is unknown, if methods, rates or seeds are empty, if all methods are left out
-        at all rates, or as for :func:`measure`, the method named.
-
-    Examples
-    --------
-    >>> import blockquant as bq
-    >>> c = bq.compare(methods=["eden/mse", "blockquant/mse"], bits=[2], seeds=2)
-    >>> print(c.verdicts()[0].best)
-    blockquant/mse
-    >>> c = bq.compare(methods=["eden/mse", "turboquant/prod"], bytes_per_vector=[100], seeds=1)
-    >>> [(row["method"], row["bits"], row["bytes_per_vector"]) for row in c.rows()]
-    [('eden/mse', 2, 100.0), ('turboquant/prod', 1, 56.0)]
+    :func:`blockquant.compare` documents the parameters, the errors and the result.
     """
-    from blockquant import __version__
-
     seeds = whole(seeds, "seeds")
     confidence = between(confidence, "confidence")
     if isinstance(methods, str):
@@ -138,7 +90,7 @@ def compare(
                         name, dim=truth.shape[2], bits=rate.bits, seed=seed, **options
                     )
                 except ValueError as reason:
-                    if seed:  # what is wrong is not the rate
+                    if seed:  # Seed 0 worked, so the rate is not the reason.
                         raise
                     unmet[mark, name] = str(reason)
                     break
@@ -161,13 +113,15 @@ def compare(
         "threads": _core.num_threads(),
         "python": platform.python_version(),
         "numpy": np.__version__,
-        "blockquant": __version__,
+        "blockquant": _core.version(),
     }
-    return Comparison(runs, rates, unmet, about, truth)
+    centers = np.asarray(truth.products, np.float64)
+    shares = np.asarray(truth.weights / truth.weights.sum(), np.float64)
+    return Figures(runs, rates, unmet, about, truth.shape, (centers, shares))
 
 
 def _reasons(unmet: dict[tuple[float, str], str]) -> str:
-    """Each reason once, after the names of the methods that it holds for."""
+    """Each reason once, after the names of the methods that it concerns."""
     names: dict[str, dict[str, None]] = {}
     for (_, name), reason in unmet.items():
         names.setdefault(reason, {})[name] = None

@@ -1,4 +1,4 @@
-"""Intervals of a mean from few values."""
+"""Confidence intervals of a mean of few values."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _STUDENT = (0.0, 12.71, 4.30, 3.18, 2.78, 2.57, 2.45, 2.36, 2.31, 2.26, 2.23, 2.
 
 
 def _beyond(degrees: int) -> float:
-    """The quantile at more degrees of freedom, to 10⁻³ (Cornish and Fisher's expansion)."""
+    """The quantile at more degrees of freedom, accurate to 10⁻³ (Cornish–Fisher expansion)."""
     z = 1.959964
     first = (z**3 + z) / 4
     second = (5 * z**5 + 16 * z**3 + 3 * z) / 96
@@ -18,7 +18,9 @@ def _beyond(degrees: int) -> float:
 
 
 def half_interval(values: NDArray[np.float64]) -> float:
-    """Half of the 95 % interval of the mean of independent values; infinite for one.
+    """Half the width of the 95 % interval of the mean of independent values.
+
+    It is infinite for one value.
 
     Examples
     --------

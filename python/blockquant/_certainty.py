@@ -1,9 +1,10 @@
 """How many of the rows that a search found are certain.
 
-With intervals that hold for all n rows at once, a row of the k found is certainly among the k best
-if at most k - 1 others can be better: if its lower bound is not below the (k + 1)-th greatest upper
-bound, and its own is one of the k above (else it must not be below the k-th). All at once is the
-union bound: each interval has the confidence 1 - (1 - confidence)/n.
+Suppose that the intervals of all n rows hold at once. A row that was found is certainly among the k
+best if at most k - 1 other rows can be better. This is so if its lower bound is at least the
+(k + 1)-th greatest upper bound and its own upper bound is one of the k greatest. If its own upper
+bound is not one of these, its lower bound must be at least the k-th greatest. By the union bound,
+all intervals hold at once if each one has the confidence 1 - (1 - confidence)/n.
 """
 
 from __future__ import annotations
@@ -20,8 +21,8 @@ if TYPE_CHECKING:
 
 _Float = NDArray[np.float32]
 
-#: Pairs of a row and a query that are bounded at a time: NumPy sorts them in a tenth of a second,
-#: in which Ctrl-C has to wait.
+#: Pairs of a row and a query that are bounded at a time. NumPy sorts them in a tenth of a second,
+#: and Ctrl-C waits no longer than that.
 _PAIRS = 1 << 20
 
 
@@ -34,23 +35,43 @@ def certain(
     allowed: NDArray[np.bool_] | None,
     confidence: float,
 ) -> NDArray[np.int64]:
-    """Certain rows of each query, (m,); `index` is what the search of `q` found, (m, k).
+    """The number of certain rows of each query.
 
-    Where nothing was found, for want of rows or of allowed ones, none is certain.
+    Parameters
+    ----------
+    q : Quantizer
+        The quantizer that made the codes.
+    codes : Codes
+        The n codes that were searched.
+    queries : ndarray of float32, (m, dim)
+        The queries.
+    index : ndarray of int64, (m, k)
+        The rows that the search found.
+    metric : str
+        ``ip``, ``l2`` or ``cosine``.
+    allowed : ndarray of bool, (n,), or None
+        The rows that the search was restricted to.
+    confidence : float
+        The probability that all intervals hold at once, between 0 and 1.
+
+    Returns
+    -------
+    ndarray of int64, (m,)
+        All zero if no row was found.
 
     Raises
     ------
     ValueError
-        If the confidence is out of range, or `q` and the codes tell no intervals.
+        If the confidence is out of range, or `q` and the codes do not give intervals.
     """
     confidence = between(confidence, "confidence")
     m, k = index.shape
     rows = len(codes) if allowed is None else int(allowed.sum())
     each = 1 - (1 - confidence) / max(rows, 1)
-    q.interval(codes[:0], queries[:0], each)  # refuses what tells no intervals, rows or not
+    q.interval(codes[:0], queries[:0], each)  # Raises without intervals.
     if k == 0:
         return np.zeros(m, dtype=np.int64)
-    # The k + 1 greatest upper bounds so far.
+    # The k + 1 greatest upper bounds so far, in ascending order.
     best = np.full((m, k + 1), -np.inf)
     together = max(1, _PAIRS // max(m, 1))
     for start in range(0, len(codes), together):
@@ -71,7 +92,7 @@ def certain(
 
 
 def _merit(product: _Float, norms: _Float | None, metric: str) -> NDArray[np.float64]:
-    """What orders rows as the metric does, the greatest first, from bounds on inner products."""
+    """Bounds on inner products as bounds on a value that is greater for nearer rows."""
     merit = product.astype(np.float64)
     if norms is None or metric == "ip":
         return merit

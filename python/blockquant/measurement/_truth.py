@@ -1,6 +1,7 @@
-"""Rows and queries of unit norm in chunks, and what is true of them: the same for all methods.
+"""Rows and queries of unit norm in chunks, with their true inner products.
 
-A zero row or query has no direction, and no inner product orders it. It is left out and counted.
+All methods are measured against the same truth. A zero row or query has no direction, so it is left
+out and counted.
 """
 
 from __future__ import annotations
@@ -14,28 +15,32 @@ from numpy.typing import NDArray
 
 from blockquant._arrays import as_float32, as_rows
 from blockquant._checks import counted
-from blockquant.distortion._ranks import Best, ranks
+from blockquant.measurement._ranks import Best, ranks
 
 _Float = NDArray[np.float32]
 
-#: Numbers of a chunk, of rows or of inner products: 16 MiB of float32.
+#: Numbers per chunk of rows or of inner products: 16 MiB of float32.
 _CHUNK = 1 << 22
-#: Chunks of fewer bytes in all are kept; others are made again for each run.
+#: If all chunks together have at most so many bytes, they are kept. Otherwise each run makes them
+#: again.
 _KEPT = 1 << 29
 #: Bins of the inner products over [−1, 1].
 _BINS = 1 << 12
-#: Scores of which the rank correlation is taken: rows, spread evenly, and queries.
+#: The most rows, spread evenly, and the most queries whose scores are ranked.
 _RANKED = (2000, 200)
-#: Rows of the longest list that recall is taken of.
+#: The greatest k of recall@k.
 MOST_FOUND = 100
-#: Rows of the list of the true best, which float32 products choose: the exact product that is the
-#: 100th greatest is among them although products that are close change places by rounding.
+#: Length of the list of the true best rows, which float32 products choose. Rounding swaps rows with
+#: close products, so the list is longer than 100: it then contains the 100th greatest product.
 _LISTED = 128
 
 
 class Source:
-    """Rows that are read a piece at a time: arrays, mapped files, or anything with a shape (n, d)
-    that gives arrays for slices of rows."""
+    """Rows that are read in pieces.
+
+    They are an array, a mapped file, or any object with a shape (n, d) that gives arrays for slices
+    of rows.
+    """
 
     def __init__(self, x: Any, what: str) -> None:
         self._what = what
@@ -49,7 +54,7 @@ class Source:
         self.shape: tuple[int, int] = (int(shape[0]), int(shape[1]))
 
     def float32(self, first: int, end: int) -> _Float:
-        """Some rows, each value looked at."""
+        """The rows from first to end. Values that are not finite raise an error."""
         piece = self._rows[first:end]
         if self._is_bits:
             piece = (piece.astype(np.uint32) << np.uint32(16)).view(np.float32)
@@ -57,7 +62,7 @@ class Source:
 
 
 def _unit(rows: _Float) -> _Float:
-    """Rows that are not zero, scaled to unit norm."""
+    """Rows scaled to unit norm. None of them may be zero."""
     wide = rows.astype(np.float64)
     norm = np.sqrt(np.einsum("ij,ij->i", wide, wide))
     return np.asarray(wide / norm[:, None], dtype=np.float32)
@@ -67,7 +72,7 @@ def _unit(rows: _Float) -> _Float:
 class Chunk:
     """Some of the rows."""
 
-    #: Position of the first one among the rows that are measured.
+    #: Position of the first row among the rows that are measured.
     first: int
     #: Rows of unit norm, (rows, d).
     x: _Float
@@ -76,9 +81,10 @@ class Chunk:
 
 
 class Truth:
-    """Two passes over the rows, before anything is measured: which are zero, and what is true.
+    """The true inner products and ranks of the rows and queries.
 
-    Without queries the last tenth of the rows, at most 200, are the queries.
+    It takes two passes over the rows. The first one finds the zero rows. If `y` is None, the last
+    tenth of the rows, at most 200, are the queries.
     """
 
     def __init__(self, x: Any, y: Any) -> None:
@@ -87,7 +93,7 @@ class Truth:
         scan = max(1, _CHUNK // d)
         self._live = _live(source, scan)
         positions = np.flatnonzero(self._live)
-        #: How many rows and queries are left out because they are zero.
+        #: The number of rows and queries that are left out because they are zero.
         self.zero_rows = _none_left("x", n, len(positions))
         self.zero_queries = 0
         if y is None:
@@ -114,7 +120,7 @@ class Truth:
         self.shape = (n, m, d)
         self._step = max(1, _CHUNK // max(d, m))
         self._kept: list[Chunk] | None = [] if 4 * n * (d + m) <= _KEPT else None
-        #: The rows and queries of which ranks are compared.
+        #: The rows whose ranks are compared.
         self.ranked = np.unique(np.linspace(0, n - 1, min(n, _RANKED[0])).astype(np.intp))
         squares = 0.0
         counts = np.zeros(_BINS, np.int64)
@@ -131,11 +137,11 @@ class Truth:
             some_products.append(self.pick(chunk, chunk.product))
         #: Mean of ⟨x, y⟩².
         self.square = squares / (n * m)
-        #: ⟨x, y⟩ in bins: centers and counts.
+        #: A histogram of ⟨x, y⟩: centers of the bins and counts.
         live = np.flatnonzero(counts)
         self.products = (live + 0.5) * (2 / _BINS) - 1
         self.weights = counts[live]
-        #: The greatest products of each query in float64, the greatest first, (m, k).
+        #: The greatest products of each query in float64, in descending order, (m, k).
         self.top = -np.sort(-best.products(), axis=1)
         # Equal rows share the product of the first of them, and so their rank.
         same = _first_equal(np.concatenate(some_rows))
@@ -146,7 +152,7 @@ class Truth:
         return self._make() if self._kept is None else iter(self._kept)
 
     def pick(self, chunk: Chunk, scores: NDArray[Any]) -> NDArray[Any]:
-        """The scores of this chunk of which ranks are compared."""
+        """The scores of this chunk that are ranked."""
         return scores[: _RANKED[1], self._picked(chunk)]
 
     def _picked(self, chunk: Chunk) -> NDArray[np.intp]:
@@ -164,7 +170,7 @@ class Truth:
 
 
 def _live(source: Source, step: int) -> NDArray[np.bool_]:
-    """Which rows are not zero; each value is looked at."""
+    """Which rows are not zero. Values that are not finite raise an error."""
     n = source.shape[0]
     out = np.empty(n, np.bool_)
     for first in range(0, n, step):
@@ -176,7 +182,7 @@ def _live(source: Source, step: int) -> NDArray[np.bool_]:
 def _pieces(
     source: Source, live: NDArray[np.bool_], first: int, end: int, step: int
 ) -> Iterator[_Float]:
-    """The rows between two positions that are not zero; no piece is empty."""
+    """Pieces of the rows between two positions, without zero rows. No piece is empty."""
     for start in range(first, end, step):
         stop = min(end, start + step)
         keep = live[start:stop]
@@ -186,7 +192,7 @@ def _pieces(
 
 
 def _none_left(what: str, given: int, left: int) -> int:
-    """How many are left out; an error where all are."""
+    """The number of rows that are left out. If all are, it raises ValueError."""
     if given and not left:
         raise ValueError(
             f"{what}: all of its rows ({given}) are zero, expected at least one that is not"
@@ -202,7 +208,9 @@ def _first_equal(rows: _Float) -> NDArray[np.intp]:
     >>> _first_equal(np.float32([[1, 2], [0, 1], [1, 2]]))
     array([0, 1, 0])
     """
-    plain = np.ascontiguousarray(rows + np.float32(0))  # no negative zeros
+    plain = np.ascontiguousarray(
+        rows + np.float32(0)
+    )  # Adding 0 turns negative zeros into positive ones.
     whole = plain.view(np.dtype((np.void, plain.dtype.itemsize * plain.shape[1]))).ravel()
     _, first, inverse = np.unique(whole, return_index=True, return_inverse=True)
     return np.asarray(first[inverse.ravel()], np.intp)
