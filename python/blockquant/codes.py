@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from blockquant import _core
+from blockquant import _core, _row_bytes
 from blockquant._arrays import as_selection, refuse_ambiguous
 from blockquant._checks import brief, counted, whole
 
@@ -187,44 +187,16 @@ class Codes:
         >>> q.codes_from(codes.to_bytes(), rows=2000) == codes
         True
         """
-        n = len(self)
-        parts = [array for array in self._arrays() if array is not None]
-        columns = [
-            np.ascontiguousarray(part, part.dtype.newbyteorder("<")).reshape(n, -1).view(np.uint8)
-            if n
-            else np.empty((0, 0), np.uint8)
-            for part in parts
-        ]
-        return np.hstack(columns).tobytes()
+        return _row_bytes.to_bytes(self._in_order())
 
-    @classmethod
-    def _from_bytes(cls, data: bytes | bytearray | memoryview, rows: int, empty: Codes) -> Codes:
-        """Codes of the bytes of :meth:`to_bytes`; `empty` has the same arrays without rows."""
-        width = empty.packed.shape[1]
-        fields: list[Any] = [("packed", "u1", (width,))]
-        fields += [(name, "<f4") for name in empty._in_use() if name != "packed"]
-        layout = np.dtype(fields)
-        view = memoryview(data)
-        if view.nbytes != rows * layout.itemsize:
-            found = counted(view.nbytes, "byte")
-            expected = f"{rows * layout.itemsize}: {counted(rows, 'row')}"
-            raise ValueError(f"data has {found}, expected {expected} of {layout.itemsize} bytes")
-        table = np.frombuffer(view.tobytes(), layout, count=rows) if rows else np.empty(0, layout)
-        arrays: dict[str, NDArray[Any]] = {"packed": np.ascontiguousarray(table["packed"])}
-        for name in layout.names or ():
-            if name != "packed":
-                arrays[name] = table[name].astype(np.float32)
-                finite = np.isfinite(arrays[name])
-                if not finite.all():
-                    row = int(np.argmin(finite))
-                    found = f"row {row} has the {name} {arrays[name][row]}"
-                    raise ValueError(f"data: {found}, expected a finite float32 value")
-        return empty._with(arrays)
+    def _from_bytes(self, data: bytes | bytearray | memoryview, rows: int) -> Codes:
+        """Codes of the bytes of :meth:`to_bytes`, with the arrays that these codes hold."""
+        return self._with(_row_bytes.from_bytes(data, rows, self._in_order()))
 
-    def _in_use(self) -> list[str]:
-        """The names of the arrays that the codes hold, in the order of :meth:`to_bytes`."""
+    def _in_order(self) -> dict[str, NDArray[Any]]:
+        """The arrays that the codes hold, in the order of :meth:`to_bytes`."""
         names = ("packed", "scale", "norm", "residual_norm", "center_product")
-        return [name for name in names if name in self._filled]
+        return {name: self._filled[name] for name in names if name in self._filled}
 
     def append(self, other: Codes) -> None:
         """Adds the rows of other codes of the same quantizer at the end, in place.

@@ -379,7 +379,7 @@ class Quantizer(Parameters):
         if not isinstance(data, (bytes, bytearray, memoryview)):
             raise TypeError(f"data is {type(data).__name__}, expected bytes")
         rows = whole(rows, "rows", 0)
-        return Codes._from_bytes(data, rows, self.encode(np.empty((0, self.dim), np.float32)))
+        return self.encode(np.empty((0, self.dim), np.float32))._from_bytes(data, rows)
 
     def rotate(self, x: Any) -> _Float:
         """R x for each row: float32 (n, dim)."""
