@@ -33,7 +33,7 @@ from .. import common
 from ..common import Rows
 from .adapters import Unavailable, confined, gaussian, start_pools
 from .searchers import Found, Searcher, create, set_threads
-from .tables import Table, machine, plural, verdict
+from .tables import Table, machine, plural
 from .turns import Side, interleave, take_turns
 
 EMBEDDINGS = "embeddings"
@@ -54,24 +54,21 @@ LONGEST = 0.5
 
 @dataclass(frozen=True)
 class Rate:
-    """Our methods of a rate, and what they are to reach, with so much less time and such recall."""
+    """Our methods of a rate, and the peers beside them in batches and for single queries."""
 
     bits: int
     ours: Sequence[str]
     batch: str
     single: str
-    recall: float
-    single_speed: float = 1
-    batch_speed: float = 1
 
 
 def rates(dim: int) -> tuple[Rate, ...]:
     scan, turbovec = "faiss HR,RaBitQfs", "turbovec {}".format
     return (
-        Rate(1, ("blockquant 1 p=8", "eden 1"), scan, scan, 0.725),
-        Rate(2, ("blockquant 2 p=4", "blockquant 2 p=2", "eden 2"), turbovec(2), pq(2, dim), 0.860),
-        Rate(3, ("blockquant 3 p=4",), turbovec(3), turbovec(3), 0.922, single_speed=2),
-        Rate(4, ("blockquant 4 p=2", "eden 4"), turbovec(4), turbovec(4), 0.953, single_speed=2),
+        Rate(1, ("blockquant 1 p=8", "eden 1"), scan, scan),
+        Rate(2, ("blockquant 2 p=4", "blockquant 2 p=2", "eden 2"), turbovec(2), pq(2, dim)),
+        Rate(3, ("blockquant 3 p=4",), turbovec(3), turbovec(3)),
+        Rate(4, ("blockquant 4 p=2", "eden 4"), turbovec(4), turbovec(4)),
     )
 
 
@@ -204,18 +201,15 @@ def overview(
     return table
 
 
-def targets(ready: dict[str, Ready], data: Set, threads: int, turns: int) -> Table:
+def side_by_side(ready: dict[str, Ready], data: Set, threads: int, turns: int) -> Table:
     """Each of our methods turn by turn with the peers of its rate."""
     table = Table(
         f"{data}, {plural(threads)}, beside the peer of the rate",
-        ["|bits", "|ours", "|peer", "queries|a call", "|R@10", *SPEED_HEADS, "|target"],
+        ["|bits", "|ours", "|peer", "queries|a call", "|R@10", *SPEED_HEADS],
         left=3,
     )
     for rate in rates(data.x.shape[1]):
-        for size, peer, speed in (
-            (BATCH, rate.batch, rate.batch_speed),
-            (1, rate.single, rate.single_speed),
-        ):
+        for size, peer in ((BATCH, rate.batch), (1, rate.single)):
             for label in rate.ours:
                 if label not in ready:
                     continue
@@ -225,7 +219,7 @@ def targets(ready: dict[str, Ready], data: Set, threads: int, turns: int) -> Tab
                 sides = [ready[each].side(data, size) for each in (label, peer)]
                 took = interleave(*sides, turns)
                 line = [f"{rate.bits}", label, peer, f"{size}", at_10(ready[label])]
-                table.lines.append([*line, *took.cells(), verdict(took.ratio, speed)])
+                table.lines.append([*line, *took.cells()])
     return table
 
 
@@ -233,7 +227,7 @@ def best_recall(ready: dict[str, Ready], data: Set) -> Table:
     """The best of our methods at each rate."""
     table = Table(
         f"{data}: our best method at each rate",
-        ["|bits", "|ours", "bytes|codes", "recall@10|ours", "|target"],
+        ["|bits", "|ours", "bytes|codes", "recall@10|ours"],
         left=2,
     )
     for rate in rates(data.x.shape[1]):
@@ -243,9 +237,7 @@ def best_recall(ready: dict[str, Ready], data: Set) -> Table:
         if ours:
             label = max(ours, key=ours.__getitem__)
             codes, _ = ready[label].searcher.bytes_per_vector()
-            reached = "yes" if ours[label] >= rate.recall else "no"
-            line = [f"{rate.bits}", label, f"{codes:.0f}", at_10(ready[label])]
-            table.lines.append([*line, f"{rate.recall:.3f} {reached}"])
+            table.lines.append([f"{rate.bits}", label, f"{codes:.0f}", at_10(ready[label])])
     return table
 
 
@@ -277,7 +269,7 @@ def run(options: argparse.Namespace) -> None:
 
 
 def compare(data: Set, options: argparse.Namespace) -> None:
-    """The tables of one set; recall and targets are in the ones for a single thread."""
+    """The tables of one set; recall and the pairs are in the ones for a single thread."""
     ready, left_out = {}, {}
     dim = data.x.shape[1]
     with confined(1):
@@ -293,8 +285,8 @@ def compare(data: Set, options: argparse.Namespace) -> None:
         with confined(threads):
             overview(ready, left_out, data, threads, options.repetitions).print()
             if threads == 1:
-                targets(ready, data, threads, options.repetitions).print()
-    if data.name == EMBEDDINGS:  # the targets are for these rows
+                side_by_side(ready, data, threads, options.repetitions).print()
+    if data.name == EMBEDDINGS:
         best_recall(ready, data).print()
 
 

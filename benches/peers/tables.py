@@ -1,4 +1,4 @@
-"""What the comparisons print: aligned tables, verdicts, and the machine above them."""
+"""What the comparisons print: aligned tables, and the machine above them."""
 
 from __future__ import annotations
 
@@ -43,11 +43,6 @@ class Table:
             f"{cell:{'<' if place < self.left else '>'}{width}}"
             for place, (cell, width) in enumerate(zip(line, widths, strict=True))
         ).rstrip()
-
-
-def verdict(value: float, target: float | None) -> str:
-    """The target, and whether it is reached."""
-    return "" if target is None else f"{target:g}× {'yes' if value >= target else 'no'}"
 
 
 def plural(threads: int) -> str:

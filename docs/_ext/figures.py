@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 
 import blockquant as bq
 
-#: Colours that the colour-blind can tell apart (Okabe and Ito 2008), one a method.
+#: Colours that the colour-blind can tell apart (Okabe and Ito 2008), one per method.
 _METHODS = {
     "blockquant": ("#0072B2", "#56B4E9", "o"),
     "eden": ("#D55E00", "#E69F00", "s"),
@@ -56,7 +56,7 @@ def _draw(found, panel, path, dark):
     with mpl.rc_context(style):
         figure = Figure(figsize=(4.2, 3.7), layout="constrained")
         axes = figure.subplots()
-        axes.set(xlabel="bits a coordinate", yscale="log", xticks=_BITS)
+        axes.set(xlabel="bits per coordinate", yscale="log", xticks=_BITS)
         axes.set_title(title, fontsize=10)
         axes.patch.set_alpha(0)
         axes.grid(alpha=0.25, which="both")

@@ -340,6 +340,43 @@ class Quantizer(Parameters):
             return score, index
         return score, index, certain(self, now, queries, index, metric, allowed, confidence)
 
+    def codes_from(self, data: bytes | bytearray | memoryview, rows: int) -> Codes:
+        """Codes of the bytes that :meth:`Codes.to_bytes` returned.
+
+        Parameters
+        ----------
+        data : bytes-like
+            Contiguous bytes of so many rows, made by this quantizer or one with the same
+            parameters. Bytes of several calls can be joined.
+        rows : int
+            How many rows they are, at least 0.
+
+        Returns
+        -------
+        Codes
+            In memory of its own; `data` is not kept.
+
+        Raises
+        ------
+        TypeError
+            If the data are not bytes.
+        ValueError
+            If they are not exactly so many rows of this quantizer's codes, or a scalar in them is
+            not finite. Other damage is not noticed: :func:`save` writes checksums.
+
+        Examples
+        --------
+        >>> import blockquant as bq
+        >>> q = bq.Eden(dim=384, bits=1)
+        >>> column = [q.encode(row).to_bytes() for row in bq.sample()[0][:5]]
+        >>> q.codes_from(b"".join(column), rows=5) == q.encode(bq.sample()[0][:5])
+        True
+        """
+        if not isinstance(data, (bytes, bytearray, memoryview)):
+            raise TypeError(f"data is {type(data).__name__}, expected bytes")
+        rows = whole(rows, "rows", 0)
+        return self.encode(np.empty((0, self.dim), np.float32))._from_bytes(data, rows)
+
     def rotate(self, x: Any) -> _Float:
         """R x for each row: float32 (n, dim)."""
         return self._core.rotate(as_float32(x, self.dim))

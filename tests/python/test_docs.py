@@ -1,4 +1,4 @@
-"""The code and the commands on the pages of `docs` run and print what stands below them.
+"""The code and the commands of README and `docs` run and print what stands below them.
 
 Times differ from run to run and are not compared; `...` stands for anything. With
 BLOCKQUANT_WRITE_DOCS=1 what is printed is written in place of what differs; read the difference
@@ -31,6 +31,7 @@ COMMAND = re.compile(r"^\$ (.*)\n((?:(?!\$ ).*\n)*)", re.M)
 TIME = re.compile(r"\d+\.\d\d s, [\d,]+ (rows|queries)/s")
 
 PAGES = sorted(page for page in DOCS.rglob("*.md") if BLOCK.search(page.read_text("utf-8")))
+PAGES.append(DOCS.parent / "README.md")
 
 
 def alike(printed, expected):
@@ -60,7 +61,15 @@ def run_command(line):
 
 
 def test_there_are_pages_with_code():
-    assert {page.name for page in PAGES} >= {"tutorial.md", "extending.md", "methods.md", "cli.md"}
+    names = {"tutorial.md", "extending.md", "methods.md", "cli.md", "recipes.md", "README.md"}
+    assert {page.name for page in PAGES} >= names
+
+
+def test_the_readme_shows_code_with_its_output():
+    text = (DOCS.parent / "README.md").read_text("utf-8")
+    (block,) = (block for block in BLOCK.finditer(text) if block[1] is not None)
+    assert "q.search(" in block[1]
+    assert block[2].strip()
 
 
 def test_every_command_has_an_example():
@@ -99,21 +108,3 @@ def test_code_prints_what_the_page_says(page, monkeypatch):
     for start, end, printed in wrong:
         line = text.count("\n", 0, start) + 1
         assert printed == text[start:end], f"{page.name}, what stands at line {line}"
-
-
-def test_the_code_of_the_readme_runs(monkeypatch, tmp_path):
-    """All blocks one after the other, as a reader would paste them."""
-    monkeypatch.setattr(registry, "_FACTORIES", dict(registry._FACTORIES))
-    monkeypatch.chdir(tmp_path)
-    text = (DOCS.parent / "README.md").read_text("utf-8")
-    blocks = [block for block in BLOCK.finditer(text) if block[1] is not None]
-    assert len(blocks) >= 2
-    names = {"__name__": "readme"}
-    printed = "".join(run_python(block[1], "README.md", names) for block in blocks)
-    assert "Difference(method='blockquant/mse', other='signs'" in printed
-    assert names["c"].runs.keys() == {
-        (size, name) for size in (52, 100) for name in ("blockquant/mse", "signs")
-    }
-    assert names["low"].shape == names["high"].shape
-    assert (tmp_path / "report" / "report.html").exists()
-    names.clear()

@@ -24,7 +24,7 @@ PYTHON = (
     ("quantizer",),
     ("_certainty", "_parameters", "threads"),
     ("codes",),
-    ("_arrays",),
+    ("_arrays", "_row_bytes"),
     ("_checks", "_json", "_methods"),
     ("_core",),
 )
