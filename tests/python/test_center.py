@@ -54,13 +54,26 @@ def test_codes_are_those_of_the_residual(name, rows, center):
 
 
 @every
-def test_bytes_without_norms(name, rows, center):
-    q = bq.create(name, dim=DIM, bits=2, center=center)
-    codes = q.encode(rows)
-    assert codes.norm is None
-    assert q.norms(codes) is None
-    assert (codes.residual_norm is not None) == (name == "turboquant/prod")
-    assert (codes.center_product is not None) == is_unbiased(name)
+@pytest.mark.parametrize("is_centered", [False, True])
+@pytest.mark.parametrize("store_norm", [False, True])
+@pytest.mark.parametrize("dim", [5, 64, 100])
+def test_every_stored_byte_counts(name, is_centered, store_norm, dim, rng):
+    x = rng.standard_normal((6, dim)).astype(np.float32)
+    center = x[0] + 1 if is_centered else None
+    q = bq.create(name, dim=dim, bits=2, store_norm=store_norm, center=center)
+    codes = q.encode(x)
+    optional = codes.norm, codes.residual_norm, codes.center_product
+    arrays = [a for a in (codes.packed, codes.scale, *optional) if a is not None]
+    is_prod = name == "turboquant/prod"
+    assert (codes.norm is not None) == (store_norm and not is_centered)
+    assert (codes.residual_norm is not None) == (is_prod or (is_centered and store_norm))
+    has_product = is_centered and (store_norm or is_unbiased(name))
+    assert (codes.center_product is not None) == has_product
+    assert (q.norms(codes) is not None) == store_norm
+    assert codes.nbytes == sum(a.nbytes for a in arrays)
+    told = bq.theory.bytes_per_vector(name, 2, dim, store_norm=store_norm, center=is_centered)
+    assert codes.nbytes == 6 * told
+    assert codes.bits_per_dimension == pytest.approx(8 * codes.nbytes / (6 * dim))
 
 
 @every

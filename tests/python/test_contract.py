@@ -340,27 +340,6 @@ def test_slice_mask_concatenate(name):
 
 
 @every
-@pytest.mark.parametrize("store_norm", [False, True])
-@pytest.mark.parametrize("dim", [5, 64, 100])
-def test_every_stored_byte_counts(name, store_norm, dim):
-    q = make(name, dim, store_norm=store_norm)
-    codes = q.encode(rows(6, dim))
-    optional = codes.norm, codes.residual_norm, codes.center_product
-    arrays = [a for a in (codes.packed, codes.scale, *optional) if a is not None]
-    name, _, word = name.partition(" ")
-    centered, is_prod = bool(word), name == "turboquant/prod"
-    is_unbiased = is_prod or q.scale == "unbiased"
-    assert (codes.norm is not None) == (store_norm and not centered)
-    assert (codes.residual_norm is not None) == (is_prod or (centered and store_norm))
-    assert (codes.center_product is not None) == (centered and (store_norm or is_unbiased))
-    assert (q.norms(codes) is not None) == store_norm
-    assert codes.nbytes == sum(a.nbytes for a in arrays)
-    told = bq.theory.bytes_per_vector(name, 2, dim, store_norm=store_norm, center=centered)
-    assert codes.nbytes == 6 * told
-    assert codes.bits_per_dimension == pytest.approx(8 * codes.nbytes / (6 * dim))
-
-
-@every
 @pytest.mark.parametrize("dim", [1, 5, 64, 130])
 @pytest.mark.parametrize("bits", [1, 2, 3, 8, 1.5, 2.5])
 def test_inner_product_is_decode_dot(name, dim, bits):
