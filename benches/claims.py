@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import platform
+import textwrap
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
@@ -346,6 +347,23 @@ def page(found: Measured, shapes: dict[str, str], options: argparse.Namespace) -
     return [*out, *costs(found)]
 
 
+def wrapped(page: str) -> str:
+    """The page with its prose in lines of at most 100 columns; tables stay as they are."""
+    lines = []
+    for line in page.splitlines():
+        hanging = "  " if line.startswith("- ") else ""
+        kept = line.startswith(("|", "#")) or not line
+        lines += [line] if kept else fill(line, hanging)
+    return "\n".join(lines) + "\n"
+
+
+def fill(line: str, hanging: str) -> list[str]:
+    """A line of prose in lines of at most 100 columns."""
+    return textwrap.wrap(
+        line, 100, subsequent_indent=hanging, break_long_words=False, break_on_hyphens=False
+    )
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     common.add_data(parser)
@@ -363,7 +381,7 @@ def main() -> None:
     text = "\n".join(page(found, shapes, options)) + "\n"
     print(text)
     if options.write is not None:
-        options.write.write_text(text, encoding="utf-8")
+        options.write.write_text(wrapped(text), encoding="utf-8")
     print(f"{time() - start:.0f} s")
 
 

@@ -34,7 +34,8 @@ pub enum Error {
     /// Codes without the norms that something needs. The text is Rust's; a face of another language
     /// names its own option.
     #[error(
-        "{what} the norms of the rows: make the quantizer, and with it the codes, with store_norm: true"
+        "{what} the norms of the rows: make the quantizer, and with it the codes, with \
+         store_norm: true"
     )]
     MissingNorms {
         /// What needs them, with its verb: `intervals need`.

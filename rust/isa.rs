@@ -86,8 +86,8 @@ impl Isa {
     /// # Errors
     /// If `BLOCKQUANT_ISA` names an instruction set that this CPU cannot run.
     pub fn current() -> Result<Self> {
-        // The place in `available`, from 1: a number, as a forked child could wait for ever for a
-        // lock.
+        // The place in `available`, from 1. It is a number without a lock, because a thread that
+        // does not exist in a forked child could hold the lock.
         static CURRENT: AtomicU8 = AtomicU8::new(0);
         let available = Self::available();
         let known = usize::from(CURRENT.load(Ordering::Relaxed)).checked_sub(1);

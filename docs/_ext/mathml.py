@@ -34,7 +34,7 @@ _RANGES = (
     (0x1D538, 0x1D56B),
     (0x1D6A8, 0x1D71B),
 )
-#: What latex2mathml gives, and what it should be: operators that are no letters, fences that
+#: What latex2mathml gives, and what it should be: operators that are not letters, fences that
 #: neither stretch nor stand apart, functions without the space of an operator before a bracket.
 _REPAIRS = (
     ("<mi>&#x0007E;</mi>", "<mo>&#x223C;</mo>"),

@@ -279,7 +279,7 @@ pub fn block_codebook(dim: usize, block: usize, width: u32) -> Result<Arc<BlockC
 mod tests {
     use super::*;
 
-    /// At d = 1536 the normalised MSE with scale `none` is that of docs/specification.md, section 3.
+    /// At d = 1536 the normalised MSE with scale `none` is that of the specification, section 3.
     #[test]
     fn quality_of_the_table() {
         for (block, width, best) in [

@@ -131,8 +131,8 @@ impl Division {
         }
         if block > MOST_BLOCK || block << width as u32 > MOST_NUMBERS {
             return Err(Error::invalid(format!(
-                "bits={bits} with block={block} needs 2^{width} codewords of {block} numbers, expected blocks of at most \
-                 {MOST_BLOCK} and at most {MOST_NUMBERS} numbers in all"
+                "bits={bits} with block={block} needs 2^{width} codewords of {block} numbers, \
+                 expected blocks of at most {MOST_BLOCK} and at most {MOST_NUMBERS} numbers in all"
             )));
         }
         let rest = dim % block;

@@ -1,8 +1,9 @@
 //! The methods: the middle step of the pipeline, and the table of what is known of each.
 //!
-//! A [`Method`] replaces u, the rotated row in unit-variance coordinates, by indexes, and indexes by
-//! the codeword vector c. The [`Quantizer`](crate::Quantizer) does everything else (norm, rotation,
-//! scale rule, packing, threads), in the same way for all methods. Methods never import each other.
+//! A [`Method`] replaces u, the rotated row in unit-variance coordinates, by indexes, and indexes
+//! by the codeword vector c. The [`Quantizer`](crate::Quantizer) does everything else (norm,
+//! rotation, scale rule, packing, threads), in the same way for all methods. Methods never import
+//! each other.
 //!
 //! [`METHODS`] is the only place that lists the methods. All code that is not a method's own reads
 //! it, and so does Python.
@@ -218,7 +219,8 @@ pub fn find(name: &str) -> Result<&'static Entry> {
     })
 }
 
-/// The scalar S by which the codeword vector is multiplied, with ρ = ⟨u, c⟩/d and ‖c‖² divided by d.
+/// The scalar S by which the codeword vector is multiplied, with ρ = ⟨u, c⟩/d and ‖c‖² divided by
+/// d.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ScaleRule {
     /// S = 1.
@@ -309,7 +311,7 @@ pub trait Method: Debug + Send + Sync {
     /// that γ belongs to.
     fn codewords(&self, isa: Isa, index: &[u16], c: &mut [f32]);
 
-    /// Adds the part that γ belongs to to the codeword vectors of several rows, in u's units.
+    /// Adds the part with the factor γ to the codeword vectors of several rows, in u's units.
     fn add_residual(
         &self,
         _isa: Isa,

@@ -159,7 +159,7 @@ def test_a_winner_that_changes_with_the_rate(sample, tmp_path):
     _, first, third, _ = answers(found)
     assert first.method == "blockquant/mse"
     assert first.sentences[0].endswith("the least at 1 of 2 rates.")
-    # Where there is no other family there is no margin, and it is not 0 %.
+    # Without another family the margin does not exist. It is not 0 %.
     assert first.sentences[1:] == ["Within 60 bytes eden/mse is ahead."]
     assert third.sentences[2] == "Within 60 bytes those of eden/mse are narrower."
 

@@ -77,7 +77,7 @@ def test_the_sketch_is_kept_and_counted(sample):
     codes = q.encode(x)
     assert codes.sketch_nbytes == 0
     q.search(codes, y[:1])
-    # d/8 bytes of signs and two numbers a row, at least.
+    # At least d/8 bytes of signs and two numbers per row.
     assert codes.sketch_nbytes >= len(x) // 32 * 32 * (x.shape[1] // 8 + 8)
     derived = codes._index
     q.search(codes, y[:1])

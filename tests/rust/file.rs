@@ -33,7 +33,7 @@ fn golden() -> Vec<(&'static str, Spec)> {
             },
         ),
         (
-            "centred",
+            "centered",
             Spec {
                 center: Some((0..9).map(|i| 0.5 - i as f32).collect()),
                 ..spec("rabitq", 9, 2.0)

@@ -390,7 +390,8 @@ proptest! {
             let n: f64 = g.iter().map(|k| (f64::from(*k) + 0.5).powi(2)).sum();
             a * a / n
         };
-        let step = (critical.len() / 1200).max(1); // all critical values in most cases, every few for the largest
+        // All critical values in most cases, and every few of them in the largest.
+        let step = (critical.len() / 1200).max(1);
         let mut best = (f64::NEG_INFINITY, vec![]);
         for t in critical.iter().step_by(step) {
             let g = grid(*t);
