@@ -143,7 +143,7 @@ def test_a_quantizer_within_itself():
 
 def test_codes_and_their_quantizer_stay_together():
     x = np.random.default_rng(1).standard_normal((400, 24))
-    q = make(store_norm=True, center=x, scale="unbiased")
+    q = make("eden/unbiased", store_norm=True, center=x)
     codes = q.encode(x)
     bare = len(pickle.dumps(codes))
     found = q.search(codes, x[:5])
