@@ -73,7 +73,7 @@ def test_an_unknown_name_gets_a_suggestion(name, meant):
 def test_the_core_table_is_the_only_list_of_methods():
     """Names, order and defaults of the registry follow from the table."""
     table = _core.methods()
-    assert [m.name for m in table if not m.scales] == ["turboquant/mse", "turboquant/prod"]
+    assert {"turboquant/mse", "turboquant/prod"} <= {m.name for m in table if not m.scales}
     names = [f"{m.name}/{s}" for m in table for s in reversed(m.scales)]
     assert sorted(registry._BUILT_IN) == sorted([*names, *(m.name for m in table if not m.scales)])
     for method in table:
