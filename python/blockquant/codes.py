@@ -13,7 +13,8 @@ from blockquant._arrays import as_selection, refuse_ambiguous
 from blockquant._checks import brief, counted, whole
 
 _Float = NDArray[np.float32]
-#: Packed codes, scale, norm, residual norm and center product.
+#: The arrays as the core takes them, and as the bytes of a row follow each other.
+_ORDER = ("packed", "scale", "norm", "residual_norm", "center_product")
 _Arrays = tuple[NDArray[np.uint8], _Float, _Float | None, _Float | None, _Float | None]
 
 
@@ -187,16 +188,15 @@ class Codes:
         >>> q.codes_from(codes.to_bytes(), rows=2000) == codes
         True
         """
-        return _row_bytes.to_bytes(self._in_order())
+        return _row_bytes.to_bytes(self._held())
 
     def _from_bytes(self, data: bytes | bytearray | memoryview, rows: int) -> Codes:
         """Codes of the bytes of :meth:`to_bytes`, with the arrays that these codes hold."""
-        return self._with(_row_bytes.from_bytes(data, rows, self._in_order()))
+        return self._with(_row_bytes.from_bytes(data, rows, self._held()))
 
-    def _in_order(self) -> dict[str, NDArray[Any]]:
+    def _held(self) -> dict[str, NDArray[Any]]:
         """The arrays that the codes hold, in the order of :meth:`to_bytes`."""
-        names = ("packed", "scale", "norm", "residual_norm", "center_product")
-        return {name: self._filled[name] for name in names if name in self._filled}
+        return {name: self._filled[name] for name in _ORDER if name in self._filled}
 
     def append(self, other: Codes) -> None:
         """Adds the rows of other codes of the same quantizer at the end, in place.
@@ -374,8 +374,7 @@ def concatenate(codes: Iterable[Codes]) -> Codes:
 
 def _in_order(arrays: dict[str, NDArray[Any]]) -> _Arrays:
     """Arrays by name as the core takes them."""
-    optional = (arrays.get(name) for name in ("norm", "residual_norm", "center_product"))
-    norm, residual_norm, center_product = optional
+    norm, residual_norm, center_product = (arrays.get(name) for name in _ORDER[2:])
     return arrays["packed"], arrays["scale"], norm, residual_norm, center_product
 
 

@@ -42,7 +42,7 @@ impl Quantizer {
         let (queries, _) = self.queries(isa, y, Centering::Across)?;
         let center_products = self.center_products(codes, Centering::Across);
         // ⟨μ, r⟩ and x − μ are rounded to float32. Both errors together are a share of ‖μ‖‖r‖.
-        let center_rounding = 2.0 * UNIT * self.center_square().sqrt();
+        let center_rounding = 2.0 * UNIT * self.center_square.sqrt();
         for out in [&*low, &*high] {
             if out.len() != rows * queries.len() {
                 return Err(Error::invalid(format!(

@@ -21,7 +21,8 @@
 
 use crate::codes::Scalars;
 use crate::error::{Error, Result, counted};
-use crate::kernels::dense;
+use crate::isa::Isa;
+use crate::kernels::{dense, reduce};
 use crate::methods::{self, Entry, Method, Parameters, ScaleRule, Scales, Shape, Workspace};
 use crate::rotation::{Rotation, RotationKind};
 
@@ -132,11 +133,10 @@ impl Spec {
             )));
         }
         let scale = choose_scale(entry, self.scale.as_deref())?;
-        let unbiased = has_gamma || scale == ScaleRule::Unbiased;
         shape.scalars = Scalars {
             norm: self.store_norm && !centered,
             residual_norm: has_gamma || (self.store_norm && centered),
-            center_product: centered && (self.store_norm || unbiased),
+            center_product: centered && (self.store_norm || is_unbiased(has_gamma, scale)),
         };
         Ok((shape, scale))
     }
@@ -162,6 +162,8 @@ pub struct Quantizer {
     shape: Shape,
     rotation: Rotation,
     method: Box<dyn Method>,
+    /// ‖μ‖², 0 without a center.
+    center_square: f64,
 }
 
 /// Buffers for a batch of rows, of which each thread has its own.
@@ -187,6 +189,9 @@ impl Quantizer {
         let entry = methods::find(&spec.method)?;
         let method = entry.build(spec.parameters())?;
         let rotation = Rotation::new(spec.rotation, spec.dim, spec.seed)?;
+        // Every instruction set gives the same bits.
+        let square = |center: &[f32]| reduce::squared_norm(Isa::Scalar, center);
+        let center_square = spec.center.as_deref().map_or(0.0, square);
         Ok(Self {
             spec,
             entry,
@@ -194,6 +199,7 @@ impl Quantizer {
             shape,
             rotation,
             method,
+            center_square,
         })
     }
 
@@ -253,6 +259,11 @@ impl Quantizer {
         };
         self.rotation.batch().max(residual)
     }
+}
+
+/// Whether ⟨x̂, y⟩ is unbiased over rotations.
+fn is_unbiased(has_gamma: bool, scale: ScaleRule) -> bool {
+    has_gamma || scale == ScaleRule::Unbiased
 }
 
 fn choose_scale(entry: &Entry, name: Option<&str>) -> Result<ScaleRule> {

@@ -23,14 +23,13 @@
 use std::borrow::Cow;
 
 use super::load::Origin;
-use super::{Buffers, Quantizer, check_dim};
+use super::{Buffers, Quantizer, check_dim, is_unbiased};
 use crate::aligned::Aligned;
 use crate::codes::CodesRef;
 use crate::error::Result;
 use crate::isa::Isa;
 use crate::kernels::asymmetric::ROWS_PER_CALL;
 use crate::kernels::reduce;
-use crate::methods::ScaleRule;
 use crate::rows::{Dense, Rows};
 use crate::scan::{Expand, Query, Work, products};
 use crate::threads;
@@ -50,15 +49,9 @@ pub(super) enum Centering {
 }
 
 impl Quantizer {
-    /// ‖μ‖², 0 without a center.
-    pub(super) fn center_square(&self) -> f64 {
-        let isa = Isa::Scalar; // every instruction set gives the same bits
-        (self.spec.center.as_deref()).map_or(0.0, |center| reduce::squared_norm(isa, center))
-    }
-
     /// How queries are centered for inner products.
     pub(super) fn product_centering(&self) -> Centering {
-        if self.shape.scalars.center_product && self.is_unbiased() {
+        if self.shape.scalars.center_product && is_unbiased(self.shape.has_gamma, self.scale) {
             Centering::Across
         } else {
             Centering::Rows
@@ -115,7 +108,7 @@ impl Quantizer {
         else {
             return Ok(None);
         };
-        let center = self.center_square();
+        let center = self.center_square;
         let norm = |(&residual, &product): (&f32, &f32)| {
             let residual = f64::from(residual) * f64::from(residual);
             let square = center + 2.0 * f64::from(product) + residual;
@@ -157,11 +150,6 @@ impl Quantizer {
         }
     }
 
-    /// Whether ⟨x̂, y⟩ is unbiased over rotations.
-    pub(super) fn is_unbiased(&self) -> bool {
-        self.scale == ScaleRule::Unbiased || self.shape.has_gamma
-    }
-
     /// Queries for the scan, each with its norm: ‖y‖, or ‖y − μ‖ for a difference.
     pub(super) fn queries(
         &self,
@@ -172,7 +160,7 @@ impl Quantizer {
         let dim = self.spec.dim;
         check_dim(y.dim(), dim)?;
         let length = self.method.expanded_len(dim);
-        let square = self.center_square();
+        let square = self.center_square;
         let center = self.spec.center.as_deref();
         let origin = match (centering, center) {
             (Centering::Difference, Some(center)) => Origin::Center(center),

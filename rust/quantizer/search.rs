@@ -117,7 +117,7 @@ impl Quantizer {
             )));
         }
         let (queries, norms) = self.queries(isa, y, centering)?;
-        let square = self.center_square();
+        let square = self.center_square;
         let center = self.center_products(codes, centering);
         let rows = search::Corpus {
             codes,
