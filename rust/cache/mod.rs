@@ -1,0 +1,5 @@
+//! A key-value cache that stays in codes.
+
+pub mod attend;
+pub mod coder;
+pub mod rotary;
