@@ -15,7 +15,7 @@ use crate::kernels::attention::{self, ROWS_PER_TILE, Softmax, Terms, Tile};
 use crate::kernels::{dense, reduce};
 
 use super::coder::{Coder, Expanded, Form, Part, Prepared};
-use super::rotary::Tables;
+use super::tables::Tables;
 
 /// Rows of one head that follow each other.
 #[derive(Debug, Clone, Copy)]

@@ -2,4 +2,4 @@
 
 pub mod attend;
 pub mod coder;
-pub mod rotary;
+pub mod tables;

@@ -2,7 +2,7 @@
 
 use blockquant::cache::attend::{Block, Offset, Queries, Work, attend};
 use blockquant::cache::coder::{Coder, Part};
-use blockquant::cache::rotary::Tables;
+use blockquant::cache::tables::Tables;
 use blockquant::rng::SeedStream;
 use blockquant::{Codes, Isa, Quantizer, Spec};
 
