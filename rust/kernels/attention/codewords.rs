@@ -109,6 +109,8 @@ pub(super) struct Composite {
     pub indexes: usize,
     /// The codewords of each number.
     pub entries: Entries,
+    /// The coordinates of numbers of 8 bits with four bytes, as float32.
+    pub floats: Option<Aligned<f32>>,
 }
 
 /// These values, from a cache line on.
@@ -136,7 +138,14 @@ impl Composite {
             places.fold(0, |entry, (word, place)| entry | word.to_bits() << place)
         };
         let entries: Vec<u64> = (0..1 << bits).map(entry).collect();
+        let bytes_of = |&entry: &u64| (entry as u32).to_le_bytes();
+        let floats = entries
+            .iter()
+            .flat_map(bytes_of)
+            .map(|byte| f32::from(byte as i8));
+        let has_floats = (bits, bytes(bits), T::BYTES) == (8, 4, 1);
         Some(Self {
+            floats: has_floats.then(|| aligned(floats)),
             bits,
             indexes,
             entries: match bytes(bits) {

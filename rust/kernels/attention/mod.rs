@@ -28,6 +28,7 @@
 
 mod codewords;
 mod expand;
+mod packed;
 mod scalar;
 mod vector;
 
@@ -171,6 +172,35 @@ vector_kernel! {
 kernel! {
     /// values\[i\] ← values\[i\]·factor.
     pub fn multiply(values: &mut [f32], factor: f32)
+}
+
+vector_kernel! {
+    /// [`expand_i8`] and then [`dots_i8`]; the codewords may be written to `room` on the way.
+    ///
+    /// # Panics
+    /// If the lengths do not fit together.
+    pub fn packed_dots_i8(
+        packed: &[u8],
+        words: &Codewords<i8>,
+        room: &mut Vec<i8>,
+        queries: &[i16],
+        out: &mut [Tile],
+    )
+}
+
+vector_kernel! {
+    /// [`expand_i8`] and then [`sums_i8`]; the codewords may be written to `room` on the way.
+    ///
+    /// # Panics
+    /// If the lengths do not fit together.
+    pub fn packed_sums_i8(
+        packed: &[u8],
+        words: &Codewords<i8>,
+        room: &mut Vec<i8>,
+        weights: &[f32],
+        count: usize,
+        sums: &mut [f32],
+    )
 }
 
 /// The number of rows and the length of each, of rows that are multiplied with the queries of

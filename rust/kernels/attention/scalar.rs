@@ -218,3 +218,28 @@ pub fn multiply(values: &mut [f32], factor: f32) {
         *value *= factor;
     }
 }
+
+pub fn packed_dots_i8(
+    packed: &[u8],
+    words: &Codewords<i8>,
+    room: &mut Vec<i8>,
+    queries: &[i16],
+    out: &mut [Tile],
+) {
+    room.resize(packed.len() / words.row_bytes() * words.stride(), 0);
+    expand_i8(packed, words, room);
+    dots_i8(room, queries, out);
+}
+
+pub fn packed_sums_i8(
+    packed: &[u8],
+    words: &Codewords<i8>,
+    room: &mut Vec<i8>,
+    weights: &[f32],
+    count: usize,
+    sums: &mut [f32],
+) {
+    room.resize(packed.len() / words.row_bytes() * words.stride(), 0);
+    expand_i8(packed, words, room);
+    sums_i8(weights, room, count, sums);
+}

@@ -2,6 +2,7 @@
 
 use super::codewords::Integer;
 pub use super::expand::{expand_i8, expand_i16};
+pub use super::packed::{packed_dots_i8, packed_sums_i8};
 use super::{MAX_LOGIT, PADDING, Softmax, Terms, Tile, dots_shape, scalar, sums_shape};
 use crate::kernels::SUM_LANES;
 use crate::kernels::reduce::scalar::sum_lanes;
@@ -9,7 +10,7 @@ use crate::kernels::reduce::vector::to_lanes;
 use crate::kernels::simd::{LANES_32, Simd};
 
 /// Rows whose sums are taken together.
-const ROWS_PER_BLOCK: usize = 4;
+pub(super) const ROWS_PER_BLOCK: usize = 4;
 
 /// A coordinate of a row.
 pub trait Coordinate: Copy {

@@ -148,6 +148,10 @@ impl Simd for Avx2 {
             let bytes = _mm_loadl_epi64(from.as_ptr().cast());
             _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(bytes))
         }
+        fn i8_to_f32(self, bytes: [u32; 2]) -> __m256 {
+            let bytes = _mm_insert_epi32::<1>(_mm_cvtsi32_si128(bytes[0] as i32), bytes[1] as i32);
+            _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(bytes))
+        }
         fn load_i16_as_f32(self, from: &[i16; LANES_32]) -> __m256 {
             let shorts = _mm_loadu_si128(from.as_ptr().cast());
             _mm256_cvtepi32_ps(_mm256_cvtepi16_epi32(shorts))
@@ -206,6 +210,10 @@ impl Simd for Avx2 {
         }
         fn load_i8_as_i16(self, from: &[i8; LANES_16]) -> __m256i {
             _mm256_cvtepi8_epi16(_mm_loadu_si128(from.as_ptr().cast()))
+        }
+        fn widen_i8(self, bytes: [u32; 4]) -> __m256i {
+            let [a, b, c, d] = bytes.map(|x| x as i32);
+            _mm256_cvtepi8_epi16(_mm_set_epi32(d, c, b, a))
         }
         fn madd_i16(self, a: __m256i, b: __m256i) -> __m256i { _mm256_madd_epi16(a, b) }
         fn add_i16(self, a: __m256i, b: __m256i) -> __m256i { _mm256_add_epi16(a, b) }

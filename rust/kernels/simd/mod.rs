@@ -193,6 +193,9 @@ pub trait Simd: Copy {
     fn pow2(self, n: Self::F32x8) -> Self::F32x8;
     /// Reads eight 8-bit integers as float32. Two instructions on AVX2, six on NEON.
     fn load_i8_as_f32(self, from: &[i8; LANES_32]) -> Self::F32x8;
+    /// Eight signed bytes as float32, four to a number with the first in its low bits. Four
+    /// instructions from memory on AVX2.
+    fn i8_to_f32(self, bytes: [u32; 2]) -> Self::F32x8;
     /// Reads eight 16-bit integers as float32. Two instructions on AVX2, five on NEON.
     fn load_i16_as_f32(self, from: &[i16; LANES_32]) -> Self::F32x8;
     /// The same integer in all lanes.
@@ -234,6 +237,9 @@ pub trait Simd: Copy {
     fn load_i16(self, from: &[i16; LANES_16]) -> Self::I16x16;
     /// Reads sixteen 8-bit integers and extends their signs. Two more instructions on NEON.
     fn load_i8_as_i16(self, from: &[i8; LANES_16]) -> Self::I16x16;
+    /// Sixteen signed bytes as 16-bit integers, four to a number with the first in its low bits.
+    /// Five instructions from memory on AVX2.
+    fn widen_i8(self, bytes: [u32; 4]) -> Self::I16x16;
     /// The sums of neighbouring products, in 32 bits: lane l is a\[2l\]·b\[2l\] +
     /// a\[2l + 1\]·b\[2l + 1\]. The four factors of a lane must not all be −2¹⁵. Six
     /// instructions on NEON.

@@ -199,6 +199,11 @@ impl Simd for Neon {
             let wide = (vmovl_s16(vget_low_s16(shorts)), vmovl_high_s16(shorts));
             both!(vcvtq_f32_s32(wide))
         }
+        fn i8_to_f32(self, bytes: [u32; 2]) -> F32x8 {
+            let shorts = vmovl_s8(vreinterpret_s8_u32(vld1_u32(bytes.as_ptr())));
+            let wide = (vmovl_s16(vget_low_s16(shorts)), vmovl_high_s16(shorts));
+            both!(vcvtq_f32_s32(wide))
+        }
         fn load_i16_as_f32(self, from: &[i16; LANES_32]) -> F32x8 {
             let shorts = vld1q_s16(from.as_ptr());
             let wide = (vmovl_s16(vget_low_s16(shorts)), vmovl_high_s16(shorts));
@@ -264,6 +269,10 @@ impl Simd for Neon {
         }
         fn load_i8_as_i16(self, from: &[i8; LANES_16]) -> I16x16 {
             let bytes = vld1q_s8(from.as_ptr());
+            (vmovl_s8(vget_low_s8(bytes)), vmovl_high_s8(bytes))
+        }
+        fn widen_i8(self, bytes: [u32; 4]) -> I16x16 {
+            let bytes = vreinterpretq_s8_u32(vld1q_u32(bytes.as_ptr()));
             (vmovl_s8(vget_low_s8(bytes)), vmovl_high_s8(bytes))
         }
         fn madd_i16(self, a: I16x16, b: I16x16) -> I32x8 {
