@@ -15,7 +15,7 @@ def tokens(rng, batch, heads, count, dim, value_dim=None, mean=2.0):
 
 def filled(k, v, pads=None, steps=(), **options):
     """A cache of these tokens, which come in pieces of so many tokens and then the rest."""
-    batch, heads, count, dim = k.shape
+    batch, heads, _, dim = k.shape
     cache = bq.KeyValueCache(heads, dim, value_dim=v.shape[3], batch=batch, **options)
     extend(cache, k, v, pads, steps)
     return cache
