@@ -284,3 +284,188 @@ fn check(head: &Head, center: Center, seed: u64, what: &str) {
         }
     }
 }
+
+/// All results of a call, as bits.
+fn bits_of(
+    isa: Isa,
+    head: &Head,
+    offset: Offset<'_>,
+    debias: f32,
+    queries: Queries<'_>,
+    work: &mut Work,
+) -> Vec<u32> {
+    let mut out = vec![f32::NAN; queries.visible.len() * head.values.dim()];
+    let blocks = head.blocks();
+    attend(
+        isa,
+        &head.keys,
+        &head.values,
+        offset,
+        debias,
+        &blocks,
+        queries,
+        work,
+        &mut out,
+    );
+    assert!(out.iter().all(|x| !x.is_nan()), "a NaN");
+    out.iter().map(|x| x.to_bits()).collect()
+}
+
+const SIZES: [usize; 10] = [1, 3, 7, 64, 80, 96, 128, 192, 256, 576];
+
+/// Every instruction set gives the same bits, whatever the size and however extreme the values, and
+/// a query gives the bits that it gives alone.
+#[test]
+fn bits_do_not_depend_on_the_instruction_set_or_on_other_queries() {
+    let methods = [
+        ("blockquant", 3.0, "blockquant", 2.0),
+        ("eden", 1.0, "rabitq", 4.0),
+        ("blockquant", 4.0, "turboquant/mse", 8.0),
+        ("turboquant/prod", 2.0, "blockquant", 3.0),
+    ];
+    for (i, &dim) in SIZES.iter().enumerate() {
+        let (km, kb, vm, vb) = methods[i % methods.len()];
+        // The matrix of `prod` and the codebooks of large blocks are made once for each size.
+        let value_dim = SIZES[(i + 3) % SIZES.len()];
+        for exponent in [0, 30, -30, 34] {
+            let (keys, values) = (coder(km, dim, kb, 1), coder(vm, value_dim, vb, 2));
+            let mut head = Head::new(keys, values, &[64, 64, 3, 61], 1, i as u64);
+            let size = 10f32.powi(exponent);
+            for (p, (_, k, v, _)) in head.pages.iter_mut().enumerate() {
+                for (j, s) in k.scale.iter_mut().chain(&mut v.scale).enumerate() {
+                    *s *= if (j + p) % 5 == 0 { 0.0 } else { size };
+                }
+            }
+            extreme(&head, i as u64, size);
+        }
+    }
+}
+
+fn extreme(head: &Head, seed: u64, size: f32) {
+    let dim = head.keys.dim();
+    let frequencies = (0..dim / 2).map(|f| 0.9f64.powi(f as i32)).collect();
+    let tables = Tables::new(frequencies, 5);
+    let centers = &head.centers;
+    let offset = match dim % 2 {
+        0 => Offset::Rotary {
+            centers,
+            tables: &tables,
+        },
+        _ => Offset::Static { centers },
+    };
+    let mut stream = SeedStream::new(seed, 79);
+    let tokens = head.tokens();
+    let visible = [tokens, tokens - 3, 80, 70, 69, 5, 1, 0, tokens];
+    let mut q = gaussians(&mut stream, visible.len() * dim);
+    // Query 1 is huge, query 2 zero, query 3 one large coordinate.
+    q[dim..2 * dim].iter_mut().for_each(|q| *q *= 1e37);
+    q[2 * dim..3 * dim].fill(0.0);
+    q[3 * dim] = 1e20;
+    let mut mask = vec![0f32; visible.len() * tokens];
+    mask[8 * tokens..].fill(f32::NEG_INFINITY);
+    let queries = |from: usize, to: usize| Queries {
+        q: &q[from * dim..to * dim],
+        visible: &visible[from..to],
+        mask: Some(&mask[from * tokens..to * tokens]),
+        scale: 1.0 / (dim as f32).sqrt(),
+    };
+    let mut work = Work::default();
+    let all = queries(0, visible.len());
+    let expected = bits_of(Isa::Scalar, head, offset, 0.02, all, &mut work);
+    for isa in Isa::available() {
+        let found = bits_of(isa, head, offset, 0.02, all, &mut work);
+        assert!(found == expected, "{} dim {dim} size {size:e}", isa.name());
+        for (count, step) in [(1, 1), (2, 2), (4, 3), (5, 4)] {
+            for from in (0..visible.len() - count + 1).step_by(step) {
+                let some = queries(from, from + count);
+                let found = bits_of(isa, head, offset, 0.02, some, &mut work);
+                let length = head.values.dim();
+                let expected = &expected[from * length..(from + count) * length];
+                assert!(found == expected, "{count} queries from {from}, dim {dim}");
+            }
+        }
+    }
+    let length = head.values.dim();
+    assert!(
+        expected[7 * length..].iter().all(|&x| x == 0),
+        "a query that sees nothing"
+    );
+}
+
+/// A row of codes decodes to nearly what the quantizer's own decoder gives: the integer codewords
+/// add a small error.
+#[test]
+fn integer_codewords_are_close_to_the_codebook() {
+    for (method, bits, bound) in [
+        ("blockquant", 2.0, 2e-4),
+        ("eden", 4.0, 2e-4),
+        ("rabitq", 4.0, 2e-4),
+        ("eden", 8.0, 2e-6),
+        ("turboquant/prod", 3.0, 1e-9),
+        ("blockquant", 9.0, 1e-9),
+    ] {
+        let coder = coder(method, 64, bits, 4);
+        let x = gaussians(&mut SeedStream::new(5, 5), 200 * 64);
+        let codes = coder.encode(Isa::detect(), &x).unwrap();
+        let mut found = vec![0f32; x.len()];
+        coder
+            .decode(Isa::detect(), part(&codes), &mut found)
+            .unwrap();
+        let exact = coder.quantizer().decode(codes.view()).unwrap();
+        let square = |x: f32| f64::from(x) * f64::from(x);
+        let error: f64 = found.iter().zip(&exact).map(|(a, b)| square(a - b)).sum();
+        let total: f64 = exact.iter().map(|&x| square(x)).sum();
+        assert!(error < bound * total, "{method} {bits}: {}", error / total);
+    }
+}
+
+/// Codes that are not those of the coder, and rows of another length, are refused.
+#[test]
+fn foreign_codes_are_refused() {
+    let (one, other) = (coder("eden", 8, 2.0, 0), coder("eden", 16, 2.0, 0));
+    let codes = one.encode(Isa::detect(), &[0.5; 16]).unwrap();
+    let mut out = vec![0f32; 32];
+    let error = other.decode(Isa::detect(), part(&codes), &mut out);
+    assert!(error.unwrap_err().to_string().contains("4 bytes"));
+    let error = one.decode(Isa::detect(), part(&codes), &mut out);
+    assert!(
+        error
+            .unwrap_err()
+            .to_string()
+            .contains("room for 32 values")
+    );
+    let centered = Spec {
+        center: Some(vec![1.0; 8]),
+        ..Spec::new("eden", 8, 2.0)
+    };
+    assert!(Coder::new(Quantizer::new(centered).unwrap()).is_err());
+    let with_norms = Spec {
+        store_norm: true,
+        ..Spec::new("eden", 8, 2.0)
+    };
+    assert!(Coder::new(Quantizer::new(with_norms).unwrap()).is_err());
+}
+
+/// ½·ρ̄²·D/d against its two parts, measured on other rows: with `unbiased` the variance of the
+/// logit of a unit query is ‖r‖²·D/d, which is s²·ρ̄²·D/d.
+#[test]
+fn the_debiasing_factor_is_half_the_variance() {
+    let (dim, rows) = (64, 2000);
+    let coder = coder("blockquant", dim, 2.0, 3);
+    let mut stream = SeedStream::new(9, 9);
+    let x = gaussians(&mut stream, rows * dim);
+    let codes = coder.encode(Isa::detect(), &x).unwrap();
+    let mut decoded = vec![0f32; x.len()];
+    coder
+        .decode(Isa::detect(), part(&codes), &mut decoded)
+        .unwrap();
+    let mut measured = 0.0;
+    for ((x, y), s) in x.chunks(dim).zip(decoded.chunks(dim)).zip(&codes.scale) {
+        // The error of a unit query along each axis, whose mean square is that of a random one.
+        let error: f64 = x.iter().zip(y).map(|(a, b)| f64::from(a - b).powi(2)).sum();
+        measured += error / dim as f64 / f64::from(*s).powi(2);
+    }
+    let expected = 0.5 * measured / rows as f64;
+    let found = f64::from(coder.debias(Isa::detect()).unwrap());
+    assert!((found / expected - 1.0).abs() < 0.03, "{found} {expected}");
+}
