@@ -3,7 +3,6 @@
 //! A module's name selects its tests, for example `cargo test --release --test all kernels::`.
 
 mod attention;
-mod attention_kernels;
 mod common;
 mod file;
 mod fuzz;

@@ -109,7 +109,7 @@ fn queries(count: usize, dim: usize, most: i32, stream: &mut SeedStream) -> Vec<
     for query in out.chunks_exact_mut(stride) {
         for q in &mut query[..dim] {
             let magnitude = (largest - stream.next_u64() % 3 * (largest / 3)) as i16;
-            *q = if stream.next_u64() % 2 == 0 {
+            *q = if stream.next_u64().is_multiple_of(2) {
                 magnitude
             } else {
                 -magnitude
