@@ -1,4 +1,5 @@
-//! A cache as the bytes of a file: safetensors with metadata, as for codes ([`mod@crate::file`]).
+//! A cache as the bytes of a file: safetensors with metadata and checksums. The container is that
+//! of files of codes.
 //!
 //! | tensor | type and shape | content |
 //! |---|---|---|
