@@ -53,7 +53,7 @@ impl<'a> Part<'a> {
         self.scale.len()
     }
 
-    /// Whether there are no rows.
+    /// Whether it is empty.
     pub fn is_empty(&self) -> bool {
         self.scale.is_empty()
     }
