@@ -53,7 +53,7 @@ impl<'a> Part<'a> {
         self.scale.len()
     }
 
-    /// Whether it is empty.
+    /// Whether the number of rows is 0.
     pub fn is_empty(&self) -> bool {
         self.scale.is_empty()
     }
