@@ -6,7 +6,7 @@
 use std::ops::{Deref, DerefMut};
 
 /// Bytes of a cache line, on x86-64 and on most AArch64.
-const CACHE_LINE_BYTES: usize = 64;
+pub const CACHE_LINE_BYTES: usize = 64;
 
 /// A slice whose first value is at the beginning of a cache line.
 #[derive(Debug)]

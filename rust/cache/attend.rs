@@ -109,7 +109,10 @@ pub fn attend(
     };
     work.begin(&call);
     let mut first = 0;
-    for block in blocks {
+    for (i, block) in blocks.iter().enumerate() {
+        if let Some(next) = blocks.get(i + 1) {
+            next.prefetch();
+        }
         let length = block.len(keys.dim());
         for from in (0..length).step_by(ROWS_PER_TILE) {
             let to = length.min(from + ROWS_PER_TILE);

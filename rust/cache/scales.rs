@@ -27,7 +27,10 @@ pub(super) enum Scales {
     Bytes { bases: Vec<i16>, bytes: Vec<u8> },
 }
 
-/// The scale of each exponent from [`LEAST`] on.
+/// Zeros of the table before the least exponent.
+const BELOW: usize = 256;
+
+/// [`BELOW`] zeros, and the scale of each exponent from [`LEAST`] on.
 fn table() -> &'static [f32] {
     static TABLE: OnceLock<Vec<f32>> = OnceLock::new();
     TABLE.get_or_init(|| {
@@ -37,7 +40,8 @@ fn table() -> &'static [f32] {
             let fraction = libm::exp2(f64::from(step) / f64::from(STEPS_PER_OCTAVE));
             libm::ldexp(fraction, octave) as f32
         };
-        (LEAST..=MOST).map(scale).collect()
+        let zeros = std::iter::repeat_n(0.0, BELOW);
+        zeros.chain((LEAST..=MOST).map(scale)).collect()
     })
 }
 
@@ -75,15 +79,16 @@ impl Scales {
                 out.copy_from_slice(&scales[head * out.len()..][..out.len()]);
             }
             Self::Bytes { bases, bytes } => {
-                // The exponent of e = 0 may be below the table, but its scale is 0.
-                let table = table();
-                let base = i32::from(bases[head]) - LEAST;
+                // The table has 256 zeros before the least exponent, as a base may be below it.
+                let from = (i32::from(bases[head]) - LEAST + BELOW as i32).max(0) as usize;
+                let Some(table) = table().get(from..).and_then(<[f32]>::first_chunk) else {
+                    unreachable!("a base is at least 255 below the largest exponent")
+                };
+                let table: &[f32; 256] = table;
                 let bytes = &bytes[head * out.len()..][..out.len()];
                 for (scale, &byte) in out.iter_mut().zip(bytes) {
-                    *scale = match byte {
-                        0 => 0.0,
-                        byte => table[(base + i32::from(byte)).max(0) as usize],
-                    };
+                    let found = table[usize::from(byte)];
+                    *scale = if byte == 0 { 0.0 } else { found };
                 }
             }
         }

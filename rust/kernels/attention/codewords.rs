@@ -170,7 +170,8 @@ impl<T: Integer> Codewords<T> {
     /// Takes the parts of a row of `row_bytes` bytes, in order.
     ///
     /// # Panics
-    /// If there is no part, or a part does not have 2^width words or lies beyond the end of a row.
+    /// If the parts are empty, or one of them does not have 2^width words or lies beyond the end of
+    /// a row.
     pub fn new(parts: Vec<Part<T>>, row_bytes: usize) -> Self {
         assert!(!parts.is_empty(), "at least one part");
         for part in &parts {
