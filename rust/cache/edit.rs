@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{KeyValueCache, PAGE_TOKENS, Sequence};
+use super::{KeyValueCache, PAGE_TOKENS, Sequence, exact_tokens};
 use crate::error::{Error, Result, counted};
 use crate::isa::Isa;
 
@@ -132,8 +132,11 @@ impl KeyValueCache {
     }
 }
 
-/// Keeps the first `tokens` tokens of exact pages.
+/// Keeps the first `tokens` tokens of exact pages, or all if there are fewer.
 fn truncate(pages: &mut Vec<Arc<super::exact::Exact>>, tokens: usize) {
+    if tokens >= exact_tokens(pages) {
+        return;
+    }
     pages.truncate(tokens.div_ceil(PAGE_TOKENS));
     let Some(last) = pages.last_mut() else { return };
     let len = (tokens - 1) % PAGE_TOKENS + 1;
