@@ -11,189 +11,14 @@ Needs torch. Matrix products follow the precision that torch is set to: with TF3
 
 from __future__ import annotations
 
-import copy
-
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from blockquant.integrations._torch_bits import pack, to_bits, to_bytes, unpack
+from blockquant.integrations._torch_words import CHUNK_NUMBERS, Blocks, Levels, RaBitQ
 from blockquant.methods import TurboQuant
 from blockquant.quantizer import Quantizer
-
-#: The most numbers of a temporary array, such as the scores of all codewords for some blocks.
-CHUNK_NUMBERS = 1 << 24
-
-
-def pack(index: torch.Tensor, width: int) -> torch.Tensor:
-    """The bits of indexes, least significant first.
-
-    Parameters
-    ----------
-    index : Tensor of int64, (n, count)
-        Indexes below 2^width.
-    width : int
-        Bits per index, 1 to 16.
-
-    Returns
-    -------
-    Tensor of uint8, (n, count·width)
-        One bit per element.
-
-    Examples
-    --------
-    >>> import torch
-    >>> pack(torch.tensor([[1, 6]]), width=3).tolist()
-    [[1, 0, 0, 0, 1, 1]]
-    """
-    shifts = torch.arange(width, device=index.device)
-    return ((index.unsqueeze(-1) >> shifts) & 1).to(torch.uint8).flatten(1)
-
-
-def unpack(bits: torch.Tensor, width: int) -> torch.Tensor:
-    """The inverse of :func:`pack`: int64 (n, count)."""
-    shifts = torch.arange(width, device=bits.device)
-    return (bits.unflatten(-1, (-1, width)).to(torch.int64) << shifts).sum(-1)
-
-
-def to_bytes(bits: torch.Tensor) -> torch.Tensor:
-    """Bits (n, count) as bytes (n, ⌈count/8⌉), the first bit lowest, zeros after the last.
-
-    Examples
-    --------
-    >>> import torch
-    >>> to_bytes(torch.tensor([[1, 0, 0, 0, 1, 1]], dtype=torch.uint8)).tolist()
-    [[49]]
-    """
-    bits = torch.nn.functional.pad(bits, (0, -bits.shape[-1] % 8)).unflatten(-1, (-1, 8))
-    return (bits << torch.arange(8, device=bits.device, dtype=torch.uint8)).sum(
-        -1, dtype=torch.uint8
-    )
-
-
-def to_bits(packed: torch.Tensor, count: int) -> torch.Tensor:
-    """The first bits (n, count) of bytes (n, ⌈count/8⌉), uint8."""
-    shifts = torch.arange(8, device=packed.device, dtype=torch.uint8)
-    return ((packed.unsqueeze(-1) >> shifts) & 1).flatten(-2)[..., :count]
-
-
-class _Levels:
-    """One index per coordinate, that of the nearest of some ascending levels."""
-
-    def __init__(self, levels: NDArray[np.float32], dim: int, device: torch.device) -> None:
-        levels = levels.ravel()
-        self.fields = [(dim, (len(levels) - 1).bit_length())] if len(levels) > 1 else []
-        self.words = torch.from_numpy(levels.copy()).to(device)
-        # Midpoints in float32, as the core rounds them.
-        cuts = np.float32(0.5) * (levels[:-1] + levels[1:])
-        self.cuts = torch.from_numpy(cuts).to(device)
-
-    def assign(self, u: torch.Tensor) -> list[torch.Tensor]:
-        """The indexes of each field for u, (n, dim). A value on a boundary goes down."""
-        return [torch.bucketize(u, self.cuts)] if self.fields else []
-
-    def codewords(self, index: list[torch.Tensor]) -> torch.Tensor:
-        return self.words[index[0]] if index else self.words
-
-    def rounded(self, most: int) -> _Levels:
-        other = copy.copy(self)
-        (other.words,) = _multiples([self.words], most)
-        return other
-
-
-class _RaBitQ(_Levels):
-    """The grid point with the largest cosine to u, exactly (arXiv 2409.09913).
-
-    The best point is ⌊t·|u|⌋ + ½, limited to the grid, for some t. It changes where t passes a
-    critical value k/|uᵢ|: all of these are sorted, and the cosine is summed up along them. |u| is
-    rounded to multiples of 2⁻²⁴ first, which makes the float64 sums exact, as in the core.
-    """
-
-    def __init__(self, levels: NDArray[np.float32], dim: int, device: torch.device) -> None:
-        super().__init__(levels, dim, device)
-        self.half = len(self.words) // 2
-
-    def assign(self, u: torch.Tensor) -> list[torch.Tensor]:
-        most = self.half - 1
-        steps = torch.zeros_like(u, dtype=torch.int64)
-        if most:
-            rows = max(1, CHUNK_NUMBERS // 8 // (u.shape[1] * most))
-            torch.cat([self._steps(part, most) for part in u.split(rows)], out=steps)
-        return [torch.where(u < 0, most - steps, self.half + steps)]
-
-    def _steps(self, u: torch.Tensor, most: int) -> torch.Tensor:
-        v = (u.abs().to(torch.float64) * 2**24).round() / 2**24
-        k = torch.arange(1, most + 1, dtype=torch.float64, device=u.device)
-        wide = v.unsqueeze(-1)
-        t = k / wide  # infinite for v = 0, which no finite factor reaches
-        # The smallest float64 with ⌊t·v⌋ ≥ k is the quotient or a neighbor of it.
-        t = torch.where(t * wide < k, torch.nextafter(t, t.new_tensor(torch.inf)), t)
-        below = torch.nextafter(t, t.new_zeros(()))
-        t = torch.where(below * wide >= k, below, t)
-        t, order = torch.where(wide > 0, t, torch.inf).flatten(1).sort(dim=1, stable=True)
-        a = 0.5 * v.sum(1, keepdim=True)
-        n = 0.25 * v.shape[1]
-        start = a * a / n
-        gain_a = wide.expand(-1, -1, most).flatten(1).gather(1, order)
-        gain_n = (2 * k).expand_as(wide.expand(-1, -1, most)).flatten(1).gather(1, order)
-        a = a + gain_a.cumsum(1)
-        score = a * a / (n + gain_n.cumsum(1))
-        # Steps at the same factor are one step.
-        same = torch.cat([t[:, 1:] == t[:, :-1], torch.zeros_like(t[:, :1], dtype=torch.bool)], 1)
-        score = score.masked_fill(same | t.isinf(), -torch.inf)
-        best, place = score.max(1, keepdim=True)
-        factor = torch.where(best > start, t.gather(1, place), 0.0)
-        return (factor * v).floor().clamp(max=most).to(torch.int64)
-
-
-class _Blocks:
-    """One index per block of coordinates, that of the nearest codeword, and one for the tail."""
-
-    def __init__(self, q: Quantizer, device: torch.device) -> None:
-        self.parts: list[tuple[int, torch.Tensor, torch.Tensor]] = []
-        self.fields = []
-        for words, blocks in ((q.codebook(), q.dim // (q.block or 1)), (q.tail_codebook(), 1)):
-            if words is None:
-                continue
-            half = 0.5 * (words.astype(np.float64) ** 2).sum(1)
-            table = torch.from_numpy(words.copy()).to(device)
-            norms = torch.from_numpy(half.astype(np.float32)).to(device)
-            self.parts.append((blocks, table, norms))
-            self.fields.append((blocks, (len(words) - 1).bit_length()))
-
-    def assign(self, u: torch.Tensor) -> list[torch.Tensor]:
-        """The word with the largest ⟨u, c⟩ − ‖c‖²/2, of equals the first."""
-        found, start = [], 0
-        for blocks, words, half_norms in self.parts:
-            block = words.shape[1]
-            part = u[:, start : start + blocks * block]
-            start += blocks * block
-            # Coordinate j of block i is u[i + j·blocks].
-            points = part.unflatten(1, (block, blocks)).transpose(1, 2).reshape(-1, block)
-            index = [
-                torch.addmm(-half_norms, some, words.T).argmax(1)
-                for some in points.split(max(1, CHUNK_NUMBERS // len(words)))
-            ]
-            found.append(torch.cat(index).unflatten(0, (-1, blocks)))
-        return found
-
-    def codewords(self, index: list[torch.Tensor]) -> torch.Tensor:
-        parts = zip(index, self.parts, strict=True)
-        return torch.cat([words[i].transpose(1, 2).flatten(1) for i, (_, words, _) in parts], 1)
-
-    def rounded(self, most: int) -> _Blocks:
-        other = copy.copy(self)
-        tables = _multiples([words for _, words, _ in self.parts], most)
-        parts = zip(self.parts, tables, strict=True)
-        other.parts = [(blocks, words, norms) for (blocks, _, norms), words in parts]
-        return other
-
-
-def _multiples(tables: list[torch.Tensor], most: int) -> list[torch.Tensor]:
-    """Codewords as multiples of one step, `most` of which are the largest number of all tables."""
-    exact = [table.cpu().numpy().astype(np.float64) for table in tables]
-    step = max(float(abs(table).max()) for table in exact) / most
-    rounded = [(np.rint(table / step) * np.float32(step)).astype(np.float32) for table in exact]
-    return [torch.from_numpy(r).to(table.device) for r, table in zip(rounded, tables, strict=True)]
 
 
 class TorchQuantizer:
@@ -252,11 +77,11 @@ class TorchQuantizer:
         # The rows of this matrix are the rotated unit vectors, so that R x = x @ matrix.
         matrix = quantizer.rotate(np.eye(self.dim, dtype=np.float32))
         self._rotation = torch.from_numpy(matrix).to(self.device)
-        self._words: _Levels | _Blocks
+        self._words: Levels | Blocks
         if method == "blockquant":
-            self._words = _Blocks(quantizer, self.device)
+            self._words = Blocks(quantizer, self.device)
         else:
-            kind = _RaBitQ if method == "rabitq" else _Levels
+            kind = RaBitQ if method == "rabitq" else Levels
             self._words = kind(quantizer.codebook(), self.dim, self.device)
         self._fields = list(self._words.fields)
         self._projection: torch.Tensor | None = None
