@@ -345,15 +345,17 @@ impl Work {
             tiles,
             ..
         } = self;
-        call.keys.expand(call.isa, keys, expanded);
         match call.keys.form() {
-            Form::I8(_) => {
-                attention::dots_i8(call.isa, &expanded.bytes, &prepared.integers, tiles);
+            Form::I8(words) => {
+                let (room, q) = (&mut expanded.bytes, &prepared.integers);
+                attention::packed_dots_i8(call.isa, keys.packed, words, room, q, tiles);
             }
             Form::I16(_) => {
+                call.keys.expand(call.isa, keys, expanded);
                 attention::dots_i16(call.isa, &expanded.shorts, &prepared.integers, tiles);
             }
             Form::F32 => {
+                call.keys.expand(call.isa, keys, expanded);
                 let rows = keys.len();
                 self.products.resize(tiles.len() * rows, 0.0);
                 let (k, q) = (&expanded.floats, &prepared.floats);
@@ -459,10 +461,15 @@ impl Work {
             coded,
             ..
         } = self;
-        call.values.expand(call.isa, values, expanded);
         let (count, weights) = (tiles.len(), tiles.as_flattened());
+        if let Form::I8(words) = call.values.form() {
+            let (packed, room) = (values.packed, &mut expanded.bytes);
+            attention::packed_sums_i8(call.isa, packed, words, room, weights, count, coded);
+            return;
+        }
+        call.values.expand(call.isa, values, expanded);
         match call.values.form() {
-            Form::I8(_) => attention::sums_i8(call.isa, weights, &expanded.bytes, count, coded),
+            Form::I8(_) => {}
             Form::I16(_) => attention::sums_i16(call.isa, weights, &expanded.shorts, count, coded),
             Form::F32 => attention::sums_f32(call.isa, weights, &expanded.floats, count, coded),
         }

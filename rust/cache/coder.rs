@@ -22,7 +22,7 @@
 use crate::codes::Codes;
 use crate::error::{Error, Result, counted};
 use crate::isa::Isa;
-use crate::kernels::attention::{self, Codewords, Part as Words};
+use crate::kernels::attention::{self, Codewords, Integer, Part as Words};
 use crate::kernels::{convert, reduce};
 use crate::quantizer::Quantizer;
 use crate::rng::SeedStream;
@@ -397,7 +397,7 @@ fn query_unit(u: &[f32], most: i32) -> f32 {
 }
 
 /// The integer codewords of a quantizer and their step, with coordinates up to `most`.
-fn integers<T: Copy>(
+fn integers<T: Integer>(
     quantizer: &Quantizer,
     most: i32,
     convert: impl Fn(i32) -> T,
