@@ -64,11 +64,11 @@ class Both:
         assert len(self.torch) == len(self.core)
         for name in ("coded", "pads", "nbytes", "batch"):
             assert getattr(self.torch, name) == getattr(self.core, name), name
-        for name in ("bits_per_value", "bits_per_coded_value"):
+        for name in ("bits_per_value", "bits_per_coded_value") if len(self.core) else ():
             np.testing.assert_allclose(getattr(self.torch, name), getattr(self.core, name))
         for found, expected in zip(self.torch.decode(), self.core.decode(), strict=True):
             differ = (abs(found.numpy() - expected) > 1e-5 * (1 + abs(expected))).any(-1)
-            assert differ.mean() <= TIES
+            assert differ.sum() <= TIES * differ.size
             # A tie in an index, or one step of a scale.
             error = np.linalg.norm(found.numpy() - expected, axis=-1)
             assert (error <= 0.5 * np.linalg.norm(expected, axis=-1)).all()
@@ -210,7 +210,7 @@ def test_copies_and_pickles():
 
 
 def test_the_caller_may_write_to_its_tensors_again():
-    cache = TorchKeyValueCache(1, 8, sinks=2)
+    cache = TorchKeyValueCache(1, 8, sinks=2, key_bits=2)
     k = torch.randn(1, 1, 30, 8)
     cache.append(k, k)
     before = cache.decode()[0]
@@ -248,7 +248,7 @@ def test_bytes_of_scales(pages):
 
 
 def test_errors_leave_the_cache_as_it_was():
-    cache = TorchKeyValueCache(2, 8, batch=2, layer=7)
+    cache = TorchKeyValueCache(2, 8, batch=2, layer=7, key_bits=2)
     good = torch.randn(2, 2, 100, 8)
     cache.append(good, good, pads=[3, 0])
     state = cache.decode()
@@ -271,7 +271,7 @@ def test_errors_leave_the_cache_as_it_was():
         (ValueError, "sequence 1 has 1 pad after 100 of its own", good, good, [0, 1]),
         (ValueError, "pads has 1 number, expected 2, one per sequence", good, good, [0]),
         (ValueError, "pads=101, expected a whole number, 0 to 100", good, good, [101, 0]),
-        (ValueError, "layer 7: keys: .*beyond float32", huge, good, None),
+        (ValueError, "layer 7: keys: .*float32", huge, good, None),
     ):  # fmt: skip
         with pytest.raises(error, match=message):
             cache.append(k, v, pads=pads)
@@ -279,7 +279,7 @@ def test_errors_leave_the_cache_as_it_was():
         for found, expected in zip(cache.decode(), state, strict=True):
             assert torch.equal(found, expected)
     # What pads hold is nobody's business.
-    fresh = TorchKeyValueCache(2, 8, batch=2)
+    fresh = TorchKeyValueCache(2, 8, batch=2, key_bits=2)
     fresh.append(nan, good, pads=[3, 0])
     with pytest.raises(ValueError, match="n=101, expected a whole number, 0 to 100"):
         cache.crop(101)
