@@ -1,0 +1,406 @@
+"""One layer of a transformers cache whose keys and values are codes."""
+
+from __future__ import annotations
+
+import copy
+import inspect
+import weakref
+from typing import Any
+
+import torch
+from transformers.cache_utils import DynamicLayer
+
+from blockquant.integrations._transformers_store import open_store
+from blockquant.integrations._transformers_unread import Unread
+
+ATTENTION = "blockquant"
+
+# Until transformers 5.19 `crop` took the length to keep; from then on minus the number to remove.
+CROP_KEEPS = "max_length" in inspect.signature(DynamicLayer.crop).parameters
+
+
+class Announced:
+    """What the forward pass tells the layers of a cache; one object for all of them."""
+
+    def __init__(self, attention_mask: Any) -> None:
+        self.mask = attention_mask
+        self._config: Any = None
+        self._pads: tuple[Any, ...] = (None, None)
+
+    def forward(self, config: Any, attention_mask: Any) -> None:
+        """Note the config of the running model, and its mask if that shows the padding."""
+        self._config = weakref.ref(config)
+        if isinstance(attention_mask, torch.Tensor) and attention_mask.ndim == 2:
+            self.mask = attention_mask
+            self._pads = (None, None)
+
+    def computes_from_codes(self) -> bool:
+        """Whether the running model asks for attention with the function of `enable`."""
+        config = self._config and self._config()
+        return config is not None and config._attn_implementation == ATTENTION
+
+    def pads(self, batch: int, start: int, tokens: int) -> list[int] | None:
+        """Leading padding of each sequence within the tokens from `start` on."""
+        if self.mask is None:
+            return None
+        place = (batch, start, tokens)
+        if self._pads[0] != place:
+            self._pads = (place, self._leading(batch, start, tokens))
+        found: list[int] | None = self._pads[1]
+        return found
+
+    def _leading(self, batch: int, start: int, tokens: int) -> list[int] | None:
+        own = self.mask[:, start : start + tokens].to(torch.bool)
+        if bool(own.all()):
+            return None
+        if batch % len(own):
+            raise ValueError(
+                f"attention_mask has {len(own)} rows, but the cache gets {batch} sequences"
+            )
+        leading = (own.cumsum(1) == 0).sum(1).repeat_interleave(batch // len(own))
+        return [int(pads) for pads in leading]
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"mask": self.mask, "_config": None, "_pads": (None, None)}
+
+
+class CodedLayer(DynamicLayer):
+    """A layer of full attention in a `blockquant.KeyValueCache`.
+
+    Parameters
+    ----------
+    index : int
+        Number of the layer, for errors.
+    options : dict
+        Arguments of the store without the shapes.
+    prefill : str
+        "exact" or "quantized".
+    latent : tuple of int, optional
+        The widths of the two latent parts of multi-head latent attention. Both parts make keys.
+    announced : Announced
+        Shared by all layers of the cache.
+    device_codes : bool, optional
+        Whether codes are torch tensors.
+    shared : bool
+        Whether other layers read the keys of this one.
+    """
+
+    is_compileable = False
+    is_croppable = True
+    is_sliding = False
+
+    def __init__(
+        self,
+        index: int,
+        options: dict[str, Any],
+        *,
+        prefill: str,
+        latent: tuple[int, int] | None,
+        announced: Announced,
+        device_codes: bool | None,
+        shared: bool,
+    ) -> None:
+        self.index = index
+        self.options = options
+        self.prefill = prefill
+        self.latent = latent
+        self.announced = announced
+        self.device_codes = device_codes
+        self.shared = shared
+        self.reset()
+
+    def __repr__(self) -> str:
+        return f"CodedLayer({self.store!r})" if self.is_initialized else "CodedLayer(empty)"
+
+    # ---- the life of the layer
+
+    def reset(self) -> None:
+        """Forget all tokens and shapes."""
+        self.store: Any = None
+        self.own: list[int] = []  # tokens of each sequence without its padding
+        self.is_latent = False
+        self.waiting: Waiting | None = None
+        self.is_initialized = False
+
+    def lazy_initialization(self, key_states: Any, value_states: Any) -> None:
+        """Open the store for the shapes, the type and the device of the first keys and values."""
+        batch, heads, _, dim = key_states.shape
+        self.dtype, self.device = key_states.dtype, key_states.device
+        self.is_latent = (dim, value_states.shape[-1]) == self.latent
+        options = dict(self.options)
+        if self.is_latent:
+            # Both parts make keys; the second is rotated, and too narrow for a coarse code.
+            options["values"] = options["keys"]
+            options["value_bits"] = max(options["key_bits"], 8)
+        self.store = open_store(
+            key_states,
+            self.device_codes,
+            heads=heads,
+            dim=dim,
+            value_dim=value_states.shape[-1],
+            batch=batch,
+            layer=self.index,
+            **options,
+        )
+        self.own = [0] * batch
+        self.width = heads * (dim + value_states.shape[-1])  # values of one token
+        self.is_initialized = True
+
+    def _settled(self) -> Any:
+        """The store, or an error if the last keys never reached the attention from codes."""
+        if self.waiting is not None:
+            raise RuntimeError(
+                f"layer {self.index}: the model took keys from the compressed cache and did not "
+                "compute attention with them through transformers' attention functions; call "
+                "disable(model) and reset() the cache"
+            )
+        return self.store
+
+    # ---- tokens
+
+    def update(self, key_states: Any, value_states: Any, *args: Any, **kwargs: Any) -> Any:
+        """Take keys and values of new tokens, and return those of all tokens.
+
+        Parameters
+        ----------
+        key_states, value_states : tensor, (batch, heads, tokens, dim)
+            Of the new tokens.
+        *args, **kwargs
+            Not used.
+
+        Returns
+        -------
+        keys, values : tensor, (batch, heads, all tokens, dim)
+            Decoded, or placeholders that only the attention function of `enable` can read.
+        """
+        self._settled()
+        length = self.get_seq_length()
+        if not self.is_initialized or (length == 0 and len(key_states) != len(self.own)):
+            self.lazy_initialization(key_states, value_states)
+        key_states, value_states = key_states.detach(), value_states.detach()
+        call = Waiting(self, key_states, value_states, length)
+        if self.announced.computes_from_codes() and not self.is_latent:
+            self.waiting = call
+            return Unread(call, key_states), Unread(call, value_states)
+        return call.decoded()
+
+    def one_by_one(self, tokens: int) -> bool:
+        """Whether the tokens of a call see what they would see had they come one by one."""
+        return self.prefill == "quantized" or tokens <= self.options["rollback"] + 1
+
+    @property
+    def keys(self) -> Any:
+        """Decoded keys of all tokens, or None."""
+        return self._settled().decode(self.dtype)[0] if self.is_initialized else None
+
+    @property
+    def values(self) -> Any:
+        """Decoded values of all tokens, or None."""
+        return self._settled().decode(self.dtype)[1] if self.is_initialized else None
+
+    def get_seq_length(self) -> int:
+        """Number of tokens, padding included."""
+        stored = len(self.store) if self.is_initialized else 0
+        return stored + (self.waiting.tokens if self.waiting is not None else 0)
+
+    def crop(self, tokens_to_remove: int) -> None:
+        """Remove the newest tokens; at most `rollback` of them leave no trace.
+
+        Parameters
+        ----------
+        tokens_to_remove : int
+            Minus the number of tokens to remove. Versions of transformers whose own layers take
+            the number of tokens to keep may give that.
+
+        Raises
+        ------
+        ValueError
+            If the number is positive and the installed version does not know lengths.
+        """
+        store = self._settled()
+        if tokens_to_remove > 0 and not CROP_KEEPS:
+            raise ValueError(
+                f"crop takes minus the number of tokens to remove, got {tokens_to_remove}"
+            )
+        if not self.is_initialized:
+            return
+        keep = tokens_to_remove
+        if tokens_to_remove < 0 or not CROP_KEEPS:
+            keep = max(len(store) + tokens_to_remove, 0)
+        removed = len(store) - keep
+        if removed > 0:
+            store.crop(keep)
+            self.own = [max(own - removed, 0) for own in self.own]
+
+    # ---- sequences
+
+    def _rows(self, change: str, rows: list[int], argument: Any) -> None:
+        getattr(self._settled(), change)(argument)
+        self.own = [self.own[row] for row in rows]
+
+    def reorder_cache(self, beam_idx: Any) -> None:
+        """Give place i the sequence ``beam_idx[i]``."""
+        if self.is_initialized:
+            rows = beam_idx.tolist()
+            self._rows("reorder", rows, rows)
+
+    def batch_repeat_interleave(self, repeats: int) -> None:
+        """Repeat each sequence."""
+        if self.is_initialized:
+            rows = [row for row in range(len(self.own)) for _ in range(repeats)]
+            self._rows("repeat", rows, repeats)
+
+    def batch_select_indices(self, indices: Any) -> None:
+        """Keep the sequences with these indices, or where a mask is true."""
+        if self.is_initialized:
+            rows = torch.arange(len(self.own))[torch.as_tensor(indices, device="cpu")].tolist()
+            self._rows("select", rows, rows)
+
+    # ---- what cannot be
+
+    def offload(self) -> None:
+        """Refused: codes stay where they are."""
+        raise NotImplementedError(
+            f"layer {self.index}: a compressed layer cannot be offloaded; use the cache without "
+            "offloading"
+        )
+
+    def prefetch(self) -> None:
+        """Refused, as `offload` is."""
+        self.offload()
+
+
+class Waiting:
+    """The new tokens of one call, from the update until they are stored.
+
+    Parameters
+    ----------
+    layer : CodedLayer
+        The layer that they belong to.
+    keys, values : tensor, (batch, heads, tokens, dim)
+        Of the new tokens.
+    start : int
+        Number of tokens before them.
+    """
+
+    def __init__(self, layer: CodedLayer, keys: Any, values: Any, start: int) -> None:
+        self.layer = layer
+        self.keys, self.values = keys, values
+        self.start, self.tokens = start, keys.shape[2]
+        self.end = start + self.tokens
+        # Layers that share these keys read them again, as they were before the call.
+        again = layer.shared and self.tokens > 1
+        self.before = (copy.copy(layer.store), list(layer.own)) if again else None
+
+    def _append(self, store: Any, own: list[int], first: int, last: int) -> None:
+        """Store the tokens first to last, and count them."""
+        tokens = last - first
+        pads = self.layer.announced.pads(len(own), self.start + first, tokens)
+        if pads is not None:
+            pads = [0 if own[row] else pads[row] for row in range(len(own))]
+        store.append(
+            self.keys[:, :, first:last] if tokens < self.tokens else self.keys,
+            self.values[:, :, first:last] if tokens < self.tokens else self.values,
+            pads,
+        )
+        for row in range(len(own)):
+            own[row] += tokens - (pads[row] if pads is not None else 0)
+
+    def _exact(self, store: Any) -> Any:
+        """Earlier tokens as the store holds them, and the new tokens exact."""
+        if self.start == 0:
+            return self.keys, self.values
+        keys, values = store.decode(self.keys.dtype)
+        return torch.cat([keys, self.keys], 2), torch.cat([values, self.values], 2)
+
+    def decoded(self) -> Any:
+        """Store the tokens; return all keys and values as the tokens of this call see them."""
+        layer, store = self.layer, self.layer.store
+        draft = self.tokens <= layer.options["rollback"] + 1
+        if self.tokens > 1 and not draft and layer.prefill == "exact":
+            keys, values = self._exact(store)
+            self._append(store, layer.own, 0, self.tokens)
+            return keys, values
+        # One by one, the first token of a draft sees the codes that its own coming makes.
+        seen = 1 if draft else self.tokens
+        self._append(store, layer.own, 0, seen)
+        keys, values = store.decode(self.keys.dtype)
+        if seen < self.tokens:
+            keys = torch.cat([keys, self.keys[:, :, seen:]], 2)
+            values = torch.cat([values, self.values[:, :, seen:]], 2)
+            self._append(store, layer.own, seen, self.tokens)
+        return keys, values
+
+    def _pieces(self, own: list[int]) -> list[int]:
+        """Starts and end of runs of tokens such that codes come into being at a run's start only."""
+        if self.tokens == 1:
+            return [0, 1]
+        starts = {0, self.tokens}
+        options = self.layer.options
+        pads = self.layer.announced.pads(len(own), self.start, self.tokens)
+        for row, count in enumerate(own):
+            skip = pads[row] if pads is not None and not count else 0
+            # A page of 64 tokens is coded when `window` more have come.
+            to_next = (options["sinks"] + options["window"] - count - 1) % 64
+            starts.update(range(skip + to_next, self.tokens, 64))
+        return sorted(starts)
+
+    def attention(self, query: Any, mask: Any, scale: float | None, exact: Any) -> Any:
+        """Attention of the new tokens, straight from codes; stores them when first asked.
+
+        Parameters
+        ----------
+        query : tensor, (batch, query heads, tokens, dim)
+            Of the new tokens.
+        mask : tensor or None
+            As `blockquant.KeyValueCache.attend` takes it.
+        scale : float or None
+            Of the logits.
+        exact : callable
+            Takes keys and values and gives attention to them, for a prompt that is seen exactly.
+
+        Returns
+        -------
+        tensor, (batch, tokens, query heads, value dim)
+        """
+        layer = self.layer
+        if query.shape[2] != self.tokens:
+            raise ValueError(
+                f"layer {layer.index}: {query.shape[2]} queries for {self.tokens} new tokens; "
+                "attention from codes needs one query per new token"
+            )
+        if layer.waiting is self:
+            layer.waiting = None
+            return self._read(layer.store, layer.own, query, mask, scale, exact)
+        if len(layer.store) != self.end:
+            raise RuntimeError(
+                f"layer {layer.index}: these keys were read before and the cache has changed since"
+            )
+        if self.tokens == 1:
+            return layer.store.attend(query, scale, mask).transpose(1, 2)
+        if self.before is None:
+            raise RuntimeError(
+                f"layer {layer.index}: these keys were read before, and the config of the model "
+                "names no layers that share keys"
+            )
+        store, own = self.before
+        return self._read(copy.copy(store), list(own), query, mask, scale, exact)
+
+    def _read(
+        self, store: Any, own: list[int], query: Any, mask: Any, scale: float | None, exact: Any
+    ) -> Any:
+        if not self.layer.one_by_one(self.tokens):
+            result = exact(*self._exact(store))
+            self._append(store, own, 0, self.tokens)
+            return result
+        pieces = self._pieces(own)
+        parts = []
+        for first, last in zip(pieces, pieces[1:], strict=False):
+            self._append(store, own, first, last)
+            part = mask
+            if mask is not None:
+                rows = mask[:, :, first:last] if mask.shape[2] == self.tokens else mask
+                part = rows[..., : self.start + last]
+            parts.append(store.attend(query[:, :, first:last], scale, part))
+        found = parts[0] if len(parts) == 1 else torch.cat(parts, 2)
+        return found.transpose(1, 2)
