@@ -1,1 +1,1 @@
-"""Compressed caches and codes in other frameworks; each module needs an extra of the package."""
+"""Bridges to other libraries. Each module needs its own and is imported by its full name."""
