@@ -28,7 +28,7 @@ class CoreStore:
         return other
 
     def __getattr__(self, name: str) -> Any:
-        if name == "cache":  # before it is set, as in unpickling
+        if name.startswith("_") or name == "cache":  # those of copy and pickle are this object's
             raise AttributeError(name)
         return getattr(self.cache, name)
 
