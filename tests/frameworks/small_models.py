@@ -1,5 +1,6 @@
 """Random models of a few thousand parameters, and how to run them with a cache."""
 
+import copy
 import functools
 import inspect
 
@@ -146,7 +147,7 @@ def config(name, **changes):
 
 
 def new_model(name, seed=0, **changes):
-    """A random model whose choices are far apart, so that rounding moves none."""
+    """A random model whose attention is far from a plain mean."""
     torch.manual_seed(seed)
     found = AutoModelForCausalLM.from_config(config(name, **changes)).eval()
     with torch.no_grad():
@@ -177,6 +178,30 @@ def generate(of, ids, cache, new=16, **options):
     options = {"do_sample": False, "attention_mask": torch.ones_like(ids), **options}
     found = of.generate(ids, max_new_tokens=new, **{argument(of): cache}, **options)
     return found[:, ids.shape[1] :]
+
+
+def clear_prompt(of, before, cache, tokens, batch=2, new=16):
+    """A prompt after which greedy decoding with floats has no choice between near equals.
+
+    Returns it with what comes before it, the tokens that the float cache gives, and that cache.
+    """
+    for seed in range(60):
+        ids = torch.cat([before, prompt(tokens, batch, seed)], 1)
+        used = copy.deepcopy(cache)
+        found = of.generate(
+            ids,
+            max_new_tokens=new,
+            do_sample=False,
+            attention_mask=torch.ones_like(ids),
+            output_logits=True,
+            return_dict_in_generate=True,
+            **{argument(of): used},
+        )
+        logits = torch.stack(found.logits)
+        first, second = logits.topk(2).values.unbind(-1)
+        if ((first - second) > 0.02 * logits.std(-1)).all():
+            return ids, found.sequences[:, ids.shape[1] :], used
+    raise AssertionError("no prompt gives clear choices")
 
 
 def forward(of, ids, cache, **options):
