@@ -113,6 +113,7 @@ impl KeyValueCache {
             return Ok(());
         }
         let plans = self.plan(isa, keys, values, pads)?;
+        let is_coding = plans.iter().any(|plan| !plan.pages.is_empty());
         // Nothing below can fail or be interrupted.
         let spec = &self.spec;
         let parts = self.sequences.iter_mut().zip(plans).zip(pads);
@@ -122,7 +123,9 @@ impl KeyValueCache {
         }
         self.dtype = Some(dtype);
         self.length += tokens;
-        self.extend_tables();
+        if is_coding {
+            self.extend_tables();
+        }
         Ok(())
     }
 

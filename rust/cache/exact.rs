@@ -4,6 +4,7 @@ use half::{bf16, f16};
 
 use super::PAGE_TOKENS;
 use super::tensor::{Dtype, Values};
+use crate::file::container::float32;
 
 /// Numbers of one of the types.
 #[derive(Debug, Clone)]
@@ -20,6 +21,24 @@ impl Numbers {
             Dtype::Float16 => Self::Float16(vec![f16::ZERO; count]),
             Dtype::Bfloat16 => Self::Bfloat16(vec![bf16::ZERO; count]),
         }
+    }
+
+    /// Numbers in the byte order of a file. None if one is not finite.
+    fn read(dtype: Dtype, bytes: &[u8]) -> Option<Self> {
+        let half = || bytes.as_chunks::<2>().0.iter();
+        let numbers = match dtype {
+            Dtype::Float32 => Self::Float32(float32(bytes).collect()),
+            Dtype::Float16 => Self::Float16(half().map(|&word| f16::from_le_bytes(word)).collect()),
+            Dtype::Bfloat16 => {
+                Self::Bfloat16(half().map(|&word| bf16::from_le_bytes(word)).collect())
+            }
+        };
+        let is_finite = match &numbers {
+            Self::Float32(values) => values.iter().all(|x| x.is_finite()),
+            Self::Float16(values) => values.iter().all(|x| x.is_finite()),
+            Self::Bfloat16(values) => values.iter().all(|x| x.is_finite()),
+        };
+        is_finite.then_some(numbers)
     }
 
     fn part(&self, from: usize, len: usize) -> Values<'_> {
@@ -68,6 +87,25 @@ impl Exact {
             keys: Numbers::zeros(dtype, heads * PAGE_TOKENS * dim),
             values: Numbers::zeros(dtype, heads * PAGE_TOKENS * value_dim),
         }
+    }
+
+    /// The page of some tokens as a file has them: keys and values, head by head. None if a number
+    /// is not finite.
+    pub(super) fn from_bytes(
+        dtype: Dtype,
+        heads: usize,
+        [dim, value_dim]: [usize; 2],
+        len: usize,
+        [keys, values]: [&[u8]; 2],
+    ) -> Option<Self> {
+        let (keys, values) = (Numbers::read(dtype, keys)?, Numbers::read(dtype, values)?);
+        let mut page = Self::new(dtype, heads, dim, value_dim);
+        page.extend(heads, len, |i, head| {
+            let row = head * len + i;
+            let key = keys.part(row * dim, dim);
+            (key, values.part(row * value_dim, value_dim))
+        });
+        Some(page)
     }
 
     /// The number of tokens.

@@ -41,15 +41,19 @@ use crate::quantizer::Quantizer;
 mod angles;
 mod append;
 pub mod attend;
+mod blocks;
 mod center;
 mod coded;
 pub mod coder;
 mod edit;
 mod exact;
+mod loaded;
+mod prepared;
 mod read;
 mod scales;
 mod size;
 mod spec;
+mod stored;
 pub mod tables;
 mod tensor;
 
@@ -144,6 +148,13 @@ impl KeyValueCache {
     /// The errors of [`CacheSpec::fill`].
     pub fn new(mut spec: CacheSpec) -> Result<Self> {
         spec.fill()?;
+        let mut cache = Self::build(spec)?;
+        cache.sequences = vec![Sequence::default(); cache.spec.batch];
+        Ok(cache)
+    }
+
+    /// A cache without sequences. The parameters are checked and filled in.
+    fn build(spec: CacheSpec) -> Result<Self> {
         let keys = Coder::new(Quantizer::new(spec.key_spec())?)?;
         let values = Coder::new(Quantizer::new(spec.value_spec())?)?;
         let debias = if spec.debias {
@@ -167,7 +178,7 @@ impl KeyValueCache {
             tables: frequencies.map(|frequencies| Arc::new(tables(frequencies))),
             dtype: spec.dtype,
             length: 0,
-            sequences: vec![Sequence::default(); spec.batch],
+            sequences: Vec::new(),
             spec,
         })
     }

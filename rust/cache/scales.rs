@@ -100,6 +100,19 @@ impl Scales {
         }
     }
 
+    /// Whether a base stands in a page that [`Scales::new`] makes.
+    pub(super) fn is_base(base: i16) -> bool {
+        (LEAST - TOP..=MOST - TOP).contains(&base.into())
+    }
+
+    /// The float32 scales, or the bases and the bytes; the others are empty.
+    pub(super) fn parts(&self) -> (&[f32], &[i16], &[u8]) {
+        match self {
+            Self::Floats(scales) => (scales, &[], &[]),
+            Self::Bytes { bases, bytes } => (&[], bases, bytes),
+        }
+    }
+
     /// The number of bytes.
     pub(super) fn bytes(&self) -> usize {
         match self {

@@ -1,5 +1,7 @@
 //! The Python class `KeyValueCache`.
 
+use std::path::PathBuf;
+
 use half::f16;
 use half::slice::HalfBitsSliceExt;
 use numpy::ndarray::{ArrayView4, Axis, s};
@@ -9,6 +11,7 @@ use numpy::{
 };
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
+use pyo3::types::PyBytes;
 
 use super::codes::contiguous;
 use super::signals::detached;
@@ -64,7 +67,7 @@ fn with_tensor<R>(
         values: for<'b> fn(&'b [T]) -> Values<'b>,
     ) -> PyResult<Array4<'a, T>> {
         let view = array.as_array();
-        if view.len_of(Axis(3)) > 1 && view.stride_of(Axis(3)) != 1 {
+        if !view.is_empty() && view.len_of(Axis(3)) > 1 && view.stride_of(Axis(3)) != 1 {
             return Err(PyValueError::new_err("rows are not contiguous"));
         }
         let tensor = Array4 {
@@ -430,6 +433,27 @@ impl KeyValueCache {
 
     fn reset(&mut self) {
         self.0.reset();
+    }
+
+    /// Writes a file with all tokens.
+    fn save(&self, py: Python<'_>, path: PathBuf) -> PyResult<()> {
+        detached(py, || self.0.save(&path))
+    }
+
+    #[staticmethod]
+    fn load(py: Python<'_>, path: PathBuf) -> PyResult<Self> {
+        detached(py, || cache::KeyValueCache::load(&path)).map(Self)
+    }
+
+    /// The bytes that `save` writes.
+    fn to_bytes<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyBytes>> {
+        let bytes = detached(py, || self.0.to_bytes())?;
+        Ok(PyBytes::new(py, &bytes))
+    }
+
+    #[staticmethod]
+    fn from_bytes(py: Python<'_>, data: &[u8]) -> PyResult<Self> {
+        detached(py, || cache::KeyValueCache::from_bytes(data)).map(Self)
     }
 
     /// A cache with the same tokens, which shares its pages.

@@ -27,11 +27,14 @@
 //! the order of the rows, coordinate by coordinate.
 
 mod codewords;
-pub(crate) mod scalar;
+mod expand;
+mod packed;
+mod scalar;
+mod vector;
 
-pub use codewords::{Codewords, PADDING, Part, padded};
+pub use codewords::{Codewords, Integer, PADDING, Part, padded};
 
-use super::kernel;
+use super::{kernel, vector_kernel};
 
 /// The most rows of a tile.
 pub const ROWS_PER_TILE: usize = 64;
@@ -76,7 +79,7 @@ impl Softmax {
     };
 }
 
-kernel! {
+vector_kernel! {
     /// Writes the codewords of packed rows, each row padded with zeros to the stride.
     ///
     /// # Panics
@@ -84,7 +87,7 @@ kernel! {
     pub fn expand_i8(packed: &[u8], words: &Codewords<i8>, out: &mut [i8])
 }
 
-kernel! {
+vector_kernel! {
     /// [`expand_i8`] for codewords of 16 bits.
     ///
     /// # Panics
@@ -101,7 +104,7 @@ kernel! {
     pub fn to_i16(u: &[f32], unit: f32, out: &mut [i16])
 }
 
-kernel! {
+vector_kernel! {
     /// out\[g\]\[i\] ← ⟨row i, query g⟩, an exact sum of 32-bit integers that is then converted.
     ///
     /// There is one query per tile of `out`; rows and queries have the same padded length. Sums
@@ -112,7 +115,7 @@ kernel! {
     pub fn dots_i8(rows: &[i8], queries: &[i16], out: &mut [Tile])
 }
 
-kernel! {
+vector_kernel! {
     /// [`dots_i8`] for rows of 16-bit integers.
     ///
     /// # Panics
@@ -129,18 +132,18 @@ kernel! {
     pub fn shift(pair: &[f32], phase: &[f32], out: &mut [f32])
 }
 
-kernel! {
+vector_kernel! {
     /// Turns the products of one query with the rows of a tile into logits.
     pub fn logits(tile: &mut Tile, terms: Terms<'_>)
 }
 
-kernel! {
+vector_kernel! {
     /// Turns logits into weights, each multiplied by the scale of its row, and returns the factor
     /// of all sums before: exp(old maximum − new maximum).
     pub fn softmax(tile: &mut Tile, scale: &Tile, state: &mut Softmax) -> f32
 }
 
-kernel! {
+vector_kernel! {
     /// sums\[g\]\[j\] ← sums\[g\]\[j\] + Σᵢ weights\[g\]\[i\]·rows\[i\]\[j\], in the order of i.
     ///
     /// `sums` holds `count` vectors; `weights` holds `count` vectors of at least one weight per row.
@@ -150,7 +153,7 @@ kernel! {
     pub fn sums_f32(weights: &[f32], rows: &[f32], count: usize, sums: &mut [f32])
 }
 
-kernel! {
+vector_kernel! {
     /// [`sums_f32`] for rows of 8-bit integers; vectors have a padded length.
     ///
     /// # Panics
@@ -158,7 +161,7 @@ kernel! {
     pub fn sums_i8(weights: &[f32], rows: &[i8], count: usize, sums: &mut [f32])
 }
 
-kernel! {
+vector_kernel! {
     /// [`sums_i8`] for rows of 16-bit integers.
     ///
     /// # Panics
@@ -169,6 +172,35 @@ kernel! {
 kernel! {
     /// values\[i\] ← values\[i\]·factor.
     pub fn multiply(values: &mut [f32], factor: f32)
+}
+
+vector_kernel! {
+    /// [`expand_i8`] and then [`dots_i8`]; the codewords may be written to `room` on the way.
+    ///
+    /// # Panics
+    /// If the lengths do not fit together.
+    pub fn packed_dots_i8(
+        packed: &[u8],
+        words: &Codewords<i8>,
+        room: &mut Vec<i8>,
+        queries: &[i16],
+        out: &mut [Tile],
+    )
+}
+
+vector_kernel! {
+    /// [`expand_i8`] and then [`sums_i8`]; the codewords may be written to `room` on the way.
+    ///
+    /// # Panics
+    /// If the lengths do not fit together.
+    pub fn packed_sums_i8(
+        packed: &[u8],
+        words: &Codewords<i8>,
+        room: &mut Vec<i8>,
+        weights: &[f32],
+        count: usize,
+        sums: &mut [f32],
+    )
 }
 
 /// The number of rows and the length of each, of rows that are multiplied with the queries of

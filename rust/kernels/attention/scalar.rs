@@ -1,5 +1,6 @@
 //! The definition: row by row and coordinate by coordinate.
 
+use super::codewords::Integer;
 use super::codewords::index_at;
 use super::{Codewords, MAX_LOGIT, Softmax, Terms, Tile, dots_shape, sums_shape};
 use crate::kernels::SUM_LANES;
@@ -16,23 +17,24 @@ pub fn expand_i16(packed: &[u8], words: &Codewords<i16>, out: &mut [i16]) {
 }
 
 #[inline(always)]
-fn expand<T: Copy + Default>(packed: &[u8], words: &Codewords<T>, out: &mut [T]) {
+fn expand<T: Integer>(packed: &[u8], words: &Codewords<T>, out: &mut [T]) {
     words.check(packed, out);
     for (row, out) in packed
         .chunks_exact(words.row_bytes())
         .zip(out.chunks_exact_mut(words.stride()))
     {
-        expand_row(row, words, out);
+        expand_indexes(row, words, 0, out);
     }
 }
 
-/// Writes one row of codewords.
-#[inline(always)]
-pub fn expand_row<T: Copy + Default>(row: &[u8], words: &Codewords<T>, out: &mut [T]) {
-    let mut rest = out;
+/// Writes the codewords of a row's indexes from `from` on, and zeros after them.
+pub fn expand_indexes<T: Integer>(row: &[u8], words: &Codewords<T>, from: usize, out: &mut [T]) {
+    let (mut rest, mut skip) = (out, from);
     for part in words.parts() {
-        let (here, after) = rest.split_at_mut(part.count * part.block);
-        for (i, out) in here.chunks_exact_mut(part.block).enumerate() {
+        let skipped = skip.min(part.count);
+        skip -= skipped;
+        let (here, after) = rest.split_at_mut((part.count - skipped) * part.block);
+        for (i, out) in (skipped..).zip(here.chunks_exact_mut(part.block)) {
             let k = index_at(row, part.first + i * part.width as usize, part.width);
             out.copy_from_slice(&part.words[k * part.block..][..part.block]);
         }
@@ -60,18 +62,20 @@ pub fn dots_i16(rows: &[i16], queries: &[i16], out: &mut [Tile]) {
 }
 
 #[inline(always)]
-fn dots<T: Copy + Into<i32>>(rows: &[T], queries: &[i16], out: &mut [Tile]) {
+fn dots<T: Integer>(rows: &[T], queries: &[i16], out: &mut [Tile]) {
     let (_, stride) = dots_shape(rows.len(), queries.len(), out);
     for (query, out) in queries.chunks_exact(stride).zip(out) {
         for (row, out) in rows.chunks_exact(stride).zip(out) {
-            let sum: i32 = row
-                .iter()
-                .zip(query)
-                .map(|(&k, &q)| k.into() * i32::from(q))
-                .sum();
-            *out = sum as f32;
+            *out = dot(row, query) as f32;
         }
     }
+}
+
+/// The inner product of a row and a query.
+#[inline(always)]
+pub fn dot<T: Integer>(row: &[T], query: &[i16]) -> i32 {
+    let products = row.iter().zip(query);
+    products.map(|(&k, &q)| k.into() * i32::from(q)).sum()
 }
 
 #[inline(always)]
@@ -213,4 +217,29 @@ pub fn multiply(values: &mut [f32], factor: f32) {
     for value in values {
         *value *= factor;
     }
+}
+
+pub fn packed_dots_i8(
+    packed: &[u8],
+    words: &Codewords<i8>,
+    room: &mut Vec<i8>,
+    queries: &[i16],
+    out: &mut [Tile],
+) {
+    room.resize(packed.len() / words.row_bytes() * words.stride(), 0);
+    expand_i8(packed, words, room);
+    dots_i8(room, queries, out);
+}
+
+pub fn packed_sums_i8(
+    packed: &[u8],
+    words: &Codewords<i8>,
+    room: &mut Vec<i8>,
+    weights: &[f32],
+    count: usize,
+    sums: &mut [f32],
+) {
+    room.resize(packed.len() / words.row_bytes() * words.stride(), 0);
+    expand_i8(packed, words, room);
+    sums_i8(weights, room, count, sums);
 }

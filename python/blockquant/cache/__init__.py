@@ -8,20 +8,27 @@ import numpy as np
 from numpy.typing import NDArray
 
 from blockquant import _core
-from blockquant._arrays import as_floats, as_selection, widened
-from blockquant._checks import brief, counted, flag, real, whole
-from blockquant._methods import PARTS
-from blockquant.registry import full_name, is_built_in
+from blockquant._arrays import as_floats, widened
+from blockquant._checks import flag, whole
+from blockquant.cache._arguments import (
+    MOST_COUNT,
+    MOST_TOKENS,
+    center_options,
+    coding,
+    dtype_name,
+    mask_arrays,
+    number,
+    positions,
+    tensor,
+    type_name,
+    wholes,
+)
+from blockquant.cache._state import CacheState
 
 _Float = NDArray[np.float32]
-#: The types of numbers that a cache takes.
-_DTYPES = ("float32", "float16", "bfloat16")
-#: What the core takes of each count.
-_MOST_COUNT = 2**20
-_MOST_TOKENS = 2**30
 
 
-class KeyValueCache:
+class KeyValueCache(CacheState):
     """Keys and values of one attention layer for a batch of sequences, at a few bits each.
 
     The first tokens (``sinks``) and the newest ones (``window`` to ``window`` + 63) stay exact, and
@@ -109,8 +116,6 @@ class KeyValueCache:
     (500, [384], 2.63)
     """
 
-    _core: _core.KeyValueCache
-
     def __init__(
         self,
         heads: int,
@@ -138,110 +143,28 @@ class KeyValueCache:
         dim = whole(dim, "dim", 1, _core.MAX_HEAD_DIM)
         if value_dim is not None:
             value_dim = whole(value_dim, "value_dim", 1, _core.MAX_HEAD_DIM)
-        heads = whole(heads, "heads", 1, _MOST_COUNT)
+        heads = whole(heads, "heads", 1, MOST_COUNT)
         if not isinstance(rotation, str):
             raise TypeError(f"rotation is {type(rotation).__name__}, expected str")
         self._core = _core.KeyValueCache(
             heads,
             dim,
             dim if value_dim is None else value_dim,
-            whole(batch, "batch", 1, _MOST_COUNT),
-            _coding(keys, key_bits, "key"),
-            _coding(values, value_bits, "value"),
-            window=whole(window, "window", 0, _MOST_TOKENS),
-            sinks=whole(sinks, "sinks", 0, _MOST_TOKENS),
-            rollback=whole(rollback, "rollback", 0, _MOST_TOKENS),
+            whole(batch, "batch", 1, MOST_COUNT),
+            coding(keys, key_bits, "key"),
+            coding(values, value_bits, "value"),
+            window=whole(window, "window", 0, MOST_TOKENS),
+            sinks=whole(sinks, "sinks", 0, MOST_TOKENS),
+            rollback=whole(rollback, "rollback", 0, MOST_TOKENS),
             centroids=whole(centroids, "centroids", 0),
             debias=flag(debias, "debias"),
             byte_scales=None if byte_scales is None else flag(byte_scales, "byte_scales"),
-            dtype=None if dtype is None else _dtype_name(dtype),
+            dtype=None if dtype is None else dtype_name(dtype),
             rotation=rotation,
             seed=whole(seed, "seed", 0, 2**64 - 1),
             layer=None if layer is None else whole(layer, "layer", 0, 2**32 - 1),
-            **_center(center, rotary),
+            **center_options(center, rotary),
         )
-
-    @property
-    def heads(self) -> int:
-        """Key-value heads."""
-        return self._core.heads
-
-    @property
-    def dim(self) -> int:
-        """Coordinates of a key."""
-        return self._core.dim
-
-    @property
-    def value_dim(self) -> int:
-        """Coordinates of a value."""
-        return self._core.value_dim
-
-    @property
-    def batch(self) -> int:
-        """Sequences, which :meth:`select` and :meth:`repeat` change."""
-        return self._core.batch
-
-    @property
-    def window(self) -> int:
-        """The newest tokens that always are exact."""
-        return self._core.window
-
-    @property
-    def sinks(self) -> int:
-        """The first tokens of each sequence, which are exact for ever."""
-        return self._core.sinks
-
-    @property
-    def rollback(self) -> int:
-        """Tokens that :meth:`crop` takes back exactly."""
-        return self._core.rollback
-
-    @property
-    def layer(self) -> int | None:
-        """The number of the layer."""
-        return self._core.layer
-
-    @property
-    def dtype(self) -> str | None:
-        """The type of the numbers, None as long as it is not known."""
-        return self._core.dtype
-
-    @property
-    def pads(self) -> list[int]:
-        """The leading pads of each sequence."""
-        return self._core.pads
-
-    @property
-    def coded(self) -> list[int]:
-        """The coded tokens of each sequence."""
-        return self._core.coded
-
-    @property
-    def nbytes(self) -> int:
-        """Every stored byte: codes, scales, centers, indexes of centroids, exact tokens and pads.
-
-        Pages that sequences share count once. Room for tokens to come, the tables of pages, and
-        what follows from the parameters (rotation, codebook) do not count.
-        """
-        return self._core.nbytes
-
-    @property
-    def bits_per_value(self) -> float:
-        """All stored bits per coordinate of the keys and values that the sequences have."""
-        return self._core.bits_per_value
-
-    @property
-    def bits_per_coded_value(self) -> float:
-        """Bits of codes, scales and centroid indexes per coordinate of the coded tokens."""
-        return self._core.bits_per_coded_value
-
-    def __len__(self) -> int:
-        """The tokens of each sequence, pads included."""
-        return len(self._core)
-
-    def __bool__(self) -> bool:
-        """True, also without tokens: whether there is a cache is another question."""
-        return True
 
     def append(self, k: Any, v: Any, *, pads: Any = None) -> None:
         """Adds tokens at the end of every sequence.
@@ -277,11 +200,11 @@ class KeyValueCache:
         >>> len(cache), cache.pads, cache.dtype
         (3, [0, 2], 'float16')
         """
-        (k, is_bfloat16), (v, also) = _tensor(k, "k"), _tensor(v, "v")
+        (k, is_bfloat16), (v, also) = tensor(k, "k"), tensor(v, "v")
         if is_bfloat16 != also or k.dtype != v.dtype:
-            names = (_name(array, bits) for array, bits in ((k, is_bfloat16), (v, also)))
+            names = (type_name(array, bits) for array, bits in ((k, is_bfloat16), (v, also)))
             raise TypeError("k is {}, v is {}, expected one type".format(*names))
-        counts = None if pads is None else _wholes(pads, "pads")
+        counts = None if pads is None else wholes(pads, "pads")
         self._core.append(k, v, pads=counts, bfloat16=is_bfloat16)
 
     def attend(self, q: Any, *, scale: float | None = None, mask: Any = None) -> _Float:
@@ -330,9 +253,9 @@ class KeyValueCache:
                 f"q has shape {queries.shape}, expected (batch, query_heads, queries, dim)"
             )
         if scale is not None:
-            scale = _number(scale, "scale")
+            scale = number(scale, "scale")
         q = widened(queries, is_bfloat16)
-        allowed, added = _mask(mask, (*q.shape[:3], len(self)))
+        allowed, added = mask_arrays(mask, (*q.shape[:3], len(self)))
         return self._core.attend(q, scale=scale, allowed=allowed, added=added)
 
     def decode(self) -> tuple[_Float, _Float]:
@@ -409,7 +332,7 @@ class KeyValueCache:
         >>> import blockquant as bq
         >>> bq.KeyValueCache(heads=1, dim=2, batch=3).reorder([2, 0, 0])
         """
-        self._core.reorder(_positions(rows, self.batch))
+        self._core.reorder(positions(rows, self.batch))
 
     def select(self, rows: Any) -> None:
         """Replaces the sequences by those at these positions, any number of them.
@@ -434,7 +357,7 @@ class KeyValueCache:
         >>> cache.batch
         4
         """
-        self._core.select(_positions(rows, self.batch))
+        self._core.select(positions(rows, self.batch))
 
     def repeat(self, times: int) -> None:
         """Repeats each sequence, 0, 0, 1, 1, … for 2, and shares its pages.
@@ -459,7 +382,7 @@ class KeyValueCache:
         >>> cache.batch
         4
         """
-        self._core.repeat(whole(times, "times", 1, _MOST_COUNT))
+        self._core.repeat(whole(times, "times", 1, MOST_COUNT))
 
     def reset(self) -> None:
         """Removes all tokens. The number of sequences stays.
@@ -473,154 +396,3 @@ class KeyValueCache:
         0
         """
         self._core.reset()
-
-    def __copy__(self) -> KeyValueCache:
-        twin = type(self).__new__(type(self))
-        vars(twin).update(vars(self))
-        twin._core = self._core.copy()
-        return twin
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> KeyValueCache:
-        # Shared pages are copied when they are written to, so a copy is a deep one.
-        twin = self.__copy__()
-        memo[id(self)] = twin
-        return twin
-
-    def __repr__(self) -> str:
-        sequences = counted(self.batch, "sequence")
-        tokens = counted(len(self), "token")
-        sides = (_described(side) for side in (self._core.keys, self._core.values))
-        return (
-            f"<KeyValueCache of {sequences} of {tokens}, {counted(self.heads, 'head')}, "
-            f"{self.nbytes} bytes, keys {next(sides)}, values {next(sides)}>"
-        )
-
-
-def _described(side: tuple[str, str | None, float]) -> str:
-    """A coding as the representation names it."""
-    method, scale, bits = side
-    name = method if scale is None else f"{method}/{scale}"
-    return f"{name} at {bits:g} bits"
-
-
-def _coding(name: Any, bits: Any, what: str) -> tuple[str, str | None, float]:
-    """Method, scale rule and bits as the core takes them."""
-    if not isinstance(name, str):
-        raise TypeError(f"{what}s is {type(name).__name__}, expected the name of a method")
-    full = full_name(name)
-    if not is_built_in(full):
-        raise ValueError(f"{what}s={name!r} is a registered method, a cache takes built-in ones")
-    method, scale = PARTS[full]
-    return method.name, scale, real(bits, f"{what}_bits", method.most_bits)
-
-
-def _center(center: Any, rotary: Any) -> dict[str, Any]:
-    """The center as the core takes it."""
-    if isinstance(center, str) and center == "rotary":
-        if rotary is None:
-            raise ValueError(
-                'center="rotary" needs rotary=, the base or the frequencies of the embedding'
-            )
-        if np.ndim(rotary) == 0:
-            return {"center": "rotary", "theta": real(rotary, "rotary", np.inf)}
-        frequencies, is_bfloat16 = as_floats(rotary, "rotary")
-        if is_bfloat16:
-            frequencies = widened(frequencies, True)
-        if frequencies.ndim != 1:
-            raise ValueError(f"rotary has shape {frequencies.shape}, expected (dim/2,)")
-        return {"center": "rotary", "frequencies": np.ascontiguousarray(frequencies, np.float64)}
-    if rotary is not None:
-        raise ValueError(f'rotary is given with center={brief(center)}, expected center="rotary"')
-    if center is None:
-        return {"center": "none"}
-    if isinstance(center, str):
-        if center == "static":
-            return {"center": "static"}
-        raise ValueError(
-            f'center={center!r}, expected "static", "rotary", an array (heads, dim) or None'
-        )
-    vectors, is_bfloat16 = as_floats(center, "center")
-    if vectors.ndim != 2:
-        raise ValueError(f"center has shape {vectors.shape}, expected (heads, dim)")
-    return {"center": "given", "vectors": widened(vectors, is_bfloat16)}
-
-
-def _dtype_name(dtype: Any) -> str:
-    """The name of a type of numbers: a name, NumPy's type or torch's."""
-    name = str(dtype).removeprefix("torch.")
-    if name not in _DTYPES:
-        try:
-            name = np.dtype(dtype).name
-        except TypeError:
-            raise TypeError(
-                f"dtype is {brief(dtype)}, expected float32, float16 or bfloat16"
-            ) from None
-    if name not in _DTYPES:
-        raise ValueError(f"dtype={name}, expected float32, float16 or bfloat16")
-    return name
-
-
-def _name(array: NDArray[Any], is_bfloat16: bool) -> str:
-    return "bfloat16" if is_bfloat16 else array.dtype.name
-
-
-def _tensor(x: Any, what: str) -> tuple[NDArray[Any], bool]:
-    """Keys or values with rows that are contiguous."""
-    array, is_bfloat16 = as_floats(x, what)
-    if array.dtype == np.float64:
-        raise TypeError(f"{what} is float64, expected float32, float16 or bfloat16: convert it")
-    if array.ndim != 4:
-        raise ValueError(
-            f"{what} has shape {array.shape}, expected (batch, heads, tokens, coordinates)"
-        )
-    if array.shape[3] > 1 and array.strides[3] != array.itemsize:
-        array = np.ascontiguousarray(array)
-    return array, is_bfloat16
-
-
-def _mask(mask: Any, shape: tuple[int, ...]) -> tuple[NDArray[np.uint8] | None, _Float | None]:
-    """The mask as bytes or as floats of the full shape."""
-    if mask is None:
-        return None, None
-    array = mask if isinstance(mask, np.ndarray) else None
-    if array is None and str(getattr(mask, "dtype", "")) in ("bool", "torch.bool"):
-        array = np.asarray(mask)
-    if array is None and isinstance(mask, (list, tuple, bool)):
-        array = np.asarray(mask)
-    if array is not None and array.dtype == bool:
-        return _broadcast(np.ascontiguousarray(array).view(np.uint8), shape), None
-    floats, is_bfloat16 = as_floats(mask, "mask")
-    return None, _broadcast(widened(floats, is_bfloat16), shape)
-
-
-def _broadcast(array: NDArray[Any], shape: tuple[int, ...]) -> NDArray[Any]:
-    try:
-        return np.broadcast_to(array, shape)
-    except ValueError:
-        raise ValueError(
-            f"mask has shape {array.shape}, which does not broadcast to (batch, query_heads, "
-            f"queries, tokens) = {shape}"
-        ) from None
-
-
-def _number(value: Any, what: str) -> float:
-    """A real number of any sign; the core refuses those that are not finite."""
-    try:
-        return float(value)
-    except (TypeError, ValueError):
-        raise TypeError(f"{what} is {brief(value)}, expected a number") from None
-
-
-def _wholes(values: Any, what: str) -> list[int]:
-    array = np.asarray(values)
-    if array.dtype.kind not in "iu" or array.ndim != 1:
-        found = f"{array.dtype} of shape {array.shape}"
-        raise TypeError(f"{what} is {found}, expected one whole number per sequence")
-    return [whole(value, what, 0, _MOST_TOKENS) for value in array]
-
-
-def _positions(rows: Any, batch: int) -> list[int]:
-    selection = as_selection(rows, batch, "rows", ValueError)
-    if selection.dtype == bool:
-        return [int(row) for row in np.flatnonzero(selection)]
-    return [int(row) % batch for row in selection]
