@@ -53,7 +53,7 @@ impl KeyValueCache {
                 last = first;
             }
             let sinks = sequence.sink_tokens();
-            truncate(&mut sequence.sinks, own.min(sinks));
+            truncate(&mut sequence.sinks, own);
             truncate(
                 &mut sequence.recent,
                 own.saturating_sub(sinks + sequence.coded_tokens),

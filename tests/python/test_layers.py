@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[2]
 
 PYTHON = (
     ("__main__",),
-    ("cli",),
+    ("cli", "integrations"),
     ("__init__",),  # the names that a user imports
     ("report",),
     ("cache", "measurement"),
