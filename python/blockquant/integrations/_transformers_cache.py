@@ -8,7 +8,7 @@ from typing import Any
 try:
     import torch
     from transformers import DynamicCache, PreTrainedConfig, PreTrainedModel
-    from transformers.cache_utils import CacheLayerMixin, DynamicLayer
+    from transformers.cache_utils import DynamicLayer
 except ImportError as error:  # pragma: no cover - needs an environment without them
     raise ImportError(
         "blockquant.integrations.transformers needs torch and transformers >= 5.0: "
@@ -160,8 +160,9 @@ def build(
         raise ValueError("attention_mask must be a tensor of shape (batch, tokens)")
     text = config.get_text_config(decoder=True)
     _centered(text, options)
+    on_device = isinstance(model, PreTrainedModel) and model.device.type != "meta"
     open_store(  # an option that is out of range fails here, not in the first forward pass
-        torch.zeros(1, 1, 0, head_dim(text)),
+        torch.empty(0, device=model.device if on_device else "cpu"),
         device_codes,
         heads=1,
         dim=head_dim(text),
@@ -172,7 +173,10 @@ def build(
     announced = Announced(attention_mask)
     cache = CompressedCache(text, announced)
     latent = getattr(text, "kv_lora_rank", None)
-    shared = any(not isinstance(layer, CacheLayerMixin) for layer in cache.layers)
+    # Layers that read the keys of others have no keys; older versions leave their places out.
+    shared = len(cache.layers) < text.num_hidden_layers or any(
+        type(layer).__name__ == "DummyLayer" for layer in cache.layers
+    )
     for index, layer in enumerate(cache.layers):
         if type(layer) is DynamicLayer:
             cache.layers[index] = CodedLayer(

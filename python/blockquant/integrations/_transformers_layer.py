@@ -117,7 +117,6 @@ class CodedLayer(DynamicLayer):
     def reset(self) -> None:
         """Forget all tokens and shapes."""
         self.store: Any = None
-        self.own: list[int] = []  # tokens of each sequence without its padding
         self.is_latent = False
         self.waiting: Waiting | None = None
         self.is_initialized = False
@@ -142,7 +141,6 @@ class CodedLayer(DynamicLayer):
             layer=self.index,
             **options,
         )
-        self.own = [0] * batch
         self.width = heads * (dim + value_states.shape[-1])  # values of one token
         self.is_initialized = True
 
@@ -175,7 +173,7 @@ class CodedLayer(DynamicLayer):
         """
         self._settled()
         length = self.get_seq_length()
-        if not self.is_initialized or (length == 0 and len(key_states) != len(self.own)):
+        if not self.is_initialized or (length == 0 and len(key_states) != self.store.batch):
             self.lazy_initialization(key_states, value_states)
         key_states, value_states = key_states.detach(), value_states.detach()
         call = Waiting(self, key_states, value_states, length)
@@ -227,34 +225,26 @@ class CodedLayer(DynamicLayer):
         keep = tokens_to_remove
         if tokens_to_remove < 0 or not CROP_KEEPS:
             keep = max(len(store) + tokens_to_remove, 0)
-        removed = len(store) - keep
-        if removed > 0:
+        if keep < len(store):
             store.crop(keep)
-            self.own = [max(own - removed, 0) for own in self.own]
 
     # ---- sequences
-
-    def _rows(self, change: str, rows: list[int], argument: Any) -> None:
-        getattr(self._settled(), change)(argument)
-        self.own = [self.own[row] for row in rows]
 
     def reorder_cache(self, beam_idx: Any) -> None:
         """Give place i the sequence ``beam_idx[i]``."""
         if self.is_initialized:
-            rows = beam_idx.tolist()
-            self._rows("reorder", rows, rows)
+            self._settled().reorder(beam_idx.tolist())
 
     def batch_repeat_interleave(self, repeats: int) -> None:
         """Repeat each sequence."""
         if self.is_initialized:
-            rows = [row for row in range(len(self.own)) for _ in range(repeats)]
-            self._rows("repeat", rows, repeats)
+            self._settled().repeat(repeats)
 
     def batch_select_indices(self, indices: Any) -> None:
         """Keep the sequences with these indices, or where a mask is true."""
         if self.is_initialized:
-            rows = torch.arange(len(self.own))[torch.as_tensor(indices, device="cpu")].tolist()
-            self._rows("select", rows, rows)
+            rows = torch.arange(self.store.batch)[torch.as_tensor(indices, device="cpu")]
+            self._settled().select(rows.tolist())
 
     # ---- what cannot be
 
@@ -290,21 +280,25 @@ class Waiting:
         self.end = start + self.tokens
         # Layers that share these keys read them again, as they were before the call.
         again = layer.shared and self.tokens > 1
-        self.before = (copy.copy(layer.store), list(layer.own)) if again else None
+        self.before = copy.copy(layer.store) if again else None
 
-    def _append(self, store: Any, own: list[int], first: int, last: int) -> None:
-        """Store the tokens first to last, and count them."""
-        tokens = last - first
-        pads = self.layer.announced.pads(len(own), self.start + first, tokens)
-        if pads is not None:
-            pads = [0 if own[row] else pads[row] for row in range(len(own))]
-        store.append(
-            self.keys[:, :, first:last] if tokens < self.tokens else self.keys,
-            self.values[:, :, first:last] if tokens < self.tokens else self.values,
-            pads,
-        )
-        for row in range(len(own)):
-            own[row] += tokens - (pads[row] if pads is not None else 0)
+    def _append(self, store: Any, first: int, last: int) -> None:
+        """Store the tokens first to last."""
+        pads = self._pads(store, first, last)
+        whole = last - first == self.tokens
+        keys = self.keys if whole else self.keys[:, :, first:last]
+        values = self.values if whole else self.values[:, :, first:last]
+        store.append(keys, values, pads=pads)
+
+    def _pads(self, store: Any, first: int, last: int) -> list[int] | None:
+        """Leading padding within these tokens, of sequences that have no other token yet."""
+        pads = self.layer.announced.pads(store.batch, self.start + first, last - first)
+        if pads is None:
+            return None
+        length = len(store)
+        return [
+            pads[row] if before == length else 0 for row, before in enumerate(store.pads)
+        ]
 
     def _exact(self, store: Any) -> Any:
         """Earlier tokens as the store holds them, and the new tokens exact."""
@@ -319,29 +313,30 @@ class Waiting:
         draft = self.tokens <= layer.options["rollback"] + 1
         if self.tokens > 1 and not draft and layer.prefill == "exact":
             keys, values = self._exact(store)
-            self._append(store, layer.own, 0, self.tokens)
+            self._append(store, 0, self.tokens)
             return keys, values
         # One by one, the first token of a draft sees the codes that its own coming makes.
         seen = 1 if draft else self.tokens
-        self._append(store, layer.own, 0, seen)
+        self._append(store, 0, seen)
         keys, values = store.decode(self.keys.dtype)
         if seen < self.tokens:
             keys = torch.cat([keys, self.keys[:, :, seen:]], 2)
             values = torch.cat([values, self.values[:, :, seen:]], 2)
-            self._append(store, layer.own, seen, self.tokens)
+            self._append(store, seen, self.tokens)
         return keys, values
 
-    def _pieces(self, own: list[int]) -> list[int]:
+    def _pieces(self, store: Any) -> list[int]:
         """Starts and end of runs of tokens such that codes come into being at a run's start only."""
         if self.tokens == 1:
             return [0, 1]
         starts = {0, self.tokens}
-        options = self.layer.options
-        pads = self.layer.announced.pads(len(own), self.start, self.tokens)
-        for row, count in enumerate(own):
-            skip = pads[row] if pads is not None and not count else 0
+        options, length = self.layer.options, len(store)
+        pads = self._pads(store, 0, self.tokens)
+        for row, before in enumerate(store.pads):
+            own = length - before
+            skip = pads[row] if pads is not None else 0
             # A page of 64 tokens is coded when `window` more have come.
-            to_next = (options["sinks"] + options["window"] - count - 1) % 64
+            to_next = (options["sinks"] + options["window"] - own - 1) % 64
             starts.update(range(skip + to_next, self.tokens, 64))
         return sorted(starts)
 
@@ -371,7 +366,7 @@ class Waiting:
             )
         if layer.waiting is self:
             layer.waiting = None
-            return self._read(layer.store, layer.own, query, mask, scale, exact)
+            return self._read(layer.store, query, mask, scale, exact)
         if len(layer.store) != self.end:
             raise RuntimeError(
                 f"layer {layer.index}: these keys were read before and the cache has changed since"
@@ -383,20 +378,17 @@ class Waiting:
                 f"layer {layer.index}: these keys were read before, and the config of the model "
                 "names no layers that share keys"
             )
-        store, own = self.before
-        return self._read(copy.copy(store), list(own), query, mask, scale, exact)
+        return self._read(copy.copy(self.before), query, mask, scale, exact)
 
-    def _read(
-        self, store: Any, own: list[int], query: Any, mask: Any, scale: float | None, exact: Any
-    ) -> Any:
+    def _read(self, store: Any, query: Any, mask: Any, scale: float | None, exact: Any) -> Any:
         if not self.layer.one_by_one(self.tokens):
             result = exact(*self._exact(store))
-            self._append(store, own, 0, self.tokens)
+            self._append(store, 0, self.tokens)
             return result
-        pieces = self._pieces(own)
+        pieces = self._pieces(store)
         parts = []
         for first, last in zip(pieces, pieces[1:], strict=False):
-            self._append(store, own, first, last)
+            self._append(store, first, last)
             part = mask
             if mask is not None:
                 rows = mask[:, :, first:last] if mask.shape[2] == self.tokens else mask

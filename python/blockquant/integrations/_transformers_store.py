@@ -7,14 +7,21 @@ from typing import Any
 
 import torch
 
-import blockquant as bq
+from blockquant.cache import KeyValueCache
+from blockquant.integrations._torch_cache import TorchKeyValueCache
 
 
-class CoreStore:
-    """A `blockquant.KeyValueCache` that takes and gives torch tensors."""
+class Store:
+    """A key-value cache that takes and gives torch tensors of the type of a model.
 
-    def __init__(self, **options: Any) -> None:
-        self.cache = bq.KeyValueCache(**options)
+    Parameters
+    ----------
+    cache : KeyValueCache or TorchKeyValueCache
+        What keeps the codes. Its other methods and attributes are those of this class too.
+    """
+
+    def __init__(self, cache: Any) -> None:
+        self.cache = cache
 
     def __len__(self) -> int:
         return len(self.cache)
@@ -22,33 +29,49 @@ class CoreStore:
     def __repr__(self) -> str:
         return repr(self.cache)
 
-    def __copy__(self) -> CoreStore:
-        other = CoreStore.__new__(CoreStore)
-        other.cache = copy.copy(self.cache)
-        return other
+    def __copy__(self) -> Store:
+        return Store(copy.copy(self.cache))
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("_") or name == "cache":  # those of copy and pickle are this object's
             raise AttributeError(name)
         return getattr(self.cache, name)
 
-    def append(self, keys: Any, values: Any, pads: list[int] | None) -> None:
-        """Take new tokens."""
-        self.cache.append(keys, values, pads=pads)
-
     def attend(self, query: Any, scale: float | None, mask: Any) -> Any:
         """Attention of the newest tokens, (batch, query heads, tokens, value dim)."""
-        found = self.cache.attend(query.detach(), scale=scale, mask=mask)
-        return torch.from_numpy(found).to(query.dtype)
+        found = self.cache.attend(query, scale=scale, mask=mask)
+        return torch.as_tensor(found).to(query.dtype)
 
     def decode(self, dtype: Any) -> Any:
         """Keys and values of all tokens."""
         keys, values = self.cache.decode()
-        return torch.from_numpy(keys).to(dtype), torch.from_numpy(values).to(dtype)
+        return torch.as_tensor(keys).to(dtype), torch.as_tensor(values).to(dtype)
 
 
-def open_store(like: Any, device_codes: bool | None, /, **options: Any) -> Any:
-    """A store for keys like these."""
-    if like.device.type != "cpu" or device_codes:
-        raise NotImplementedError("device")
-    return CoreStore(**options)
+def open_store(like: Any, device_codes: bool | None, /, **options: Any) -> Store:
+    """A store for keys like these: in the core if they are in memory of the processor.
+
+    Parameters
+    ----------
+    like : tensor
+        Keys.
+    device_codes : bool, optional
+        True for torch tensors in any case, False for the core.
+    **options
+        Parameters of `blockquant.KeyValueCache`.
+
+    Raises
+    ------
+    ValueError
+        If the core is asked for and the keys are elsewhere, or an option is out of range.
+    """
+    if device_codes is None:
+        device_codes = like.device.type != "cpu"
+    if device_codes:
+        return Store(TorchKeyValueCache(device=like.device, **options))
+    if like.device.type != "cpu":
+        raise ValueError(
+            f"device_codes=False needs keys in memory of the processor, got keys on {like.device}; "
+            "leave it out to keep the codes there"
+        )
+    return Store(KeyValueCache(**options))
