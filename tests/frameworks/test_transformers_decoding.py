@@ -4,6 +4,8 @@ import copy
 
 import pytest
 import torch
+
+from blockquant.integrations.transformers import cache, disable, enable
 from small_models import (
     FROM_CODES,
     MODELS,
@@ -18,12 +20,10 @@ from small_models import (
     prompt,
 )
 
-from blockquant.integrations.transformers import cache, disable, enable
-
 pytestmark = pytest.mark.filterwarnings('ignore:.*center="static" takes the place:UserWarning')
 
-FINE = dict(key_bits=8, value_bits=8, window=16)
-COARSE = dict(key_bits=2, value_bits=2, window=16)
+FINE = {"key_bits": 8, "value_bits": 8, "window": 16}
+COARSE = {"key_bits": 2, "value_bits": 2, "window": 16}
 WAYS = [(name, "decoded") for name in MODELS] + [(name, "codes") for name in FROM_CODES]
 WHERE = ("decoded", "codes")
 NOTHING = torch.empty(2, 0, dtype=torch.long)
@@ -94,7 +94,7 @@ def test_beams_share_pages(running, where):
 def test_sampling_draws_what_it_draws_with_floats(running, where):
     of = running("llama", where)
     ids = prompt()
-    options = dict(do_sample=True, num_return_sequences=3, temperature=0.7)
+    options = {"do_sample": True, "num_return_sequences": 3, "temperature": 0.7}
     torch.manual_seed(5)
     expected = generate(of, ids, floats(of), **options)
     torch.manual_seed(5)

@@ -2,11 +2,11 @@
 
 import pytest
 import torch
-from small_models import forward, generate, model, new_model, prompt
 
 from blockquant.integrations.transformers import cache, disable, enable
+from small_models import forward, generate, model, new_model, prompt
 
-COARSE = dict(key_bits=2, value_bits=2, window=16)
+COARSE = {"key_bits": 2, "value_bits": 2, "window": 16}
 PADS = (0, 7, 70, 149)
 
 
@@ -67,7 +67,7 @@ def same_as_alone(compressed, of, ids, **options):
 def test_a_batch_with_padding_gives_each_sequence_what_it_gets_alone(of, prefill):
     ids, mask = padded()
     # At 8 bits the codes of keys that differ by rounding are close.
-    options = dict(key_bits=8, value_bits=8, window=16, prefill=prefill)
+    options = {"key_bits": 8, "value_bits": 8, "window": 16, "prefill": prefill}
     compressed = cache(of, **options)
     forward(of, ids, compressed, attention_mask=mask, position_ids=positions(mask))
     same_as_alone(compressed, of, ids, **options)
@@ -115,7 +115,7 @@ def test_a_config_needs_the_mask_as_an_argument():
 
 
 def test_a_mask_with_another_number_of_rows_is_refused(of):
-    ids, mask = padded()
+    _, mask = padded()
     compressed = cache(of.config, attention_mask=mask[:3])
     with pytest.raises(ValueError, match="3 rows, but the cache gets 4 sequences"):
         compressed.layers[0].update(*(torch.zeros(4, 2, 10, 32) for _ in range(2)))

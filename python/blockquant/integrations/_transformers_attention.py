@@ -62,11 +62,11 @@ def attention(
             f"{where}: attention from codes gives no attention weights; call disable(model)"
         )
     if dropout:
-        raise NotImplementedError(f"{where}: attention from codes has no dropout; call model.eval()")
-    if is_causal is False and attention_mask is None and query.shape[2] > 1:
         raise NotImplementedError(
-            f"{where}: attention from codes is causal; call disable(model)"
+            f"{where}: attention from codes has no dropout; call model.eval()"
         )
+    if is_causal is False and attention_mask is None and query.shape[2] > 1:
+        raise NotImplementedError(f"{where}: attention from codes is causal; call disable(model)")
     found = key.call.attention(query.detach(), attention_mask, scaling, exact)
     return found.contiguous(), None
 
@@ -138,8 +138,9 @@ def disable(model: Any) -> None:
     before = _enabled.pop(model, None)
     if before is None:  # a copy of a model that was enabled, or one that never was
         before = [
-            (config, "sdpa") for config in _configs(model) if config._attn_implementation == ATTENTION
+            (config, "sdpa")
+            for config in _configs(model)
+            if config._attn_implementation == ATTENTION
         ]
     for config, implementation in before:
         config._attn_implementation = implementation
-

@@ -47,17 +47,20 @@ class CompressedCache(DynamicCache):
     @property
     def nbytes(self) -> int:
         """Bytes of all layers: codes, exact tokens, and the tensors of the library's own layers."""
-        own = sum(
+        own: int = sum(
             tensor.numel() * tensor.element_size()
             for layer in self.layers
             if not isinstance(layer, CodedLayer)
-            for tensor in _tensors(vars(layer))
+            for name, value in vars(layer).items()
+            if not name.startswith("_")  # a constant, such as the width of a window
+            for tensor in _tensors(value)
         )
-        return own + sum(store.nbytes for store in self._stores())
+        coded: int = sum(store.nbytes for store in self._stores())
+        return own + coded
 
     @property
     def bits_per_value(self) -> float:
-        """Bits per value of the keys and values in coded layers, exact tokens and all else included.
+        """Bits per value of the keys and values in coded layers, exact tokens included.
 
         0 in an empty cache.
         """
@@ -146,8 +149,8 @@ def build(
     config = model.config if isinstance(model, PreTrainedModel) else model
     if config.is_encoder_decoder:
         raise ValueError(
-            f"{type(config).__name__} is of an encoder with a decoder, whose caches are pairs; only "
-            "decoders have a compressed cache"
+            f"{type(config).__name__} is of an encoder with a decoder, whose caches are pairs; "
+            "only decoders have a compressed cache"
         )
     if offloading:
         raise ValueError(
@@ -200,9 +203,7 @@ def build(
 def _centered(config: Any, options: dict[str, Any]) -> None:
     """Fill in the base of the rotary embedding, or fall back to the static center and say why."""
     if options["center"] not in ("rotary", "static", None):
-        raise ValueError(
-            f'center is {options["center"]!r}, expected "rotary", "static" or None'
-        )
+        raise ValueError(f'center is {options["center"]!r}, expected "rotary", "static" or None')
     if options["center"] != "rotary" or options["rotary"] is not None:
         return
     base, reason = rotary_base(config)
@@ -221,4 +222,3 @@ def _without_position(config: Any, index: int, options: dict[str, Any]) -> dict[
     if options["center"] == "rotary" and rotated and not rotated[index]:
         return {**options, "center": "static", "rotary": None}
     return dict(options)
-

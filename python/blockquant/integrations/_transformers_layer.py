@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import inspect
 import weakref
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -296,9 +297,7 @@ class Waiting:
         if pads is None:
             return None
         length = len(store)
-        return [
-            pads[row] if before == length else 0 for row, before in enumerate(store.pads)
-        ]
+        return [pads[row] if before == length else 0 for row, before in enumerate(store.pads)]
 
     def _exact(self, store: Any) -> Any:
         """Earlier tokens as the store holds them, and the new tokens exact."""
@@ -326,7 +325,7 @@ class Waiting:
         return keys, values
 
     def _pieces(self, store: Any) -> list[int]:
-        """Starts and end of runs of tokens such that codes come into being at a run's start only."""
+        """Starts and end of runs of tokens; codes come into being only when a run starts."""
         if self.tokens == 1:
             return [0, 1]
         starts = {0, self.tokens}
@@ -387,7 +386,7 @@ class Waiting:
             return result
         pieces = self._pieces(store)
         parts = []
-        for first, last in zip(pieces, pieces[1:], strict=False):
+        for first, last in pairwise(pieces):
             self._append(store, first, last)
             part = mask
             if mask is not None:
