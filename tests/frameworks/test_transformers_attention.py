@@ -175,6 +175,8 @@ def test_unread_keys_have_a_shape_and_nothing_else(enabled, use, monkeypatch):
     assert key.shape == (2, 2, 20, 32)
     assert (key.size(2), key.dim(), key.ndim) == (20, 4, 4)
     assert (key.dtype, key.device.type) == (torch.float32, "cpu")
+    assert key.to(torch.device("cpu")) is key
+    assert key.to(torch.float32) is key
     assert "Unread" in repr(key)
     with pytest.raises(RuntimeError, match="of a compressed cache"):
         use(key)

@@ -175,20 +175,19 @@ def test_offloading_is_refused_by_the_layers_too():
             layer.prefetch()
 
 
-def test_a_positive_crop_is_a_length_where_the_library_knows_lengths():
+def test_a_crop_takes_minus_the_number_of_tokens():
     of = model("llama")
-    compressed, exact = cache(of), floats(of)
-    for each in (compressed, exact):
-        forward(of, prompt(30), each)
-        try:
-            each.crop(20)
-        except ValueError:
-            each.crop(-10)
-            with pytest.raises(ValueError, match=r"crop|supported"):
-                each.crop(5)
-        assert each.get_seq_length() == 20
-        each.crop(-30)
-        assert each.get_seq_length() == 0
+    compressed = cache(of)
+    compressed.crop(-1)  # nothing to remove
+    forward(of, prompt(30), compressed)
+    with pytest.raises(ValueError, match="minus the number of tokens to remove, got 5"):
+        compressed.crop(5)
+    compressed.crop(0)
+    assert compressed.get_seq_length() == 30
+    compressed.crop(torch.tensor(-10))
+    assert compressed.get_seq_length() == 20
+    compressed.crop(-30)
+    assert compressed.get_seq_length() == 0
 
 
 # ---- errors of numbers

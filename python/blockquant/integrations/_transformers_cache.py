@@ -11,7 +11,7 @@ try:
     from transformers.cache_utils import DynamicLayer
 except ImportError as error:  # pragma: no cover - needs an environment without them
     raise ImportError(
-        "blockquant.integrations.transformers needs torch and transformers >= 5.0: "
+        "blockquant.integrations.transformers needs torch and transformers >= 5.18: "
         'pip install "blockquant[transformers]"'
     ) from error
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import inspect
 import weakref
 from itertools import pairwise
 from typing import Any
@@ -15,9 +14,6 @@ from blockquant.integrations._transformers_store import open_store
 from blockquant.integrations._transformers_unread import Unread
 
 ATTENTION = "blockquant"
-
-# Until transformers 5.19 `crop` took the length to keep; from then on minus the number to remove.
-CROP_KEEPS = "max_length" in inspect.signature(DynamicLayer.crop).parameters
 
 
 class Announced:
@@ -208,26 +204,21 @@ class CodedLayer(DynamicLayer):
         Parameters
         ----------
         tokens_to_remove : int
-            Minus the number of tokens to remove. Versions of transformers whose own layers take
-            the number of tokens to keep may give that.
+            Minus the number of tokens to remove.
 
         Raises
         ------
         ValueError
-            If the number is positive and the installed version does not know lengths.
+            If the number is positive.
         """
         store = self._settled()
-        if tokens_to_remove > 0 and not CROP_KEEPS:
+        removed = -int(tokens_to_remove)
+        if removed < 0:
             raise ValueError(
                 f"crop takes minus the number of tokens to remove, got {tokens_to_remove}"
             )
-        if not self.is_initialized:
-            return
-        keep = tokens_to_remove
-        if tokens_to_remove < 0 or not CROP_KEEPS:
-            keep = max(len(store) + tokens_to_remove, 0)
-        if keep < len(store):
-            store.crop(keep)
+        if self.is_initialized and removed > 0:
+            store.crop(max(len(store) - removed, 0))
 
     # ---- sequences
 

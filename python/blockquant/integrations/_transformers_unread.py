@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import Any, NoReturn
 
+import torch
+
 # A model may ask for these; every other name of a tensor is refused.
 _KNOWN = "shape, dtype, device, ndim, size() and dim()"
 
@@ -51,6 +53,13 @@ class Unread:
     def size(self, axis: int | None = None) -> Any:
         """The shape, or the length of one axis."""
         return self.shape if axis is None else self.shape[axis]
+
+    def to(self, *args: Any, **kwargs: Any) -> Unread:
+        """These keys, if they are asked to be of the type and where they are; refused otherwise."""
+        found = torch.empty(0, dtype=self.dtype, device=self.device).to(*args, **kwargs)
+        if (found.dtype, found.device) != (self.dtype, self.device):
+            _refuse(".to another type or device")
+        return self
 
     def __repr__(self) -> str:
         return f"Unread(shape={tuple(self.shape)}, dtype={self.dtype}, device={self.device})"
