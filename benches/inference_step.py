@@ -27,6 +27,8 @@ import torch
 import transformers
 from transformers import AutoModelForCausalLM, DynamicCache
 
+import blockquant as bq
+import common
 from blockquant.integrations.transformers import cache, disable, enable
 
 BITS = {"key_bits": 3, "value_bits": 2}
@@ -104,15 +106,12 @@ def main():
     options = parser.parse_args()
     torch.set_num_threads(1)
     torch.set_grad_enabled(False)
-    import blockquant as bq
-
     bq.set_num_threads(1)
     torch.manual_seed(0)
     model = load()
-    print(
-        f"SmolLM2-135M, float32, one thread, {bq.isa()}; keys 3 bits, values 2 bits; "
-        f"transformers {transformers.__version__}, torch {torch.__version__}\n"
-    )
+    versions = f"torch {torch.__version__}, transformers {transformers.__version__}"
+    print(f"{common.machine()}, {versions}")
+    print("SmolLM2-135M, float32; keys 3 bits, values 2 bits, window 64, 4 sinks\n")
     row = "{:>7}  {:24}  {:>11}  {:>6}  {:>7}".format
     print(row("tokens", "cache", "ms per step", "ratio", "MB"))
     for tokens in map(int, options.tokens.split(",")):

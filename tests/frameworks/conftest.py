@@ -1,6 +1,6 @@
 """One thread for each framework, so that the tests leave the machine to others.
 
-This folder is put on the import path for `small_models`.
+This folder is put on the import path for `small_models`, and `tests/python` for `docpages`.
 """
 
 import sys
@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 import torch
 
-sys.path.insert(0, str(Path(__file__).parent))
+HERE = Path(__file__).parent
+sys.path[:0] = [str(HERE), str(HERE.parent / "python")]
 
 
 @pytest.fixture(scope="session", autouse=True)
