@@ -10,9 +10,23 @@ import pytest
 import torch
 
 HERE = Path(__file__).parent
-sys.path[:0] = [str(HERE), str(HERE.parent / "python")]
+sys.path.insert(0, str(HERE.parent / "python"))
+sys.path.insert(0, str(HERE))
+
+from blockquant.integrations.transformers import disable, enable
+from small_models import model
 
 
 @pytest.fixture(scope="session", autouse=True)
 def one_thread():
     torch.set_num_threads(1)
+
+
+@pytest.fixture(params=["decoded", "codes"])
+def of(request):
+    """A model that decodes keys, and one that computes from codes."""
+    found = model("llama")
+    if request.param == "codes":
+        enable(found)
+    yield found
+    disable(found)

@@ -206,6 +206,29 @@ def test_what_codes_cannot_do_is_refused(enabled, given, monkeypatch):
         forward(enabled, prompt(), compressed)
 
 
+@pytest.mark.parametrize("dtype", [torch.bool, torch.float32])
+@pytest.mark.parametrize("start", [0, 100])
+def test_a_mask_of_four_axes(enabled, dtype, start):
+    ids = prompt(150)
+    seen = torch.ones(1, 1, 150, 150, dtype=torch.bool).tril()
+    seen[..., 30:40] = False
+    seen |= torch.eye(150, dtype=torch.bool)
+    seen[..., 110:120, 110:120] = True  # these see one another, as those of an image do
+    future = seen if dtype == torch.bool else torch.where(seen, 0.0, torch.finfo(dtype).min)
+    causal = seen.tril()
+    causal = causal if dtype == torch.bool else torch.where(causal, 0.0, torch.finfo(dtype).min)
+    fine = {"key_bits": 8, "value_bits": 8, "window": 16}
+    for prefill, mask in (("exact", future), ("exact", causal), ("quantized", causal)):
+        found, exact = cache(enabled, **fine, prefill=prefill), floats(enabled)
+        for first, last in ((0, start), (start, 150)) if start else ((0, 150),):
+            part = mask[:, :, first:last, :last]
+            one = forward(enabled, ids[:, first:last], found, attention_mask=part)
+            two = forward(enabled, ids[:, first:last], exact, attention_mask=part)
+        assert (one - two).norm() < 0.1 * two.norm()
+    with pytest.raises(NotImplementedError, match="layer 0: the mask shows tokens to earlier"):
+        forward(enabled, ids, cache(enabled, prefill="quantized"), attention_mask=future)
+
+
 def test_keys_of_another_cache_do_not_mix(enabled, monkeypatch):
     compressed = cache(enabled, **COARSE)
     original = module.attention

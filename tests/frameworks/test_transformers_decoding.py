@@ -217,8 +217,9 @@ def test_chunks_of_equal_keys_have_equal_codes(running, where):
     assert not torch.equal(whole.layers[0].keys, keys)
 
 
-def test_tokens_of_a_quantized_prompt_see_what_they_see_one_by_one(running):
-    of = running("llama", "codes")
+@pytest.mark.parametrize("name", ["llama", "gemma3", "gemma3n"])
+def test_tokens_of_a_quantized_prompt_see_what_they_see_one_by_one(running, name):
+    of = running(name, "codes")
     ids = prompt(200)
     steps = cache(of, **COARSE, prefill="quantized")
     expected = torch.cat([forward(of, ids[:, i : i + 1], steps) for i in range(200)], 1)

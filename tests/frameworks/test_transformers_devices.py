@@ -8,7 +8,7 @@ import torch
 
 from blockquant.integrations import _transformers_store
 from blockquant.integrations._torch_cache import TorchKeyValueCache
-from blockquant.integrations.transformers import cache, disable, enable
+from blockquant.integrations.transformers import cache, enable
 from small_models import clear_prompt, floats, forward, generate, model, new_model, prompt
 
 pytestmark = pytest.mark.filterwarnings('ignore:.*center="static" takes the place:UserWarning')
@@ -16,15 +16,6 @@ pytestmark = pytest.mark.filterwarnings('ignore:.*center="static" takes the plac
 FINE = {"key_bits": 8, "value_bits": 8, "window": 16, "device_codes": True}
 COARSE = {"key_bits": 2, "value_bits": 2, "window": 16, "device_codes": True}
 NOTHING = torch.empty(2, 0, dtype=torch.long)
-
-
-@pytest.fixture(params=["decoded", "codes"])
-def of(request):
-    found = new_model("llama")
-    if request.param == "codes":
-        enable(found)
-    yield found
-    disable(found)
 
 
 @pytest.mark.parametrize("name", ["llama", "gemma3", "qwen3_next", "deepseek_v3"])

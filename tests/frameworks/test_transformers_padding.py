@@ -3,20 +3,11 @@
 import pytest
 import torch
 
-from blockquant.integrations.transformers import cache, disable, enable
+from blockquant.integrations.transformers import cache, enable
 from small_models import forward, generate, model, new_model, prompt
 
 COARSE = {"key_bits": 2, "value_bits": 2, "window": 16}
 PADS = (0, 7, 70, 149)
-
-
-@pytest.fixture(params=["decoded", "codes"])
-def of(request):
-    found = model("llama")
-    if request.param == "codes":
-        enable(found)
-    yield found
-    disable(found)
 
 
 def padded(tokens=220):

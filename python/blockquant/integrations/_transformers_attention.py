@@ -11,7 +11,7 @@ from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS, sdpa_mask
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
-from blockquant.integrations._transformers_layer import ATTENTION, Announced
+from blockquant.integrations._transformers_announced import ATTENTION, Announced
 from blockquant.integrations._transformers_unread import Unread
 
 # What changes the logits or the softmax in a way that `KeyValueCache.attend` does not know.

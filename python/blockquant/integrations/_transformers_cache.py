@@ -15,8 +15,9 @@ except ImportError as error:  # pragma: no cover - needs an environment without 
         'pip install "blockquant[transformers]"'
     ) from error
 
+from blockquant.integrations._transformers_announced import Announced
 from blockquant.integrations._transformers_attention import watch
-from blockquant.integrations._transformers_layer import Announced, CodedLayer
+from blockquant.integrations._transformers_layer import CodedLayer
 from blockquant.integrations._transformers_rotary import head_dim, rotary_base
 from blockquant.integrations._transformers_store import open_store
 

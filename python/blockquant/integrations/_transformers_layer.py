@@ -3,62 +3,15 @@
 from __future__ import annotations
 
 import copy
-import weakref
 from itertools import pairwise
 from typing import Any
 
 import torch
 from transformers.cache_utils import DynamicLayer
 
+from blockquant.integrations._transformers_announced import Announced
 from blockquant.integrations._transformers_store import open_store
 from blockquant.integrations._transformers_unread import Unread
-
-ATTENTION = "blockquant"
-
-
-class Announced:
-    """What the forward pass tells the layers of a cache; one object for all of them."""
-
-    def __init__(self, attention_mask: Any) -> None:
-        self.mask = attention_mask
-        self._config: Any = None
-        self._pads: tuple[Any, ...] = (None, None)
-
-    def forward(self, config: Any, attention_mask: Any) -> None:
-        """Note the config of the running model, and its mask if that shows the padding."""
-        self._config = weakref.ref(config)
-        if isinstance(attention_mask, torch.Tensor) and attention_mask.ndim == 2:
-            self.mask = attention_mask
-            self._pads = (None, None)
-
-    def computes_from_codes(self) -> bool:
-        """Whether the running model asks for attention with the function of `enable`."""
-        config = self._config and self._config()
-        return config is not None and config._attn_implementation == ATTENTION
-
-    def pads(self, batch: int, start: int, tokens: int) -> list[int] | None:
-        """Leading padding of each sequence within the tokens from `start` on."""
-        if self.mask is None:
-            return None
-        place = (batch, start, tokens)
-        if self._pads[0] != place:
-            self._pads = (place, self._leading(batch, start, tokens))
-        found: list[int] | None = self._pads[1]
-        return found
-
-    def _leading(self, batch: int, start: int, tokens: int) -> list[int] | None:
-        own = self.mask[:, start : start + tokens].to(torch.bool)
-        if bool(own.all()):
-            return None
-        if batch % len(own):
-            raise ValueError(
-                f"attention_mask has {len(own)} rows, but the cache gets {batch} sequences"
-            )
-        leading = (own.cumsum(1) == 0).sum(1).repeat_interleave(batch // len(own))
-        return [int(pads) for pads in leading]
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {"mask": self.mask, "_config": None, "_pads": (None, None)}
 
 
 class CodedLayer(DynamicLayer):
@@ -375,6 +328,8 @@ class Waiting:
             result = exact(*self._exact(store))
             self._append(store, 0, self.tokens)
             return result
+        if mask is not None and self.tokens > 1:
+            self._check_order(mask)
         pieces = self._pieces(store)
         parts = []
         for first, last in pairwise(pieces):
@@ -386,3 +341,15 @@ class Waiting:
             parts.append(store.attend(query[:, :, first:last], scale, part))
         found = parts[0] if len(parts) == 1 else torch.cat(parts, 2)
         return found.transpose(1, 2)
+
+    def _check_order(self, mask: Any) -> None:
+        """Refuse a mask that shows a token later ones: one by one, those are not there yet."""
+        new = mask[..., self.start :]
+        if new.dtype != torch.bool:
+            new = new > torch.finfo(new.dtype).min / 2
+        if bool(new.triu(1).any()):
+            raise NotImplementedError(
+                f"layer {self.layer.index}: the mask shows tokens to earlier ones of the same call "
+                '(an image, for example), which is possible with prefill="exact" only, in calls of '
+                "more than rollback + 1 tokens"
+            )
