@@ -105,6 +105,15 @@ def test_a_config_needs_the_mask_as_an_argument():
     assert own_tokens(untold) == [220] * 4
 
 
+def test_a_mask_is_not_that_of_a_later_prompt(of):
+    ids, mask = padded()
+    compressed = cache(of, **COARSE)
+    forward(of, ids, compressed, attention_mask=mask)
+    compressed.reset()
+    forward(of, ids, compressed)
+    assert own_tokens(compressed) == [220] * 4
+
+
 def test_a_mask_with_another_number_of_rows_is_refused(of):
     _, mask = padded()
     compressed = cache(of.config, attention_mask=mask[:3])

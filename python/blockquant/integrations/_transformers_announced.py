@@ -12,19 +12,35 @@ ATTENTION = "blockquant"
 
 
 class Announced:
-    """What the forward pass tells the layers of a cache; one object for all of them."""
+    """What the forward pass tells the layers of a cache; one object for all of them.
 
-    def __init__(self, attention_mask: Any) -> None:
-        self.mask = attention_mask
+    Parameters
+    ----------
+    given : tensor, (batch, tokens), optional
+        The mask that holds where a forward pass brings none.
+    """
+
+    def __init__(self, given: Any) -> None:
+        self.given = given
+        self._mask: Any = None
         self._config: Any = None
         self._pads: tuple[Any, ...] = (None, None)
 
     def forward(self, config: Any, attention_mask: Any) -> None:
-        """Note the config of the running model, and its mask if that shows the padding."""
+        """Note the config of the running model, and its mask.
+
+        A model hands its mask on to the models inside; some hand on what they made of it, which
+        shows no padding, and then the mask of the outer one holds.
+        """
         self._config = weakref.ref(config)
-        if isinstance(attention_mask, torch.Tensor) and attention_mask.ndim == 2:
-            self.mask = attention_mask
+        if attention_mask is None or getattr(attention_mask, "ndim", 0) == 2:
+            self._mask = attention_mask
             self._pads = (None, None)
+
+    @property
+    def mask(self) -> Any:
+        """The mask that shows the padding, (batch, tokens), or None."""
+        return self.given if self._mask is None else self._mask
 
     def computes_from_codes(self) -> bool:
         """Whether the running model asks for attention with the function of `enable`."""
@@ -33,24 +49,27 @@ class Announced:
 
     def pads(self, batch: int, start: int, tokens: int) -> list[int] | None:
         """Leading padding of each sequence within the tokens from `start` on."""
-        if self.mask is None:
+        mask = self.mask
+        if mask is None:
             return None
         place = (batch, start, tokens)
         if self._pads[0] != place:
-            self._pads = (place, self._leading(batch, start, tokens))
+            self._pads = (place, _leading(mask[:, start : start + tokens], batch))
         found: list[int] | None = self._pads[1]
         return found
 
-    def _leading(self, batch: int, start: int, tokens: int) -> list[int] | None:
-        own = self.mask[:, start : start + tokens].to(torch.bool)
-        if bool(own.all()):
-            return None
-        if batch % len(own):
-            raise ValueError(
-                f"attention_mask has {len(own)} rows, but the cache gets {batch} sequences"
-            )
-        leading = (own.cumsum(1) == 0).sum(1).repeat_interleave(batch // len(own))
-        return [int(pads) for pads in leading]
-
     def __getstate__(self) -> dict[str, Any]:
-        return {"mask": self.mask, "_config": None, "_pads": (None, None)}
+        return {"given": self.mask, "_mask": None, "_config": None, "_pads": (None, None)}
+
+
+def _leading(mask: Any, batch: int) -> list[int] | None:
+    """The zeros that each row begins with, None if there is no zero at all."""
+    own = mask.to(torch.bool)
+    if bool(own.all()):
+        return None
+    if batch % len(own):
+        raise ValueError(
+            f"attention_mask has {len(own)} rows, but the cache gets {batch} sequences"
+        )
+    leading = (own.cumsum(1) == 0).sum(1).repeat_interleave(batch // len(own))
+    return [int(pads) for pads in leading]
