@@ -59,7 +59,7 @@ class Announced:
         return found
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"given": self.mask, "_mask": None, "_config": None, "_pads": (None, None)}
+        return {**vars(self), "_config": None}
 
 
 def _leading(mask: Any, batch: int) -> list[int] | None:
