@@ -95,6 +95,18 @@ def cache(
         If `model` is neither a model nor a config.
     ValueError
         If an option is out of its range, or no layer of the model can be coded.
+
+    Examples
+    --------
+    >>> from transformers import Gemma3TextConfig
+    >>> config = Gemma3TextConfig(num_hidden_layers=12)
+    >>> compressed = cache(config, key_bits=3, value_bits=2)
+    >>> compressed
+    CompressedCache(2 of 12 layers coded, 0 tokens, 0.00 bits per value)
+    >>> print(compressed.summary())
+    layers 0 to 4, 6 to 10: DynamicSlidingWindowLayer of transformers
+    layers 5, 11: coded
+    0 bytes, 0.00 bits per value of coded layers (0.00 per coded value)
     """
     from blockquant.integrations import _transformers_cache
 
@@ -142,6 +154,16 @@ def enable(model: Any) -> None:
     ValueError
         If the model does not let its attention be replaced, or changes its logits in a way that
         attention from codes does not know.
+
+    Examples
+    --------
+    >>> from transformers import LlamaConfig, LlamaForCausalLM
+    >>> sizes = {"hidden_size": 16, "intermediate_size": 16, "num_attention_heads": 2}
+    >>> model = LlamaForCausalLM(LlamaConfig(num_hidden_layers=1, vocab_size=9, **sizes))
+    >>> enable(model)
+    >>> model.config._attn_implementation
+    'blockquant'
+    >>> disable(model)
     """
     from blockquant.integrations import _transformers_attention
 
