@@ -63,7 +63,7 @@ class Announced:
 
 
 def _leading(mask: Any, batch: int) -> list[int] | None:
-    """The zeros that each row begins with, None if there is no zero at all."""
+    """The zeros that each row begins with, None without any zero."""
     own = mask.to(torch.bool)
     if bool(own.all()):
         return None
