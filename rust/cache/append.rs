@@ -11,6 +11,9 @@ use crate::error::{Error, Result, counted};
 use crate::isa::Isa;
 use crate::threads;
 
+/// So many numbers are checked sooner than other threads begin.
+const VALUES_OF_ONE_THREAD: usize = 1 << 14;
+
 /// The tokens of a call that belong to one sequence, beside those that are here.
 struct Added<'a> {
     sequence: usize,
@@ -198,9 +201,9 @@ impl KeyValueCache {
 
     fn check_finite(&self, what: &str, tensor: &dyn Tensor, pads: &[usize]) -> Result<()> {
         let [batch, heads, tokens, dim] = tensor.shape();
-        let items = (0..batch).flat_map(|b| (0..heads).map(move |head| (b, head)));
+        let mut items = (0..batch).flat_map(|b| (0..heads).map(move |head| (b, head)));
         let buffer = || vec![0f32; dim];
-        threads::try_for_each(items, buffer, |buffer, _, (b, head)| {
+        let check = |buffer: &mut Vec<f32>, _, (b, head): (usize, usize)| {
             for token in pads[b]..tokens {
                 let row = tensor.row(b, head, token).read(buffer);
                 // A sum is finite only if all its terms are.
@@ -217,7 +220,12 @@ impl KeyValueCache {
                 )));
             }
             Ok(())
-        })
+        };
+        if batch * heads * tokens * dim <= VALUES_OF_ONE_THREAD {
+            let mut buffer = buffer();
+            return items.try_for_each(|item| check(&mut buffer, 0, item));
+        }
+        threads::try_for_each(items, buffer, check)
     }
 
     /// Computes the centers and the coded pages that the call adds.
