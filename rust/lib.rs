@@ -106,6 +106,7 @@
 //! [`interval`].
 
 mod aligned;
+pub mod cache;
 pub mod codes;
 pub mod error;
 pub mod file;

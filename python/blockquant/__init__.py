@@ -16,6 +16,7 @@
 from blockquant import files, theory
 from blockquant._arrays import sample
 from blockquant._core import available_isa, isa, num_threads, version
+from blockquant.cache import KeyValueCache
 from blockquant.codes import Codes, concatenate
 from blockquant.files.codes import load, save
 from blockquant.measurement import Distortion, measure
@@ -33,6 +34,7 @@ __all__ = [
     "Comparison",
     "Distortion",
     "Eden",
+    "KeyValueCache",
     "Quantizer",
     "RaBitQ",
     "TurboQuant",

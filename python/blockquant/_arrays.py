@@ -60,6 +60,56 @@ def _reject_masks(rows: Sequence[Any], what: str) -> None:
             raise TypeError(f"{what}: row {place} is masked; fill it or drop the masked rows first")
 
 
+def as_floats(x: Any, what: str) -> tuple[Array, bool]:
+    """A real floating array-like of any shape, as :func:`as_rows` takes it.
+
+    Returns
+    -------
+    array : ndarray
+        In the byte order of the machine, with any strides. bfloat16 values are their uint16 bits.
+    is_bfloat16 : bool
+
+    Raises
+    ------
+    TypeError
+        If the elements are not real floating-point numbers.
+
+    Examples
+    --------
+    >>> as_floats(np.float16([1, 2]), "x")[0].dtype
+    dtype('float16')
+    """
+    bits = _bfloat16_bits_of_torch(x)
+    array = _to_numpy(x, what) if bits is None else bits
+    is_bfloat16 = bits is not None
+    if array.dtype.name == "bfloat16":
+        array, is_bfloat16 = array.view(np.uint16), True
+    elif bits is None and array.dtype.name not in _FLOATS:
+        raise TypeError(
+            f"{what} has dtype {array.dtype}, expected float16, bfloat16, float32 or float64"
+        )
+    if not (array.dtype.isnative and array.flags.aligned):
+        array = array.astype(array.dtype.newbyteorder("="), order="C")
+    return array, is_bfloat16
+
+
+def widened(array: Array, is_bfloat16: bool) -> NDArray[np.float32]:
+    """The array of :func:`as_floats` as C-contiguous float32, a view where it is that already.
+
+    Examples
+    --------
+    >>> widened(np.uint16([0x3F80]), True)
+    array([1.], dtype=float32)
+    """
+    if is_bfloat16:
+        wide = array.astype(np.uint32) << np.uint32(16)
+        array = wide.view(np.float32)
+    if array.dtype == np.float32:  # nothing overflows
+        return np.ascontiguousarray(array)
+    with np.errstate(over="ignore"):
+        return np.ascontiguousarray(array, dtype=np.float32)
+
+
 def as_rows(x: Any, dim: int | None, what: str = "x") -> tuple[Array, bool]:
     """Rows of a real floating array-like.
 
@@ -92,23 +142,13 @@ def as_rows(x: Any, dim: int | None, what: str = "x") -> tuple[Array, bool]:
     >>> rows.shape
     (1, 2)
     """
-    bits = _bfloat16_bits_of_torch(x)
-    array = _to_numpy(x, what) if bits is None else bits
-    is_bfloat16 = bits is not None
-    if array.dtype.name == "bfloat16":
-        array, is_bfloat16 = array.view(np.uint16), True
-    elif bits is None and array.dtype.name not in _FLOATS:
-        raise TypeError(
-            f"{what} has dtype {array.dtype}, expected float16, bfloat16, float32 or float64"
-        )
+    array, is_bfloat16 = as_floats(x, what)
     if array.ndim == 1:
         array = array[np.newaxis]
     if array.ndim != 2:
         raise ValueError(f"{what} has {expected_rows(array.shape, 'pass', dim)}")
     if dim is not None and array.shape[1] != dim:
         raise ValueError(f"{what} has {counted(array.shape[1], 'column')}, expected dim={dim}")
-    if not (array.dtype.isnative and array.flags.aligned):
-        array = array.astype(array.dtype.newbyteorder("="), order="C")
     return array, is_bfloat16
 
 
@@ -143,15 +183,8 @@ def as_float32(x: Any, dim: int | None, what: str = "x", first: int = 0) -> NDAr
         rows, is_bfloat16 = x, False
     else:
         rows, is_bfloat16 = as_rows(x, dim, what)
-    if is_bfloat16:
-        wide = rows.astype(np.uint32) << np.uint32(16)
-        rows = wide.view(np.float32)
-    if rows.dtype == np.float32:  # nothing overflows
-        out = np.ascontiguousarray(rows)
-    else:
-        with np.errstate(over="ignore"):
-            out = np.ascontiguousarray(rows, dtype=np.float32)
-    _check_finite(out, rows, what, first)
+    out = widened(rows, is_bfloat16)
+    _check_finite(out, out if is_bfloat16 else rows, what, first)
     return out
 
 

@@ -44,7 +44,7 @@ fn create(folder: &Path) -> std::io::Result<(Temporary, File)> {
 /// synced to the disk, and then renamed.
 ///
 /// A symlink is followed: its target is replaced. On Unix the permissions of the old file are kept.
-pub(super) fn replace(path: &Path, fill: impl FnOnce(&mut dyn Write) -> Result<()>) -> Result<()> {
+pub(crate) fn replace(path: &Path, fill: impl FnOnce(&mut dyn Write) -> Result<()>) -> Result<()> {
     let io = |error: std::io::Error| Error::io(path.display().to_string(), &error);
     let target = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
     let folder = match target.parent() {

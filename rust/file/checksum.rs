@@ -17,17 +17,17 @@ pub(super) const BYTES_PER_CHECK: usize = 1 << 22;
 
 /// CRC-64/XZ of bytes that are given piece by piece.
 #[derive(Clone, Default)]
-pub(super) struct Checksum(crc64fast::Digest);
+pub(crate) struct Checksum(crc64fast::Digest);
 
 impl Checksum {
-    pub(super) fn write(&mut self, bytes: &[u8]) {
+    pub(crate) fn write(&mut self, bytes: &[u8]) {
         for some in bytes.chunks(BYTES_PER_CHECK) {
             threads::check();
             self.0.write(some);
         }
     }
 
-    pub(super) fn value(&self) -> u64 {
+    pub(crate) fn value(&self) -> u64 {
         self.0.sum64()
     }
 }

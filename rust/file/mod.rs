@@ -45,7 +45,6 @@
 //!
 //! FROZEN: every later version reads files of version 1; `tests/golden` pins them.
 
-use std::fs::File;
 use std::io::Write;
 use std::ops::Range;
 use std::path::Path;
@@ -55,14 +54,16 @@ use crate::error::{Error, Result, counted};
 use crate::quantizer::{Quantizer, Spec};
 use crate::threads;
 
-mod atomic;
-mod checksum;
+pub(crate) mod atomic;
+pub(crate) mod checksum;
+pub(crate) mod container;
 mod header;
 
 pub use checksum::{checksum, digest};
 
 use checksum::{BYTES_PER_CHECK, Checksum, little_endian};
-use header::{Header, float32, hexadecimal};
+use container::{float32, hexadecimal};
+use header::Header;
 
 /// A tensor of a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -103,7 +104,10 @@ impl<'a> Contents<'a> {
             let bytes = from..from + tensor.bytes() as usize;
             from = bytes.end;
             if verify || tensor.name == "center" {
-                verify_tensor(tensor.name, tensor.checksum, file, &bytes)?;
+                check_tensor(tensor.name, tensor.checksum, file, &bytes)?;
+                if tensor.name != "packed" {
+                    check_finite(tensor.name, float32(&file[bytes.clone()]))?;
+                }
             }
             let name = tensor.name;
             tensors.push(Tensor { name, bytes });
@@ -124,18 +128,7 @@ impl<'a> Contents<'a> {
     /// If its digest differs from the one in the file.
     pub fn quantizer(&self) -> Result<Quantizer> {
         let quantizer = Quantizer::new(self.spec.clone())?;
-        let own = digest(&quantizer)?;
-        if own != self.digest {
-            return Err(Error::invalid(format!(
-                "the codes were made with another codebook or rotation than this build has for \
-                 {} at dim={}, bits={}: digest {}, expected {}",
-                self.spec.method,
-                self.spec.dim,
-                self.spec.bits,
-                hexadecimal(self.digest),
-                hexadecimal(own),
-            )));
-        }
+        check_digest(&quantizer, self.digest)?;
         Ok(quantizer)
     }
 
@@ -158,7 +151,30 @@ impl<'a> Contents<'a> {
     }
 }
 
-fn verify_tensor(name: &str, expected: u64, file: &[u8], range: &Range<usize>) -> Result<()> {
+/// Refuses codes that were made by a build with another codebook or rotation.
+pub(crate) fn check_digest(quantizer: &Quantizer, found: u64) -> Result<()> {
+    let (own, spec) = (digest(quantizer)?, quantizer.spec());
+    if own == found {
+        return Ok(());
+    }
+    Err(Error::invalid(format!(
+        "the codes were made with another codebook or rotation than this build has for {} at \
+         dim={}, bits={}: digest {}, expected {}",
+        spec.method,
+        spec.dim,
+        spec.bits,
+        hexadecimal(found),
+        hexadecimal(own),
+    )))
+}
+
+/// Compares a tensor with its checksum.
+pub(crate) fn check_tensor(
+    name: &str,
+    expected: u64,
+    file: &[u8],
+    range: &Range<usize>,
+) -> Result<()> {
     let bytes = &file[range.clone()];
     let found = checksum(bytes);
     if found != expected {
@@ -170,13 +186,11 @@ fn verify_tensor(name: &str, expected: u64, file: &[u8], range: &Range<usize>) -
             hexadecimal(expected),
         )));
     }
-    if name != "packed" {
-        check_finite(name, float32(bytes))?;
-    }
     Ok(())
 }
 
-fn check_finite(name: &str, mut values: impl Iterator<Item = f32>) -> Result<()> {
+/// Refuses floats of a tensor that are not finite.
+pub(crate) fn check_finite(name: &str, mut values: impl Iterator<Item = f32>) -> Result<()> {
     let mut row = 0;
     match values.find(|value| {
         row += 1;
@@ -292,10 +306,10 @@ pub fn read(file: &[u8], verify: bool) -> Result<(Quantizer, Codes)> {
 /// # Errors
 /// The errors of [`read`], which then name the path, and an error if the file cannot be read.
 pub fn load(path: &Path, verify: bool) -> Result<(Quantizer, Codes)> {
-    let name = path.display();
-    let io = |error: std::io::Error| Error::io(name.to_string(), &error);
-    let mut bytes = Vec::new();
-    let mut file = File::open(path).map_err(io)?;
-    std::io::Read::read_to_end(&mut file, &mut bytes).map_err(io)?;
-    read(&bytes, verify).map_err(|error| Error::invalid(format!("{name}: {error}")))
+    read(&read_file(path)?, verify).map_err(|error| error.at(path))
+}
+
+/// The bytes of the file at a path.
+pub(crate) fn read_file(path: &Path) -> Result<Vec<u8>> {
+    std::fs::read(path).map_err(|error| Error::io(path.display().to_string(), &error))
 }

@@ -28,6 +28,7 @@
 #![allow(unsafe_code)]
 
 pub mod asymmetric;
+pub mod attention;
 pub mod convert;
 pub mod dense;
 pub mod fast_scan;

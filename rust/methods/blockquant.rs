@@ -211,6 +211,19 @@ impl Method for BlockQuant {
         }
     }
 
+    fn collapse(&self, _isa: Isa, sum: &[f32], out: &mut [f32]) {
+        let (body, rest) = sum.split_at(self.blocks * self.block);
+        let (out, out_rest) = out.split_at_mut(body.len());
+        for (j, coordinates) in out.chunks_exact_mut(self.blocks).enumerate() {
+            let places = body.iter().skip(j).step_by(self.block);
+            coordinates
+                .iter_mut()
+                .zip(places)
+                .for_each(|(to, &c)| *to = c);
+        }
+        out_rest.copy_from_slice(rest);
+    }
+
     fn products(
         &self,
         isa: Isa,

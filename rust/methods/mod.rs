@@ -346,6 +346,12 @@ pub trait Method: Debug + Send + Sync {
     /// others.
     fn prepare(&self, _isa: Isa, _dim: usize, _out: &mut [f32]) {}
 
+    /// The adjoint of [`Method::prepare`]: takes a sum of expansions to the sum of their û, the
+    /// codeword vectors in the order of u, d values.
+    fn collapse(&self, _isa: Isa, sum: &[f32], out: &mut [f32]) {
+        out.copy_from_slice(sum);
+    }
+
     /// The inner products of the expansions of some packed rows with a prepared query, if the
     /// method can compute them without expanding. They have the same bits as
     /// [`dot`](crate::kernels::reduce::dot) of the expansions.

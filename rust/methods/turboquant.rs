@@ -211,6 +211,14 @@ impl Method for TurboProd {
         }
     }
 
+    fn collapse(&self, isa: Isa, sum: &[f32], out: &mut [f32]) {
+        let (c, q) = sum.split_at(self.dim);
+        dense::transposed_products(isa, &self.projection, self.dim, q, out);
+        for (value, c) in out.iter_mut().zip(c) {
+            *value = self.weight().mul_add(*value, *c);
+        }
+    }
+
     fn codebook(&self) -> (Vec<f32>, usize) {
         (self.levels.levels().to_vec(), 1)
     }

@@ -5,6 +5,7 @@
 //! processed. Errors of the core become `ValueError`, and errors of the system when reading or
 //! writing become `OSError`. A signal ends a long call ([`signals`]).
 
+mod cache;
 mod codes;
 mod file;
 mod quantizer;
@@ -86,6 +87,8 @@ mod _core {
     #[pymodule_export]
     use super::MissingNorms;
     #[pymodule_export]
+    use super::cache::KeyValueCache;
+    #[pymodule_export]
     use super::codes::Sketch;
     #[pymodule_export]
     use super::file::{open_file, save};
@@ -98,6 +101,8 @@ mod _core {
     const MAX_DIM: usize = crate::quantizer::MAX_DIM;
     #[pymodule_export]
     const MAX_DENSE_DIM: usize = crate::quantizer::MAX_DENSE_DIM;
+    #[pymodule_export]
+    const MAX_HEAD_DIM: usize = crate::cache::MAX_HEAD_DIM;
     #[pymodule_export]
     const MAX_THREADS: usize = threads::MAX_THREADS;
 

@@ -18,7 +18,7 @@ PYTHON = (
     ("cli",),
     ("__init__",),  # the names that a user imports
     ("report",),
-    ("measurement",),
+    ("cache", "measurement"),
     ("files", "registry", "theory"),
     ("methods",),
     ("quantizer",),
@@ -31,6 +31,7 @@ PYTHON = (
 
 RUST = (
     ("python",),
+    ("cache",),
     ("file",),
     ("quantizer",),
     ("methods", "scan"),

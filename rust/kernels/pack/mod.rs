@@ -27,7 +27,7 @@
 //! than 32), are packed one by one.
 
 mod scalar;
-mod vector;
+pub(super) mod vector;
 
 use super::vector_kernel;
 

@@ -139,6 +139,23 @@ impl Simd for Avx2 {
         }
         fn to_i32(self, a: __m256) -> __m256i { _mm256_cvttps_epi32(a) }
 
+        fn pow2(self, n: __m256) -> __m256 {
+            // The exponent has 8 bits above the 23 of the fraction, and a bias of 127.
+            let biased = _mm256_add_epi32(_mm256_cvtps_epi32(n), _mm256_set1_epi32(127));
+            _mm256_castsi256_ps(_mm256_slli_epi32::<23>(biased))
+        }
+        fn load_i8_as_f32(self, from: &[i8; LANES_32]) -> __m256 {
+            let bytes = _mm_loadl_epi64(from.as_ptr().cast());
+            _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(bytes))
+        }
+        fn i8_to_f32(self, bytes: [u32; 2]) -> __m256 {
+            let bytes = _mm_insert_epi32::<1>(_mm_cvtsi32_si128(bytes[0] as i32), bytes[1] as i32);
+            _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(bytes))
+        }
+        fn load_i16_as_f32(self, from: &[i16; LANES_32]) -> __m256 {
+            let shorts = _mm_loadu_si128(from.as_ptr().cast());
+            _mm256_cvtepi32_ps(_mm256_cvtepi16_epi32(shorts))
+        }
         fn splat_i32(self, x: i32) -> __m256i { _mm256_set1_epi32(x) }
         fn load_i32(self, from: &[i32; LANES_32]) -> __m256i {
             _mm256_loadu_si256(from.as_ptr().cast())
@@ -149,6 +166,18 @@ impl Simd for Avx2 {
         }
         fn add_i32(self, a: __m256i, b: __m256i) -> __m256i { _mm256_add_epi32(a, b) }
         fn sub_i32(self, a: __m256i, b: __m256i) -> __m256i { _mm256_sub_epi32(a, b) }
+        fn sums_of_four_i32(self, of: [__m256i; 4]) -> [i32; 4] {
+            // A horizontal addition adds neighbours within each half:
+            //
+            //   hadd(a, b):                  a01 a23 b01 b23 | a45 a67 b45 b67
+            //   hadd(hadd(a, b), hadd(c, d)):  a b c d of the low halves | of the high ones
+            let pairs = _mm256_hadd_epi32(of[0], of[1]);
+            let halves = _mm256_hadd_epi32(pairs, _mm256_hadd_epi32(of[2], of[3]));
+            let (low, high) = (_mm256_castsi256_si128(halves), _mm256_extracti128_si256::<1>(halves));
+            let mut sums = [0i32; 4];
+            _mm_storeu_si128(sums.as_mut_ptr().cast(), _mm_add_epi32(low, high));
+            sums
+        }
         fn shift_left_8(self, a: __m256i) -> __m256i { _mm256_slli_epi32::<8>(a) }
         fn and_i32(self, a: __m256i, b: __m256i) -> __m256i { _mm256_and_si256(a, b) }
         fn load_u16_as_i32(self, from: &[u16; LANES_32]) -> __m256i {
@@ -179,6 +208,14 @@ impl Simd for Avx2 {
         fn load_i16(self, from: &[i16; LANES_16]) -> __m256i {
             _mm256_loadu_si256(from.as_ptr().cast())
         }
+        fn load_i8_as_i16(self, from: &[i8; LANES_16]) -> __m256i {
+            _mm256_cvtepi8_epi16(_mm_loadu_si128(from.as_ptr().cast()))
+        }
+        fn widen_i8(self, bytes: [u32; 4]) -> __m256i {
+            let [a, b, c, d] = bytes.map(|x| x as i32);
+            _mm256_cvtepi8_epi16(_mm_set_epi32(d, c, b, a))
+        }
+        fn madd_i16(self, a: __m256i, b: __m256i) -> __m256i { _mm256_madd_epi16(a, b) }
         fn add_i16(self, a: __m256i, b: __m256i) -> __m256i { _mm256_add_epi16(a, b) }
         fn max_i16(self, a: __m256i, b: __m256i) -> __m256i { _mm256_max_epi16(a, b) }
         fn madd_u8_i8(self, a: &[u8; BYTES], q: __m256i) -> __m256i {

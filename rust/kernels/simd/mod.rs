@@ -187,8 +187,17 @@ pub trait Simd: Copy {
 
     /// Truncates to integers; magnitudes must be below 2³¹, beyond which instruction sets differ.
     fn to_i32(self, a: Self::F32x8) -> Self::I32x8;
-    /// Converts integers of magnitude at most 2²⁴, which is exact.
+    /// Converts integers to the nearest values, ties to even; exact up to a magnitude of 2²⁴.
     fn to_f32(self, a: Self::I32x8) -> Self::F32x8;
+    /// 2^n for whole n from −126 to 127. Three instructions on AVX2, six on NEON.
+    fn pow2(self, n: Self::F32x8) -> Self::F32x8;
+    /// Reads eight 8-bit integers as float32. Two instructions on AVX2, six on NEON.
+    fn load_i8_as_f32(self, from: &[i8; LANES_32]) -> Self::F32x8;
+    /// Eight signed bytes as float32, four to a number with the first in its low bits. Four
+    /// instructions from memory on AVX2.
+    fn i8_to_f32(self, bytes: [u32; 2]) -> Self::F32x8;
+    /// Reads eight 16-bit integers as float32. Two instructions on AVX2, five on NEON.
+    fn load_i16_as_f32(self, from: &[i16; LANES_32]) -> Self::F32x8;
     /// The same integer in all lanes.
     fn splat_i32(self, x: i32) -> Self::I32x8;
     /// Reads eight integers.
@@ -203,6 +212,14 @@ pub trait Simd: Copy {
     fn add_i32(self, a: Self::I32x8, b: Self::I32x8) -> Self::I32x8;
     /// a − b, wrapping.
     fn sub_i32(self, a: Self::I32x8, b: Self::I32x8) -> Self::I32x8;
+    /// The sums of all lanes of four vectors, wrapping. Five instructions and a store on AVX2,
+    /// seven and a store on NEON.
+    ///
+    /// ```text
+    /// a:       a0 a1 a2 a3 | a4 a5 a6 a7     (also b, c, d)
+    /// result:  a0 + … + a7, b0 + … + b7, c0 + … + c7, d0 + … + d7
+    /// ```
+    fn sums_of_four_i32(self, of: [Self::I32x8; 4]) -> [i32; 4];
     /// The bits that are set in a and in b.
     fn and_i32(self, a: Self::I32x8, b: Self::I32x8) -> Self::I32x8;
     /// Shifts each lane left by 8 bits.
@@ -218,6 +235,15 @@ pub trait Simd: Copy {
     fn splat_i16(self, x: i16) -> Self::I16x16;
     /// Reads sixteen integers.
     fn load_i16(self, from: &[i16; LANES_16]) -> Self::I16x16;
+    /// Reads sixteen 8-bit integers and extends their signs. Two more instructions on NEON.
+    fn load_i8_as_i16(self, from: &[i8; LANES_16]) -> Self::I16x16;
+    /// Sixteen signed bytes as 16-bit integers, four to a number with the first in its low bits.
+    /// Five instructions from memory on AVX2.
+    fn widen_i8(self, bytes: [u32; 4]) -> Self::I16x16;
+    /// The sums of neighbouring products, in 32 bits: lane l is a\[2l\]·b\[2l\] +
+    /// a\[2l + 1\]·b\[2l + 1\]. The four factors of a lane must not all be −2¹⁵. Six
+    /// instructions on NEON.
+    fn madd_i16(self, a: Self::I16x16, b: Self::I16x16) -> Self::I32x8;
     /// Writes sixteen integers, whose bits are taken as unsigned.
     fn store_u16(self, x: Self::I16x16, to: &mut [u16; LANES_16]);
     /// a + b, wrapping.

@@ -186,6 +186,29 @@ impl Simd for Neon {
         }
         fn to_i32(self, a: F32x8) -> I32x8 { both!(vcvtq_s32_f32(a)) }
 
+        fn pow2(self, n: F32x8) -> F32x8 {
+            // The exponent has 8 bits above the 23 of the fraction, and a bias of 127.
+            let half = |n| {
+                let biased = vaddq_s32(vcvtq_s32_f32(n), vdupq_n_s32(127));
+                vreinterpretq_f32_s32(vshlq_n_s32::<23>(biased))
+            };
+            (half(n.0), half(n.1))
+        }
+        fn load_i8_as_f32(self, from: &[i8; LANES_32]) -> F32x8 {
+            let shorts = vmovl_s8(vld1_s8(from.as_ptr()));
+            let wide = (vmovl_s16(vget_low_s16(shorts)), vmovl_high_s16(shorts));
+            both!(vcvtq_f32_s32(wide))
+        }
+        fn i8_to_f32(self, bytes: [u32; 2]) -> F32x8 {
+            let shorts = vmovl_s8(vreinterpret_s8_u32(vld1_u32(bytes.as_ptr())));
+            let wide = (vmovl_s16(vget_low_s16(shorts)), vmovl_high_s16(shorts));
+            both!(vcvtq_f32_s32(wide))
+        }
+        fn load_i16_as_f32(self, from: &[i16; LANES_32]) -> F32x8 {
+            let shorts = vld1q_s16(from.as_ptr());
+            let wide = (vmovl_s16(vget_low_s16(shorts)), vmovl_high_s16(shorts));
+            both!(vcvtq_f32_s32(wide))
+        }
         fn splat_i32(self, x: i32) -> I32x8 { (vdupq_n_s32(x), vdupq_n_s32(x)) }
         fn load_i32(self, from: &[i32; LANES_32]) -> I32x8 {
             (vld1q_s32(from.as_ptr()), vld1q_s32(from[4..].as_ptr()))
@@ -203,6 +226,13 @@ impl Simd for Neon {
         }
         fn add_i32(self, a: I32x8, b: I32x8) -> I32x8 { both!(vaddq_s32(a, b)) }
         fn sub_i32(self, a: I32x8, b: I32x8) -> I32x8 { both!(vsubq_s32(a, b)) }
+        fn sums_of_four_i32(self, of: [I32x8; 4]) -> [i32; 4] {
+            let [a, b, c, d] = of.map(|x| vaddq_s32(x.0, x.1));
+            let mut sums = [0i32; 4];
+            let all = vpaddq_s32(vpaddq_s32(a, b), vpaddq_s32(c, d));
+            vst1q_s32(sums.as_mut_ptr(), all);
+            sums
+        }
         fn shift_left_8(self, a: I32x8) -> I32x8 { both!(vshlq_n_s32::<8>(a)) }
         fn and_i32(self, a: I32x8, b: I32x8) -> I32x8 { both!(vandq_s32(a, b)) }
         fn load_u16_as_i32(self, from: &[u16; LANES_32]) -> I32x8 {
@@ -236,6 +266,21 @@ impl Simd for Neon {
         fn splat_i16(self, x: i16) -> I16x16 { (vdupq_n_s16(x), vdupq_n_s16(x)) }
         fn load_i16(self, from: &[i16; LANES_16]) -> I16x16 {
             (vld1q_s16(from.as_ptr()), vld1q_s16(from[8..].as_ptr()))
+        }
+        fn load_i8_as_i16(self, from: &[i8; LANES_16]) -> I16x16 {
+            let bytes = vld1q_s8(from.as_ptr());
+            (vmovl_s8(vget_low_s8(bytes)), vmovl_high_s8(bytes))
+        }
+        fn widen_i8(self, bytes: [u32; 4]) -> I16x16 {
+            let bytes = vreinterpretq_s8_u32(vld1q_u32(bytes.as_ptr()));
+            (vmovl_s8(vget_low_s8(bytes)), vmovl_high_s8(bytes))
+        }
+        fn madd_i16(self, a: I16x16, b: I16x16) -> I32x8 {
+            let half = |a, b| {
+                let low = vmull_s16(vget_low_s16(a), vget_low_s16(b));
+                vpaddq_s32(low, vmull_high_s16(a, b))
+            };
+            (half(a.0, b.0), half(a.1, b.1))
         }
         fn add_i16(self, a: I16x16, b: I16x16) -> I16x16 { both!(vaddq_s16(a, b)) }
         fn max_i16(self, a: I16x16, b: I16x16) -> I16x16 { both!(vmaxq_s16(a, b)) }
