@@ -3,7 +3,8 @@
 All of a prompt is one sequence: the filler with the facts, at least 128 tokens of filler after the
 last fact (so that no fact is exact in the cache when it is asked for), and the questions in random
 order, each followed by its right answer. A look-up counts if the model's first choice is right for
-all five digits, each given the right digits before it.
+all five digits, each given the right digits before it. A fact is a line like `Oslo: 48213.`: of
+eight wordings, it is the one in which the float32 model finds most facts.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ def prompt(model: Model, text: str, length: int, seed: int) -> Prompt:
     places = rng.choice(PLACES, FACTS, replace=False)
     codes = rng.integers(10_000, 100_000, FACTS)
     told = zip(places, codes, strict=True)
-    facts = [model.tokens(f"\n\nThe code of the {p} office is {c}.\n\n") for p, c in told]
+    facts = [model.tokens(f"\n{p}: {c}.\n") for p, c in told]
     count = length - sum(map(len, facts))
     room = count - GAP
     stops = [model.tokenizer.token_to_id(stop) for stop in ".,?!:;"]
@@ -51,12 +52,12 @@ def prompt(model: Model, text: str, length: int, seed: int) -> Prompt:
         ends = np.flatnonzero(np.isin(filler[:room], stops)) + 1
     cuts = np.sort(rng.choice(ends, FACTS, replace=False))
     tokens = []
-    for part, fact in zip(np.split(filler, cuts), [*facts, model.tokens("\n\n")], strict=True):
+    for part, fact in zip(np.split(filler, cuts), [*facts, model.tokens("\n")], strict=True):
         tokens += [part, fact]
     answers = [0] * FACTS
     for i in rng.permutation(FACTS):
-        question = model.tokens(f"The code of the {places[i]} office is")
-        answer = model.tokens(f" {codes[i]}.\n\n")
+        question = model.tokens(f"{places[i]}:")
+        answer = model.tokens(f" {codes[i]}.\n")
         digits = model.tokens(f" {codes[i]}")[-5:]
         lead = len(model.tokens(f" {codes[i]}")) - 5
         answers[i] = sum(map(len, tokens)) + len(question) + lead

@@ -29,6 +29,7 @@ class Window:
         self.model, self.tokens = model, tokens
         self.start = len(tokens) // 2
         self.hidden = self._hidden(exact)
+        self.said = [model.log_probabilities(self.hidden[rows]) for rows in self._chunks()]
 
     def _hidden(self, attention: Attention) -> Float:
         """Rows of the positions whose next token is in the window."""
@@ -36,10 +37,10 @@ class Window:
 
     def perplexity(self) -> float:
         """That of float32."""
-        losses = []
-        for rows in self._chunks():
-            said = self.model.log_probabilities(self.hidden[rows])
-            losses.append(-said[np.arange(len(said)), self._next(rows)])
+        losses = [
+            -said[np.arange(len(said)), self._next(rows)]
+            for said, rows in zip(self.said, self._chunks(), strict=True)
+        ]
         return float(np.exp(np.concatenate(losses).mean()))
 
     def _chunks(self) -> list[slice]:
@@ -51,14 +52,12 @@ class Window:
     def figures(self, attention: Attention) -> Figures:
         hidden = self._hidden(attention)
         kl, loss, first = 0.0, 0.0, 0
-        for rows in self._chunks():
-            p = self.model.log_probabilities(self.hidden[rows])
+        for p, rows in zip(self.said, self._chunks(), strict=True):
             q = self.model.log_probabilities(hidden[rows])
             first += int((p.argmax(axis=1) == q.argmax(axis=1)).sum())
-            p -= q
-            at = np.arange(len(q)), self._next(rows)
-            loss += float(p[at].sum())
-            kl += float(np.einsum("ij,ij->i", np.exp(p + q), p).sum(dtype=np.float64))
+            above = p - q
+            loss += float(above[np.arange(len(q)), self._next(rows)].sum(dtype=np.float64))
+            kl += float(np.einsum("ij,ij->i", np.exp(p), above).sum(dtype=np.float64))
         count = len(hidden)
         return Figures(kl / count, loss / count, first / count)
 
