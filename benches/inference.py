@@ -26,7 +26,7 @@ from pathlib import Path
 import numpy as np
 
 import common
-from inference_parts import kinds, needle, quality, report, setup, verdicts
+from inference_parts import kinds, needle, quality, report, rows, setup, verdicts
 from inference_parts.attention import Cached, Exact, Simulated
 from inference_parts.caches import Spec
 from inference_parts.model import Model
@@ -142,6 +142,7 @@ def main() -> int:
     parser.add_argument("--quick", action="store_true", help="one window of 512 tokens, no needles")
     parser.add_argument("--windows", type=int, default=4)
     parser.add_argument("--tokens", type=int, default=2048, help="of a window")
+    parser.add_argument("--rows", type=Path, help="only write the tests' sample into this folder")
     parser.add_argument("--keep", type=Path, help="file of measures, to go on after a stop")
     options = parser.parse_args()
     if options.install:
@@ -149,14 +150,17 @@ def main() -> int:
         return 0
     if options.quick:
         options.windows, options.tokens = 1, 512
-    texts = setup.texts(options.text)
     model = Model(setup.model_file())
+    if options.rows is not None:
+        print(rows.write(model, options.rows))
+        return 0
+    texts = setup.texts(options.text)
     specs = kinds.quick() if options.quick else kinds.everything()
     by_name = {spec.name: spec for spec in specs}
     run = Run(model, options.keep)
     places = quality.windows(model, texts, options.windows, options.tokens)
     found, about = run.quality(specs, places)
-    rows = [
+    table = [
         {
             "name": spec.name,
             "coded_bits": spec.coded_bits(model.dim),
@@ -181,7 +185,7 @@ def main() -> int:
         *verdicts.of_real(reals),
     ]
     head = told_about(options, model)
-    parts = [head, about, report.quality_table(rows, options.tokens)]
+    parts = [head, about, report.quality_table(table, options.tokens)]
     if needles:
         parts.append(report.needle_table(needles))
     parts += [report.real_table(reals), [verdict.line() for verdict in judged]]
@@ -193,7 +197,7 @@ def main() -> int:
     print(text)
     if not options.quick:
         RESULTS.joinpath("inference.txt").write_text(text + "\n", "utf-8")
-        told = {"about": head, "quality": rows, "needles": needles, "real": reals}
+        told = {"about": head, "quality": table, "needles": needles, "real": reals}
         told["verdicts"] = [asdict(verdict) for verdict in judged]
         report.save(RESULTS / "inference.json", told)
         report.draw(told, ROOT / "docs" / "_static")
