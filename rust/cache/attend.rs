@@ -14,72 +14,9 @@ use crate::isa::Isa;
 use crate::kernels::attention::{self, ROWS_PER_TILE, Softmax, Terms, Tile};
 use crate::kernels::{dense, reduce};
 
-use super::coder::{Coder, Expanded, Form, Part, Prepared};
-use super::tables::Tables;
-
-/// Rows of one head that follow each other.
-#[derive(Debug, Clone, Copy)]
-pub enum Block<'a> {
-    /// Rows as they came.
-    Exact {
-        /// n × dim.
-        keys: &'a [f32],
-        /// n × value_dim.
-        values: &'a [f32],
-    },
-    /// Rows as codes.
-    Coded {
-        /// The codes of the keys minus their centers.
-        keys: Part<'a>,
-        /// The codes of the values.
-        values: Part<'a>,
-        /// The position of the first row, for the rotary embedding.
-        position: usize,
-        /// The number of each row's center; 0 for all rows if it is not given.
-        centroid: Option<&'a [u8]>,
-    },
-}
-
-/// The centers that were subtracted from the keys before coding.
-#[derive(Debug, Clone, Copy)]
-pub enum Offset<'a> {
-    /// None.
-    None,
-    /// One or several vectors, C × dim.
-    Static {
-        /// C × dim.
-        centers: &'a [f32],
-    },
-    /// One or several vectors, which the rotary embedding of the row's position turns.
-    Rotary {
-        /// C × dim.
-        centers: &'a [f32],
-        /// The rotary embedding.
-        tables: &'a Tables,
-    },
-}
-
-impl<'a> Offset<'a> {
-    fn centers(&self) -> &'a [f32] {
-        match *self {
-            Self::None => &[],
-            Self::Static { centers } | Self::Rotary { centers, .. } => centers,
-        }
-    }
-}
-
-/// Queries of one head, or of some heads that share their keys and values.
-#[derive(Debug, Clone, Copy)]
-pub struct Queries<'a> {
-    /// m × dim, finite.
-    pub q: &'a [f32],
-    /// How many tokens, from the first on, each query sees.
-    pub visible: &'a [usize],
-    /// Added to the logits: m × tokens, below +∞; −∞ hides a token.
-    pub mask: Option<&'a [f32]>,
-    /// The factor of the products, usually 1/√dim.
-    pub scale: f32,
-}
+pub use super::blocks::{Block, Offset, Queries};
+use super::coder::{Coder, Expanded, Form, Part};
+use super::prepared::Prepared;
 
 /// Buffers of [`attend`], kept from call to call.
 #[derive(Debug, Default)]
@@ -176,7 +113,7 @@ pub fn attend(
         let length = block.len(keys.dim());
         for from in (0..length).step_by(ROWS_PER_TILE) {
             let to = length.min(from + ROWS_PER_TILE);
-            let tile = block.rows(from, to, &call);
+            let tile = block.rows(from, to, keys, values);
             if queries
                 .visible
                 .iter()
@@ -188,65 +125,6 @@ pub fn attend(
         first += length;
     }
     work.finish(&call, out);
-}
-
-impl<'a> Block<'a> {
-    /// The number of rows.
-    fn len(&self, dim: usize) -> usize {
-        match self {
-            Self::Exact { keys, .. } => keys.len() / dim,
-            Self::Coded { keys, .. } => keys.len(),
-        }
-    }
-
-    /// Checks the lengths and returns the number of rows.
-    fn check(&self, keys: &Coder, values: &Coder) -> usize {
-        let length = self.len(keys.dim());
-        match *self {
-            Self::Exact { keys: k, values: v } => {
-                assert_eq!(k.len(), length * keys.dim(), "exact keys");
-                assert_eq!(v.len(), length * values.dim(), "exact values");
-            }
-            Self::Coded {
-                keys: k,
-                values: v,
-                centroid,
-                ..
-            } => {
-                assert_eq!(v.len(), length, "coded values");
-                for (coder, part) in [(keys, k), (values, v)] {
-                    let checked = coder.check(part);
-                    assert!(checked.is_ok(), "{checked:?}");
-                }
-                assert!(centroid.is_none_or(|c| c.len() == length), "centroids");
-            }
-        }
-        length
-    }
-
-    /// Some of the rows.
-    fn rows(&self, from: usize, to: usize, call: &Call<'_>) -> Self {
-        match *self {
-            Self::Exact { keys, values } => {
-                let (dim, value_dim) = (call.keys.dim(), call.values.dim());
-                Self::Exact {
-                    keys: &keys[from * dim..to * dim],
-                    values: &values[from * value_dim..to * value_dim],
-                }
-            }
-            Self::Coded {
-                keys,
-                values,
-                position,
-                centroid,
-            } => Self::Coded {
-                keys: keys.rows(from, to, call.keys.row_bytes()),
-                values: values.rows(from, to, call.values.row_bytes()),
-                position: position + from,
-                centroid: centroid.map(|centroid| &centroid[from..to]),
-            },
-        }
-    }
 }
 
 /// A tile of these values, with zeros after them.

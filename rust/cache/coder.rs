@@ -33,10 +33,8 @@ const MOST_BITS_I8: f64 = 4.5;
 /// The most bits per coordinate with codewords of 16 bits.
 const MOST_BITS_I16: f64 = 8.0;
 /// The largest integer codewords of 8 and 16 bits.
-const MAX_I8: i32 = 127;
-const MAX_I16: i32 = 2047;
-/// The largest rounded coordinate of a query.
-const MAX_QUERY: f64 = 32767.0;
+pub(super) const MAX_I8: i32 = 127;
+pub(super) const MAX_I16: i32 = 2047;
 
 /// Coded rows of one head: `scale.len()` rows.
 #[derive(Debug, Clone, Copy)]
@@ -88,18 +86,6 @@ pub struct Coder {
     form: Form,
     /// c̃ = step·k.
     step: f64,
-}
-
-/// Queries that are rotated, prepared and rounded.
-#[derive(Debug, Default)]
-pub(super) struct Prepared {
-    /// The rotated and prepared queries of length √d, one after the other.
-    pub floats: Vec<f32>,
-    /// The rounded ones, padded.
-    pub integers: Vec<i16>,
-    /// The factor of each query from its product with a codeword to ⟨q, r̂⟩/s.
-    pub factors: Vec<f64>,
-    scratch: Vec<f32>,
 }
 
 /// Buffers for the codewords of a tile.
@@ -304,62 +290,6 @@ impl Coder {
         }
     }
 
-    /// Rotates, prepares and rounds queries, n × dim.
-    pub(super) fn prepare(&self, isa: Isa, queries: &[f32], prepared: &mut Prepared) {
-        let (dim, stride) = (self.dim(), self.stride());
-        let method = self.quantizer.method();
-        let length = method.expanded_len(dim);
-        let Prepared {
-            floats,
-            integers,
-            factors,
-            scratch,
-        } = prepared;
-        let count = queries.len() / dim;
-        let mut rotated = vec![0f32; queries.len()];
-        factors.clear();
-        for (q, u) in queries.chunks_exact(dim).zip(rotated.chunks_exact_mut(dim)) {
-            let norm = reduce::squared_norm(isa, q).sqrt();
-            let unit = if norm > 0.0 {
-                (dim as f64).sqrt() / norm
-            } else {
-                0.0
-            };
-            convert::scaled(isa, q, unit, u);
-            factors.push(norm / dim as f64);
-        }
-        self.quantizer.rotation().apply(isa, &mut rotated, scratch);
-        floats.clear();
-        floats.resize(count * length, 0.0);
-        for (u, out) in rotated
-            .chunks_exact(dim)
-            .zip(floats.chunks_exact_mut(length))
-        {
-            out[..dim].copy_from_slice(u);
-            method.prepare(isa, dim, out);
-        }
-        let most = match self.form {
-            Form::I8(_) => MAX_I8,
-            Form::I16(_) => MAX_I16,
-            Form::F32 => return,
-        };
-        integers.clear();
-        integers.resize(count * stride, 0);
-        for ((u, out), factor) in floats
-            .chunks_exact(length)
-            .zip(integers.chunks_exact_mut(stride))
-            .zip(factors)
-        {
-            let unit = query_unit(u, most);
-            attention::to_i16(isa, u, unit, &mut out[..length]);
-            *factor *= if unit > 0.0 {
-                self.step / f64::from(unit)
-            } else {
-                0.0
-            };
-        }
-    }
-
     /// out ← Rᵀ of sums of codewords, n × stride, in the units of u: n × dim.
     pub(super) fn collapse(
         &self,
@@ -377,23 +307,6 @@ impl Coder {
         }
         self.quantizer.rotation().apply_inverse(isa, out, scratch);
     }
-}
-
-/// The factor to a query's integers: the largest with which neither a coordinate leaves 16 bits nor
-/// a sum of products 32, with codewords up to `most`.
-fn query_unit(u: &[f32], most: i32) -> f32 {
-    let (mut max, mut sum) = (0f32, 0f64);
-    for &x in u {
-        max = max.max(x.abs());
-        sum += f64::from(x.abs());
-    }
-    if max == 0.0 {
-        return 0.0;
-    }
-    // Rounding adds at most a half to each coordinate.
-    let room = f64::from(i32::MAX / most) - 0.51 * u.len() as f64 - 1.0;
-    // The next smaller float32, as the nearest one may be above.
-    ((MAX_QUERY / f64::from(max)).min(room / sum) as f32).next_down()
 }
 
 /// The integer codewords of a quantizer and their step, with coordinates up to `most`.

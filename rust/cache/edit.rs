@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use super::{KeyValueCache, PAGE_TOKENS, Sequence};
+use super::exact::Exact;
+use super::{KeyValueCache, PAGE_TOKENS, Sequence, exact_tokens};
 use crate::error::{Error, Result, counted};
 use crate::isa::Isa;
 
@@ -133,11 +134,12 @@ impl KeyValueCache {
 }
 
 /// Keeps the first `tokens` tokens of exact pages.
-fn truncate(pages: &mut Vec<Arc<super::exact::Exact>>, tokens: usize) {
+fn truncate(pages: &mut Vec<Arc<Exact>>, tokens: usize) {
+    if tokens >= exact_tokens(pages) {
+        return;
+    }
     pages.truncate(tokens.div_ceil(PAGE_TOKENS));
-    let Some(last) = pages.last_mut() else { return };
-    let len = (tokens - 1) % PAGE_TOKENS + 1;
-    if len < last.len() {
-        Arc::make_mut(last).truncate(len);
+    if let Some(last) = pages.last_mut() {
+        Arc::make_mut(last).truncate((tokens - 1) % PAGE_TOKENS + 1);
     }
 }

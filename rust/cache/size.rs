@@ -96,15 +96,19 @@ impl KeyValueCache {
         exact + coded + centers.sum::<usize>() + given + pads
     }
 
-    /// Coordinates of a token's keys and values of all heads.
-    fn token_values(&self) -> usize {
-        self.spec.heads * (self.spec.dim + self.spec.value_dim)
+    /// Bits per coordinate of the keys and values of so many tokens.
+    fn bits(&self, bytes: usize, tokens: usize) -> f64 {
+        let values = tokens * self.spec.heads * (self.spec.dim + self.spec.value_dim);
+        if values == 0 {
+            return f64::NAN;
+        }
+        8.0 * bytes as f64 / values as f64
     }
 
     /// The stored bits per coordinate of the keys and values that the sequences have; NaN for none.
     pub fn bits_per_value(&self) -> f64 {
         let tokens: usize = self.sequences.iter().map(|one| one.tokens()).sum();
-        8.0 * self.bytes() as f64 / (tokens * self.token_values()) as f64
+        self.bits(self.bytes(), tokens)
     }
 
     /// The bits of the codes, their scales and centroid indexes per coordinate of the coded tokens;
@@ -113,6 +117,6 @@ impl KeyValueCache {
         let coded = self.parts().coded.all;
         let bytes: usize = coded.iter().map(|page| page.bytes()).sum();
         let tokens: usize = coded.iter().map(|page| page.len).sum();
-        8.0 * bytes as f64 / (tokens * self.token_values()) as f64
+        self.bits(bytes, tokens)
     }
 }

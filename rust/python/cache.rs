@@ -67,7 +67,7 @@ fn with_tensor<R>(
         values: for<'b> fn(&'b [T]) -> Values<'b>,
     ) -> PyResult<Array4<'a, T>> {
         let view = array.as_array();
-        if view.len_of(Axis(3)) > 1 && view.stride_of(Axis(3)) != 1 {
+        if !view.is_empty() && view.len_of(Axis(3)) > 1 && view.stride_of(Axis(3)) != 1 {
             return Err(PyValueError::new_err("rows are not contiguous"));
         }
         let tensor = Array4 {

@@ -14,39 +14,13 @@ from hypothesis import given, reject, settings
 from hypothesis import strategies as st
 
 import blockquant as bq
+from containers import crc64, join, split
 
 safetensors = pytest.importorskip("safetensors")
 from safetensors.numpy import load_file, save_file  # noqa: E402
 
 GOLDEN = sorted((Path(__file__).parents[1] / "golden").glob("*.safetensors"))
 NAMES = list(bq.available())
-START = b'{"__metadata__":{"format":"blockquant","version":"1","header_checksum":"'
-
-
-def crc64(data):
-    """CRC-64/XZ by its definition: the reflected ECMA-182 polynomial, inverted at both ends."""
-    crc = 2**64 - 1
-    for byte in data:
-        crc ^= byte
-        for _ in range(8):
-            crc = crc >> 1 ^ (0xC96C5795D7870F42 if crc & 1 else 0)
-    return f"{crc ^ 2**64 - 1:016x}"
-
-
-def split(data):
-    end = 8 + int.from_bytes(data[:8], "little")
-    return data[8:end].decode(), data[end:]
-
-
-def join(text, tensors):
-    """The file with this header; its checksum is corrected if the header has a place for it."""
-    raw = text.encode()
-    head = len(raw).to_bytes(8, "little") + raw
-    at = 8 + len(START)
-    if raw.startswith(START):
-        head = head[:at] + b"0" * 16 + head[at + 16 :]
-        head = head[:at] + crc64(head).encode() + head[at + 16 :]
-    return head + tensors
 
 
 def same(a, b):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -125,10 +126,9 @@ def _broadcast(array: NDArray[Any], shape: tuple[int, ...]) -> NDArray[Any]:
 
 def number(value: Any, what: str) -> float:
     """A real number of any sign; the core refuses those that are not finite."""
-    try:
-        return float(value)
-    except (TypeError, ValueError):
-        raise TypeError(f"{what} is {brief(value)}, expected a number") from None
+    if not isinstance(value, Real) or isinstance(value, bool):
+        raise TypeError(f"{what} is {brief(value)}, expected a number")
+    return float(value)
 
 
 def wholes(values: Any, what: str) -> list[int]:

@@ -105,12 +105,12 @@ fn dots<S: Simd, const BITS: usize, const ENTRIES: usize, const G: usize>(
             std::array::from_fn(|r| &rows[r * row_bytes..][..chunks * BITS * NUMBERS / 8]);
         let mut sums = [[s.splat_i32(0); ROWS_PER_BLOCK]; G];
         for chunk in 0..chunks {
-            for r in 0..ROWS_PER_BLOCK {
-                let number = numbers::<BITS>(rows[r], chunk);
+            let queries = queries.map(|query| s.load_i16(&query[chunk]));
+            for (r, row) in rows.into_iter().enumerate() {
+                let number = numbers::<BITS>(row, chunk);
                 let row = s.widen_i8(number.map(|number| entries[number]));
-                for g in 0..G {
-                    let products = s.madd_i16(row, s.load_i16(&queries[g][chunk]));
-                    sums[g][r] = s.add_i32(sums[g][r], products);
+                for (sums, query) in sums.iter_mut().zip(queries) {
+                    sums[r] = s.add_i32(sums[r], s.madd_i16(row, query));
                 }
             }
         }

@@ -117,11 +117,11 @@ fn dots_group<S: Simd, T: IntegerCoordinate, const G: usize>(
             std::array::from_fn(|r| &rows[r * stride..][..stride].as_chunks().0[..chunks]);
         let mut sums = [[s.splat_i32(0); ROWS_PER_BLOCK]; G];
         for chunk in 0..chunks {
-            for r in 0..ROWS_PER_BLOCK {
-                let row = T::load_i16(s, &rows[r][chunk]);
-                for g in 0..G {
-                    let products = s.madd_i16(row, s.load_i16(&queries[g][chunk]));
-                    sums[g][r] = s.add_i32(sums[g][r], products);
+            let queries = queries.map(|query| s.load_i16(&query[chunk]));
+            for (r, row) in rows.into_iter().enumerate() {
+                let row = T::load_i16(s, &row[chunk]);
+                for (sums, query) in sums.iter_mut().zip(queries) {
+                    sums[r] = s.add_i32(sums[r], s.madd_i16(row, query));
                 }
             }
         }

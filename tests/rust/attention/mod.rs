@@ -1,10 +1,13 @@
-//! Attention over coded rows against decoded rows and a softmax in float64.
+//! Attention over coded rows: a head to attend to, and what its coders promise.
 
-use blockquant::cache::attend::{Block, Offset, Queries, Work, attend};
+use blockquant::cache::attend::Block;
 use blockquant::cache::coder::{Coder, Part};
-use blockquant::cache::tables::Tables;
 use blockquant::rng::SeedStream;
 use blockquant::{Codes, Isa, Quantizer, Spec};
+
+mod bits;
+mod decoded;
+mod kernels;
 
 fn gaussians(stream: &mut SeedStream, count: usize) -> Vec<f32> {
     (0..count).map(|_| stream.gaussian() as f32).collect()
@@ -156,131 +159,80 @@ impl Head {
     }
 }
 
-/// Attention in float64 over decoded rows.
-fn expected(
-    rows: &[(f64, Vec<f64>, f64)],
-    scale: f64,
-    debias: f64,
-    visible: usize,
-    mask: &[f32],
-) -> Vec<f64> {
-    let logits: Vec<f64> = (rows.iter().zip(mask))
-        .map(|((logit, _, square), &mask)| logit * scale - debias * square + f64::from(mask))
-        .collect();
-    let logits = &logits[..visible];
-    let max = logits.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-    let mut out = vec![0.0; rows[0].1.len()];
-    if max == f64::NEG_INFINITY {
-        return out;
-    }
-    let total: f64 = logits.iter().map(|l| (l - max).exp()).sum();
-    for (logit, (_, v, _)) in logits.iter().zip(rows) {
-        for (out, v) in out.iter_mut().zip(v) {
-            *out += (logit - max).exp() / total * v;
-        }
-    }
-    out
-}
-
+/// A row of codes decodes to nearly what the quantizer's own decoder gives: the integer codewords
+/// add a small error.
 #[test]
-fn equals_attention_over_decoded_rows() {
-    let cases = [
-        ("blockquant", 64, 3.0, "blockquant", 64, 2.0),
-        ("blockquant", 80, 2.0, "eden", 96, 3.0),
-        ("eden", 7, 1.0, "turboquant/mse", 3, 4.0),
-        ("rabitq", 100, 4.0, "blockquant", 50, 1.0),
-        ("turboquant/prod", 32, 3.0, "turboquant/prod", 48, 2.0),
-        ("eden", 128, 8.0, "eden", 128, 5.0),
-        ("blockquant", 64, 9.0, "blockquant", 2, 12.0),
-        ("blockquant", 1, 2.0, "blockquant", 1, 1.0),
-        ("blockquant", 65, 2.5, "blockquant", 65, 3.5),
-    ];
-    for (i, (km, kd, kb, vm, vd, vb)) in cases.into_iter().enumerate() {
-        for center in [Center::None, Center::Static, Center::Rotary] {
-            if center == Center::Rotary && kd % 2 == 1 {
-                continue;
-            }
-            for centers in [1, 5] {
-                let (keys, values) = (coder(km, kd, kb, 1), coder(vm, vd, vb, 2));
-                let head = Head::new(keys, values, &[64, 64, 1, 64, 13], centers, i as u64);
-                check(
-                    &head,
-                    center,
-                    i as u64,
-                    &format!("{km} {kd} {kb}, {vm} {vd} {vb}"),
-                );
-            }
-        }
+fn integer_codewords_are_close_to_the_codebook() {
+    for (method, bits, bound) in [
+        ("blockquant", 2.0, 2e-4),
+        ("eden", 4.0, 2e-4),
+        ("rabitq", 4.0, 2e-4),
+        ("eden", 8.0, 2e-6),
+        ("turboquant/prod", 3.0, 1e-9),
+        ("blockquant", 9.0, 1e-9),
+    ] {
+        let coder = coder(method, 64, bits, 4);
+        let x = gaussians(&mut SeedStream::new(5, 5), 200 * 64);
+        let codes = coder.encode(Isa::detect(), &x).unwrap();
+        let mut found = vec![0f32; x.len()];
+        coder
+            .decode(Isa::detect(), part(&codes), &mut found)
+            .unwrap();
+        let exact = coder.quantizer().decode(codes.view()).unwrap();
+        let square = |x: f32| f64::from(x) * f64::from(x);
+        let error: f64 = found.iter().zip(&exact).map(|(a, b)| square(a - b)).sum();
+        let total: f64 = exact.iter().map(|&x| square(x)).sum();
+        assert!(error < bound * total, "{method} {bits}: {}", error / total);
     }
 }
 
-fn check(head: &Head, center: Center, seed: u64, what: &str) {
-    let (dim, value_dim) = (head.keys.dim(), head.values.dim());
-    let mut stream = SeedStream::new(seed, 78);
-    let frequencies: Vec<f64> = (0..dim / 2)
-        .map(|f| 1e4f64.powf(-2.0 * f as f64 / dim as f64))
-        .collect();
-    let mut tables = Tables::new(frequencies.clone(), 5);
-    tables.extend(70);
-    let offset = match center {
-        Center::None => Offset::None,
-        Center::Static => Offset::Static {
-            centers: &head.centers,
-        },
-        Center::Rotary => Offset::Rotary {
-            centers: &head.centers,
-            tables: &tables,
-        },
+/// Codes that are not those of the coder, and rows of another length, are refused.
+#[test]
+fn foreign_codes_are_refused() {
+    let (one, other) = (coder("eden", 8, 2.0, 0), coder("eden", 16, 2.0, 0));
+    let codes = one.encode(Isa::detect(), &[0.5; 16]).unwrap();
+    let mut out = vec![0f32; 32];
+    let error = other.decode(Isa::detect(), part(&codes), &mut out);
+    assert!(error.unwrap_err().to_string().contains("4 bytes"));
+    let error = one.decode(Isa::detect(), part(&codes), &mut out);
+    assert!(
+        error
+            .unwrap_err()
+            .to_string()
+            .contains("room for 32 values")
+    );
+    let centered = Spec {
+        center: Some(vec![1.0; 8]),
+        ..Spec::new("eden", 8, 2.0)
     };
-    let tokens = head.tokens();
-    // All but the last two see many tokens; one sees the first token, one none.
-    let visible = [tokens, tokens - 1, tokens - 30, 100, 9, 1, 0];
-    let q = gaussians(&mut stream, visible.len() * dim);
-    let mut mask = gaussians(&mut stream, visible.len() * tokens);
-    for (i, mask) in mask.iter_mut().enumerate() {
-        if i % 3 == 0 && i % tokens > 0 {
-            *mask = f32::NEG_INFINITY;
-        }
+    assert!(Coder::new(Quantizer::new(centered).unwrap()).is_err());
+    let with_norms = Spec {
+        store_norm: true,
+        ..Spec::new("eden", 8, 2.0)
+    };
+    assert!(Coder::new(Quantizer::new(with_norms).unwrap()).is_err());
+}
+
+/// ½·ρ̄²·D/d against its two parts, measured on other rows: with `unbiased` the variance of the
+/// logit of a unit query is ‖r‖²·D/d, which is s²·ρ̄²·D/d.
+#[test]
+fn the_debiasing_factor_is_half_the_variance() {
+    let (dim, rows) = (64, 2000);
+    let coder = coder("blockquant", dim, 2.0, 3);
+    let mut stream = SeedStream::new(9, 9);
+    let x = gaussians(&mut stream, rows * dim);
+    let codes = coder.encode(Isa::detect(), &x).unwrap();
+    let mut decoded = vec![0f32; x.len()];
+    coder
+        .decode(Isa::detect(), part(&codes), &mut decoded)
+        .unwrap();
+    let mut measured = 0.0;
+    for ((x, y), s) in x.chunks(dim).zip(decoded.chunks(dim)).zip(&codes.scale) {
+        // The error of a unit query along each axis, whose mean square is that of a random one.
+        let error: f64 = x.iter().zip(y).map(|(a, b)| f64::from(a - b).powi(2)).sum();
+        measured += error / dim as f64 / f64::from(*s).powi(2);
     }
-    let scale = 0.7 / (dim as f32).sqrt();
-    let blocks = head.blocks();
-    let mut work = Work::default();
-    for (mask, debias) in [(None, 0.0), (Some(&mask[..]), 0.01)] {
-        let queries = Queries {
-            q: &q,
-            visible: &visible,
-            mask,
-            scale,
-        };
-        let mut out = vec![f32::NAN; visible.len() * value_dim];
-        for isa in Isa::available() {
-            attend(
-                isa,
-                &head.keys,
-                &head.values,
-                offset,
-                debias,
-                &blocks,
-                queries,
-                &mut work,
-                &mut out,
-            );
-            for (g, out) in out.chunks_exact(value_dim).enumerate() {
-                let q = &q[g * dim..][..dim];
-                let rows = head.decoded(q, center, &frequencies);
-                let zeros = vec![0f32; tokens];
-                let mask = mask.map_or(&zeros[..], |mask| &mask[g * tokens..][..tokens]);
-                let square: f64 = q.iter().map(|&q| f64::from(q) * f64::from(q)).sum();
-                let debias = f64::from(debias) * f64::from(scale).powi(2) * square;
-                let expected = expected(&rows, f64::from(scale), debias, visible[g], mask);
-                for (j, (&found, expected)) in out.iter().zip(expected).enumerate() {
-                    assert!(
-                        (f64::from(found) - expected).abs() < 2e-4,
-                        "{what} {center:?} {}: query {g} coordinate {j}: {found}, {expected}",
-                        isa.name()
-                    );
-                }
-            }
-        }
-    }
+    let expected = 0.5 * measured / rows as f64;
+    let found = f64::from(coder.debias(Isa::detect()).unwrap());
+    assert!((found / expected - 1.0).abs() < 0.03, "{found} {expected}");
 }
