@@ -21,6 +21,7 @@ import os
 import sys
 import time
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -48,7 +49,7 @@ class Run:
         self.known = {}
         if kept is not None and kept.is_file():
             lines = kept.read_text("utf-8").splitlines()
-            self.known = {key: value for key, value in map(json.loads, lines)}
+            self.known = dict(map(json.loads, lines))
 
     def measured(self, key: str, measure):
         """The measure with that key, made now unless it is known."""
@@ -61,7 +62,9 @@ class Run:
                     file.write(json.dumps([key, self.known[key]]) + "\n")
         return self.known[key]
 
-    def quality(self, specs: list[Spec], places: list) -> tuple[dict[str, list[Figures]], list[str]]:
+    def quality(
+        self, specs: list[Spec], places: list
+    ) -> tuple[dict[str, list[Figures]], list[str]]:
         """The figures of each kind, window by window, and a line about each window."""
         found: dict[str, list[Figures]] = {spec.name: [] for spec in specs}
         lines = []
@@ -71,7 +74,7 @@ class Run:
             lines.append(f"{place}: perplexity of float32 {perplexity:.2f}")
             for spec in specs:
                 key = f"{place} {len(tokens)} {spec}"
-                figures = self.measured(key, lambda: asdict(window.figures(Simulated(spec))))
+                figures = self.measured(key, partial(judged_by, window, spec))
                 found[spec.name].append(Figures(**figures))
         return found, lines
 
@@ -89,7 +92,7 @@ class Run:
                 [
                     self.measured(
                         f"needle {length} {i} {spec}",
-                        lambda: needle.looked_up(self.model, attention, asked).tolist(),
+                        partial(needle.looked_up, self.model, attention, asked),
                     )
                     for i, asked in enumerate(prompts)
                 ]
@@ -101,6 +104,10 @@ class Run:
                 "error": quality.error(found.mean(axis=1)),
                 "depths": [float(found[depths == d].mean()) for d in range(len(needle.DEPTHS))],
             }
+
+
+def judged_by(window: quality.Window, spec: Spec) -> dict[str, float]:
+    return asdict(window.figures(Simulated(spec)))
 
 
 def real(model: Model, tokens: np.ndarray, specs: list[Spec]):

@@ -62,9 +62,7 @@ class Spec:
         if self.debias:
             tangent, ratio = self.keys.spread(dim)
             noise = np.square(ratio * self.keys.scales(rest)) * np.float32(tangent / dim)
-        return Coded(
-            coded if near is None else coded + near[:, rows], self.values(values), noise
-        )
+        return Coded(coded if near is None else coded + near[:, rows], self.values(values), noise)
 
     def _near(self, heads: Heads) -> Float | None:
         """What is subtracted from each key: its center or its centroid, at its position."""

@@ -71,7 +71,9 @@ class Model:
         reader = gguf.GGUFReader(path)
         told = {name: field.contents() for name, field in reader.fields.items()}
         if told["general.architecture"] != "llama":
-            raise ValueError(f"{path}: the architecture is {told['general.architecture']}, not llama")
+            raise ValueError(
+                f"{path}: the architecture is {told['general.architecture']}, not llama"
+            )
         self.name = f"{told['general.name']}, {path.name}"
         self.heads = int(told["llama.attention.head_count"])
         self.kv_heads = int(told["llama.attention.head_count_kv"])
@@ -111,7 +113,9 @@ class Model:
         from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 
         if self.told["tokenizer.ggml.pre"] != "smollm":
-            raise ValueError(f"the tokens are split as {self.told['tokenizer.ggml.pre']}, not smollm")
+            raise ValueError(
+                f"the tokens are split as {self.told['tokenizer.ggml.pre']}, not smollm"
+            )
         words = self.told["tokenizer.ggml.tokens"]
         merges = [tuple(pair.split(" ")) for pair in self.told["tokenizer.ggml.merges"]]
         vocabulary = {word: i for i, word in enumerate(words)}
@@ -121,7 +125,9 @@ class Model:
         tokenizer.pre_tokenizer = pre_tokenizers.Sequence([digits, letters])
         tokenizer.decoder = decoders.ByteLevel()
         kinds = zip(words, self.told["tokenizer.ggml.token_type"], strict=True)
-        tokenizer.add_special_tokens([AddedToken(w, special=True) for w, kind in kinds if kind == 3])
+        tokenizer.add_special_tokens(
+            [AddedToken(w, special=True) for w, kind in kinds if kind == 3]
+        )
         return tokenizer
 
     def tokens(self, text: str) -> NDArray[np.int64]:
@@ -162,5 +168,7 @@ class Model:
         """Of the next token, (rows, vocabulary)."""
         logits = hidden @ self.embedding.T
         logits -= logits.max(axis=1, keepdims=True)
-        logits -= np.log(np.exp(logits).sum(axis=1, dtype=np.float64, keepdims=True)).astype(np.float32)
+        logits -= np.log(np.exp(logits).sum(axis=1, dtype=np.float64, keepdims=True)).astype(
+            np.float32
+        )
         return logits

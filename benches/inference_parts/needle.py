@@ -21,9 +21,10 @@ GAP = 128
 #: Depths are thirds of the part in which the facts lie.
 DEPTHS = ("early", "middle", "late")
 PLACES = (
-    "Lisbon Oslo Cairo Lima Madrid Tokyo Boston Dublin Athens Berlin Vienna Moscow Warsaw Delhi "
-    "Sydney Toronto Chicago Geneva Prague Manila"
-).split()
+    *("Lisbon", "Oslo", "Cairo", "Lima", "Madrid", "Tokyo", "Boston", "Dublin", "Athens", "Berlin"),
+    *("Vienna", "Moscow", "Warsaw", "Delhi", "Sydney", "Toronto", "Chicago", "Geneva", "Prague"),
+    "Manila",
+)
 
 
 @dataclass(frozen=True)
@@ -67,13 +68,12 @@ def prompt(model: Model, text: str, length: int, seed: int) -> Prompt:
     return Prompt(np.concatenate(tokens), answers, depths)
 
 
-def looked_up(model: Model, attention: Attention, asked: Prompt) -> NDArray[np.bool_]:
+def looked_up(model: Model, attention: Attention, asked: Prompt) -> list[bool]:
     """Which of the facts of a prompt the model finds."""
     start = min(asked.answers) - 1
     hidden = model.hidden(asked.tokens, attention, start)
     chosen = (hidden @ model.embedding.T).argmax(axis=1)
-    found = [
-        (chosen[at - 1 - start : at + 4 - start] == asked.tokens[at : at + 5]).all()
+    return [
+        bool((chosen[at - 1 - start : at + 4 - start] == asked.tokens[at : at + 5]).all())
         for at in asked.answers
     ]
-    return np.array(found)

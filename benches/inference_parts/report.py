@@ -47,7 +47,8 @@ def needle_table(rows: list[dict[str, Any]]) -> Iterator[str]:
 
 
 def real_table(rows: list[dict[str, Any]]) -> Iterator[str]:
-    yield f"{'bq.KeyValueCache, token by token':<36} {'tokens':>6} {'coded':>6}  {'KL':>8} simulated"
+    title = "bq.KeyValueCache, token by token"
+    yield f"{title:<36} {'tokens':>6} {'coded':>6}  {'KL':>8} simulated"
     for row in rows:
         yield (
             f"{row['name']:<36} {row['tokens']:>6} {row['coded_bits']:6.3f}  {row['kl']:.6f}"
