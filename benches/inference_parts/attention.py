@@ -12,13 +12,9 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from .caches import PAGE, Coded, Spec
+from .caches import Coded, Spec, pages
+from .coders import PAGE
 from .model import Float, Heads
-
-
-def pages(tokens: int, sinks: int, window: int) -> int:
-    """Pages that are coded when the cache holds so many tokens."""
-    return max(0, (tokens - sinks - window) // PAGE)
 
 
 def blocks(tokens: int, sinks: int, window: int) -> Iterator[tuple[int, int, int]]:

@@ -17,6 +17,11 @@ SAMPLE = 256
 ROUNDS = 10
 
 
+def pages(tokens: int, sinks: int, window: int) -> int:
+    """Pages that are coded when the cache holds so many tokens."""
+    return max(0, (tokens - sinks - window) // PAGE)
+
+
 @dataclass(frozen=True)
 class Coded:
     """All rows of a window that are coded sooner or later, (kv_heads, 64·pages, dim) each.
@@ -45,7 +50,7 @@ class Spec:
     theta: float = 100_000.0
 
     def pages(self, tokens: int) -> int:
-        return max(0, (tokens - self.sinks - self.window) // PAGE)
+        return pages(tokens, self.sinks, self.window)
 
     def code(self, heads: Heads) -> Coded | None:
         """The coded rows of one layer; None if the window is too short for a page."""

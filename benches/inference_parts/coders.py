@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
-from numpy.typing import NDArray
 
 import blockquant as bq
 
@@ -195,4 +194,3 @@ class Half:
 
 
 Coder = Library | Channels | Tokens | Ggml | Float8 | Half
-Array = NDArray[np.float32]

@@ -78,7 +78,8 @@ def test_only_caches_of_the_library_are_real():
 
 
 def test_every_query_sees_the_pages_of_its_length():
-    from inference_parts.attention import blocks, pages
+    from inference_parts.attention import blocks
+    from inference_parts.caches import pages
 
     for tokens, sinks, window in ((50, 4, 32), (99, 4, 32), (100, 4, 32), (700, 0, 64), (9, 4, 0)):
         seen = list(blocks(tokens, sinks, window))
