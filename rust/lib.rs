@@ -33,6 +33,7 @@
 //!
 //! - [`quantizer`] runs the pipeline: encode, decode, inner products, intervals and search.
 //! - [`methods`] has the four methods. They use [`codebook`], [`rotation`] and [`rng`].
+//! - [`cache`] keeps the keys and values of an attention layer in codes, and attends from them.
 //! - [`codes`] defines the bytes of a row, and [`mod@file`] the bytes of a file.
 //! - [`scan`] computes on packed codes, and [`interval`] has the law of their error.
 //! - [`kernels`] has the inner loops for each instruction set ([`isa`]), and [`threads`] the thread
@@ -58,6 +59,9 @@
 //! | t, τ | a coordinate of a uniform point of the sphere S^(d−2); the quantile of \|t\| |
 //! | G, γ | the Gaussian matrix of TurboQuant `prod`; ‖u − c‖, which `prod` stores |
 //! | g, h | factors of the two planes of a [`scan::sketch`] |
+//! | q, k_j, v_j | a query of attention; the key and the value of token j ([`cache`]) |
+//! | R_j | the rotary embedding of token j ([`cache`]) |
+//! | c̃ | a codeword vector whose coordinates are whole multiples of a step ([`cache::coder`]) |
 //!
 //! For methods with blocks, t also is the length d mod p of the tail. With a center, a is ⟨y,
 //! μ⟩/‖μ‖² in the text about queries.
@@ -95,6 +99,22 @@
 //! **Each process has its own thread pool.** The global pool of the library behind it was rejected,
 //! because a forked child inherits that pool without its threads and would wait without end. A call
 //! would also wait for work that others put there. See [`threads`].
+//!
+//! **A cache codes pages of 64 tokens.** A page is large enough that its tables cost little beside
+//! its codes and that kernels read whole vectors of tokens, and small enough that few tokens wait
+//! as exact numbers. It is the unit of sharing too, so that beams and copies move no tokens. Coding
+//! each token by itself was rejected: a scale of one byte needs a base, which would then be longer
+//! than the scale. See [`cache`].
+//!
+//! **A cache keeps sinks and a window exact.** Most heads attend strongly to the first tokens and
+//! to the newest ones, so errors there cost most, and few tokens cost little memory. Exact tokens
+//! also give the mean of the keys before anything is coded. Coding every token at once was
+//! rejected, because the first tokens would then be coded before a mean is known.
+//!
+//! **What is coded follows from the length alone.** So a cache that took its tokens one by one has
+//! the bytes of one that took them at once, and a crop within the rollback has those of a cache
+//! that never had the tokens. Coding what happened to be there at the end of a call was rejected,
+//! because results would then depend on how a prompt is divided.
 //!
 //! **Search bounds, prunes and reranks.** One bit per coordinate of the code gives every row an
 //! upper bound, and only rows above the k-th best lower bound are estimated. Reranking a fixed

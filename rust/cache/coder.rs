@@ -53,7 +53,7 @@ impl<'a> Part<'a> {
         self.scale.len()
     }
 
-    /// Whether there are no rows.
+    /// Whether the number of rows is 0.
     pub fn is_empty(&self) -> bool {
         self.scale.is_empty()
     }

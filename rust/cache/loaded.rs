@@ -1,7 +1,5 @@
 //! Reading the file of a cache. Everything is checked before it is used.
 
-use std::collections::BTreeMap;
-use std::ops::Range;
 use std::path::Path;
 use std::slice::ChunksExact;
 use std::sync::Arc;
@@ -11,173 +9,16 @@ use serde_json::{Map, Value};
 use super::coded::{Coded, Entry, Side};
 use super::coder::Coder;
 use super::exact::Exact;
-use super::scales::Scales;
 use super::spec::{CacheSpec, Center, Coding};
 use super::stored::stored_dtype;
 use super::tensor::Dtype;
+use super::tensors::{Tensors, first, wrong};
 use super::{KeyValueCache, PAGE_TOKENS, Sequence, exact_tokens};
-use crate::error::{Error, Result, counted};
-use crate::file::container::{
-    self, CACHE, check_length, checksum_key, digits, float32, number, parsed, text, width,
-};
-use crate::file::{check_digest, check_finite, check_tensor, read_file};
+use crate::error::{Error, Result};
+use crate::file::container::{self, CACHE, digits, number, parsed, text};
+use crate::file::{check_digest, read_file};
 use crate::isa::Isa;
 use crate::rotation::RotationKind;
-
-/// The tensors of a file by name, with their types and shapes.
-struct Tensors<'a> {
-    file: &'a [u8],
-    found: BTreeMap<&'a str, (&'a str, Vec<usize>, Range<usize>)>,
-}
-
-fn wrong<T>(text: impl Into<String>) -> Result<T> {
-    Err(Error::invalid(text))
-}
-
-/// The entry of a tensor in the header: its type, its shape, and its range from `start` on.
-fn entry(name: &str, value: &Value, start: usize) -> Result<(String, Vec<usize>, Range<u128>)> {
-    let unreadable = || Error::invalid(format!("the header does not describe the tensor {name}"));
-    let numbers = |value: &Value| -> Option<Vec<usize>> {
-        let numbers = value.as_array()?.iter();
-        numbers.map(|n| usize::try_from(n.as_u64()?).ok()).collect()
-    };
-    let dtype = value["dtype"].as_str().ok_or_else(unreadable)?;
-    let shape = numbers(&value["shape"]).ok_or_else(unreadable)?;
-    let offsets = numbers(&value["data_offsets"]).ok_or_else(unreadable)?;
-    let &[from, to] = &*offsets else {
-        return Err(unreadable());
-    };
-    let size = width(dtype).map(|width| {
-        let sizes = shape.iter().map(|&n| n as u128);
-        sizes.fold(width as u128, u128::saturating_mul)
-    });
-    let (from, to) = (from as u128, to as u128);
-    if from > to || size != Some(to - from) {
-        return wrong(format!(
-            "the tensor {name} is {dtype} of shape {shape:?} in the bytes {from} to {to} after \
-             the header"
-        ));
-    }
-    let start = start as u128;
-    Ok((dtype.to_owned(), shape, start + from..start + to))
-}
-
-impl<'a> Tensors<'a> {
-    /// Checks the length of the file and the checksum of each tensor.
-    fn new(file: &'a [u8], start: usize, json: &'a Value) -> Result<Self> {
-        let metadata = container::metadata(json)?;
-        let header = json.as_object().into_iter().flatten();
-        let mut found = BTreeMap::new();
-        let mut end = start as u128;
-        for (name, value) in header.filter(|(name, _)| *name != "__metadata__") {
-            let (_, shape, range) = entry(name, value, start)?;
-            end = end.max(range.end);
-            let dtype = value["dtype"].as_str().unwrap_or_default();
-            found.insert(name.as_str(), (dtype, shape, range));
-        }
-        check_length(file, end, "its tensors")?;
-        let narrow = |(name, (dtype, shape, range)): (_, (_, _, Range<u128>))| {
-            // The length of the file is at least the end of each range.
-            let range = range.start as usize..range.end as usize;
-            (name, (dtype, shape, range))
-        };
-        let found: BTreeMap<_, _> = found.into_iter().map(narrow).collect();
-        for (name, (_, _, range)) in &found {
-            let expected = number(metadata, &checksum_key(name), digits)?;
-            check_tensor(name, expected, file, range)?;
-        }
-        Ok(Self { file, found })
-    }
-
-    /// The bytes of a tensor of this type and shape.
-    fn bytes(&self, name: &str, dtype: &str, shape: &[usize]) -> Result<&'a [u8]> {
-        let Some((found, found_shape, range)) = self.found.get(name) else {
-            return wrong(format!("the tensor {name} is missing"));
-        };
-        if *found != dtype || found_shape != shape {
-            return wrong(format!(
-                "the tensor {name} is {found} of shape {found_shape:?}, expected {dtype} of shape \
-                 {shape:?}"
-            ));
-        }
-        Ok(&self.file[range.clone()])
-    }
-
-    /// The size of the first axis of a tensor.
-    fn rows(&self, name: &str) -> Result<usize> {
-        match self.found.get(name) {
-            Some((_, shape, _)) if !shape.is_empty() => Ok(shape[0]),
-            _ => wrong(format!("the tensor {name} is missing")),
-        }
-    }
-
-    fn words(&self, name: &str, shape: &[usize]) -> Result<Vec<usize>> {
-        let (words, _) = self.bytes(name, "U32", shape)?.as_chunks::<4>();
-        let word = |word: &[u8; 4]| u32::from_le_bytes(*word) as usize;
-        Ok(words.iter().map(word).collect())
-    }
-
-    fn floats(&self, name: &'static str, shape: &[usize]) -> Result<Vec<f32>> {
-        let bytes = self.bytes(name, "F32", shape)?;
-        check_finite(name, float32(bytes))?;
-        Ok(float32(bytes).collect())
-    }
-
-    /// The number of tokens of each page.
-    fn lengths(&self, name: &str) -> Result<Vec<usize>> {
-        let lengths = self.words(name, &[self.rows(name)?])?;
-        match lengths.iter().position(|n| !(1..=PAGE_TOKENS).contains(n)) {
-            None => Ok(lengths),
-            Some(page) => wrong(format!(
-                "{name}: page {page} has {}, expected 1 to {PAGE_TOKENS}",
-                counted(lengths[page], "token")
-            )),
-        }
-    }
-
-    /// Scales or γ of all pages.
-    fn scales(
-        &self,
-        [name, base]: [&'static str; 2],
-        lengths: &[usize],
-        heads: usize,
-        as_bytes: bool,
-    ) -> Result<Vec<Scales>> {
-        let rows = heads * lengths.iter().sum::<usize>();
-        let mut sizes = lengths.iter().map(|length| length * heads);
-        if !as_bytes {
-            let all = self.floats(name, &[rows])?;
-            if let Some(row) = all.iter().position(|scale| *scale < 0.0) {
-                return wrong(format!("{name} of row {row} is {}, below 0", all[row]));
-            }
-            let mut all = &all[..];
-            return Ok(sizes
-                .by_ref()
-                .map(|size| Scales::Floats(first(&mut all, size).to_vec()))
-                .collect());
-        }
-        let mut bytes = self.bytes(name, "U8", &[rows])?;
-        let (words, _) = (self.bytes(base, "I16", &[lengths.len(), heads])?).as_chunks::<2>();
-        let bases: Vec<i16> = words.iter().map(|word| i16::from_le_bytes(*word)).collect();
-        if let Some(place) = bases.iter().position(|&base| !Scales::is_base(base)) {
-            return wrong(format!("{base} {place} is {}, out of range", bases[place]));
-        }
-        let pages = sizes.zip(bases.chunks(heads));
-        Ok(pages
-            .map(|(size, bases)| Scales::Bytes {
-                bases: bases.to_vec(),
-                bytes: first(&mut bytes, size).to_vec(),
-            })
-            .collect())
-    }
-}
-
-/// Takes the first values of a slice, which has as many.
-fn first<'a, T>(values: &mut &'a [T], count: usize) -> &'a [T] {
-    let (first, rest) = values.split_at(count);
-    *values = rest;
-    first
-}
 
 /// The parameters of a file.
 fn spec(metadata: &Map<String, Value>, tensors: &Tensors<'_>) -> Result<CacheSpec> {

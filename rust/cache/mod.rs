@@ -12,10 +12,10 @@
 //! ```
 //!
 //! **Contract.**
-//! - Everything counts the sequence's own tokens, t of them. Leading pads are no tokens of a
-//!   sequence: they are counted in the length and enter nothing.
-//! - Tokens [0, sinks) are exact for ever. Then follow pages of [`PAGE_TOKENS`] tokens. A page is
-//!   coded as soon as `window` tokens follow it, so ⌊(t − sinks − window)/64⌋ pages are coded. All
+//! - Everything counts the sequence's own tokens, t of them. Leading pads do not belong
+//!   to them: they count in the length and enter nothing.
+//! - Tokens [0, sinks) always stay exact. After them come pages of [`PAGE_TOKENS`] tokens. A page
+//!   is coded as soon as `window` tokens follow it, so ⌊(t − sinks − window)/64⌋ pages are coded. All
 //!   other tokens are exact, in the type in which they came.
 //! - The state is a function of the tokens: the number of threads, the instruction set, other
 //!   sequences and the division of tokens into calls change no bit of it, nor of a result.
@@ -56,6 +56,7 @@ mod spec;
 mod stored;
 pub mod tables;
 mod tensor;
+mod tensors;
 
 pub use read::{Mask, QUERIES_PER_CALL};
 pub use spec::{CacheSpec, Center, Coding, MAX_HEAD_DIM};
@@ -194,7 +195,7 @@ impl KeyValueCache {
         self.length
     }
 
-    /// Whether there are no tokens.
+    /// Whether the number of tokens is 0.
     pub fn is_empty(&self) -> bool {
         self.length == 0
     }

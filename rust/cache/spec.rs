@@ -97,7 +97,7 @@ pub struct CacheSpec {
     pub values: Coding,
     /// The newest tokens that always are exact.
     pub window: usize,
-    /// The first tokens of a sequence, which are exact for ever.
+    /// The first tokens of a sequence, which always stay exact.
     pub sinks: usize,
     /// The number of tokens that can be taken back exactly.
     pub rollback: usize,

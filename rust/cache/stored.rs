@@ -39,10 +39,13 @@ use crate::threads;
 /// Takes the bytes of a tensor, piece by piece.
 type Give<'a> = dyn FnMut(&[u8]) -> Result<()> + 'a;
 
+/// Gives all bytes of a tensor.
+type Emit<'a> = dyn Fn(&mut Give<'_>) -> Result<()> + 'a;
+
 /// A tensor of the file with what writes its bytes.
 struct Field<'a> {
     entry: Entry,
-    emit: Box<dyn Fn(&mut Give<'_>) -> Result<()> + 'a>,
+    emit: Box<Emit<'a>>,
 }
 
 /// The name of a type in the header.
@@ -359,8 +362,8 @@ impl KeyValueCache {
         Ok(bytes)
     }
 
-    /// Writes the cache to a path with [`KeyValueCache::write`]. The file is replaced atomically, as
-    /// [`file::save`](crate::file::save) does it.
+    /// Writes the cache to a path with [`KeyValueCache::write`]. The file is replaced atomically,
+    /// as [`file::save`](crate::file::save) does it.
     ///
     /// # Errors
     /// If the folder cannot be written to. An existing file is then unchanged.

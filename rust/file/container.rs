@@ -290,7 +290,8 @@ pub(crate) fn text<'a>(metadata: &'a Map<String, Value>, key: &str) -> Result<&'
     Ok(value)
 }
 
-/// The value that `read` parses from the text of a key. [`Kind::check_header`] refuses other spellings of it.
+/// The value that `read` parses from the text of a key. [`Kind::check_header`] refuses other
+/// spellings of it.
 pub(crate) fn number<T>(
     metadata: &Map<String, Value>,
     key: &str,

@@ -11,6 +11,7 @@ mod file;
 mod quantizer;
 mod rows;
 mod signals;
+mod tensors;
 
 use numpy::{IntoPyArray, PyArray1, PyArray2, PyArrayMethods, PyReadonlyArray2};
 use pyo3::create_exception;

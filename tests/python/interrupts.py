@@ -60,6 +60,13 @@ def calls():
     yield "its theory", lambda: bq.theory.nmse("blockquant/mse", 4, dim=384, block=4)
     yield "a matrix of prod", lambda: bq.TurboQuant(dim=12_288, bits=2, variant="prod")
     yield "measure", lambda: bq.measure(rabitq, np.tile(x, (4, 1)))
+    cache = bq.KeyValueCache(4, 128, keys="eden", values="eden")
+    kv = rng.standard_normal((1, 4, 60_000, 128)).astype("f4")
+    yield "append to a cache", lambda: bq.KeyValueCache(4, 128, key_bits=2).append(kv, kv)
+    cache.append(kv[:, :, :30_000], kv[:, :, :30_000])
+    q = kv[:, :, :1000]
+    yield "attention from a cache", lambda: cache.attend(q)
+    yield "decode a cache", lambda: all(cache.decode() for _ in range(20))
     yield "compare", lambda: bq.compare(x, methods=["rabitq/unbiased"], bits=(8,), seeds=3)
 
 

@@ -52,7 +52,7 @@ class KeyValueCache(CacheState):
     window : int
         The newest tokens that always are exact.
     sinks : int
-        The first tokens of each sequence, which are exact for ever: most heads attend strongly to
+        The first tokens of each sequence, which always stay exact: most heads attend strongly to
         them (arXiv 2309.17453).
     rollback : int
         Tokens that :meth:`crop` takes back exactly. The exact numbers of coded tokens are kept

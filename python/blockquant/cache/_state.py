@@ -44,7 +44,7 @@ class CacheState:
 
     @property
     def sinks(self) -> int:
-        """The first tokens of each sequence, which are exact for ever."""
+        """The first tokens of each sequence, which always stay exact."""
         return self._core.sinks
 
     @property
