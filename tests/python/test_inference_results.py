@@ -82,6 +82,9 @@ def test_what_the_page_says_of_losses(rows):
     assert found[debias, 500] < found[two, 500]
     assert 0.35 < found[two, 500] < 0.65
     assert found["BlockQuant 3/2", 500] > 0.75
+    four = found["BlockQuant 4/4", 500]
+    assert four == pytest.approx(found["Hadamard + q4_0", 500], abs=0.025)
+    assert rows["BlockQuant 4/4, plain"]["kl"] > rows["KIVI 4, groups of 64"]["kl"]
     assert rows["q8_0"]["kl"] < 1e-4
     centroids = rows["BlockQuant 2/2, 16 centroids"]
     index = centroids["coded_bits"] - rows[two]["coded_bits"]
