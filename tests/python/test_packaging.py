@@ -22,7 +22,8 @@ def test_sdist_holds_the_tests_and_nothing_of_the_machine(tmp_path):
         held = {name.partition("/")[2] for name in archive.getnames()}
     for pattern in (
         *("tests/python/*.py", "tests/golden/*", "tests/rust/*.rs", "tests/proptest-regressions/*"),
-        *("benches/*.*", "benches/peers/*.py", "benches/results/*"),
+        *("benches/*.*", "benches/peers/*.py", "benches/inference_parts/*.py", "benches/results/*"),
+        *("tests/data/*", "tests/frameworks/*.py"),
     ):
         wanted = {path.relative_to(ROOT).as_posix() for path in ROOT.glob(pattern)}
         assert wanted, pattern
