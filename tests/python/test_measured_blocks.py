@@ -51,7 +51,13 @@ def test_pages_show_results_and_no_slices_of_the_readme():
         assert "include} ../README.md" not in text, page.name
         shown |= set(re.findall(r"^```\{literalinclude\} \.\./benches/results/(\S+)$", text, re.M))
     assert shown <= set(files())
-    assert shown >= {"compare_sample.txt", "peers.txt", "peers_search.txt", "centering.txt"}
+    assert shown >= {
+        "compare_sample.txt",
+        "peers.txt",
+        "peers_search.txt",
+        "centering.txt",
+        "inference.txt",
+    }
 
 
 def test_the_readme_is_a_front_page():

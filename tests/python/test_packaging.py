@@ -21,14 +21,9 @@ def test_sdist_holds_the_tests_and_nothing_of_the_machine(tmp_path):
     with tarfile.open(next(tmp_path.glob("*.tar.gz"))) as archive:
         held = {name.partition("/")[2] for name in archive.getnames()}
     for pattern in (
-        *(
-            "tests/python/*.py",
-            "tests/frameworks/*.py",
-            "tests/golden/*",
-            "tests/rust/*.rs",
-            "tests/proptest-regressions/*",
-        ),
-        *("benches/*.*", "benches/peers/*.py", "benches/results/*"),
+        *("tests/python/*.py", "tests/frameworks/*.py", "tests/rust/**/*.rs", "tests/data/*"),
+        *("tests/golden/**/*", "tests/proptest-regressions/*"),
+        *("benches/*.*", "benches/peers/*.py", "benches/inference_parts/*.py", "benches/results/*"),
     ):
         wanted = {path.relative_to(ROOT).as_posix() for path in ROOT.glob(pattern)}
         assert wanted, pattern

@@ -4,7 +4,7 @@
 //! and queries that fit one group: with more groups, expanding each row once costs less.
 
 use super::codewords::{Composite, Entries};
-use super::vector::{ROWS_PER_BLOCK, dots_i8, sums_i8};
+use super::tiles::{ROWS_PER_BLOCK, dots_i8, sums_i8};
 use super::{Codewords, PADDING, Tile, dots_shape, expand, sums_shape};
 use crate::kernels::simd::{LANES_32, Simd};
 

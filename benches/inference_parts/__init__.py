@@ -1,0 +1,1 @@
+"""Parts of `benches/inference.py`: model, text, caches, measures and verdicts."""
