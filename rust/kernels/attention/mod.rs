@@ -54,9 +54,10 @@
 //! for horizontal sums; values of 2 bits take 16 look-ups (about 40 instructions) and 24 fused
 //! multiply-adds; the mean under a rotary embedding takes 24 more, the softmax about 10. These are
 //! counted in the source. A profile on an AMD EPYC of 2023 shows about 21 ns: 8 for the keys, 5 for
-//! the values, 4 for the rotary mean and 4 for the rest. Keys are bound by the look-ups, the other two by the fused multiply-adds. The table
-//! of 12 bits and that of the rotary embedding have 16 KiB each and share the first-level cache.
-//! Coordinates of 16 bits would need 32 KiB for the former.
+//! the values, 4 for the rotary mean and 4 for the rest. Keys are bound by the look-ups, the other
+//! two by the fused multiply-adds. The table of 12 bits and that of the rotary embedding have
+//! 16 KiB each and share the first-level cache. Coordinates of 16 bits would need 32 KiB for the
+//! former.
 
 mod codewords;
 mod expand;
