@@ -20,9 +20,11 @@ def test_there_are_pages_with_code():
 
 def test_the_readme_shows_code_with_its_output():
     text = (DOCS.parent / "README.md").read_text("utf-8")
-    (block,) = (block for block in BLOCK.finditer(text) if block[1] is not None)
-    assert "q.search(" in block[1]
-    assert block[2].strip()
+    search, cache = (block for block in BLOCK.finditer(text) if block[1] is not None)
+    assert "q.search(" in search[1]
+    assert "cache.attend(" in cache[1]
+    assert search[2].strip()
+    assert cache[2].strip()
 
 
 def test_every_command_has_an_example():

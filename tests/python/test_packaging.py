@@ -25,7 +25,8 @@ def test_sdist_holds_the_tests_and_nothing_of_the_machine(tmp_path):
         *("tests/golden/**/*", "tests/proptest-regressions/*"),
         *("benches/*.*", "benches/peers/*.py", "benches/inference_parts/*.py", "benches/results/*"),
     ):
-        wanted = {path.relative_to(ROOT).as_posix() for path in ROOT.glob(pattern)}
+        paths = (path for path in ROOT.glob(pattern) if path.is_file())
+        wanted = {path.relative_to(ROOT).as_posix() for path in paths}
         assert wanted, pattern
         assert wanted <= held, wanted - held
     foreign = (".venv", "target", "shared", "__pycache__", ".so", ".pyd")
