@@ -102,7 +102,6 @@ def measure(tokens, dim, rounds):
     rng = np.random.default_rng(0)
     size = 2 * 4 * HEADS * tokens * dim
     count = min(MOST_CACHES, max(2, int(-(-BYTES_PER_TURN // size))))
-    # The keys of a model have a mean of their own, which makes their logits large.
     shape = (2, 1, HEADS, tokens, dim)
     pairs = [tuple(rng.standard_normal(shape, dtype=np.float32)) for _ in range(count)]
     q = rng.standard_normal((1, QUERY_HEADS, 1, dim), dtype=np.float32)

@@ -9,7 +9,7 @@
 //!
 //! FROZEN: the bytes of saved caches depend on it.
 
-use std::sync::OnceLock;
+use crate::threads::forked::ForkCell;
 
 /// Steps per factor of 2.
 const STEPS_PER_OCTAVE: i32 = 12;
@@ -32,8 +32,8 @@ const BELOW: usize = 256;
 
 /// [`BELOW`] zeros, and the scale of each exponent from [`LEAST`] on.
 fn table() -> &'static [f32] {
-    static TABLE: OnceLock<Vec<f32>> = OnceLock::new();
-    TABLE.get_or_init(|| {
+    static TABLE: ForkCell<Vec<f32>> = ForkCell::new();
+    TABLE.get_or_make(|| {
         let scale = |exponent: i32| {
             let octave = exponent.div_euclid(STEPS_PER_OCTAVE);
             let step = exponent.rem_euclid(STEPS_PER_OCTAVE);

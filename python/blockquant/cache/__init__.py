@@ -187,8 +187,9 @@ class KeyValueCache(CacheState):
         TypeError
             If the numbers are of another type.
         ValueError
-            If a shape is wrong, pads follow tokens, or a number is NaN or infinite (layer,
-            sequence, head, token and coordinate named). The cache is then as before.
+            If a shape is wrong, pads follow tokens, or a number is NaN, infinite or above 1e33 in
+            magnitude (layer, sequence, head, token and coordinate named). The cache is then as
+            before.
 
         Examples
         --------
