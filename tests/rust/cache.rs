@@ -234,7 +234,8 @@ fn errors_name_the_place() {
     let error = cache.append(&bad, &bad, None).unwrap_err().to_string();
     assert_eq!(
         error,
-        "layer 6: keys: sequence 1, head 0, token 83, coordinate 7 is NaN, expected a finite number"
+        "layer 6: keys: sequence 1, head 0, token 83, coordinate 7 is NaN, expected a finite \
+         number of at most 1e33 in magnitude"
     );
     assert!(cache.crop(81).is_err());
     assert!(cache.select(&[]).is_err());
