@@ -11,8 +11,7 @@
 //! scalar" says how many times faster an instruction set is than the scalar definition, which is
 //! compiled for the baseline of the target (on x86-64 without FMA: `mul_add` is then a library
 //! call). The table has the fastest of the samples, since a busy machine only ever makes one
-//! slower. Without `--bench` (as `cargo test --benches` runs it),
-//! each kernel is called once.
+//! slower. Without `--bench`, as `cargo test --benches` runs it, each kernel is called once.
 
 use std::hint::black_box;
 use std::time::{Duration, Instant};
@@ -26,6 +25,8 @@ use blockquant::kernels::{
 use blockquant::rng::SeedStream;
 
 const DIMS: [usize; 4] = [128, 384, 1536, 1000];
+/// The first two are sizes of attention heads at which every rotation is dense.
+const DENSE_DIMS: [usize; 6] = [64, 96, 128, 384, 1536, 1000];
 
 /// Rows that are passed one after the other: they differ, so that branches are predicted no better
 /// than in use.
@@ -108,12 +109,20 @@ impl Bench {
         })
     }
 
-    /// Measures a kernel for each dimension; `make` returns the call for a dimension.
-    fn each<W: FnMut(Isa, &[f32])>(&mut self, kernel: &str, mut make: impl FnMut(usize) -> W) {
+    /// Measures a kernel for each of [`DIMS`]; `make` returns the call for a dimension.
+    fn each<W: FnMut(Isa, &[f32])>(&mut self, kernel: &str, make: impl FnMut(usize) -> W) {
+        self.at(&DIMS, kernel, make);
+    }
+
+    /// Measures a kernel for each of `dims`.
+    fn at<W>(&mut self, dims: &[usize], kernel: &str, mut make: impl FnMut(usize) -> W)
+    where
+        W: FnMut(Isa, &[f32]),
+    {
         if !self.words.is_empty() && !self.words.iter().any(|word| kernel.contains(&**word)) {
             return;
         }
-        for dim in DIMS {
+        for &dim in dims {
             let (mut call, mut rows) = (make(dim), Rows::new(dim));
             let Some(effort) = &self.effort else {
                 for isa in Isa::available() {
@@ -139,15 +148,9 @@ impl Bench {
 
     /// Prints the table.
     fn print(&self) {
-        let Some(width) = self
-            .lines
-            .iter()
-            .map(|line| line.kernel.chars().count())
-            .max()
-        else {
-            return;
-        };
         let available = Isa::available();
+        let widths = self.lines.iter().map(|line| line.kernel.chars().count());
+        let Some(width) = widths.max() else { return };
         print!("{:width$} {:>5}", "kernel", "d");
         for isa in &available {
             print!(" {:>12}", format!("{} ns", isa.name()));
@@ -210,21 +213,32 @@ fn transforms(bench: &mut Bench) {
             }
         });
     }
-    bench.each("dense products, 24 vectors", |dim| {
-        let matrix = vec![0.5f32; dim * dim];
-        let (x, mut out) = (vec![0.25f32; 24 * dim], vec![0f32; 24 * dim]);
-        move |isa, _| dense::products(isa, &matrix, dim, &x, &mut out)
-    });
     bench.each("dense panel_products, 16 rows, 24 vectors", |dim| {
         let panel = vec![0.5; dim * dense::ROWS_PER_PANEL];
         let (x, mut out) = (vec![0.5; 24 * dim], vec![0.0; 24 * dense::ROWS_PER_PANEL]);
         move |isa, _| dense::panel_products(isa, &panel, dim, &x, &mut out)
     });
-    bench.each("dense transposed_products, 24 vectors", |dim| {
-        let matrix = vec![0.5f32; dim * dim];
-        let (x, mut out) = (vec![0.25f32; 24 * dim], vec![0f32; 24 * dim]);
-        move |isa, _| dense::transposed_products(isa, &matrix, dim, &x, &mut out)
-    });
+    let both: [(_, fn(_, &_, _, &_, &mut _)); 2] = [
+        ("products", dense::products),
+        ("transposed_products", dense::transposed_products),
+    ];
+    for ((name, kernel), n) in both.into_iter().flat_map(|both| [(both, 24), (both, 1)]) {
+        let name = format!("dense {name}, vectors = {n}");
+        bench.at(&DENSE_DIMS, &name, |dim| {
+            let matrix = vec![0.5f32; dim * dim];
+            let (x, mut out) = (vec![0.25f32; n * dim], vec![0f32; n * dim]);
+            move |isa, _| kernel(isa, &matrix, dim, &x, &mut out)
+        });
+    }
+    for rounds in [3, 4, 5] {
+        bench.at(&[64], &format!("fwht forward, {rounds} rounds"), |_| {
+            let (factors, mut x) = ([0.125; 64], [0f32; 64]);
+            move |isa, row| {
+                x.copy_from_slice(row);
+                (0..rounds).for_each(|_| fwht::forward(isa, None, &factors, &mut x));
+            }
+        });
+    }
 }
 
 fn levels(bench: &mut Bench) {
@@ -393,13 +407,10 @@ fn reranking(bench: &mut Bench) {
 }
 
 fn main() {
-    let mut bench = match Bench::from_args(std::env::args().skip(1)) {
-        Ok(bench) => bench,
-        Err(message) => {
-            eprintln!("{message}");
-            std::process::exit(2);
-        }
-    };
+    let mut bench = Bench::from_args(std::env::args().skip(1)).unwrap_or_else(|message| {
+        eprintln!("{message}");
+        std::process::exit(2);
+    });
     for kernels in [
         transforms, levels, blocks, rescaling, packing, sums, scans, reranking,
     ] {

@@ -7,8 +7,11 @@
 //! **A few vectors.** A matrix for d = 1536 takes 9 MB, so one vector is bound by reading it; with
 //! several vectors, one read serves all. [`products`] takes two matrix rows against three vectors
 //! at a time: twelve accumulators, and ten loads for twelve multiply-adds. [`transposed_products`]
-//! adds four matrix rows to a result at a time: one load and one store of the result for four
-//! multiply-adds.
+//! of a large matrix adds four matrix rows to a result at a time: one load and one store of the
+//! result for four multiply-adds. If the matrix has at most 192² entries, its columns are read from
+//! a cache at little cost. Then sixteen columns of six results stay in registers while all matrix
+//! rows are added: eight loads for twelve multiply-adds and no store. For 24 vectors this is 1.5
+//! times as fast at d = 64 and d = 96, and 1.7 times at d = 128, with equal bits.
 //!
 //! **Many vectors.** [`panel_products`] first packs [`ROWS_PER_PANEL`] matrix rows into a panel,
 //! coordinate by coordinate. A lane of an accumulator then belongs to a row, so that no sum is
@@ -32,6 +35,7 @@
 //! additions besides the d multiply-adds per pair; it is bound by the multiply-adds, two vectors
 //! per cycle, since a panel of d = 384 (24 KiB) stays in the first-level cache.
 
+mod held;
 mod panel;
 mod scalar;
 mod vector;
@@ -88,7 +92,12 @@ vector_kernel! {
     pub fn panel_products(panel: &[f32], dim: usize, x: &[f32], out: &mut [f32])
 }
 
-kernel! {
+/// Entries of the largest matrix for which [`transposed_products`] holds the results in registers.
+/// It covers every size at which the Hadamard rotation is dense, and the matrix stays in the
+/// second-level cache.
+const MAX_HELD_ENTRIES: usize = 192 * 192;
+
+vector_kernel! {
     /// out\[i·d + k\] ← Σⱼ xᵢⱼ Mⱼₖ, with the rows of M added in order.
     ///
     /// M has r rows of d = `dim` entries; x holds n vectors of r values, and out n vectors of d.
