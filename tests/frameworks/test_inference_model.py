@@ -12,7 +12,6 @@ import pytest
 import torch
 import transformers
 
-
 ROOT = Path(__file__).parents[2]
 #: Without digits: transformers reads no rule of them from a GGUF file, which names it `smollm`.
 TEXT = re.sub(r"\d", "", (ROOT / "LICENSE-APACHE").read_text("utf-8")[:3000]) + "\tnaïve – 東京 🙂"

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from blockquant import _core
 from blockquant._arrays import as_floats, widened
 from blockquant._checks import flag, whole
+from blockquant._methods import DEFAULT
 from blockquant.cache._arguments import (
     MOST_COUNT,
     MOST_TOKENS,
@@ -46,7 +47,7 @@ class KeyValueCache(CacheState):
     batch : int
         Sequences.
     keys, values : str
-        Methods, as :func:`blockquant.create` names them.
+        Methods, as :func:`blockquant.create` names them; ``blockquant/unbiased`` by default.
     key_bits, value_bits : float
         Bits per coordinate, fractions included where the method takes them.
     window : int
@@ -123,9 +124,9 @@ class KeyValueCache(CacheState):
         *,
         value_dim: int | None = None,
         batch: int = 1,
-        keys: str = "blockquant/unbiased",
+        keys: str = DEFAULT,
         key_bits: float = 3,
-        values: str = "blockquant/unbiased",
+        values: str = DEFAULT,
         value_bits: float = 2,
         window: int = 64,
         sinks: int = 4,

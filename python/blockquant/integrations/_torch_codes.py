@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 
 from blockquant.integrations._torch_bits import pack, to_bits, to_bytes, unpack
-from blockquant.integrations._torch_words import CHUNK_NUMBERS, Blocks, Levels, RaBitQ
+from blockquant.integrations._torch_words import CHUNK_NUMBERS, words_of
 from blockquant.methods import TurboQuant
 from blockquant.quantizer import Quantizer
 
@@ -73,16 +73,10 @@ class TorchQuantizer:
         self.dim = quantizer.dim
         self.device = torch.empty(0, device=device).device
         self._scale = quantizer.scale
-        method = quantizer.name.partition("/")[0]
         # The rows of this matrix are the rotated unit vectors, so that R x = x @ matrix.
         matrix = quantizer.rotate(np.eye(self.dim, dtype=np.float32))
         self._rotation = torch.from_numpy(matrix).to(self.device)
-        self._words: Levels | Blocks
-        if method == "blockquant":
-            self._words = Blocks(quantizer, self.device)
-        else:
-            kind = RaBitQ if method == "rabitq" else Levels
-            self._words = kind(quantizer.codebook(), self.dim, self.device)
+        self._words = words_of(quantizer, self.device)
         self._fields = list(self._words.fields)
         self._projection: torch.Tensor | None = None
         if self._scale == "prod":

@@ -130,6 +130,15 @@ class Blocks:
         return other
 
 
+def words_of(quantizer: Quantizer, device: torch.device) -> Levels | Blocks:
+    """The codewords of a quantizer, which know how its method chooses them."""
+    method = quantizer.name.partition("/")[0]
+    if method == "blockquant":
+        return Blocks(quantizer, device)
+    kind = RaBitQ if method == "rabitq" else Levels
+    return kind(quantizer.codebook(), quantizer.dim, device)
+
+
 def _multiples(tables: list[torch.Tensor], most: int) -> list[torch.Tensor]:
     """Codewords as multiples of one step, `most` of which are the largest number of all tables."""
     exact = [table.cpu().numpy().astype(np.float64) for table in tables]

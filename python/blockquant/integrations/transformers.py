@@ -1,12 +1,14 @@
 """A compressed key-value cache for models of Hugging Face transformers.
 
-Needs the extra ``blockquant[transformers]``. The page "Compressed generation with transformers" of
-the documentation shows its use.
+Needs the extra ``blockquant[transformers]``. The page "Generation with transformers" of the
+documentation shows its use.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
+
+from blockquant._methods import DEFAULT
 
 if TYPE_CHECKING:
     from blockquant.integrations._transformers_cache import CompressedCache
@@ -19,8 +21,8 @@ def cache(
     *,
     key_bits: float = 3,
     value_bits: float = 2,
-    keys: str = "blockquant/unbiased",
-    values: str = "blockquant/unbiased",
+    keys: str = DEFAULT,
+    values: str = DEFAULT,
     window: int = 64,
     sinks: int = 4,
     rollback: int = 0,
