@@ -38,8 +38,9 @@
 //! ```
 
 mod scalar;
+mod vector;
 
-use super::kernel;
+use super::vector_kernel;
 use crate::aligned::Aligned;
 
 /// Rows of a group, which share the bytes of the layout.
@@ -88,7 +89,7 @@ pub struct SignQuery {
     pub kurtosis: f32,
 }
 
-kernel! {
+vector_kernel! {
     /// Rounds a query to weights and makes its LUT.
     ///
     /// A query that is zero, not finite or so small that 2/unit is infinite has no weights: its
@@ -97,7 +98,7 @@ kernel! {
     pub fn query(y: &[f32]) -> SignQuery
 }
 
-kernel! {
+vector_kernel! {
     /// out\[rows·q + r\] ← the sum of the weights of query q whose signs agree with row r, where
     /// `rows` is that of all groups.
     ///
@@ -137,7 +138,7 @@ pub struct Cut {
     pub threshold: f32,
 }
 
-kernel! {
+vector_kernel! {
     /// Bit r of masks\[g\] ← whether the bound of row 64g + r, from its sum of weights, is not below
     /// the threshold; it is set where the bound is NaN.
     ///
@@ -146,7 +147,7 @@ kernel! {
     pub fn sums_reach(sums: &[u16], columns: &Columns<'_>, cut: &Cut, masks: &mut [u64])
 }
 
-kernel! {
+vector_kernel! {
     /// [`sums_reach`] for products that are 32-bit integers, which become the nearest float32.
     ///
     /// # Panics
@@ -154,7 +155,7 @@ kernel! {
     pub fn ints_reach(dots: &[i32], columns: &Columns<'_>, cut: &Cut, masks: &mut [u64])
 }
 
-kernel! {
+vector_kernel! {
     /// [`sums_reach`] for products that are float32 numbers.
     ///
     /// # Panics

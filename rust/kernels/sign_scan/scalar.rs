@@ -25,7 +25,9 @@ pub fn query(y: &[f32]) -> SignQuery {
         unit *= UNIT_STEP;
     }
     let moments = moments(y, 2.0 / unit, &weights);
-    finish(y.len(), unit, moments, &weights)
+    let mut lut = Aligned::new(weights.len() * 4);
+    let sum = fill_lut(&weights, &mut lut);
+    finish(y.len(), unit, moments, lut, sum)
 }
 
 /// Up to N values, then zeros.
@@ -82,11 +84,9 @@ fn moments(y: &[f32], per_unit: f32, weights: &[i8]) -> Moments {
     [errors, squares, fourths]
 }
 
-/// Makes the query of its weights, which are padded with zeros.
+/// Makes the query of its LUT, and of the sum of all its magnitudes.
 #[inline(always)]
-pub fn finish(dim: usize, unit: f32, moments: Moments, weights: &[i8]) -> SignQuery {
-    let mut lut = Aligned::new(weights.len() * 4);
-    let sum = fill_lut(weights, &mut lut);
+pub fn finish(dim: usize, unit: f32, moments: Moments, lut: Aligned<u8>, sum: i32) -> SignQuery {
     let [errors, squares, fourths] = moments.map(|lanes| f64::from(sum_lanes(lanes)));
     let half = f64::from(unit) / 2.0;
     SignQuery {
@@ -104,7 +104,7 @@ pub fn finish(dim: usize, unit: f32, moments: Moments, weights: &[i8]) -> SignQu
 /// An entry is a byte and no sum leaves it, so that one multiplication adds a weight to the entries
 /// with its sign among eight.
 #[inline(always)]
-fn fill_lut(weights: &[i8], lut: &mut [u8]) -> i32 {
+pub fn fill_lut(weights: &[i8], lut: &mut [u8]) -> i32 {
     const ALL: u64 = 0x0101_0101_0101_0101;
     /// The entries 0 to 7 in which sign j is set.
     const SET: [u64; 3] = [
