@@ -119,8 +119,8 @@ mod _core {
         env!("CARGO_PKG_VERSION")
     }
 
-    /// The instruction set that kernels use: ``scalar``, ``avx2`` or ``neon``. ``BLOCKQUANT_ISA``
-    /// selects another one at start. The bytes do not depend on it.
+    /// The instruction set that kernels use: ``scalar``, ``avx2``, ``avx512`` or ``neon``.
+    /// ``BLOCKQUANT_ISA`` selects another one at start. The bytes do not depend on it.
     #[pyfunction]
     fn isa() -> PyResult<&'static str> {
         Ok(Isa::current()?.name())

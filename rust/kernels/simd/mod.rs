@@ -27,9 +27,15 @@
 //! **Cost.** One instruction on AVX2 and two on NEON, if nothing else is said. Reductions of a
 //! vector to one number take four to six instructions on AVX2, and `gather` one that reads the
 //! first-level cache eight times.
+//!
+//! **AVX-512.** A kernel that gains from vectors of 512 bits has a body of its own for them in its
+//! `avx512.rs`, in terms of the methods of [`Avx512`](crate::isa::Avx512); the others run their
+//! AVX2 body there.
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;
+#[cfg(target_arch = "x86_64")]
+mod avx512;
 #[cfg(target_arch = "aarch64")]
 mod neon;
 
