@@ -46,6 +46,42 @@ pub fn products(
     }
 }
 
+/// Finds the words of bytes with `C` coordinates. (A closure might not be inlined.)
+trait WordsOfBytes<const C: usize> {
+    /// word7 of each coordinate of 64 bytes.
+    fn look_up(&self, s: Avx512, bytes: __m512i) -> [__m512i; C];
+}
+
+/// The planes of a half of a byte.
+struct OfNibbles([__m512i; 4]);
+
+impl<const C: usize> WordsOfBytes<C> for OfNibbles {
+    #[inline(always)]
+    fn look_up(&self, s: Avx512, bytes: __m512i) -> [__m512i; C] {
+        let halves = nibbles(s, bytes);
+        let mut words = [s.zero(); C];
+        for (j, word) in words.iter_mut().enumerate() {
+            *word = s.shuffle_bytes(self.0[j % (C / 2)], halves[j / (C / 2)]);
+        }
+        words
+    }
+}
+
+/// The planes of whole bytes.
+struct OfWhole<'a, const C: usize>(&'a [[[u8; TABLE]; 4]; C]);
+
+impl<const C: usize> WordsOfBytes<C> for OfWhole<'_, C> {
+    #[inline(always)]
+    fn look_up(&self, s: Avx512, bytes: __m512i) -> [__m512i; C] {
+        let index = Index256::new(s, bytes, u64::MAX);
+        let mut words = [s.zero(); C];
+        for (word, plane) in words.iter_mut().zip(self.0) {
+            *word = index.look_up_all(s, plane);
+        }
+        words
+    }
+}
+
 /// What all rows share.
 #[derive(Clone, Copy)]
 struct Each<'a> {
@@ -86,32 +122,28 @@ impl Each<'_> {
         }
     }
 
-    /// Rows whose bytes have `C` coordinates, which `look_up` finds for 64 bytes.
+    /// Rows whose bytes have `C` coordinates.
     #[inline(always)]
     fn bytes<const C: usize>(
         self,
         s: Avx512,
         bytes: &Bytes,
+        words: impl WordsOfBytes<C>,
         out: &mut [i32],
-        look_up: impl Fn(__m512i) -> [__m512i; C],
     ) {
         let (planes, _) = self.query.planes.as_chunks::<TABLE>();
         let (planes, _) = planes.as_chunks::<C>();
-        let count = bytes.count;
-        let (whole_planes, part_planes) = planes.split_at(count / TABLE);
         self.row(s, bytes.indexes, out, |row| {
             let mut sums = [s.zero(); 2];
-            let mut add = |bytes: __m512i, planes: &[[i8; TABLE]; C]| {
-                for (j, (word, y)) in look_up(bytes).into_iter().zip(planes).enumerate() {
-                    sums[j % 2] = s.dot_u8_i8(sums[j % 2], word, s.load_i8(y));
+            for (bytes, planes) in row[..bytes.count].chunks(TABLE).zip(planes) {
+                let bytes = match bytes.first_chunk::<TABLE>() {
+                    Some(bytes) => s.load_u8(bytes),
+                    None => s.load_part_u8(bytes),
+                };
+                let words = words.look_up(s, bytes);
+                for j in 0..C {
+                    sums[j % 2] = s.dot_u8_i8(sums[j % 2], words[j], s.load_i8(&planes[j]));
                 }
-            };
-            let (whole, part) = row[..count].as_chunks::<TABLE>();
-            for (bytes, planes) in whole.iter().zip(whole_planes) {
-                add(s.load_u8(bytes), planes);
-            }
-            if let [planes] = part_planes {
-                add(s.load_part_u8(part), planes);
             }
             s.add_i32(sums[0], sums[1])
         });
@@ -119,22 +151,19 @@ impl Each<'_> {
 
     #[inline(always)]
     fn nibbles<const C: usize>(self, s: Avx512, bytes: &Bytes, of: &Nibbles, out: &mut [i32]) {
-        let tables = of.planes.each_ref().map(|plane| s.broadcast_u8x16(plane));
-        self.bytes::<C>(s, bytes, out, |bytes| {
-            let halves = nibbles(s, bytes);
-            std::array::from_fn(|j| s.shuffle_bytes(tables[j % (C / 2)], halves[j / (C / 2)]))
-        });
+        let mut planes = [s.zero(); 4];
+        for (to, plane) in planes.iter_mut().zip(&of.planes) {
+            *to = s.broadcast_u8x16(plane);
+        }
+        self.bytes::<C>(s, bytes, OfNibbles(planes), out);
     }
 
     #[inline(always)]
     fn whole<const C: usize>(self, s: Avx512, bytes: &Bytes, of: &Whole, out: &mut [i32]) {
-        let (tables, _) = of.planes.as_chunks::<TABLE>();
-        let tables = tables.as_chunks::<4>().0.first_chunk::<C>();
-        let tables = tables.expect("a plane of each coordinate");
-        self.bytes::<C>(s, bytes, out, |bytes| {
-            let index = Index256::new(s, bytes, u64::MAX);
-            tables.each_ref().map(|table| index.look_up_all(s, table))
-        });
+        let (planes, _) = of.planes.as_chunks::<TABLE>();
+        let planes = planes.as_chunks::<4>().0.first_chunk::<C>();
+        let planes = planes.expect("a plane of each coordinate");
+        self.bytes::<C>(s, bytes, OfWhole(planes), out);
     }
 
     #[inline(always)]

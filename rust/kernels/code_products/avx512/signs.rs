@@ -147,19 +147,24 @@ impl Each<'_> {
         group: &mut [u8],
         sums: &mut [[u32; 2]; ROWS_PER_GROUP],
     ) {
-        let signs = of.signs.each_ref().map(|table| s.broadcast_u8x16(table));
-        let tables = of.sizes.each_ref().map(|table| s.broadcast_u8x16(table));
+        let mut tables = [[s.zero(); 2]; 3];
+        let [magnitudes, squares] = &of.sizes;
+        let of_halves = [&of.signs, &[*magnitudes; 2], &[*squares; 2]];
+        for (to, tables) in tables
+            .as_flattened_mut()
+            .iter_mut()
+            .zip(of_halves.into_iter().flatten())
+        {
+            *to = s.broadcast_u8x16(tables);
+        }
         self.bytes::<C>(s, bytes, group, sums, |bytes, valid| {
             let [low, high] = nibbles(s, bytes);
-            let both = |tables: [__m512i; 2]| {
-                [
-                    s.shuffle_bytes_where(valid, tables[0], low),
-                    s.shuffle_bytes_where(valid, tables[1], high),
-                ]
-            };
-            let add = |[a, b]: [__m512i; 2]| s.add_u8(a, b);
-            let [magnitudes, squares] = tables.map(|table| add(both([table; 2])));
-            [add(both(signs)), magnitudes, squares]
+            let mut found = [s.zero(); 3];
+            for (found, [of_low, of_high]) in found.iter_mut().zip(tables) {
+                let low = s.shuffle_bytes_where(valid, of_low, low);
+                *found = s.add_u8(low, s.shuffle_bytes_where(valid, of_high, high));
+            }
+            found
         });
     }
 
@@ -174,7 +179,14 @@ impl Each<'_> {
     ) {
         self.bytes::<C>(s, bytes, group, sums, |bytes, valid| {
             let index = Index256::new(s, bytes, valid);
-            [&of.signs, &of.sizes[0], &of.sizes[1]].map(|table| index.look_up(s, table))
+            let mut found = [s.zero(); 3];
+            for (found, table) in found
+                .iter_mut()
+                .zip([&of.signs, &of.sizes[0], &of.sizes[1]])
+            {
+                *found = index.look_up(s, table);
+            }
+            found
         });
     }
 
@@ -293,8 +305,10 @@ fn transpose(s: Avx512, signs: &Signs, columns: &mut Signs) {
     };
     for slots in 0..4 {
         // Even slots are rows of the first half, odd ones rows of the second one.
-        let mut x: [__m512i; 16] =
-            std::array::from_fn(|i| s.load_u8(&signs[8 * slots + i / 2 + i % 2 * HALF]));
+        let mut x = [s.zero(); 16];
+        for (i, x) in x.iter_mut().enumerate() {
+            *x = s.load_u8(&signs[8 * slots + i / 2 + i % 2 * HALF]);
+        }
         // Each step puts the bytes of rows that are 8 apart side by side:
         //
         //   one step:    row 0, row 8      of position 0, then of position 1, …
@@ -307,9 +321,11 @@ fn transpose(s: Avx512, signs: &Signs, columns: &mut Signs) {
             x = y;
         }
         for (i, x) in x.into_iter().enumerate() {
-            let quarters = [&mut *a, b, c, d];
-            let to = quarters.map(|quarter| &mut quarter[i].as_chunks_mut::<16>().0[slots]);
-            s.store_quarters(x, to);
+            let [a, b, c, d] = [&mut a[i], &mut b[i], &mut c[i], &mut d[i]];
+            s.store_quarters(
+                x,
+                [a, b, c, d].map(|column| &mut column.as_chunks_mut::<16>().0[slots]),
+            );
         }
     }
 }

@@ -1,5 +1,7 @@
 //! Products of a tile with several queries.
 
+use std::arch::x86_64::__m512i;
+
 use crate::isa::Avx512;
 use crate::kernels::code_products::{
     IntQuery, ROWS_PER_BLOCK, ROWS_PER_GROUP, check_tile_products,
@@ -46,24 +48,15 @@ fn of_queries<const N: usize, const U: usize>(
     let blocks: [&[[u8; QUAD]]; 4] = std::array::from_fn(|i| &quads_of_tile[i * quads..][..quads]);
     let y = queries.map(|query| &query.values.as_chunks::<4>().0[..quads]);
     let mut sums = [[[s.zero(); 4]; N]; U];
-    let add = |quad: usize, sums: &mut [[std::arch::x86_64::__m512i; 4]; N]| {
-        let words = blocks.map(|block| s.load_u8(&block[quad]));
-        for (sums, y) in sums.iter_mut().zip(y) {
-            let y = s.splat_i32(i32::from_le_bytes(y[quad].map(|y| y as u8)));
-            for (sum, words) in sums.iter_mut().zip(words) {
-                *sum = s.dot_u8_i8(*sum, words, y);
-            }
-        }
-    };
     let mut quad = 0;
     while quad + U <= quads {
         for (i, sums) in sums.iter_mut().enumerate() {
-            add(quad + i, sums);
+            add_quad(s, &blocks, &y, quad + i, sums);
         }
         quad += U;
     }
     while quad < quads {
-        add(quad, &mut sums[0]);
+        add_quad(s, &blocks, &y, quad, &mut sums[0]);
         quad += 1;
     }
     let (out, _) = out.as_chunks_mut::<ROWS_PER_BLOCK>();
@@ -74,6 +67,28 @@ fn of_queries<const N: usize, const U: usize>(
                 all = s.add_i32(all, sums[q][block]);
             }
             s.store_i32(all, out);
+        }
+    }
+}
+
+/// Adds the products of four coordinates to the sums.
+#[inline(always)]
+fn add_quad<const N: usize>(
+    s: Avx512,
+    blocks: &[&[[u8; QUAD]]; 4],
+    y: &[&[[i8; 4]]; N],
+    quad: usize,
+    sums: &mut [[__m512i; 4]; N],
+) {
+    let mut words = [s.zero(); 4];
+    for (words, block) in words.iter_mut().zip(blocks) {
+        *words = s.load_u8(&block[quad]);
+    }
+    for (sums, y) in sums.iter_mut().zip(y) {
+        let [a, b, c, d] = y[quad];
+        let y = s.splat_i32(i32::from_le_bytes([a as u8, b as u8, c as u8, d as u8]));
+        for (sum, words) in sums.iter_mut().zip(words) {
+            *sum = s.dot_u8_i8(*sum, words, y);
         }
     }
 }
