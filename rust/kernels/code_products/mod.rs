@@ -41,6 +41,7 @@ mod query;
 mod scalar;
 mod shape;
 mod tables;
+mod vector;
 
 pub use query::{IntQuery, query};
 pub use tables::{CodeTables, FieldWords};
@@ -48,7 +49,7 @@ pub use tables::{CodeTables, FieldWords};
 pub use super::sign_scan::{ROWS_PER_GROUP, group_bytes, sign_bytes};
 
 use super::sign_scan::slot;
-use super::{kernel, prefetch};
+use super::{prefetch, vector_kernel};
 use crate::aligned::CACHE_LINE_BYTES;
 
 /// Rows whose bytes are neighbours in a tile.
@@ -59,7 +60,7 @@ pub fn tile_bytes(dim: usize) -> usize {
     dim.div_ceil(4) * 4 * ROWS_PER_GROUP
 }
 
-kernel! {
+vector_kernel! {
     /// group ← the signs of up to 64 rows of `packed`, and sums\[i\] ← (Σ magnitudes, Σ squares) of
     /// row `rows[i]`.
     ///
@@ -77,7 +78,7 @@ kernel! {
     ); avx512
 }
 
-kernel! {
+vector_kernel! {
     /// out\[i\] ← Σ (word7 − 64)·ŷ over the coordinates of row `rows[i]` of `packed`.
     ///
     /// The rows may lie far apart: they are fetched ahead.
@@ -94,7 +95,7 @@ kernel! {
     ); avx512
 }
 
-kernel! {
+vector_kernel! {
     /// tile ← the word7 bytes of up to 64 rows of `packed`; bytes of other rows, and of coordinates
     /// from d on, become 0.
     ///
@@ -104,7 +105,7 @@ kernel! {
     pub fn expand(tables: &CodeTables, packed: &[u8], rows: &[u32], tile: &mut [u8])
 }
 
-kernel! {
+vector_kernel! {
     /// out\[64q + r\] ← Σ (word7 − 64)·ŷ of row r of the tile with query q.
     ///
     /// The numbers of rows that the tile does not have mean nothing.

@@ -11,7 +11,7 @@ pub(super) const TABLE: usize = 64;
 pub(super) enum Shape {
     /// Byte by byte: a byte holds whole indexes and 1, 2, 4 or 8 coordinates.
     Bytes(Box<Bytes>),
-    /// Levels of 3, 5, 6 or 7 bits.
+    /// Levels of 3, 5, 6 or 7 bits, and nothing after them.
     Levels(Box<Levels>),
     /// Index by index.
     Words,
@@ -79,7 +79,9 @@ pub(super) struct Levels {
 }
 
 impl Shape {
-    pub fn new(field: &FieldTable) -> Self {
+    /// The shape of the first of these fields.
+    pub fn new(fields: &[FieldTable]) -> Self {
+        let field = &fields[0];
         let (width, p) = (field.width as usize, field.coordinates);
         if 8 % width == 0 {
             let indexes = 8 / width;
@@ -87,7 +89,7 @@ impl Shape {
             if matches!(indexes * p, 1 | 2 | 4 | 8) && count > 0 {
                 return Self::Bytes(Box::new(Bytes::new(field, count)));
             }
-        } else if p == 1 && width < 8 {
+        } else if p == 1 && width < 8 && fields.len() == 1 {
             return Self::Levels(Box::new(Levels::new(field)));
         }
         Self::Words

@@ -129,7 +129,7 @@ impl CodeTables {
             word_error: word_error.sqrt() as f32,
             magnitude_unit,
             square_unit,
-            shape: tables.first().map_or(Shape::Words, Shape::new),
+            shape: Shape::new(&tables),
             fields: tables,
             dim,
             row_bytes: first_bit.div_ceil(8),

@@ -1,0 +1,319 @@
+//! Signs and sums of up to 64 rows.
+//!
+//! The signs of each row are found in parts of 64 bytes, which are then transposed into the group.
+
+use super::look_up::{INDEXES, LEVEL_BITS, LEVEL_BYTES, LEVELS, Levels32, level_table};
+use crate::kernels::code_products::shape::{Bytes, Levels, Nibbles, Parts, Shape};
+use crate::kernels::code_products::tables::FieldTable;
+use crate::kernels::code_products::{
+    CodeTables, ROWS_PER_GROUP, check_group, rest_of_group, row_of, scalar,
+};
+use crate::kernels::pack;
+use crate::kernels::simd::{BYTES, Simd};
+
+/// Bytes of signs of a part, and the coordinates that they are of.
+const PART: usize = 64;
+const PART_COORDINATES: usize = 8 * PART;
+
+/// The signs of 64 rows.
+type Signs = [[u8; PART]; ROWS_PER_GROUP];
+
+/// The body of [`signs_and_sums`](super::super::signs_and_sums).
+#[inline(always)]
+pub fn signs_and_sums<S: Simd>(
+    s: S,
+    tables: &CodeTables,
+    packed: &[u8],
+    rows: &[u32],
+    group: &mut [u8],
+    sums: &mut [[u32; 2]; ROWS_PER_GROUP],
+) {
+    check_group(tables, rows, group);
+    let each = Each {
+        tables,
+        packed,
+        rows,
+    };
+    let field = &tables.fields[0];
+    match &tables.shape {
+        Shape::Bytes(bytes) => match (&bytes.parts, bytes.coordinates) {
+            (Parts::Nibbles(of), 2) => each.nibbles::<S, 2>(s, bytes, of, group, sums),
+            (Parts::Nibbles(of), 4) => each.nibbles::<S, 4>(s, bytes, of, group, sums),
+            (Parts::Nibbles(of), _) => each.nibbles::<S, 8>(s, bytes, of, group, sums),
+            (Parts::Whole(_), 1) => each.whole::<S, 1>(s, bytes, group, sums),
+            (Parts::Whole(_), 2) => each.whole::<S, 2>(s, bytes, group, sums),
+            (Parts::Whole(_), 4) => each.whole::<S, 4>(s, bytes, group, sums),
+            (Parts::Whole(_), _) => each.whole::<S, 8>(s, bytes, group, sums),
+        },
+        Shape::Levels(levels) if levels.width == LEVEL_BITS => {
+            each.levels(s, levels, group, sums);
+        }
+        _ => match field.coordinates {
+            1 => each.words::<S, 1>(s, field, group, sums),
+            2 => each.words::<S, 2>(s, field, group, sums),
+            4 => each.words::<S, 4>(s, field, group, sums),
+            8 => each.words::<S, 8>(s, field, group, sums),
+            _ => scalar::signs_and_sums(tables, packed, rows, group, sums),
+        },
+    }
+}
+
+/// What all rows share.
+#[derive(Clone, Copy)]
+struct Each<'a> {
+    tables: &'a CodeTables,
+    packed: &'a [u8],
+    rows: &'a [u32],
+}
+
+impl Each<'_> {
+    /// The signs and sums of each row. `part` finds a part of the signs of a row, the others 0, and
+    /// the magnitudes and squares of this part. The indexes from `from` on are added one by one.
+    #[inline(always)]
+    fn row<S: Simd>(
+        self,
+        s: S,
+        from: usize,
+        group: &mut [u8],
+        sums: &mut [[u32; 2]; ROWS_PER_GROUP],
+        part: impl Fn(&[u8], usize, &mut [u8; PART]) -> [u32; 2],
+    ) {
+        let Self {
+            tables,
+            packed,
+            rows,
+        } = self;
+        sums.fill([0; 2]);
+        let mut signs: Signs = [[0; PART]; ROWS_PER_GROUP];
+        let mut columns: Signs = [[0; ROWS_PER_GROUP]; PART];
+        for (i, group) in group.chunks_mut(PART * ROWS_PER_GROUP).enumerate() {
+            for ((&row, signs), sums) in rows.iter().zip(&mut signs).zip(&mut *sums) {
+                let sizes = part(row_of(tables, packed, row), i, signs);
+                sums[0] += sizes[0];
+                sums[1] += sizes[1];
+            }
+            transpose(s, &signs, &mut columns);
+            group.copy_from_slice(&columns.as_flattened()[..group.len()]);
+        }
+        if tables.has_rest(from) {
+            rest_of_group(tables, from, packed, rows, group, sums);
+        }
+    }
+
+    /// Bytes with `C` coordinates, half by half.
+    #[inline(always)]
+    fn nibbles<S: Simd, const C: usize>(
+        self,
+        s: S,
+        bytes: &Bytes,
+        of: &Nibbles,
+        group: &mut [u8],
+        sums: &mut [[u32; 2]; ROWS_PER_GROUP],
+    ) {
+        let signs_of = [s.load_u8_twice(&of.signs[0]), s.load_u8_twice(&of.signs[1])];
+        let sizes_of = [s.load_u8_twice(&of.sizes[0]), s.load_u8_twice(&of.sizes[1])];
+        let of_none = bytes.sizes[0];
+        self.row(s, bytes.indexes, group, sums, |row, i, signs| {
+            let row = row[..bytes.count].chunks(PART_COORDINATES / C).nth(i);
+            let row = row.unwrap_or(&[]);
+            let mut found = [0; PART_COORDINATES];
+            let mut sizes = [s.splat_i32(0); 2];
+            let (vectors, _) = found.as_chunks_mut::<BYTES>();
+            for (bytes, found) in row.chunks(BYTES).zip(vectors) {
+                let mut padded = [0; BYTES];
+                let bytes = match bytes.first_chunk::<BYTES>() {
+                    Some(bytes) => bytes,
+                    None => {
+                        padded[..bytes.len()].copy_from_slice(bytes);
+                        &padded
+                    }
+                };
+                let bytes = s.load_u8(bytes);
+                let (low, high) = (s.low_nibbles(bytes), s.high_nibbles(bytes));
+                for (size, of) in sizes.iter_mut().zip(sizes_of) {
+                    let both = s.add_u8(s.shuffle_bytes(of, low), s.shuffle_bytes(of, high));
+                    *size = s.add_bytes(*size, both);
+                }
+                let low = s.shuffle_bytes(signs_of[0], low);
+                s.store_u8(s.add_u8(low, s.shuffle_bytes(signs_of[1], high)), found);
+            }
+            // What the bytes of the last vector that the row does not have have added.
+            let missing = (row.len().next_multiple_of(BYTES) - row.len()) as u32;
+            found[row.len()..].fill(0);
+            put_signs::<C>(&found, signs);
+            let [magnitudes, squares, ..] =
+                s.sums_of_four_i32([sizes[0], sizes[1], sizes[0], sizes[1]]);
+            [
+                magnitudes as u32 - missing * (of_none & 0xff) as u32,
+                squares as u32 - missing * (of_none >> 24 & 0xff) as u32,
+            ]
+        });
+    }
+
+    /// Bytes with `C` coordinates, of which each is looked up in memory.
+    #[inline(always)]
+    fn whole<S: Simd, const C: usize>(
+        self,
+        s: S,
+        bytes: &Bytes,
+        group: &mut [u8],
+        sums: &mut [[u32; 2]; ROWS_PER_GROUP],
+    ) {
+        let table = bytes.sizes.first_chunk::<256>();
+        let table = table.expect("the sizes of each byte");
+        self.row(s, bytes.indexes, group, sums, |row, i, signs| {
+            let row = row[..bytes.count].chunks(PART_COORDINATES / C).nth(i);
+            let row = row.unwrap_or(&[]);
+            // The magnitudes stay below bit 24 and the squares below bit 48.
+            let mut sizes = 0u64;
+            let mut chunks = row.chunks(8 / C);
+            for signs in signs {
+                *signs = 0;
+                for (k, &byte) in chunks.next().unwrap_or(&[]).iter().enumerate() {
+                    let found = table[usize::from(byte)];
+                    sizes = sizes.wrapping_add(found);
+                    *signs |= ((found >> 56) as u8) << (k * C);
+                }
+            }
+            [(sizes & 0xff_ffff) as u32, (sizes >> 24 & 0xff_ffff) as u32]
+        });
+    }
+
+    /// Levels of three bits.
+    #[inline(always)]
+    fn levels<S: Simd>(
+        self,
+        s: S,
+        of: &Levels,
+        group: &mut [u8],
+        sums: &mut [[u32; 2]; ROWS_PER_GROUP],
+    ) {
+        let count = self.tables.fields[0].count;
+        // Whole vectors; the other levels are read one by one.
+        let from = count / LEVELS * LEVELS;
+        let bytes = from / LEVELS * LEVEL_BYTES;
+        let unpacked = Levels32::new(s);
+        let signs_of = level_table(s, &of.signs[0].map(|sign| sign >> 7));
+        let sizes_of = [
+            level_table(s, &of.sizes[0][0]),
+            level_table(s, &of.sizes[1][0]),
+        ];
+        self.row(s, from, group, sums, |row, i, signs| {
+            let mut found = [0; PART_COORDINATES];
+            let mut sizes = [s.splat_i32(0); 2];
+            let (vectors, _) = found.as_chunks_mut::<BYTES>();
+            let first = (i * vectors.len() * LEVEL_BYTES).min(bytes);
+            let last = bytes.min(first + vectors.len() * LEVEL_BYTES);
+            for (at, found) in (first..last).step_by(LEVEL_BYTES).zip(vectors) {
+                let levels = unpacked.unpack(s, &row[at..]);
+                for (size, of) in sizes.iter_mut().zip(sizes_of) {
+                    *size = s.add_bytes(*size, s.shuffle_bytes(of, levels));
+                }
+                s.store_u8(s.shuffle_bytes(signs_of, levels), found);
+            }
+            put_signs::<1>(&found, signs);
+            let sums = s.sums_of_four_i32([sizes[0], sizes[1], sizes[0], sizes[1]]);
+            [sums[0] as u32, sums[1] as u32]
+        });
+    }
+
+    /// Words of P coordinates: 1, 2, 4 or 8.
+    #[inline(always)]
+    fn words<S: Simd, const P: usize>(
+        self,
+        s: S,
+        field: &FieldTable,
+        group: &mut [u8],
+        sums: &mut [[u32; 2]; ROWS_PER_GROUP],
+    ) {
+        self.row(s, field.count, group, sums, |row, i, signs| {
+            let mut sizes = [0u32; 2];
+            let (mut first, end) = (i * PART_COORDINATES / P, (i + 1) * PART_COORDINATES / P);
+            let end = end.min(field.count);
+            signs.fill(0);
+            for signs in signs.chunks_mut(INDEXES * P / 8) {
+                let mut indexes = [0u16; INDEXES];
+                let indexes = &mut indexes[..end.saturating_sub(first).min(INDEXES)];
+                if indexes.is_empty() {
+                    break;
+                }
+                let bit = field.first_bit + first * field.width as usize;
+                pack::vector::unpack(s, row, field.width, bit, indexes);
+                for (sign, indexes) in signs.iter_mut().zip(indexes.chunks(8 / P)) {
+                    for (k, &index) in indexes.iter().enumerate() {
+                        let [magnitude, square, bits, _] = field.sizes[usize::from(index)];
+                        sizes[0] += u32::from(magnitude);
+                        sizes[1] += u32::from(square);
+                        *sign |= bits << (k * P);
+                    }
+                }
+                first += INDEXES;
+            }
+            sizes
+        });
+    }
+}
+
+/// Writes the signs of bytes with C coordinates each, which are the low bits of these bytes.
+///
+/// ```text
+/// C = 4, eight bytes as a number:        0h 0g 0f 0e 0d 0c 0b 0a
+/// or itself 4 bits to the right, masked: 00 hg 00 fe 00 dc 00 ba      and so on
+/// ```
+#[inline(always)]
+fn put_signs<const C: usize>(bits: &[u8; PART_COORDINATES], signs: &mut [u8; PART]) {
+    if C == 8 {
+        return signs.copy_from_slice(&bits[..PART]);
+    }
+    let (words, _) = bits.as_chunks::<8>();
+    for (signs, word) in signs.chunks_exact_mut(C).zip(words) {
+        let mut word = u64::from_le_bytes(*word);
+        if C == 1 {
+            // Bit i of the highest byte is byte i.
+            word = word.wrapping_mul(0x0102_0408_1020_4080) >> 56;
+        }
+        if C == 2 {
+            word = (word | word >> 6) & 0x000f_000f_000f_000f;
+            word = (word | word >> 12) & 0x0000_00ff_0000_00ff;
+            word |= word >> 24;
+        }
+        if C == 4 {
+            word = (word | word >> 4) & 0x00ff_00ff_00ff_00ff;
+            word = (word | word >> 8) & 0x0000_ffff_0000_ffff;
+            word |= word >> 16;
+        }
+        signs.copy_from_slice(&word.to_le_bytes()[..C]);
+    }
+}
+
+/// columns\[position\]\[slot\] ← the bytes of the rows.
+#[inline(always)]
+fn transpose<S: Simd>(s: S, signs: &Signs, columns: &mut Signs) {
+    const HALF: usize = ROWS_PER_GROUP / 2;
+    for (part, columns) in columns.chunks_exact_mut(BYTES).enumerate() {
+        let (low, high) = columns.split_at_mut(BYTES / 2);
+        for slots in 0..4 {
+            // Even slots are rows of the first half, odd ones rows of the second one.
+            let mut x = [s.splat_i16(0); 16];
+            for (i, x) in x.iter_mut().enumerate() {
+                let row = &signs[8 * slots + i / 2 + i % 2 * HALF];
+                *x = s.load_u8(&row.as_chunks().0[part]);
+            }
+            // Each step puts the bytes of rows that are 8 apart side by side:
+            //
+            //   one step:    row 0, row 8      of position 0, then of position 1, …
+            //   four steps:  rows 0 to 15      of a single position in each half
+            for _ in 0..4 {
+                let mut y = x;
+                for i in 0..8 {
+                    [y[2 * i], y[2 * i + 1]] = s.interleave_u8(x[i], x[i + 8]);
+                }
+                x = y;
+            }
+            for ((x, low), high) in x.into_iter().zip(&mut *low).zip(&mut *high) {
+                let to = [low, high].map(|column| &mut column.as_chunks_mut().0[slots]);
+                s.store_halves_u8(x, to);
+            }
+        }
+    }
+}
