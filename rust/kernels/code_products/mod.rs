@@ -118,6 +118,47 @@ vector_kernel! {
 /// How many rows before its use a row is fetched.
 const ROWS_AHEAD: usize = 8;
 
+/// The products of some rows with a query. A body sums the lanes of four rows at a time.
+///
+/// Bodies loop over rows themselves: a closure that they passed could end up as a function of its
+/// own, without the instructions of the body.
+#[derive(Clone, Copy)]
+struct EachProduct<'a> {
+    tables: &'a CodeTables,
+    packed: &'a [u8],
+    rows: &'a [u32],
+    query: &'a IntQuery,
+}
+
+impl<'a> EachProduct<'a> {
+    /// The packed bytes of rows i to i + 3, or of as many as there are; fetches later ones.
+    #[inline(always)]
+    fn four(self, i: usize) -> impl Iterator<Item = &'a [u8]> {
+        let end = self.rows.len().min(i + 4);
+        (i..end).map(move |i| {
+            if let Some(&ahead) = self.rows.get(i + ROWS_AHEAD) {
+                fetch_row(self.tables, self.packed, ahead);
+            }
+            row_of(self.tables, self.packed, self.rows[i])
+        })
+    }
+
+    /// Writes the products of rows i to i + 3, whose indexes from `from` on are read one by one.
+    #[inline(always)]
+    fn put(self, i: usize, from: usize, sums: [i32; 4], out: &mut [i32]) {
+        let bias = -64 * self.query.sum;
+        let has_rest = self.tables.has_rest(from);
+        for ((out, sum), &row) in out[i..].iter_mut().zip(sums).zip(&self.rows[i..]) {
+            *out = sum.wrapping_add(bias);
+            if has_rest {
+                let row = row_of(self.tables, self.packed, row);
+                let rest = rest_product(self.tables, from, row, self.query);
+                *out = out.wrapping_add(rest);
+            }
+        }
+    }
+}
+
 /// Fetches the packed bytes of a row, which are read soon.
 #[inline(always)]
 fn fetch_row(tables: &CodeTables, packed: &[u8], row: u32) {
@@ -127,6 +168,45 @@ fn fetch_row(tables: &CodeTables, packed: &[u8], row: u32) {
     }
     if let Some(last) = row.last() {
         prefetch(last);
+    }
+}
+
+/// The signs and sums of up to 64 rows, in parts of the signs that are then transposed.
+#[derive(Clone, Copy)]
+struct EachSigns<'a> {
+    tables: &'a CodeTables,
+    packed: &'a [u8],
+    rows: &'a [u32],
+}
+
+/// Bytes of signs of a part, and the coordinates that they are of.
+const PART: usize = 64;
+const PART_COORDINATES: usize = 8 * PART;
+
+/// A part of the signs of 64 rows; or for 64 positions, the signs of all rows.
+type Signs = [[u8; PART]; ROWS_PER_GROUP];
+
+impl<'a> EachSigns<'a> {
+    /// The packed bytes of the rows, with their numbers in the group.
+    #[inline(always)]
+    fn rows(self) -> impl Iterator<Item = (usize, &'a [u8])> {
+        let rows = self.rows.iter().enumerate();
+        rows.map(move |(i, &row)| (i, row_of(self.tables, self.packed, row)))
+    }
+
+    /// Adds the indexes of the first field from `from` on, and those of the other fields, to the
+    /// signs and sums of the rows.
+    #[inline(always)]
+    fn put_rest(self, from: usize, group: &mut [u8], sums: &mut [[u32; 2]; ROWS_PER_GROUP]) {
+        if !self.tables.has_rest(from) {
+            return;
+        }
+        for (i, row) in self.rows() {
+            for (j, field) in self.tables.fields.iter().enumerate() {
+                let from = if j == 0 { from } else { 0 };
+                scalar::signs_and_sums_of(field, from, row, i, group, &mut sums[i]);
+            }
+        }
     }
 }
 
@@ -143,26 +223,6 @@ fn rest_product(tables: &CodeTables, from: usize, row: &[u8], query: &IntQuery) 
         sum += scalar::product_of(field, if i == 0 { from } else { 0 }, row, query);
     }
     sum
-}
-
-/// Adds the indexes of the first field from `from` on, and those of the other fields, to the signs
-/// and sums of the rows.
-#[inline(always)]
-fn rest_of_group(
-    tables: &CodeTables,
-    from: usize,
-    packed: &[u8],
-    rows: &[u32],
-    group: &mut [u8],
-    sums: &mut [[u32; 2]; ROWS_PER_GROUP],
-) {
-    for (i, (&row, sums)) in rows.iter().zip(sums).enumerate() {
-        let row = row_of(tables, packed, row);
-        for (j, field) in tables.fields.iter().enumerate() {
-            let from = if j == 0 { from } else { 0 };
-            scalar::signs_and_sums_of(field, from, row, i, group, sums);
-        }
-    }
 }
 
 fn check_group(tables: &CodeTables, rows: &[u32], group: &[u8]) {

@@ -118,7 +118,8 @@ impl Bytes {
             for (i, word) in words.chunks_exact_mut(p).enumerate() {
                 let index = byte >> (i * field.width as usize) & ((1 << field.width) - 1);
                 word.copy_from_slice(field.word(index));
-                let [magnitude, square, signs, _] = field.sizes[index].map(u64::from);
+                let [magnitude, square] = field.sizes(index).map(u64::from);
+                let signs = u64::from(field.signs(index)[0]);
                 *sizes += magnitude | square << 24 | signs << (56 + i * p);
             }
         }
@@ -206,7 +207,8 @@ impl Levels {
         };
         for entry in 0..2 * TABLE {
             let index = entry & ((1 << field.width) - 1);
-            let [magnitude, square, sign, _] = field.sizes[index];
+            let [magnitude, square] = field.sizes(index).map(|size| size as u8);
+            let sign = field.signs(index)[0];
             let (piece, entry) = (entry / TABLE, entry % TABLE);
             tables.words[piece][entry] = field.word(index)[0];
             tables.signs[piece][entry] = sign << 7;

@@ -7,7 +7,7 @@ use crate::kernels::code_products::shape::TABLE;
 
 /// The two halves of each byte.
 #[inline(always)]
-pub fn nibbles(s: Avx512, bytes: __m512i) -> [__m512i; 2] {
+pub fn halves(s: Avx512, bytes: __m512i) -> [__m512i; 2] {
     let low = s.splat_u8(15);
     [s.and(bytes, low), s.and(s.shift_right_u16::<4>(bytes), low)]
 }

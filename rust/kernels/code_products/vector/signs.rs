@@ -6,17 +6,10 @@ use super::look_up::{INDEXES, LEVEL_BITS, LEVEL_BYTES, LEVELS, Levels32, level_t
 use crate::kernels::code_products::shape::{Bytes, Levels, Nibbles, Parts, Shape};
 use crate::kernels::code_products::tables::FieldTable;
 use crate::kernels::code_products::{
-    CodeTables, ROWS_PER_GROUP, check_group, rest_of_group, row_of, scalar,
+    CodeTables, EachSigns, PART, PART_COORDINATES, ROWS_PER_GROUP, Signs, check_group, scalar,
 };
 use crate::kernels::pack;
 use crate::kernels::simd::{BYTES, Simd};
-
-/// Bytes of signs of a part, and the coordinates that they are of.
-const PART: usize = 64;
-const PART_COORDINATES: usize = 8 * PART;
-
-/// The signs of 64 rows.
-type Signs = [[u8; PART]; ROWS_PER_GROUP];
 
 /// The body of [`signs_and_sums`](super::super::signs_and_sums).
 #[inline(always)]
@@ -29,7 +22,7 @@ pub fn signs_and_sums<S: Simd>(
     sums: &mut [[u32; 2]; ROWS_PER_GROUP],
 ) {
     check_group(tables, rows, group);
-    let each = Each {
+    let each = EachSigns {
         tables,
         packed,
         rows,
@@ -37,84 +30,46 @@ pub fn signs_and_sums<S: Simd>(
     let field = &tables.fields[0];
     match &tables.shape {
         Shape::Bytes(bytes) => match (&bytes.parts, bytes.coordinates) {
-            (Parts::Nibbles(of), 2) => each.nibbles::<S, 2>(s, bytes, of, group, sums),
-            (Parts::Nibbles(of), 4) => each.nibbles::<S, 4>(s, bytes, of, group, sums),
-            (Parts::Nibbles(of), _) => each.nibbles::<S, 8>(s, bytes, of, group, sums),
-            (Parts::Whole(_), 1) => each.whole::<S, 1>(s, bytes, group, sums),
-            (Parts::Whole(_), 2) => each.whole::<S, 2>(s, bytes, group, sums),
-            (Parts::Whole(_), 4) => each.whole::<S, 4>(s, bytes, group, sums),
-            (Parts::Whole(_), _) => each.whole::<S, 8>(s, bytes, group, sums),
+            (Parts::Nibbles(of), 2) => nibbles::<S, 2>(each, s, bytes, of, group, sums),
+            (Parts::Nibbles(of), 4) => nibbles::<S, 4>(each, s, bytes, of, group, sums),
+            (Parts::Nibbles(of), _) => nibbles::<S, 8>(each, s, bytes, of, group, sums),
+            (Parts::Whole(_), 1) => whole::<S, 1>(each, s, bytes, group, sums),
+            (Parts::Whole(_), 2) => whole::<S, 2>(each, s, bytes, group, sums),
+            (Parts::Whole(_), 4) => whole::<S, 4>(each, s, bytes, group, sums),
+            (Parts::Whole(_), _) => whole::<S, 8>(each, s, bytes, group, sums),
         },
-        Shape::Levels(levels) if levels.width == LEVEL_BITS => {
-            each.levels(s, levels, group, sums);
+        Shape::Levels(of) if of.width == LEVEL_BITS => {
+            levels(each, s, of, group, sums);
         }
         _ => match field.coordinates {
-            1 => each.words::<S, 1>(s, field, group, sums),
-            2 => each.words::<S, 2>(s, field, group, sums),
-            4 => each.words::<S, 4>(s, field, group, sums),
-            8 => each.words::<S, 8>(s, field, group, sums),
+            1 => words::<S, 1>(each, s, field, group, sums),
+            2 => words::<S, 2>(each, s, field, group, sums),
+            4 => words::<S, 4>(each, s, field, group, sums),
+            8 => words::<S, 8>(each, s, field, group, sums),
             _ => scalar::signs_and_sums(tables, packed, rows, group, sums),
         },
     }
 }
 
-/// What all rows share.
-#[derive(Clone, Copy)]
-struct Each<'a> {
-    tables: &'a CodeTables,
-    packed: &'a [u8],
-    rows: &'a [u32],
-}
-
-impl Each<'_> {
-    /// The signs and sums of each row. `part` finds a part of the signs of a row, the others 0, and
-    /// the magnitudes and squares of this part. The indexes from `from` on are added one by one.
-    #[inline(always)]
-    fn row<S: Simd>(
-        self,
-        s: S,
-        from: usize,
-        group: &mut [u8],
-        sums: &mut [[u32; 2]; ROWS_PER_GROUP],
-        part: impl Fn(&[u8], usize, &mut [u8; PART]) -> [u32; 2],
-    ) {
-        let Self {
-            tables,
-            packed,
-            rows,
-        } = self;
-        sums.fill([0; 2]);
-        let mut signs: Signs = [[0; PART]; ROWS_PER_GROUP];
-        let mut columns: Signs = [[0; ROWS_PER_GROUP]; PART];
-        for (i, group) in group.chunks_mut(PART * ROWS_PER_GROUP).enumerate() {
-            for ((&row, signs), sums) in rows.iter().zip(&mut signs).zip(&mut *sums) {
-                let sizes = part(row_of(tables, packed, row), i, signs);
-                sums[0] += sizes[0];
-                sums[1] += sizes[1];
-            }
-            transpose(s, &signs, &mut columns);
-            group.copy_from_slice(&columns.as_flattened()[..group.len()]);
-        }
-        if tables.has_rest(from) {
-            rest_of_group(tables, from, packed, rows, group, sums);
-        }
-    }
-
-    /// Bytes with `C` coordinates, half by half.
-    #[inline(always)]
-    fn nibbles<S: Simd, const C: usize>(
-        self,
-        s: S,
-        bytes: &Bytes,
-        of: &Nibbles,
-        group: &mut [u8],
-        sums: &mut [[u32; 2]; ROWS_PER_GROUP],
-    ) {
-        let signs_of = [s.load_u8_twice(&of.signs[0]), s.load_u8_twice(&of.signs[1])];
-        let sizes_of = [s.load_u8_twice(&of.sizes[0]), s.load_u8_twice(&of.sizes[1])];
-        let of_none = bytes.sizes[0];
-        self.row(s, bytes.indexes, group, sums, |row, i, signs| {
-            let row = row[..bytes.count].chunks(PART_COORDINATES / C).nth(i);
+/// Bytes with `C` coordinates, half by half.
+#[inline(always)]
+fn nibbles<S: Simd, const C: usize>(
+    each: EachSigns<'_>,
+    s: S,
+    bytes: &Bytes,
+    of: &Nibbles,
+    group: &mut [u8],
+    sums: &mut [[u32; 2]; ROWS_PER_GROUP],
+) {
+    let signs_of = [s.load_u8_twice(&of.signs[0]), s.load_u8_twice(&of.signs[1])];
+    let sizes_of = [s.load_u8_twice(&of.sizes[0]), s.load_u8_twice(&of.sizes[1])];
+    let of_none = bytes.sizes[0];
+    let mut all = [[0; PART]; ROWS_PER_GROUP];
+    sums.fill([0; 2]);
+    for (part, group) in group.chunks_mut(PART * ROWS_PER_GROUP).enumerate() {
+        for (i, row) in each.rows() {
+            let signs = &mut all[i];
+            let row = row[..bytes.count].chunks(PART_COORDINATES / C).nth(part);
             let row = row.unwrap_or(&[]);
             let mut found = [0; PART_COORDINATES];
             let mut sizes = [s.splat_i32(0); 2];
@@ -143,66 +98,84 @@ impl Each<'_> {
             put_signs::<C>(&found, signs);
             let [magnitudes, squares, ..] =
                 s.sums_of_four_i32([sizes[0], sizes[1], sizes[0], sizes[1]]);
-            [
-                magnitudes as u32 - missing * (of_none & 0xff) as u32,
-                squares as u32 - missing * (of_none >> 24 & 0xff) as u32,
-            ]
-        });
+            sums[i][0] += magnitudes as u32 - missing * (of_none & 0xff) as u32;
+            sums[i][1] += squares as u32 - missing * (of_none >> 24 & 0xff) as u32;
+        }
+        put_group(s, &all, group);
     }
+    each.put_rest(bytes.indexes, group, sums);
+}
 
-    /// Bytes with `C` coordinates, of which each is looked up in memory.
-    #[inline(always)]
-    fn whole<S: Simd, const C: usize>(
-        self,
-        s: S,
-        bytes: &Bytes,
-        group: &mut [u8],
-        sums: &mut [[u32; 2]; ROWS_PER_GROUP],
-    ) {
-        let table = bytes.sizes.first_chunk::<256>();
-        let table = table.expect("the sizes of each byte");
-        self.row(s, bytes.indexes, group, sums, |row, i, signs| {
-            let row = row[..bytes.count].chunks(PART_COORDINATES / C).nth(i);
-            let row = row.unwrap_or(&[]);
+/// Bytes with `C` coordinates, of which each is looked up in memory.
+#[inline(always)]
+fn whole<S: Simd, const C: usize>(
+    each: EachSigns<'_>,
+    s: S,
+    bytes: &Bytes,
+    group: &mut [u8],
+    sums: &mut [[u32; 2]; ROWS_PER_GROUP],
+) {
+    let table = bytes.sizes.first_chunk::<256>();
+    let table = table.expect("the sizes of each byte");
+    // Eight bytes have the signs of C bytes; the last bytes are read one by one.
+    let count = bytes.count / 8 * 8;
+    let from = bytes.indexes / bytes.count * count;
+    let mut all = [[0; PART]; ROWS_PER_GROUP];
+    sums.fill([0; 2]);
+    for (part, group) in group.chunks_mut(PART * ROWS_PER_GROUP).enumerate() {
+        for (i, row) in each.rows() {
+            let signs = &mut all[i];
+            let row = row[..count].chunks(PART_COORDINATES / C).nth(part);
+            let (eights, _) = row.unwrap_or(&[]).as_chunks::<8>();
+            let (found_signs, other_signs) = signs.split_at_mut(C * eights.len());
+            other_signs.fill(0);
             // The magnitudes stay below bit 24 and the squares below bit 48.
             let mut sizes = 0u64;
-            let mut chunks = row.chunks(8 / C);
-            for signs in signs {
-                *signs = 0;
-                for (k, &byte) in chunks.next().unwrap_or(&[]).iter().enumerate() {
+            for (signs, bytes) in found_signs.chunks_exact_mut(C).zip(eights) {
+                let mut bits = 0;
+                for (k, &byte) in bytes.iter().enumerate() {
                     let found = table[usize::from(byte)];
                     sizes = sizes.wrapping_add(found);
-                    *signs |= ((found >> 56) as u8) << (k * C);
+                    bits |= found >> 56 << (k * C);
                 }
+                signs.copy_from_slice(&bits.to_le_bytes()[..C]);
             }
-            [(sizes & 0xff_ffff) as u32, (sizes >> 24 & 0xff_ffff) as u32]
-        });
+            sums[i][0] += (sizes & 0xff_ffff) as u32;
+            sums[i][1] += (sizes >> 24 & 0xff_ffff) as u32;
+        }
+        put_group(s, &all, group);
     }
+    each.put_rest(from, group, sums);
+}
 
-    /// Levels of three bits.
-    #[inline(always)]
-    fn levels<S: Simd>(
-        self,
-        s: S,
-        of: &Levels,
-        group: &mut [u8],
-        sums: &mut [[u32; 2]; ROWS_PER_GROUP],
-    ) {
-        let count = self.tables.fields[0].count;
-        // Whole vectors; the other levels are read one by one.
-        let from = count / LEVELS * LEVELS;
-        let bytes = from / LEVELS * LEVEL_BYTES;
-        let unpacked = Levels32::new(s);
-        let signs_of = level_table(s, &of.signs[0].map(|sign| sign >> 7));
-        let sizes_of = [
-            level_table(s, &of.sizes[0][0]),
-            level_table(s, &of.sizes[1][0]),
-        ];
-        self.row(s, from, group, sums, |row, i, signs| {
+/// Levels of three bits.
+#[inline(always)]
+fn levels<S: Simd>(
+    each: EachSigns<'_>,
+    s: S,
+    of: &Levels,
+    group: &mut [u8],
+    sums: &mut [[u32; 2]; ROWS_PER_GROUP],
+) {
+    let count = each.tables.fields[0].count;
+    // Whole vectors; the other levels are read one by one.
+    let from = count / LEVELS * LEVELS;
+    let bytes = from / LEVELS * LEVEL_BYTES;
+    let unpacked = Levels32::new(s);
+    let signs_of = level_table(s, &of.signs[0].map(|sign| sign >> 7));
+    let sizes_of = [
+        level_table(s, &of.sizes[0][0]),
+        level_table(s, &of.sizes[1][0]),
+    ];
+    let mut all = [[0; PART]; ROWS_PER_GROUP];
+    sums.fill([0; 2]);
+    for (part, group) in group.chunks_mut(PART * ROWS_PER_GROUP).enumerate() {
+        for (i, row) in each.rows() {
+            let signs = &mut all[i];
             let mut found = [0; PART_COORDINATES];
             let mut sizes = [s.splat_i32(0); 2];
             let (vectors, _) = found.as_chunks_mut::<BYTES>();
-            let first = (i * vectors.len() * LEVEL_BYTES).min(bytes);
+            let first = (part * vectors.len() * LEVEL_BYTES).min(bytes);
             let last = bytes.min(first + vectors.len() * LEVEL_BYTES);
             for (at, found) in (first..last).step_by(LEVEL_BYTES).zip(vectors) {
                 let levels = unpacked.unpack(s, &row[at..]);
@@ -212,23 +185,35 @@ impl Each<'_> {
                 s.store_u8(s.shuffle_bytes(signs_of, levels), found);
             }
             put_signs::<1>(&found, signs);
-            let sums = s.sums_of_four_i32([sizes[0], sizes[1], sizes[0], sizes[1]]);
-            [sums[0] as u32, sums[1] as u32]
-        });
+            let [magnitudes, squares, ..] =
+                s.sums_of_four_i32([sizes[0], sizes[1], sizes[0], sizes[1]]);
+            sums[i][0] += magnitudes as u32;
+            sums[i][1] += squares as u32;
+        }
+        put_group(s, &all, group);
     }
+    each.put_rest(from, group, sums);
+}
 
-    /// Words of P coordinates: 1, 2, 4 or 8.
-    #[inline(always)]
-    fn words<S: Simd, const P: usize>(
-        self,
-        s: S,
-        field: &FieldTable,
-        group: &mut [u8],
-        sums: &mut [[u32; 2]; ROWS_PER_GROUP],
-    ) {
-        self.row(s, field.count, group, sums, |row, i, signs| {
+/// Words of P coordinates: 1, 2, 4 or 8.
+#[inline(always)]
+fn words<S: Simd, const P: usize>(
+    each: EachSigns<'_>,
+    s: S,
+    field: &FieldTable,
+    group: &mut [u8],
+    sums: &mut [[u32; 2]; ROWS_PER_GROUP],
+) {
+    let mut all = [[0; PART]; ROWS_PER_GROUP];
+    sums.fill([0; 2]);
+    for (part, group) in group.chunks_mut(PART * ROWS_PER_GROUP).enumerate() {
+        for (i, row) in each.rows() {
+            let signs = &mut all[i];
             let mut sizes = [0u32; 2];
-            let (mut first, end) = (i * PART_COORDINATES / P, (i + 1) * PART_COORDINATES / P);
+            let (mut first, end) = (
+                part * PART_COORDINATES / P,
+                (part + 1) * PART_COORDINATES / P,
+            );
             let end = end.min(field.count);
             signs.fill(0);
             for signs in signs.chunks_mut(INDEXES * P / 8) {
@@ -239,19 +224,26 @@ impl Each<'_> {
                 }
                 let bit = field.first_bit + first * field.width as usize;
                 pack::vector::unpack(s, row, field.width, bit, indexes);
-                for (sign, indexes) in signs.iter_mut().zip(indexes.chunks(8 / P)) {
+                for (signs, indexes) in signs.chunks_mut(2 * P).zip(indexes.chunks(16)) {
+                    // The signs are lost at the highest bit, and the sums of 16 sizes are kept.
+                    let (mut sum, mut bits) = (0u32, 0u128);
                     for (k, &index) in indexes.iter().enumerate() {
-                        let [magnitude, square, bits, _] = field.sizes[usize::from(index)];
-                        sizes[0] += u32::from(magnitude);
-                        sizes[1] += u32::from(square);
-                        *sign |= bits << (k * P);
+                        let found = field.sizes[usize::from(index)];
+                        sum = sum.wrapping_add(found);
+                        bits |= u128::from(found >> 24) << (k * P);
                     }
+                    sizes[0] += sum & 0xfff;
+                    sizes[1] += sum >> 12 & 0xfff;
+                    signs.copy_from_slice(&bits.to_le_bytes()[..2 * P]);
                 }
                 first += INDEXES;
             }
-            sizes
-        });
+            sums[i][0] += sizes[0];
+            sums[i][1] += sizes[1];
+        }
+        put_group(s, &all, group);
     }
+    each.put_rest(field.count, group, sums);
 }
 
 /// Writes the signs of bytes with C coordinates each, which are the low bits of these bytes.
@@ -284,6 +276,14 @@ fn put_signs<const C: usize>(bits: &[u8; PART_COORDINATES], signs: &mut [u8; PAR
         }
         signs.copy_from_slice(&word.to_le_bytes()[..C]);
     }
+}
+
+/// Writes a part of the signs to the group.
+#[inline(always)]
+fn put_group<S: Simd>(s: S, signs: &Signs, group: &mut [u8]) {
+    let mut columns: Signs = [[0; ROWS_PER_GROUP]; PART];
+    transpose(s, signs, &mut columns);
+    group.copy_from_slice(&columns.as_flattened()[..group.len()]);
 }
 
 /// columns\[position\]\[slot\] ← the bytes of the rows.

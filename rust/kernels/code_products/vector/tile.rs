@@ -1,6 +1,8 @@
 //! Tiles: the words of up to 64 rows, and their products with several queries.
 
-use super::look_up::{INDEXES, SHORT, WORD_BYTES, put_words};
+use super::look_up::{
+    INDEXES, LEVEL_BITS, LEVEL_BYTES, LEVELS, Levels32, SHORT, WORD_BYTES, level_table, put_words,
+};
 use crate::kernels::code_products::shape::Shape;
 use crate::kernels::code_products::{
     CodeTables, IntQuery, ROWS_PER_BLOCK, ROWS_PER_GROUP, check_tile, check_tile_products, row_of,
@@ -31,14 +33,20 @@ pub fn expand<S: Simd>(s: S, tables: &CodeTables, packed: &[u8], rows: &[u32], t
             let mut from = field.count;
             match &tables.shape {
                 Shape::Bytes(bytes) => {
-                    let row = &row[..bytes.count];
-                    from = bytes.indexes;
+                    // The bytes of whole quads; the others are read one by one.
+                    let per_quad = (4 / bytes.coordinates).max(1);
+                    let count = bytes.count / per_quad * per_quad;
+                    let row = &row[..count];
+                    from = bytes.indexes / bytes.count * count;
                     match bytes.coordinates {
-                        1 => put_bytes::<1>(&bytes.words, row, i, block),
-                        2 => put_bytes::<2>(&bytes.words, row, i, block),
-                        4 => put_bytes::<4>(&bytes.words, row, i, block),
-                        _ => put_bytes::<8>(&bytes.words, row, i, block),
+                        1 => put_bytes::<1, 4>(&bytes.words, row, i, block),
+                        2 => put_bytes::<2, 2>(&bytes.words, row, i, block),
+                        4 => put_bytes::<4, 1>(&bytes.words, row, i, block),
+                        _ => put_bytes::<8, 1>(&bytes.words, row, i, block),
                     }
+                }
+                Shape::Levels(levels) if levels.width == LEVEL_BITS => {
+                    from = put_levels(s, field.count, &levels.words[0], row, i, block);
                 }
                 _ if field.coordinates <= SHORT => {
                     let mut quads = block.iter_mut();
@@ -68,9 +76,14 @@ fn put_quad(four: &[u8; 4], i: usize, quad: &mut [u8; QUAD]) {
     quad.as_chunks_mut::<4>().0[i] = *four;
 }
 
-/// Writes row i of a block, whose bytes have C coordinates.
+/// Writes row i of a block, whose bytes have C = 4/N coordinates, or N = 1 and more of them.
 #[inline(always)]
-fn put_bytes<const C: usize>(words: &[u8], row: &[u8], i: usize, block: &mut [[u8; QUAD]]) {
+fn put_bytes<const C: usize, const N: usize>(
+    words: &[u8],
+    row: &[u8],
+    i: usize,
+    block: &mut [[u8; QUAD]],
+) {
     let words = words.as_chunks::<C>().0.first_chunk::<256>();
     let words = words.expect("a word of each byte");
     if C >= 4 {
@@ -82,13 +95,41 @@ fn put_bytes<const C: usize>(words: &[u8], row: &[u8], i: usize, block: &mut [[u
         }
         return;
     }
-    for (quad, bytes) in block.iter_mut().zip(row.chunks(4 / C)) {
-        let mut four = [0; 4];
-        for (to, byte) in four.chunks_exact_mut(C).zip(bytes) {
-            to.copy_from_slice(&words[usize::from(*byte)]);
+    for (quad, bytes) in block.iter_mut().zip(row.as_chunks::<N>().0) {
+        // As a number: copies to memory would have to wait for each other.
+        let mut four = 0u32;
+        for (k, byte) in bytes.iter().enumerate() {
+            let mut word = [0; 4];
+            word[..C].copy_from_slice(&words[usize::from(*byte)]);
+            four |= u32::from_le_bytes(word) << (8 * C * k);
         }
-        put_quad(&four, i, quad);
+        put_quad(&four.to_le_bytes(), i, quad);
     }
+}
+
+/// Writes levels of three bits to row i of a block, as many as fill whole vectors. Returns how many.
+#[inline(always)]
+fn put_levels<S: Simd>(
+    s: S,
+    count: usize,
+    words: &[u8],
+    row: &[u8],
+    i: usize,
+    block: &mut [[u8; QUAD]],
+) -> usize {
+    let unpacked = Levels32::new(s);
+    let table = level_table(s, words);
+    let vectors = count / LEVELS;
+    let quads = block.chunks_exact_mut(LEVELS / 4).take(vectors);
+    for (at, quads) in quads.enumerate() {
+        let levels = unpacked.unpack(s, &row[at * LEVEL_BYTES..]);
+        let mut found = [0; BYTES];
+        s.store_u8(s.shuffle_bytes(table, levels), &mut found);
+        for (four, quad) in found.as_chunks().0.iter().zip(quads) {
+            put_quad(four, i, quad);
+        }
+    }
+    vectors * LEVELS
 }
 
 /// The body of [`tile_products`](super::super::tile_products).
