@@ -131,16 +131,13 @@ struct EachProduct<'a> {
 }
 
 impl<'a> EachProduct<'a> {
-    /// The packed bytes of rows i to i + 3, or of as many as there are; fetches later ones.
+    /// The packed bytes of row i; fetches a later one.
     #[inline(always)]
-    fn four(self, i: usize) -> impl Iterator<Item = &'a [u8]> {
-        let end = self.rows.len().min(i + 4);
-        (i..end).map(move |i| {
-            if let Some(&ahead) = self.rows.get(i + ROWS_AHEAD) {
-                fetch_row(self.tables, self.packed, ahead);
-            }
-            row_of(self.tables, self.packed, self.rows[i])
-        })
+    fn row(self, i: usize) -> &'a [u8] {
+        if let Some(&ahead) = self.rows.get(i + ROWS_AHEAD) {
+            fetch_row(self.tables, self.packed, ahead);
+        }
+        row_of(self.tables, self.packed, self.rows[i])
     }
 
     /// Writes the products of rows i to i + 3, whose indexes from `from` on are read one by one.
@@ -163,8 +160,8 @@ impl<'a> EachProduct<'a> {
 #[inline(always)]
 fn fetch_row(tables: &CodeTables, packed: &[u8], row: u32) {
     let row = row_of(tables, packed, row);
-    for line in row.chunks(CACHE_LINE_BYTES) {
-        prefetch(&line[0]);
+    for at in (0..row.len()).step_by(CACHE_LINE_BYTES) {
+        prefetch(&row[at]);
     }
     if let Some(last) = row.last() {
         prefetch(last);
@@ -187,11 +184,10 @@ const PART_COORDINATES: usize = 8 * PART;
 type Signs = [[u8; PART]; ROWS_PER_GROUP];
 
 impl<'a> EachSigns<'a> {
-    /// The packed bytes of the rows, with their numbers in the group.
+    /// The packed bytes of row i of the group.
     #[inline(always)]
-    fn rows(self) -> impl Iterator<Item = (usize, &'a [u8])> {
-        let rows = self.rows.iter().enumerate();
-        rows.map(move |(i, &row)| (i, row_of(self.tables, self.packed, row)))
+    fn row(self, i: usize) -> &'a [u8] {
+        row_of(self.tables, self.packed, self.rows[i])
     }
 
     /// Adds the indexes of the first field from `from` on, and those of the other fields, to the
@@ -201,16 +197,17 @@ impl<'a> EachSigns<'a> {
         if !self.tables.has_rest(from) {
             return;
         }
-        for (i, row) in self.rows() {
+        for i in 0..self.rows.len() {
             for (j, field) in self.tables.fields.iter().enumerate() {
                 let from = if j == 0 { from } else { 0 };
-                scalar::signs_and_sums_of(field, from, row, i, group, &mut sums[i]);
+                scalar::signs_and_sums_of(field, from, self.row(i), i, group, &mut sums[i]);
             }
         }
     }
 }
 
 /// The packed bytes of a row.
+#[inline(always)]
 fn row_of<'a>(tables: &CodeTables, packed: &'a [u8], row: u32) -> &'a [u8] {
     &packed[row as usize * tables.row_bytes()..][..tables.row_bytes()]
 }

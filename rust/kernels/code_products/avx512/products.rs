@@ -94,7 +94,9 @@ fn bytes_of<const C: usize>(
     let (whole_planes, part_planes) = planes.split_at(bytes.count / TABLE);
     for i in (0..each.rows.len()).step_by(4) {
         let mut lanes = [s.zero(); 4];
-        for (lanes, row) in lanes.iter_mut().zip(each.four(i)) {
+        let left = each.rows.len() - i;
+        for (k, lanes) in lanes.iter_mut().enumerate().take(left) {
+            let row = each.row(i + k);
             let mut sums = [s.zero(); 2];
             let (whole, part) = row[..bytes.count].as_chunks::<TABLE>();
             for (bytes, planes) in whole.iter().zip(whole_planes) {
@@ -146,7 +148,9 @@ fn levels<const SEVEN: bool>(each: EachProduct<'_>, s: Avx512, of: &Levels, out:
     let (values, _) = each.query.values.as_chunks::<TABLE>();
     for i in (0..each.rows.len()).step_by(4) {
         let mut lanes = [s.zero(); 4];
-        for (lanes, row) in lanes.iter_mut().zip(each.four(i)) {
+        let left = each.rows.len() - i;
+        for (k, lanes) in lanes.iter_mut().enumerate().take(left) {
+            let row = each.row(i + k);
             let mut sum = s.zero();
             for (bytes, y) in row.chunks(of_vector).zip(values) {
                 let levels = unpacked.unpack(s, bytes);
@@ -169,7 +173,9 @@ fn short_words(each: EachProduct<'_>, s: Avx512, field: &FieldTable, out: &mut [
     let values = &each.query.values[..field.count * p];
     for i in (0..each.rows.len()).step_by(4) {
         let mut lanes = [s.zero(); 4];
-        for (lanes, row) in lanes.iter_mut().zip(each.four(i)) {
+        let left = each.rows.len() - i;
+        for (k, lanes) in lanes.iter_mut().enumerate().take(left) {
+            let row = each.row(i + k);
             let mut sum = s.zero();
             for (i, y) in values.chunks(16 * p).enumerate() {
                 let offset = s.mul_i32(indexes.unpack(s, row, i), stride);
@@ -192,7 +198,9 @@ fn words(each: EachProduct<'_>, s: Avx512, field: &FieldTable, out: &mut [i32]) 
     let values = &each.query.values[..field.count * p];
     for i in (0..each.rows.len()).step_by(4) {
         let mut lanes = [s.zero(); 4];
-        for (lanes, row) in lanes.iter_mut().zip(each.four(i)) {
+        let left = each.rows.len() - i;
+        for (k, lanes) in lanes.iter_mut().enumerate().take(left) {
+            let row = each.row(i + k);
             let mut sum = s.zero();
             for (i, y) in values.chunks(16 * p).enumerate() {
                 let offset = s.mul_i32(indexes.unpack(s, row, i), stride);
@@ -215,7 +223,9 @@ fn long_words(each: EachProduct<'_>, s: Avx512, field: &FieldTable, out: &mut [i
     let values = &each.query.values[..field.count * p];
     for i in (0..each.rows.len()).step_by(4) {
         let mut lanes = [s.zero(); 4];
-        for (lanes, row) in lanes.iter_mut().zip(each.four(i)) {
+        let left = each.rows.len() - i;
+        for (k, lanes) in lanes.iter_mut().enumerate().take(left) {
+            let row = each.row(i + k);
             let mut sum = s.zero();
             for (at, y) in values.chunks_exact(p).enumerate() {
                 let word = field.word(field.index(row, at));

@@ -98,7 +98,8 @@ fn bytes_of<const C: usize>(
     sums.fill([0; 2]);
     for (part, group) in group.chunks_mut(PART * ROWS_PER_GROUP).enumerate() {
         let mut lanes = [[s.zero(); 2]; ROWS_PER_GROUP];
-        for (i, row) in each.rows() {
+        for i in 0..each.rows.len() {
+            let row = each.row(i);
             let signs = &mut all[i];
             let row = row[..bytes.count].chunks(PART_COORDINATES / C).nth(part);
             let mut chunks = row.unwrap_or(&[]).chunks(PART);
@@ -160,7 +161,8 @@ fn levels<const SEVEN: bool>(
     sums.fill([0; 2]);
     for (part, group) in group.chunks_mut(PART * ROWS_PER_GROUP).enumerate() {
         let mut lanes = [[s.zero(); 2]; ROWS_PER_GROUP];
-        for (i, row) in each.rows() {
+        for i in 0..each.rows.len() {
+            let row = each.row(i);
             let signs = &mut all[i];
             let mut sizes = [s.zero(); 2];
             let mut left = count - (part * PART_COORDINATES).min(count);
@@ -205,7 +207,8 @@ fn words(
     sums.fill([0; 2]);
     for (part, group) in group.chunks_mut(PART * ROWS_PER_GROUP).enumerate() {
         let mut lanes = [[s.zero(); 2]; ROWS_PER_GROUP];
-        for (i, row) in each.rows() {
+        for i in 0..each.rows.len() {
+            let row = each.row(i);
             let signs = &mut all[i];
             let mut sizes = [s.zero(); 2];
             let first = part * PART_COORDINATES / p;

@@ -62,7 +62,9 @@ fn nibbles<S: Simd, const C: usize>(
     let (planes, _) = planes.as_chunks::<C>();
     for i in (0..each.rows.len()).step_by(4) {
         let mut lanes = [s.splat_i32(0); 4];
-        for (lanes, row) in lanes.iter_mut().zip(each.four(i)) {
+        let left = each.rows.len() - i;
+        for (k, lanes) in lanes.iter_mut().enumerate().take(left) {
+            let row = each.row(i + k);
             let mut sum = s.splat_i32(0);
             for (i, bytes) in row[..bytes.count].chunks(BYTES).enumerate() {
                 let mut padded = [0; BYTES];
@@ -101,7 +103,9 @@ fn whole<S: Simd, const C: usize>(each: EachProduct<'_>, s: S, bytes: &Bytes, ou
     let from = bytes.indexes / bytes.count * count;
     for i in (0..each.rows.len()).step_by(4) {
         let mut lanes = [s.splat_i32(0); 4];
-        for (lanes, row) in lanes.iter_mut().zip(each.four(i)) {
+        let left = each.rows.len() - i;
+        for (k, lanes) in lanes.iter_mut().enumerate().take(left) {
+            let row = each.row(i + k);
             let mut sum = s.splat_i32(0);
             for (bytes, y) in row[..count].chunks_exact(per_vector).zip(values) {
                 let mut found = [0u32; 8];
@@ -135,7 +139,9 @@ fn levels<S: Simd>(each: EachProduct<'_>, s: S, words: &[u8], out: &mut [i32]) {
     let (values, _) = each.query.values.as_chunks::<BYTES>();
     for i in (0..each.rows.len()).step_by(4) {
         let mut lanes = [s.splat_i32(0); 4];
-        for (lanes, row) in lanes.iter_mut().zip(each.four(i)) {
+        let left = each.rows.len() - i;
+        for (k, lanes) in lanes.iter_mut().enumerate().take(left) {
+            let row = each.row(i + k);
             let mut sum = s.splat_i32(0);
             for (i, y) in values.iter().enumerate().take(bytes.div_ceil(LEVEL_BYTES)) {
                 let levels = unpacked.unpack(s, &row[i * LEVEL_BYTES..]);
@@ -155,7 +161,9 @@ fn words<S: Simd>(each: EachProduct<'_>, s: S, field: &FieldTable, out: &mut [i3
     let mut words = [0; WORD_BYTES];
     for i in (0..each.rows.len()).step_by(4) {
         let mut lanes = [s.splat_i32(0); 4];
-        for (lanes, row) in lanes.iter_mut().zip(each.four(i)) {
+        let left = each.rows.len() - i;
+        for (k, lanes) in lanes.iter_mut().enumerate().take(left) {
+            let row = each.row(i + k);
             let mut sum = s.splat_i32(0);
             for first in (0..field.count).step_by(INDEXES) {
                 let coordinates = put_words(s, field, row, first, &mut words);
@@ -180,7 +188,9 @@ fn long_words<S: Simd>(each: EachProduct<'_>, s: S, field: &FieldTable, out: &mu
     for i in (0..each.rows.len()).step_by(4) {
         let mut lanes = [s.splat_i32(0); 4];
         let mut rests = [0i32; 4];
-        for ((lanes, rest), row) in lanes.iter_mut().zip(&mut rests).zip(each.four(i)) {
+        let left = each.rows.len() - i;
+        for (k, (lanes, rest)) in lanes.iter_mut().zip(&mut rests).enumerate().take(left) {
+            let row = each.row(i + k);
             for (at, y) in values.chunks_exact(p).enumerate() {
                 let word = field.word(field.index(row, at));
                 for (word, y) in word.as_chunks().0.iter().zip(y.as_chunks().0) {

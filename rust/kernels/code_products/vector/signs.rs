@@ -67,7 +67,8 @@ fn nibbles<S: Simd, const C: usize>(
     let mut all = [[0; PART]; ROWS_PER_GROUP];
     sums.fill([0; 2]);
     for (part, group) in group.chunks_mut(PART * ROWS_PER_GROUP).enumerate() {
-        for (i, row) in each.rows() {
+        for i in 0..each.rows.len() {
+            let row = each.row(i);
             let signs = &mut all[i];
             let row = row[..bytes.count].chunks(PART_COORDINATES / C).nth(part);
             let row = row.unwrap_or(&[]);
@@ -123,7 +124,8 @@ fn whole<S: Simd, const C: usize>(
     let mut all = [[0; PART]; ROWS_PER_GROUP];
     sums.fill([0; 2]);
     for (part, group) in group.chunks_mut(PART * ROWS_PER_GROUP).enumerate() {
-        for (i, row) in each.rows() {
+        for i in 0..each.rows.len() {
+            let row = each.row(i);
             let signs = &mut all[i];
             let row = row[..count].chunks(PART_COORDINATES / C).nth(part);
             let (eights, _) = row.unwrap_or(&[]).as_chunks::<8>();
@@ -170,7 +172,8 @@ fn levels<S: Simd>(
     let mut all = [[0; PART]; ROWS_PER_GROUP];
     sums.fill([0; 2]);
     for (part, group) in group.chunks_mut(PART * ROWS_PER_GROUP).enumerate() {
-        for (i, row) in each.rows() {
+        for i in 0..each.rows.len() {
+            let row = each.row(i);
             let signs = &mut all[i];
             let mut found = [0; PART_COORDINATES];
             let mut sizes = [s.splat_i32(0); 2];
@@ -207,7 +210,8 @@ fn words<S: Simd, const P: usize>(
     let mut all = [[0; PART]; ROWS_PER_GROUP];
     sums.fill([0; 2]);
     for (part, group) in group.chunks_mut(PART * ROWS_PER_GROUP).enumerate() {
-        for (i, row) in each.rows() {
+        for i in 0..each.rows.len() {
+            let row = each.row(i);
             let signs = &mut all[i];
             let mut sizes = [0u32; 2];
             let (mut first, end) = (
