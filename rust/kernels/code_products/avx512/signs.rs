@@ -97,27 +97,29 @@ fn bytes_of<const C: usize>(
     let mut all = [[0; PART]; ROWS_PER_GROUP];
     sums.fill([0; 2]);
     for (part, group) in group.chunks_mut(PART * ROWS_PER_GROUP).enumerate() {
-        let mut lanes = [[s.zero(); 2]; ROWS_PER_GROUP];
-        for i in 0..each.rows.len() {
-            let row = each.row(i);
-            let signs = &mut all[i];
-            let row = row[..bytes.count].chunks(PART_COORDINATES / C).nth(part);
-            let mut chunks = row.unwrap_or(&[]).chunks(PART);
-            let mut sizes = [s.zero(); 2];
-            for signs in signs.chunks_exact_mut(8 * C) {
-                let Some(bytes) = chunks.next() else {
-                    signs.fill(0);
-                    continue;
-                };
-                let valid = s.first_u8(bytes.len());
-                let found = of.look_up(s, s.load_part_u8(bytes), valid);
-                put_signs::<C>(s, found[0], signs);
-                sizes[0] = s.dot_u8_i8(sizes[0], found[1], ones);
-                sizes[1] = s.dot_u8_i8(sizes[1], found[2], ones);
+        for i in (0..each.rows.len()).step_by(2) {
+            let mut lanes = [[s.zero(); 2]; 2];
+            for (k, lanes) in lanes.iter_mut().enumerate().take(each.rows.len() - i) {
+                let row = each.row(i + k);
+                let signs = &mut all[i + k];
+                let row = row[..bytes.count].chunks(PART_COORDINATES / C).nth(part);
+                let mut chunks = row.unwrap_or(&[]).chunks(PART);
+                let mut sizes = [s.zero(); 2];
+                for signs in signs.chunks_exact_mut(8 * C) {
+                    let Some(bytes) = chunks.next() else {
+                        signs.fill(0);
+                        continue;
+                    };
+                    let valid = s.first_u8(bytes.len());
+                    let found = of.look_up(s, s.load_part_u8(bytes), valid);
+                    put_signs::<C>(s, found[0], signs);
+                    sizes[0] = s.dot_u8_i8(sizes[0], found[1], ones);
+                    sizes[1] = s.dot_u8_i8(sizes[1], found[2], ones);
+                }
+                *lanes = sizes;
             }
-            lanes[i] = sizes;
+            add_lanes(s, &lanes, &mut sums[i..]);
         }
-        add_lanes(s, &lanes, sums);
         put_group(s, &all, group);
     }
     each.put_rest(bytes.indexes, group, sums);
@@ -160,32 +162,34 @@ fn levels<const SEVEN: bool>(
     let mut all = [[0; PART]; ROWS_PER_GROUP];
     sums.fill([0; 2]);
     for (part, group) in group.chunks_mut(PART * ROWS_PER_GROUP).enumerate() {
-        let mut lanes = [[s.zero(); 2]; ROWS_PER_GROUP];
-        for i in 0..each.rows.len() {
-            let row = each.row(i);
-            let signs = &mut all[i];
-            let mut sizes = [s.zero(); 2];
-            let mut left = count - (part * PART_COORDINATES).min(count);
-            let from = (part * 8 * of_vector).min(row.len());
-            let mut chunks = row[from..].chunks(of_vector);
-            for signs in signs.as_chunks_mut::<8>().0 {
-                let valid = s.first_u8(left.min(64));
-                let Some(bytes) = chunks.next() else {
-                    *signs = [0; 8];
-                    continue;
-                };
-                left -= left.min(64);
-                let levels = unpacked.unpack(s, bytes);
-                let found = look_up_levels::<SEVEN>(s, levels, valid, &of.signs);
-                *signs = s.top_bits_u8(found).to_le_bytes();
-                for (sizes, table) in sizes.iter_mut().zip(&of.sizes) {
-                    let found = look_up_levels::<SEVEN>(s, levels, valid, table);
-                    *sizes = s.dot_u8_i8(*sizes, found, ones);
+        for i in (0..each.rows.len()).step_by(2) {
+            let mut lanes = [[s.zero(); 2]; 2];
+            for (k, lanes) in lanes.iter_mut().enumerate().take(each.rows.len() - i) {
+                let row = each.row(i + k);
+                let signs = &mut all[i + k];
+                let mut sizes = [s.zero(); 2];
+                let mut left = count - (part * PART_COORDINATES).min(count);
+                let from = (part * 8 * of_vector).min(row.len());
+                let mut chunks = row[from..].chunks(of_vector);
+                for signs in signs.as_chunks_mut::<8>().0 {
+                    let valid = s.first_u8(left.min(64));
+                    let Some(bytes) = chunks.next() else {
+                        *signs = [0; 8];
+                        continue;
+                    };
+                    left -= left.min(64);
+                    let levels = unpacked.unpack(s, bytes);
+                    let found = look_up_levels::<SEVEN>(s, levels, valid, &of.signs);
+                    *signs = s.top_bits_u8(found).to_le_bytes();
+                    for (sizes, table) in sizes.iter_mut().zip(&of.sizes) {
+                        let found = look_up_levels::<SEVEN>(s, levels, valid, table);
+                        *sizes = s.dot_u8_i8(*sizes, found, ones);
+                    }
                 }
+                *lanes = sizes;
             }
-            lanes[i] = sizes;
+            add_lanes(s, &lanes, &mut sums[i..]);
         }
-        add_lanes(s, &lanes, sums);
         put_group(s, &all, group);
     }
     each.put_rest(count, group, sums);
@@ -206,30 +210,32 @@ fn words(
     let mut all = [[0; PART]; ROWS_PER_GROUP];
     sums.fill([0; 2]);
     for (part, group) in group.chunks_mut(PART * ROWS_PER_GROUP).enumerate() {
-        let mut lanes = [[s.zero(); 2]; ROWS_PER_GROUP];
-        for i in 0..each.rows.len() {
-            let row = each.row(i);
-            let signs = &mut all[i];
-            let mut sizes = [s.zero(); 2];
-            let first = part * PART_COORDINATES / p;
-            for (k, signs) in signs.chunks_exact_mut(2 * p).enumerate() {
-                let at = first + 16 * k;
-                let left = field.count.saturating_sub(at).min(16);
-                if left == 0 {
-                    signs.fill(0);
-                    continue;
+        for i in (0..each.rows.len()).step_by(2) {
+            let mut lanes = [[s.zero(); 2]; 2];
+            for (k, lanes) in lanes.iter_mut().enumerate().take(each.rows.len() - i) {
+                let row = each.row(i + k);
+                let signs = &mut all[i + k];
+                let mut sizes = [s.zero(); 2];
+                let first = part * PART_COORDINATES / p;
+                for (k, signs) in signs.chunks_exact_mut(2 * p).enumerate() {
+                    let at = first + 16 * k;
+                    let left = field.count.saturating_sub(at).min(16);
+                    if left == 0 {
+                        signs.fill(0);
+                        continue;
+                    }
+                    let index = indexes.unpack(s, row, at / 16);
+                    let found = s.look_up_u32(&field.sizes, index);
+                    let found = s.lanes_where(s.first(left), found);
+                    sizes[0] = s.add_i32(sizes[0], s.and(found, low));
+                    let squares = s.and(s.shift_right_u32::<12>(found), low);
+                    sizes[1] = s.add_i32(sizes[1], squares);
+                    put_word_signs(s, s.shift_right_u32::<24>(found), p, signs);
                 }
-                let index = indexes.unpack(s, row, at / 16);
-                let found = s.look_up_u32(&field.sizes, index);
-                let found = s.lanes_where(s.first(left), found);
-                sizes[0] = s.add_i32(sizes[0], s.and(found, low));
-                let squares = s.and(s.shift_right_u32::<12>(found), low);
-                sizes[1] = s.add_i32(sizes[1], squares);
-                put_word_signs(s, s.shift_right_u32::<24>(found), p, signs);
+                *lanes = sizes;
             }
-            lanes[i] = sizes;
+            add_lanes(s, &lanes, &mut sums[i..]);
         }
-        add_lanes(s, &lanes, sums);
         put_group(s, &all, group);
     }
     each.put_rest(field.count, group, sums);
@@ -271,19 +277,14 @@ fn put_word_signs(s: Avx512, bits: __m512i, p: usize, signs: &mut [u8]) {
     }
 }
 
-/// Adds the sums of the lanes of each row to its sums.
+/// Adds the sums of the lanes of two rows to their sums.
 #[inline(always)]
-fn add_lanes(
-    s: Avx512,
-    lanes: &[[__m512i; 2]; ROWS_PER_GROUP],
-    sums: &mut [[u32; 2]; ROWS_PER_GROUP],
-) {
-    let (lanes, _) = lanes.as_flattened().as_chunks::<4>();
-    let (sums, _) = sums.as_flattened_mut().as_chunks_mut::<4>();
-    for (sums, lanes) in sums.iter_mut().zip(lanes) {
-        for (sum, of_lanes) in sums.iter_mut().zip(s.sums_of_four_i32(*lanes)) {
-            *sum += of_lanes as u32;
-        }
+fn add_lanes(s: Avx512, lanes: &[[__m512i; 2]; 2], sums: &mut [[u32; 2]]) {
+    let [a, b] = *lanes;
+    let of_lanes = s.sums_of_four_i32([a[0], a[1], b[0], b[1]]);
+    for (sums, of_lanes) in sums.iter_mut().zip(of_lanes.as_chunks::<2>().0) {
+        sums[0] += of_lanes[0] as u32;
+        sums[1] += of_lanes[1] as u32;
     }
 }
 
@@ -292,7 +293,10 @@ fn add_lanes(
 fn put_group(s: Avx512, signs: &Signs, group: &mut [u8]) {
     let mut columns: Signs = [[0; ROWS_PER_GROUP]; PART];
     transpose(s, signs, &mut columns);
-    group.copy_from_slice(&columns.as_flattened()[..group.len()]);
+    // Column by column: a call would cost as much as the copy.
+    for (to, column) in group.as_chunks_mut().0.iter_mut().zip(&columns) {
+        s.store_u8(s.load_u8(column), to);
+    }
 }
 
 /// columns\[position\]\[slot\] ← the bytes of the rows.

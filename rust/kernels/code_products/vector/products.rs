@@ -37,7 +37,7 @@ pub fn products<S: Simd>(
             (Parts::Whole(_), _) => whole::<S, 8>(each, s, bytes, out),
         },
         Shape::Levels(of) if of.width == LEVEL_BITS => {
-            levels(each, s, &of.words[0], out);
+            levels(each, s, &of.words[0].0, out);
         }
         _ if field.coordinates <= SHORT => words(each, s, field, out),
         _ => long_words(each, s, field, out),

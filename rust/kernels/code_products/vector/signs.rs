@@ -164,10 +164,10 @@ fn levels<S: Simd>(
     let from = count / LEVELS * LEVELS;
     let bytes = from / LEVELS * LEVEL_BYTES;
     let unpacked = Levels32::new(s);
-    let signs_of = level_table(s, &of.signs[0].map(|sign| sign >> 7));
+    let signs_of = level_table(s, &of.signs[0].0.map(|sign| sign >> 7));
     let sizes_of = [
-        level_table(s, &of.sizes[0][0]),
-        level_table(s, &of.sizes[1][0]),
+        level_table(s, &of.sizes[0][0].0),
+        level_table(s, &of.sizes[1][0].0),
     ];
     let mut all = [[0; PART]; ROWS_PER_GROUP];
     sums.fill([0; 2]);
@@ -287,7 +287,10 @@ fn put_signs<const C: usize>(bits: &[u8; PART_COORDINATES], signs: &mut [u8; PAR
 fn put_group<S: Simd>(s: S, signs: &Signs, group: &mut [u8]) {
     let mut columns: Signs = [[0; ROWS_PER_GROUP]; PART];
     transpose(s, signs, &mut columns);
-    group.copy_from_slice(&columns.as_flattened()[..group.len()]);
+    // Column by column: a call would cost as much as the copy.
+    for (to, column) in group.as_chunks_mut().0.iter_mut().zip(&columns) {
+        *to = *column;
+    }
 }
 
 /// columns\[position\]\[slot\] ← the bytes of the rows.

@@ -46,7 +46,7 @@ pub fn expand<S: Simd>(s: S, tables: &CodeTables, packed: &[u8], rows: &[u32], t
                     }
                 }
                 Shape::Levels(levels) if levels.width == LEVEL_BITS => {
-                    from = put_levels(s, field.count, &levels.words[0], row, i, block);
+                    from = put_levels(s, field.count, &levels.words[0].0, row, i, block);
                 }
                 _ if field.coordinates <= SHORT => {
                     let mut quads = block.iter_mut();
