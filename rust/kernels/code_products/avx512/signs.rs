@@ -9,7 +9,7 @@ use crate::isa::Avx512;
 use crate::kernels::code_products::shape::{Bytes, Levels, Nibbles, Parts, Shape, Whole};
 use crate::kernels::code_products::tables::FieldTable;
 use crate::kernels::code_products::{
-    CodeTables, EachSigns, PART, PART_COORDINATES, ROWS_PER_GROUP, Signs, check_group, scalar,
+    CodeTables, EachSigns, PART, PART_COORDINATES, ROWS_PER_GROUP, Signs, check_group, vector,
 };
 
 /// The body of [`signs_and_sums`](super::super::signs_and_sums).
@@ -44,7 +44,7 @@ pub fn signs_and_sums(
         Shape::Words if matches!(field.coordinates, 1 | 2 | 4 | 8) => {
             words(each, s, field, group, sums);
         }
-        Shape::Words => scalar::signs_and_sums(tables, packed, rows, group, sums),
+        Shape::Words => vector::signs_and_sums(s.avx2(), tables, packed, rows, group, sums),
     }
 }
 

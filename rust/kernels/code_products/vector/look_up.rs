@@ -48,18 +48,21 @@ impl<S: Simd> Levels32<S> {
     /// The levels of up to 12 bytes, each times two and perhaps one more.
     #[inline(always)]
     pub fn unpack(self, s: S, bytes: &[u8]) -> S::I16x16 {
-        let mut padded = [0; BYTES];
-        let bytes = match bytes.first_chunk::<BYTES>() {
+        // The second half begins after six bytes.
+        const FROM: usize = LEVEL_BYTES / 2;
+        let mut padded = [0; FROM + 16];
+        let bytes = match bytes.first_chunk::<{ FROM + 16 }>() {
             Some(bytes) => bytes,
             None => {
                 padded[..bytes.len()].copy_from_slice(bytes);
                 &padded
             }
         };
-        let (halves, _) = bytes[LEVEL_BYTES / 2..].as_chunks::<16>();
-        let first = bytes.first_chunk::<16>();
-        let first = first.expect("a whole half");
-        let bytes = s.load_halves_u8([first, &halves[0]]);
+        let halves = (bytes.first_chunk(), bytes.last_chunk());
+        let (Some(first), Some(last)) = halves else {
+            unreachable!("two halves");
+        };
+        let bytes = s.load_halves_u8([first, last]);
         let even = s.mul_i16(s.shuffle_bytes(bytes, self.spread[0]), self.factor[0]);
         let odd = s.mul_i16(s.shuffle_bytes(bytes, self.spread[1]), self.factor[1]);
         let odd = s.low_to_high_bytes(s.high_bytes(odd));
@@ -75,6 +78,21 @@ pub fn level_table<S: Simd>(s: S, table: &[u8]) -> S::I16x16 {
         *entry = table[i >> (4 - LEVEL_BITS)];
     }
     s.load_u8_twice(&entries)
+}
+
+/// Reads up to 32 bytes, and zeros beyond them.
+#[inline(always)]
+pub fn load_part<S: Simd>(s: S, bytes: &[u8]) -> S::I16x16 {
+    if let Some(bytes) = bytes.first_chunk() {
+        return s.load_u8(bytes);
+    }
+    // Half a vector is frequent, and a copy of a length that is not known takes long.
+    let mut padded = [0; BYTES];
+    if let Ok(bytes) = <&[u8; BYTES / 2]>::try_from(bytes) {
+        return s.load_halves_u8([bytes, &[0; BYTES / 2]]);
+    }
+    padded[..bytes.len()].copy_from_slice(bytes);
+    s.load_u8(&padded)
 }
 
 /// Indexes that are unpacked at once, of whole bytes in every width.

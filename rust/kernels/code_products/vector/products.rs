@@ -1,7 +1,8 @@
 //! Products of packed rows with one query.
 
 use super::look_up::{
-    INDEXES, LEVEL_BITS, LEVEL_BYTES, Levels32, SHORT, WORD_BYTES, level_table, put_words,
+    INDEXES, LEVEL_BITS, LEVEL_BYTES, Levels32, SHORT, WORD_BYTES, level_table, load_part,
+    put_words,
 };
 use crate::kernels::code_products::shape::{Bytes, Nibbles, Parts, Shape, TABLE};
 use crate::kernels::code_products::tables::FieldTable;
@@ -67,15 +68,7 @@ fn nibbles<S: Simd, const C: usize>(
             let row = each.row(i + k);
             let mut sum = s.splat_i32(0);
             for (i, bytes) in row[..bytes.count].chunks(BYTES).enumerate() {
-                let mut padded = [0; BYTES];
-                let bytes = match bytes.first_chunk::<BYTES>() {
-                    Some(bytes) => bytes,
-                    None => {
-                        padded[..bytes.len()].copy_from_slice(bytes);
-                        &padded
-                    }
-                };
-                let bytes = s.load_u8(bytes);
+                let bytes = load_part(s, bytes);
                 let halves = [s.low_nibbles(bytes), s.high_nibbles(bytes)];
                 let planes = &planes[i / (TABLE / BYTES)];
                 for j in 0..C {

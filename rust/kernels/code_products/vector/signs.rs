@@ -2,11 +2,11 @@
 //!
 //! The signs of each row are found in parts of 64 bytes, which are then transposed into the group.
 
-use super::look_up::{INDEXES, LEVEL_BITS, LEVEL_BYTES, LEVELS, Levels32, level_table};
+use super::look_up::{INDEXES, LEVEL_BITS, LEVEL_BYTES, LEVELS, Levels32, level_table, load_part};
 use crate::kernels::code_products::shape::{Bytes, Levels, Nibbles, Parts, Shape};
 use crate::kernels::code_products::tables::FieldTable;
 use crate::kernels::code_products::{
-    CodeTables, EachSigns, PART, PART_COORDINATES, ROWS_PER_GROUP, Signs, check_group, scalar,
+    CodeTables, EachSigns, PART, PART_COORDINATES, ROWS_PER_GROUP, Signs, check_group,
 };
 use crate::kernels::pack;
 use crate::kernels::simd::{BYTES, Simd};
@@ -41,13 +41,9 @@ pub fn signs_and_sums<S: Simd>(
         Shape::Levels(of) if of.width == LEVEL_BITS => {
             levels(each, s, of, group, sums);
         }
-        _ => match field.coordinates {
-            1 => words::<S, 1>(each, s, field, group, sums),
-            2 => words::<S, 2>(each, s, field, group, sums),
-            4 => words::<S, 4>(each, s, field, group, sums),
-            8 => words::<S, 8>(each, s, field, group, sums),
-            _ => scalar::signs_and_sums(tables, packed, rows, group, sums),
-        },
+        _ if field.coordinates == 1 => words::<S, 1>(each, s, field, group, sums),
+        _ if field.coordinates == 4 => words::<S, 4>(each, s, field, group, sums),
+        _ => words::<S, 0>(each, s, field, group, sums),
     }
 }
 
@@ -64,6 +60,7 @@ fn nibbles<S: Simd, const C: usize>(
     let signs_of = [s.load_u8_twice(&of.signs[0]), s.load_u8_twice(&of.signs[1])];
     let sizes_of = [s.load_u8_twice(&of.sizes[0]), s.load_u8_twice(&of.sizes[1])];
     let of_none = bytes.sizes[0];
+    let mut found = [0; PART_COORDINATES];
     let mut all = [[0; PART]; ROWS_PER_GROUP];
     sums.fill([0; 2]);
     for (part, group) in group.chunks_mut(PART * ROWS_PER_GROUP).enumerate() {
@@ -72,19 +69,10 @@ fn nibbles<S: Simd, const C: usize>(
             let signs = &mut all[i];
             let row = row[..bytes.count].chunks(PART_COORDINATES / C).nth(part);
             let row = row.unwrap_or(&[]);
-            let mut found = [0; PART_COORDINATES];
             let mut sizes = [s.splat_i32(0); 2];
             let (vectors, _) = found.as_chunks_mut::<BYTES>();
             for (bytes, found) in row.chunks(BYTES).zip(vectors) {
-                let mut padded = [0; BYTES];
-                let bytes = match bytes.first_chunk::<BYTES>() {
-                    Some(bytes) => bytes,
-                    None => {
-                        padded[..bytes.len()].copy_from_slice(bytes);
-                        &padded
-                    }
-                };
-                let bytes = s.load_u8(bytes);
+                let bytes = load_part(s, bytes);
                 let (low, high) = (s.low_nibbles(bytes), s.high_nibbles(bytes));
                 for (size, of) in sizes.iter_mut().zip(sizes_of) {
                     let both = s.add_u8(s.shuffle_bytes(of, low), s.shuffle_bytes(of, high));
@@ -169,13 +157,13 @@ fn levels<S: Simd>(
         level_table(s, &of.sizes[0][0].0),
         level_table(s, &of.sizes[1][0].0),
     ];
+    let mut found = [0; PART_COORDINATES];
     let mut all = [[0; PART]; ROWS_PER_GROUP];
     sums.fill([0; 2]);
     for (part, group) in group.chunks_mut(PART * ROWS_PER_GROUP).enumerate() {
         for i in 0..each.rows.len() {
             let row = each.row(i);
             let signs = &mut all[i];
-            let mut found = [0; PART_COORDINATES];
             let mut sizes = [s.splat_i32(0); 2];
             let (vectors, _) = found.as_chunks_mut::<BYTES>();
             let first = (part * vectors.len() * LEVEL_BYTES).min(bytes);
@@ -187,6 +175,7 @@ fn levels<S: Simd>(
                 }
                 s.store_u8(s.shuffle_bytes(signs_of, levels), found);
             }
+            found[(last - first) / LEVEL_BYTES * LEVELS..].fill(0);
             put_signs::<1>(&found, signs);
             let [magnitudes, squares, ..] =
                 s.sums_of_four_i32([sizes[0], sizes[1], sizes[0], sizes[1]]);
@@ -198,7 +187,8 @@ fn levels<S: Simd>(
     each.put_rest(from, group, sums);
 }
 
-/// Words of P coordinates: 1, 2, 4 or 8.
+/// Words of any size, of P coordinates if P is not 0. The signs of a row are strung together before
+/// they are cut into parts.
 #[inline(always)]
 fn words<S: Simd, const P: usize>(
     each: EachSigns<'_>,
@@ -207,47 +197,88 @@ fn words<S: Simd, const P: usize>(
     group: &mut [u8],
     sums: &mut [[u32; 2]; ROWS_PER_GROUP],
 ) {
-    let mut all = [[0; PART]; ROWS_PER_GROUP];
+    let p = if P > 0 { P } else { field.coordinates };
+    let parts = group.len().div_ceil(PART * ROWS_PER_GROUP);
+    let mut strings = vec![[0; PART]; each.rows.len() * parts];
     sums.fill([0; 2]);
-    for (part, group) in group.chunks_mut(PART * ROWS_PER_GROUP).enumerate() {
-        for i in 0..each.rows.len() {
-            let row = each.row(i);
-            let signs = &mut all[i];
-            let mut sizes = [0u32; 2];
-            let (mut first, end) = (
-                part * PART_COORDINATES / P,
-                (part + 1) * PART_COORDINATES / P,
-            );
-            let end = end.min(field.count);
-            signs.fill(0);
-            for signs in signs.chunks_mut(INDEXES * P / 8) {
-                let mut indexes = [0u16; INDEXES];
-                let indexes = &mut indexes[..end.saturating_sub(first).min(INDEXES)];
-                if indexes.is_empty() {
-                    break;
-                }
-                let bit = field.first_bit + first * field.width as usize;
-                pack::vector::unpack(s, row, field.width, bit, indexes);
-                for (signs, indexes) in signs.chunks_mut(2 * P).zip(indexes.chunks(16)) {
-                    // The signs are lost at the highest bit, and the sums of 16 sizes are kept.
-                    let (mut sum, mut bits) = (0u32, 0u128);
-                    for (k, &index) in indexes.iter().enumerate() {
-                        let found = field.sizes[usize::from(index)];
-                        sum = sum.wrapping_add(found);
-                        bits |= u128::from(found >> 24) << (k * P);
+    for (i, string) in strings.chunks_exact_mut(parts.max(1)).enumerate() {
+        let row = each.row(i);
+        let mut bits = Bits::new(string.as_flattened_mut());
+        for first in (0..field.count).step_by(INDEXES) {
+            let mut indexes = [0u16; INDEXES];
+            let indexes = &mut indexes[..(field.count - first).min(INDEXES)];
+            let bit = field.first_bit + first * field.width as usize;
+            pack::vector::unpack(s, row, field.width, bit, indexes);
+            for indexes in indexes.chunks(16) {
+                // The signs are lost at the highest bit, and the sums of 16 sizes are kept.
+                let mut sum = 0u32;
+                for &index in indexes {
+                    let found = field.sizes[usize::from(index)];
+                    sum = sum.wrapping_add(found);
+                    if p <= 8 {
+                        bits.put(found >> 24, p);
+                        continue;
                     }
-                    sizes[0] += sum & 0xfff;
-                    sizes[1] += sum >> 12 & 0xfff;
-                    signs.copy_from_slice(&bits.to_le_bytes()[..2 * P]);
+                    let mut left = p;
+                    for &signs in field.signs(usize::from(index)) {
+                        bits.put(u32::from(signs), left.min(8));
+                        left = left.saturating_sub(8);
+                    }
                 }
-                first += INDEXES;
+                sums[i][0] += sum & 0xfff;
+                sums[i][1] += sum >> 12 & 0xfff;
             }
-            sums[i][0] += sizes[0];
-            sums[i][1] += sizes[1];
+        }
+        bits.end();
+    }
+    let mut all = [[0; PART]; ROWS_PER_GROUP];
+    for (part, group) in group.chunks_mut(PART * ROWS_PER_GROUP).enumerate() {
+        for (signs, string) in all.iter_mut().zip(strings.chunks_exact(parts)) {
+            *signs = string[part];
         }
         put_group(s, &all, group);
     }
     each.put_rest(field.count, group, sums);
+}
+
+/// Bits that are strung together.
+struct Bits<'a> {
+    bytes: &'a mut [u8],
+    at: usize,
+    bits: u64,
+    filled: usize,
+}
+
+impl<'a> Bits<'a> {
+    #[inline(always)]
+    fn new(bytes: &'a mut [u8]) -> Self {
+        Self {
+            bytes,
+            at: 0,
+            bits: 0,
+            filled: 0,
+        }
+    }
+
+    /// Appends up to eight bits.
+    #[inline(always)]
+    fn put(&mut self, bits: u32, count: usize) {
+        self.bits |= u64::from(bits) << self.filled;
+        self.filled += count;
+        if self.filled >= 32 {
+            self.bytes[self.at..][..4].copy_from_slice(&(self.bits as u32).to_le_bytes());
+            self.at += 4;
+            self.bits >>= 32;
+            self.filled -= 32;
+        }
+    }
+
+    /// Writes the last bits.
+    #[inline(always)]
+    fn end(self) {
+        let bytes = self.filled.div_ceil(8);
+        self.bytes[self.at..][..bytes].copy_from_slice(&self.bits.to_le_bytes()[..bytes]);
+    }
 }
 
 /// Writes the signs of bytes with C coordinates each, which are the low bits of these bytes.
