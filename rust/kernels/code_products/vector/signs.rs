@@ -42,6 +42,7 @@ pub fn signs_and_sums<S: Simd>(
             levels(each, s, of, group, sums);
         }
         _ if field.coordinates == 1 => words::<S, 1>(each, s, field, group, sums),
+        _ if field.coordinates == 2 => words::<S, 2>(each, s, field, group, sums),
         _ if field.coordinates == 4 => words::<S, 4>(each, s, field, group, sums),
         _ => words::<S, 0>(each, s, field, group, sums),
     }
@@ -187,7 +188,7 @@ fn levels<S: Simd>(
     each.put_rest(from, group, sums);
 }
 
-/// Words of any size, of P coordinates if P is not 0. The signs of a row are strung together before
+/// Words of any size, of P coordinates if P is not 0 (then 1, 2 or 4). The signs of a row are strung together before
 /// they are cut into parts.
 #[inline(always)]
 fn words<S: Simd, const P: usize>(
@@ -198,22 +199,41 @@ fn words<S: Simd, const P: usize>(
     sums: &mut [[u32; 2]; ROWS_PER_GROUP],
 ) {
     let p = if P > 0 { P } else { field.coordinates };
+    let table = &*field.sizes;
     let parts = group.len().div_ceil(PART * ROWS_PER_GROUP);
     let mut strings = vec![[0; PART]; each.rows.len() * parts];
     sums.fill([0; 2]);
     for (i, string) in strings.chunks_exact_mut(parts.max(1)).enumerate() {
         let row = each.row(i);
         let mut bits = Bits::new(string.as_flattened_mut());
+        let mut sizes = [0; 2];
         for first in (0..field.count).step_by(INDEXES) {
             let mut indexes = [0u16; INDEXES];
             let indexes = &mut indexes[..(field.count - first).min(INDEXES)];
             let bit = field.first_bit + first * field.width as usize;
             pack::vector::unpack(s, row, field.width, bit, indexes);
-            for indexes in indexes.chunks(16) {
-                // The signs are lost at the highest bit, and the sums of 16 sizes are kept.
+            // The signs are lost at the highest bit, and the sums of up to 16 sizes are kept.
+            let (eights, others) = indexes.as_chunks::<8>();
+            let (eights, others) = if P > 0 {
+                (eights, others)
+            } else {
+                (&[][..], &*indexes)
+            };
+            for eight in eights {
+                let (mut sum, mut signs) = (0u32, 0);
+                for (k, &index) in eight.iter().enumerate() {
+                    let found = table[usize::from(index)];
+                    sum = sum.wrapping_add(found);
+                    signs |= found >> 24 << (k * P);
+                }
+                bits.put(signs, 8 * P);
+                sizes[0] += sum & 0xfff;
+                sizes[1] += sum >> 12 & 0xfff;
+            }
+            for indexes in others.chunks(16) {
                 let mut sum = 0u32;
                 for &index in indexes {
-                    let found = field.sizes[usize::from(index)];
+                    let found = table[usize::from(index)];
                     sum = sum.wrapping_add(found);
                     if p <= 8 {
                         bits.put(found >> 24, p);
@@ -225,10 +245,11 @@ fn words<S: Simd, const P: usize>(
                         left = left.saturating_sub(8);
                     }
                 }
-                sums[i][0] += sum & 0xfff;
-                sums[i][1] += sum >> 12 & 0xfff;
+                sizes[0] += sum & 0xfff;
+                sizes[1] += sum >> 12 & 0xfff;
             }
         }
+        sums[i] = sizes;
         bits.end();
     }
     let mut all = [[0; PART]; ROWS_PER_GROUP];
@@ -260,7 +281,7 @@ impl<'a> Bits<'a> {
         }
     }
 
-    /// Appends up to eight bits.
+    /// Appends up to 32 bits.
     #[inline(always)]
     fn put(&mut self, bits: u32, count: usize) {
         self.bits |= u64::from(bits) << self.filled;
