@@ -1,14 +1,186 @@
-//! Products of a tile with several queries.
+//! Tiles, and their products with several queries.
 
 use std::arch::x86_64::__m512i;
 
+use super::look_up::{OfNibbles, OfWhole, WordsOfBytes};
 use crate::isa::Avx512;
+use crate::kernels::code_products::shape::{Parts, Shape};
 use crate::kernels::code_products::{
-    IntQuery, ROWS_PER_BLOCK, ROWS_PER_GROUP, check_tile_products,
+    CodeTables, IntQuery, ROWS_PER_BLOCK, ROWS_PER_GROUP, check_tile, check_tile_products, row_of,
+    scalar, vector,
 };
 
 /// Bytes of four coordinates of a block of rows.
 const QUAD: usize = 4 * ROWS_PER_BLOCK;
+
+/// Bytes of a row that are looked up at once.
+const COLUMNS: usize = 16;
+
+/// The body of [`expand`](super::super::expand).
+#[inline(always)]
+pub fn expand(s: Avx512, tables: &CodeTables, packed: &[u8], rows: &[u32], tile: &mut [u8]) {
+    check_tile(tables, rows, tile);
+    let bytes = match &tables.shape {
+        Shape::Bytes(bytes) if rows.len() == ROWS_PER_GROUP => bytes,
+        _ => return vector::expand(s.avx2(), tables, packed, rows, tile),
+    };
+    // The bytes of whole quads; the other indexes are read one by one.
+    let per_quad = (4 / bytes.coordinates).max(1);
+    let count = bytes.count / per_quad * per_quad;
+    let from = bytes.indexes / bytes.count * count;
+    let has_rest = tables.has_rest(from);
+    if has_rest {
+        tile.fill(0);
+    }
+    let each = EachTile {
+        tables,
+        packed,
+        rows,
+        count,
+    };
+    match (&bytes.parts, bytes.coordinates) {
+        (Parts::Nibbles(of), 2) => put_bytes::<2>(each, s, OfNibbles::new(s, of), tile),
+        (Parts::Nibbles(of), 4) => put_bytes::<4>(each, s, OfNibbles::new(s, of), tile),
+        (Parts::Nibbles(of), _) => put_bytes::<8>(each, s, OfNibbles::new(s, of), tile),
+        (Parts::Whole(of), 1) => put_bytes::<1>(each, s, OfWhole::new(of), tile),
+        (Parts::Whole(of), 2) => put_bytes::<2>(each, s, OfWhole::new(of), tile),
+        (Parts::Whole(of), 4) => put_bytes::<4>(each, s, OfWhole::new(of), tile),
+        (Parts::Whole(of), _) => put_bytes::<8>(each, s, OfWhole::new(of), tile),
+    }
+    if has_rest {
+        for (i, &row) in rows.iter().enumerate() {
+            let row = row_of(tables, packed, row);
+            for (j, field) in tables.fields.iter().enumerate() {
+                let from = if j == 0 { from } else { 0 };
+                scalar::expand_of(field, from, row, i, tables.dim(), tile);
+            }
+        }
+    }
+}
+
+/// The rows of a tile, and how many bytes of each are looked up.
+#[derive(Clone, Copy)]
+struct EachTile<'a> {
+    tables: &'a CodeTables,
+    packed: &'a [u8],
+    rows: &'a [u32],
+    count: usize,
+}
+
+impl EachTile<'_> {
+    /// Bytes 16·column to 16·column + 15 of rows i, i + 4, i + 8 and i + 12, zeros beyond the row.
+    #[inline(always)]
+    fn load(self, s: Avx512, i: usize, column: usize) -> __m512i {
+        let mut padded = [[0; COLUMNS]; 4];
+        let [a, b, c, d] = &mut padded;
+        let quarters = [
+            self.quarter(i, column, a),
+            self.quarter(i + 4, column, b),
+            self.quarter(i + 8, column, c),
+            self.quarter(i + 12, column, d),
+        ];
+        s.load_quarters_u8(quarters)
+    }
+
+    #[inline(always)]
+    fn quarter<'b>(
+        &'b self,
+        i: usize,
+        column: usize,
+        padded: &'b mut [u8; COLUMNS],
+    ) -> &'b [u8; COLUMNS] {
+        let row = row_of(self.tables, self.packed, self.rows[i]);
+        let bytes = &row[..self.count][COLUMNS * column..];
+        if let Some(bytes) = bytes.first_chunk() {
+            return bytes;
+        }
+        padded[..bytes.len()].copy_from_slice(bytes);
+        padded
+    }
+}
+
+/// Writes the bytes of all rows, with `C` coordinates each.
+///
+/// ```text
+/// load:        rows r0, r4, r8, r12; r1, r5, …; …     16 bytes of each in a quarter
+/// transpose:   bytes that make up a quad of r0, r1, r2, r3, then the next quad; in the other
+///              quarters those of r4 to r7 and so on
+/// look up:     their coordinates, one vector for each coordinate of a byte
+/// interleave:  quads of all 16 rows in order
+/// ```
+#[inline(always)]
+fn put_bytes<const C: usize>(
+    each: EachTile<'_>,
+    s: Avx512,
+    words: impl WordsOfBytes<C>,
+    tile: &mut [u8],
+) {
+    let (quads_of_tile, _) = tile.as_chunks_mut::<QUAD>();
+    let quads_of_block = quads_of_tile.len() / (ROWS_PER_GROUP / ROWS_PER_BLOCK);
+    let blocks = quads_of_tile.chunks_exact_mut(quads_of_block.max(1));
+    for (block, quads) in blocks.enumerate() {
+        let columns = quads[..each.count * C / 4].chunks_mut(COLUMNS * C / 4);
+        for (column, quads) in columns.enumerate() {
+            let mut x = [s.zero(); 4];
+            for (i, x) in x.iter_mut().enumerate() {
+                *x = each.load(s, block * ROWS_PER_BLOCK + i, column);
+            }
+            let x = match C {
+                1 => transpose::<4>(s, x),
+                2 => transpose::<2>(s, x),
+                _ => transpose::<1>(s, x),
+            };
+            for (x, quads) in x.into_iter().zip(quads.chunks_mut(C)) {
+                let found = words.look_up(s, x);
+                let mut y = [s.zero(); C];
+                if C == 1 {
+                    y[0] = found[0];
+                } else if C == 2 {
+                    [y[0], y[1]] = s.interleave_u8(found[0], found[1]);
+                }
+                for half in 0..C / 4 {
+                    let four = [0, 1, 2, 3].map(|i| found[4 * half + i]);
+                    for (i, of) in transpose::<1>(s, four).into_iter().enumerate() {
+                        y[i * C / 4 + half] = of;
+                    }
+                }
+                for (quad, y) in quads.iter_mut().zip(y) {
+                    s.store_u8(y, quad);
+                }
+            }
+        }
+    }
+}
+
+/// Transposes the 4 × 4 matrices that each four units of the four vectors in a quarter are.
+///
+/// ```text
+/// units of one byte:   a0 a1 a2 a3 a4 …     result 0:   a0 b0 c0 d0 a1 b1 c1 d1 … (units 0 to 3)
+///                      b0 b1 b2 b3 b4 …     result 1:   units 4 to 7
+/// ```
+#[inline(always)]
+fn transpose<const UNIT: usize>(s: Avx512, [a, b, c, d]: [__m512i; 4]) -> [__m512i; 4] {
+    let (ab, cd) = match UNIT {
+        1 => (s.interleave_u8(a, b), s.interleave_u8(c, d)),
+        2 => (s.interleave_u16(a, b), s.interleave_u16(c, d)),
+        _ => (s.interleave_u32(a, b), s.interleave_u32(c, d)),
+    };
+    let ([a, b], [c, d]) = match UNIT {
+        1 => (
+            s.interleave_u16(ab[0], cd[0]),
+            s.interleave_u16(ab[1], cd[1]),
+        ),
+        2 => (
+            s.interleave_u32(ab[0], cd[0]),
+            s.interleave_u32(ab[1], cd[1]),
+        ),
+        _ => (
+            s.interleave_u64(ab[0], cd[0]),
+            s.interleave_u64(ab[1], cd[1]),
+        ),
+    };
+    [a, b, c, d]
+}
 
 /// The body of [`tile_products`](super::super::tile_products).
 #[inline(always)]
