@@ -2,9 +2,10 @@
 
 use std::arch::x86_64::__m512i;
 
-use super::look_up::{OfNibbles, OfWhole, WordsOfBytes};
+use super::look_up::{Indexes16, Levels64, OfNibbles, OfWhole, WordsOfBytes, look_up_levels};
 use crate::isa::Avx512;
-use crate::kernels::code_products::shape::{Parts, Shape};
+use crate::kernels::code_products::shape::{Levels, Parts, Shape};
+use crate::kernels::code_products::tables::FieldTable;
 use crate::kernels::code_products::{
     CodeTables, IntQuery, ROWS_PER_BLOCK, ROWS_PER_GROUP, check_tile, check_tile_products, row_of,
     scalar, vector,
@@ -20,14 +21,21 @@ const COLUMNS: usize = 16;
 #[inline(always)]
 pub fn expand(s: Avx512, tables: &CodeTables, packed: &[u8], rows: &[u32], tile: &mut [u8]) {
     check_tile(tables, rows, tile);
-    let bytes = match &tables.shape {
-        Shape::Bytes(bytes) if rows.len() == ROWS_PER_GROUP => bytes,
-        _ => return vector::expand(s.avx2(), tables, packed, rows, tile),
+    let field = &tables.fields[0];
+    // The indexes of whole quads; the others are read one by one.
+    let from = match &tables.shape {
+        _ if rows.len() < ROWS_PER_GROUP => None,
+        Shape::Bytes(bytes) => {
+            let per_quad = (4 / bytes.coordinates).max(1);
+            Some(bytes.indexes / bytes.count * (bytes.count / per_quad * per_quad))
+        }
+        Shape::Levels(_) => Some(field.count / 4 * 4),
+        Shape::Words if field.coordinates == 4 => Some(field.count),
+        Shape::Words => None,
     };
-    // The bytes of whole quads; the other indexes are read one by one.
-    let per_quad = (4 / bytes.coordinates).max(1);
-    let count = bytes.count / per_quad * per_quad;
-    let from = bytes.indexes / bytes.count * count;
+    let Some(from) = from else {
+        return vector::expand(s.avx2(), tables, packed, rows, tile);
+    };
     let has_rest = tables.has_rest(from);
     if has_rest {
         tile.fill(0);
@@ -36,16 +44,42 @@ pub fn expand(s: Avx512, tables: &CodeTables, packed: &[u8], rows: &[u32], tile:
         tables,
         packed,
         rows,
-        count,
+        quads: from * field.coordinates / 4,
     };
-    match (&bytes.parts, bytes.coordinates) {
-        (Parts::Nibbles(of), 2) => put_bytes::<2>(each, s, OfNibbles::new(s, of), tile),
-        (Parts::Nibbles(of), 4) => put_bytes::<4>(each, s, OfNibbles::new(s, of), tile),
-        (Parts::Nibbles(of), _) => put_bytes::<8>(each, s, OfNibbles::new(s, of), tile),
-        (Parts::Whole(of), 1) => put_bytes::<1>(each, s, OfWhole::new(of), tile),
-        (Parts::Whole(of), 2) => put_bytes::<2>(each, s, OfWhole::new(of), tile),
-        (Parts::Whole(of), 4) => put_bytes::<4>(each, s, OfWhole::new(of), tile),
-        (Parts::Whole(of), _) => put_bytes::<8>(each, s, OfWhole::new(of), tile),
+    match &tables.shape {
+        Shape::Bytes(bytes) => match (&bytes.parts, bytes.coordinates) {
+            (Parts::Nibbles(of), 2) => put_bytes::<2>(each, s, OfNibbles::new(s, of), tile),
+            (Parts::Nibbles(of), 4) => put_bytes::<4>(each, s, OfNibbles::new(s, of), tile),
+            (Parts::Nibbles(of), _) => put_bytes::<8>(each, s, OfNibbles::new(s, of), tile),
+            (Parts::Whole(of), 1) => put_bytes::<1>(each, s, OfWhole::new(of), tile),
+            (Parts::Whole(of), 2) => put_bytes::<2>(each, s, OfWhole::new(of), tile),
+            (Parts::Whole(of), 4) => put_bytes::<4>(each, s, OfWhole::new(of), tile),
+            (Parts::Whole(of), _) => put_bytes::<8>(each, s, OfWhole::new(of), tile),
+        },
+        Shape::Levels(of) if of.width == 7 => {
+            put_vectors(
+                each,
+                s,
+                OfLevels::<true>(of, Levels64::new(s, of.width)),
+                tile,
+            );
+        }
+        Shape::Levels(of) => {
+            put_vectors(
+                each,
+                s,
+                OfLevels::<false>(of, Levels64::new(s, of.width)),
+                tile,
+            );
+        }
+        Shape::Words => {
+            put_vectors(
+                each,
+                s,
+                OfFours(field, Indexes16::new(s, field.width)),
+                tile,
+            );
+        }
     }
     if has_rest {
         for (i, &row) in rows.iter().enumerate() {
@@ -58,26 +92,27 @@ pub fn expand(s: Avx512, tables: &CodeTables, packed: &[u8], rows: &[u32], tile:
     }
 }
 
-/// The rows of a tile, and how many bytes of each are looked up.
+/// The rows of a tile, and how many quads of each are written.
 #[derive(Clone, Copy)]
 struct EachTile<'a> {
     tables: &'a CodeTables,
     packed: &'a [u8],
     rows: &'a [u32],
-    count: usize,
+    quads: usize,
 }
 
 impl EachTile<'_> {
-    /// Bytes 16·column to 16·column + 15 of rows i, i + 4, i + 8 and i + 12, zeros beyond the row.
+    /// Bytes 16·column to 16·column + 15 of rows i, i + 4, i + 8 and i + 12, zeros from byte
+    /// `count` on.
     #[inline(always)]
-    fn load(self, s: Avx512, i: usize, column: usize) -> __m512i {
+    fn load(self, s: Avx512, i: usize, column: usize, count: usize) -> __m512i {
         let mut padded = [[0; COLUMNS]; 4];
         let [a, b, c, d] = &mut padded;
         let quarters = [
-            self.quarter(i, column, a),
-            self.quarter(i + 4, column, b),
-            self.quarter(i + 8, column, c),
-            self.quarter(i + 12, column, d),
+            self.quarter(i, column, count, a),
+            self.quarter(i + 4, column, count, b),
+            self.quarter(i + 8, column, count, c),
+            self.quarter(i + 12, column, count, d),
         ];
         s.load_quarters_u8(quarters)
     }
@@ -87,10 +122,11 @@ impl EachTile<'_> {
         &'b self,
         i: usize,
         column: usize,
+        count: usize,
         padded: &'b mut [u8; COLUMNS],
     ) -> &'b [u8; COLUMNS] {
         let row = row_of(self.tables, self.packed, self.rows[i]);
-        let bytes = &row[..self.count][COLUMNS * column..];
+        let bytes = &row[..count][COLUMNS * column..];
         if let Some(bytes) = bytes.first_chunk() {
             return bytes;
         }
@@ -119,11 +155,11 @@ fn put_bytes<const C: usize>(
     let quads_of_block = quads_of_tile.len() / (ROWS_PER_GROUP / ROWS_PER_BLOCK);
     let blocks = quads_of_tile.chunks_exact_mut(quads_of_block.max(1));
     for (block, quads) in blocks.enumerate() {
-        let columns = quads[..each.count * C / 4].chunks_mut(COLUMNS * C / 4);
+        let columns = quads[..each.quads].chunks_mut(COLUMNS * C / 4);
         for (column, quads) in columns.enumerate() {
             let mut x = [s.zero(); 4];
             for (i, x) in x.iter_mut().enumerate() {
-                *x = each.load(s, block * ROWS_PER_BLOCK + i, column);
+                *x = each.load(s, block * ROWS_PER_BLOCK + i, column, each.quads * 4 / C);
             }
             let x = match C {
                 1 => transpose::<4>(s, x),
@@ -147,6 +183,72 @@ fn put_bytes<const C: usize>(
                 for (quad, y) in quads.iter_mut().zip(y) {
                     s.store_u8(y, quad);
                 }
+            }
+        }
+    }
+}
+
+/// Finds 64 coordinates of a row, in order.
+trait Coordinates {
+    /// Coordinates 64i to 64i + 63; those that the row does not have mean nothing.
+    fn look_up(&self, s: Avx512, row: &[u8], i: usize) -> __m512i;
+}
+
+/// Levels.
+struct OfLevels<'a, const SEVEN: bool>(&'a Levels, Levels64);
+
+impl<const SEVEN: bool> Coordinates for OfLevels<'_, SEVEN> {
+    #[inline(always)]
+    fn look_up(&self, s: Avx512, row: &[u8], i: usize) -> __m512i {
+        let bytes = &row[8 * self.0.width as usize * i..];
+        let bytes = &bytes[..bytes.len().min(8 * self.0.width as usize)];
+        look_up_levels::<SEVEN>(s, self.1.unpack(s, bytes), u64::MAX, &self.0.words)
+    }
+}
+
+/// Words of four coordinates.
+struct OfFours<'a>(&'a FieldTable, Indexes16);
+
+impl Coordinates for OfFours<'_> {
+    #[inline(always)]
+    fn look_up(&self, s: Avx512, row: &[u8], i: usize) -> __m512i {
+        let indexes = self.1.unpack(s, row, i);
+        s.gather_u32(&self.0.words, s.shift_left_u32::<2>(indexes))
+    }
+}
+
+/// Writes the coordinates of all rows, 64 of a row at a time, which are 16 quads.
+///
+/// Four rows are transposed, so that a quarter of a vector has a quad of each of them.
+#[inline(always)]
+fn put_vectors(each: EachTile<'_>, s: Avx512, of: impl Coordinates, tile: &mut [u8]) {
+    let (quads_of_tile, _) = tile.as_chunks_mut::<QUAD>();
+    let quads_of_block = quads_of_tile.len() / (ROWS_PER_GROUP / ROWS_PER_BLOCK);
+    let blocks = quads_of_tile.chunks_exact_mut(quads_of_block.max(1));
+    for (block, quads) in blocks.enumerate() {
+        for (i, quads) in quads[..each.quads].chunks_mut(16).enumerate() {
+            let mut all = [[0; QUAD]; 16];
+            let to = if quads.len() == 16 {
+                &mut *quads
+            } else {
+                &mut all
+            };
+            for fours in 0..ROWS_PER_BLOCK / 4 {
+                let mut x = [s.zero(); 4];
+                for (k, x) in x.iter_mut().enumerate() {
+                    let row = each.rows[block * ROWS_PER_BLOCK + 4 * fours + k];
+                    *x = of.look_up(s, row_of(each.tables, each.packed, row), i);
+                }
+                for (k, x) in transpose::<4>(s, x).into_iter().enumerate() {
+                    let [a, _, _, _, b, _, _, _, c, _, _, _, d, ..] = &mut to[k..] else {
+                        unreachable!("sixteen quads");
+                    };
+                    let to = [a, b, c, d].map(|quad| &mut quad.as_chunks_mut().0[fours]);
+                    s.store_quarters(x, to);
+                }
+            }
+            if quads.len() < 16 {
+                quads.copy_from_slice(&all[..quads.len()]);
             }
         }
     }
