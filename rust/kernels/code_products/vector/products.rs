@@ -20,12 +20,7 @@ pub fn products<S: Simd>(
     out: &mut [i32],
 ) {
     check_products(tables, rows, query, out);
-    let each = EachProduct {
-        tables,
-        packed,
-        rows,
-        query,
-    };
+    let each = EachProduct::new(tables, packed, rows, query);
     let field = &tables.fields[0];
     match &tables.shape {
         Shape::Bytes(bytes) => match (&bytes.parts, bytes.coordinates) {
