@@ -41,6 +41,7 @@ pub mod pack;
 pub mod quantize;
 pub mod reduce;
 pub mod rescale;
+pub mod sign_scan;
 pub mod simd;
 
 /// Lanes of every sum whose order is fixed.
