@@ -1,4 +1,4 @@
-//! Codes in NumPy arrays, and the sketch that a search derives from them.
+//! Codes in NumPy arrays, and the signs that searches derive from them.
 
 use std::borrow::Cow;
 
@@ -8,15 +8,24 @@ use pyo3::prelude::*;
 
 use crate::codes::CodesRef;
 
-/// `blockquant._core.Sketch`, which makes searches of a batch of codes fast.
+/// `blockquant._core.Signs`, which makes searches of a batch of codes with few queries fast.
 #[pyclass(frozen, module = "blockquant._core")]
-pub struct Sketch(pub(super) crate::scan::sketch::Sketch);
+pub struct Signs(pub(super) crate::scan::signs::Signs);
 
 #[pymethods]
-impl Sketch {
+impl Signs {
     #[getter]
     fn nbytes(&self) -> usize {
         self.0.bytes()
+    }
+
+    fn __len__(&self) -> usize {
+        self.0.rows()
+    }
+
+    /// The signs of the first rows, rounded down to whole chunks.
+    fn truncated(&self, rows: usize) -> Self {
+        Self(self.0.truncated(rows))
     }
 }
 
