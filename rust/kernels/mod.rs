@@ -32,6 +32,7 @@
 
 pub mod asymmetric;
 pub mod attention;
+pub mod code_products;
 pub mod convert;
 pub mod dense;
 pub mod fast_scan;

@@ -4,6 +4,7 @@
 
 mod attention;
 mod cache;
+mod code_products;
 mod common;
 mod file;
 mod fuzz;
