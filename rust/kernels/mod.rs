@@ -35,7 +35,6 @@ pub mod attention;
 pub mod code_products;
 pub mod convert;
 pub mod dense;
-pub mod fast_scan;
 pub mod fwht;
 pub mod nearest;
 pub mod pack;

@@ -23,9 +23,10 @@ impl Signs {
         self.0.rows()
     }
 
-    /// The signs of the first rows, rounded down to whole chunks.
-    fn truncated(&self, rows: usize) -> Self {
-        Self(self.0.truncated(rows))
+    /// The signs of the rows whose byte in `kept` is not 0.
+    fn kept(&self, kept: PyReadonlyArray1<'_, u8>) -> Self {
+        let kept: Vec<bool> = kept.as_array().iter().map(|&byte| byte != 0).collect();
+        Self(self.0.kept(&kept))
     }
 }
 

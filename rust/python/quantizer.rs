@@ -15,7 +15,7 @@ use crate::codes::Codes;
 use crate::error::counted;
 use crate::rows::{Real, Rows};
 use crate::scan::search::Metric;
-use crate::{Isa, RotationKind, Spec, threads};
+use crate::{Isa, Request, RotationKind, Spec, threads};
 
 /// The arrays of [`Parts`], made by the core.
 type CodeArrays<'py> = (
@@ -29,8 +29,12 @@ type CodeArrays<'py> = (
 /// Lower and upper bounds.
 type Bounds<'py> = (Bound<'py, PyArray2<f32>>, Bound<'py, PyArray2<f32>>);
 
-/// Scores and row positions, one line per query.
-type SearchArrays<'py> = (Bound<'py, PyArray2<f32>>, Bound<'py, PyArray2<i64>>);
+/// Scores, ranks and row positions, one line per query.
+type SearchArrays<'py> = (
+    Bound<'py, PyArray2<f32>>,
+    Bound<'py, PyArray2<f32>>,
+    Bound<'py, PyArray2<i64>>,
+);
 
 /// `blockquant._core.Quantizer`.
 #[pyclass(frozen, module = "blockquant._core")]

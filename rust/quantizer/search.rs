@@ -193,14 +193,13 @@ impl Quantizer {
             metric,
             norm: &norm,
             center: center.map(|products| search::Center { square, products }),
-            allowed,
             expand: self.expander(isa, codes),
         };
         // Where all rows are found, only ranks need bounds.
         let most = allowed.map_or(rows, |allowed| allowed.iter().filter(|&&is| is).count());
         let tables = (!exact && (ranked || count < most)).then(|| self.tables()).flatten();
         Ok(threads::run(|| {
-            let mut found = corpus.search(isa, tables, signs, &queries, &norms, count);
+            let mut found = corpus.search(isa, tables, signs, &queries, &norms, allowed, count);
             for hits in &mut found {
                 hits.sort_unstable_by(Hit::order);
             }

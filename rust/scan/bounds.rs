@@ -24,7 +24,7 @@
 //! (a kurtosis above [`MAX_KURTOSIS`], which is 3 for a Gaussian).
 
 use crate::isa::Isa;
-use crate::kernels::code_products::{CodeTables, FieldWords, IntQuery};
+use crate::kernels::code_products::{self, CodeTables, FieldWords, IntQuery};
 use crate::kernels::sign_scan::{self, SignQuery};
 
 /// Deviations of the error of level 0 that a bound allows for. A row whose score equals the k-th
@@ -151,7 +151,7 @@ impl Levels {
     /// The levels of a prepared query; none if it is zero.
     pub fn new(isa: Isa, tables: &Tables, y: &[f32]) -> Option<Self> {
         let dim = tables.codes.dim();
-        let ints = tables.codes.query(y);
+        let ints = code_products::query(isa, &tables.codes, y);
         if !(ints.unit.is_normal() && ints.error.is_finite()) {
             return None;
         }

@@ -21,16 +21,18 @@
 //! **Tiles** grow from [`FIRST_ROWS`] rows, because the bar rises most in the beginning, up to the
 //! number whose signs fit half of the first-level cache, at least one group.
 
+use super::Expand;
 use super::bounds::{Levels, Shape, Tables};
-use super::corpus::SearchQuery;
+use super::corpus::{Corpus, SearchQuery};
 use super::plain::Plain;
 use super::refine::{Buffers, Known, Run, Scan};
-use super::signs::{Chunk, ROWS_PER_CHUNK, Signs};
+use super::signs::{Chunk, GROUPS_PER_CHUNK, Places, ROWS_PER_CHUNK, Signs, first_bits};
+use super::tile::{Tile, TileColumns};
 use super::top::{Bar, Bars, Top};
-use super::{Corpus, Expand};
 use crate::aligned::Aligned;
 use crate::isa::Isa;
-use crate::kernels::sign_scan::{self, Columns, Cut, ROWS_PER_GROUP, group_bytes};
+use crate::kernels::code_products;
+use crate::kernels::sign_scan::{self, Cut, ROWS_PER_GROUP, group_bytes};
 use crate::threads;
 
 /// Rows of the first tile.
@@ -38,7 +40,7 @@ const FIRST_ROWS: usize = 128;
 /// Bytes of signs of a tile, which stay in the cache while all queries scan them.
 const TILE_BYTES: usize = 1 << 16;
 /// The fewest queries for which deriving signs costs less than it saves.
-const MIN_QUERIES_TO_DERIVE: usize = 4;
+pub const MIN_QUERIES_TO_DERIVE: usize = 4;
 /// The fewest queries for which a tile is expanded to bytes.
 const MIN_QUERIES_TO_EXPAND: usize = 4;
 /// Queries that share the LUT pass over a tile.
@@ -86,13 +88,6 @@ struct Tuning {
     trial: usize,
 }
 
-/// The rows of a search on one thread: a range, or those of it that are allowed.
-pub(super) struct Part<'a> {
-    pub rows: std::ops::Range<usize>,
-    /// One bit per row of the whole batch, in groups of 64.
-    pub allowed: Option<&'a [u64]>,
-}
-
 /// A cascade over some rows.
 pub(super) struct Cascade<'a, E> {
     pub isa: Isa,
@@ -101,28 +96,36 @@ pub(super) struct Cascade<'a, E> {
     pub signs: Option<&'a Signs>,
     pub levels: &'a [Option<Levels>],
     pub queries: &'a [SearchQuery<'a>],
+    /// Which rows may be found: one bit per row, in words of 64.
+    pub allowed: Option<&'a [u64]>,
     pub count: usize,
 }
 
-/// The columns of a tile in the units of the metric.
-#[derive(Default)]
-struct TileColumns {
-    factor: Vec<f32>,
-    spread: Vec<f32>,
-    shift: Vec<f32>,
-    /// α of each row; 0 without bounds.
-    alpha: Vec<f32>,
-    /// The largest |h|.
-    most: f32,
-    /// The least and the largest h.
-    ends: [f32; 2],
-    /// The largest α·‖c‖.
-    size: f32,
-}
-
 impl<'a, E: Expand> Cascade<'a, E> {
-    /// The best rows of each query among those of a part.
-    pub fn run(&self, part: &Part<'_>, bars: &Bars) -> Vec<Top> {
+    /// The number of chunks of rows.
+    pub fn chunks(&self) -> usize {
+        match self.signs {
+            Some(signs) => signs.chunks(),
+            None => self.corpus.codes.len().div_ceil(ROWS_PER_CHUNK),
+        }
+    }
+
+    /// The places of a chunk.
+    fn places(&self, chunk: usize) -> Places<'a> {
+        if let Some(signs) = self.signs {
+            return signs.chunk(chunk);
+        }
+        let first = chunk * ROWS_PER_CHUNK;
+        Places {
+            chunk: None,
+            first,
+            length: ROWS_PER_CHUNK.min(self.corpus.codes.len() - first),
+            live: None,
+        }
+    }
+
+    /// The best rows of each query among those of some chunks.
+    pub fn run(&self, chunks: std::ops::Range<usize>, bars: &Bars) -> Vec<Top> {
         let scan = Scan {
             isa: self.isa,
             corpus: self.corpus,
@@ -135,19 +138,25 @@ impl<'a, E: Expand> Cascade<'a, E> {
         let mut tunings: Vec<Tuning> = self.levels.iter().map(|l| self.first(l.as_ref())).collect();
         let mut state = State::default();
         let costs = self.costs();
-        let most_rows = self.tile_rows();
+        let most_groups = self.tile_groups();
         let many = self.queries.len() >= MIN_QUERIES_TO_EXPAND;
-        let is_small = many && part.rows.len() <= MAX_SMALL_ROWS;
-        let mut from = part.rows.start;
-        let mut length = FIRST_ROWS.max(2 * self.count).next_multiple_of(ROWS_PER_GROUP);
-        while from < part.rows.end {
-            threads::check();
-            let length_now = length.min(most_rows).min(ROWS_PER_CHUNK - from % ROWS_PER_CHUNK);
-            let to = part.rows.end.min(from + length_now);
-            state.list_rows(from..to, part.allowed);
-            if !state.rows.is_empty() {
+        let is_small = many && self.corpus.codes.len() <= MAX_SMALL_ROWS;
+        let mut groups = FIRST_ROWS.max(2 * self.count).div_ceil(ROWS_PER_GROUP);
+        for chunk in chunks {
+            let places = self.places(chunk);
+            let end = places.length.div_ceil(ROWS_PER_GROUP);
+            let mut from = 0;
+            while from < end {
+                threads::check();
+                let to = end.min(from + groups.min(most_groups));
+                groups = if is_small { GROUPS_PER_CHUNK } else { 2 * groups };
+                state.tile.fill(places, from..to, self.allowed);
+                from = to;
+                if state.tile.rows == 0 {
+                    continue;
+                }
                 let had_bars: Vec<bool> = runs.iter().map(|run| run.bar != Bar::NONE).collect();
-                self.tile(&scan, from..to, part.allowed, &mut runs, &mut tunings, &mut state);
+                self.tile(&scan, places, &mut runs, &mut tunings, &mut state);
                 if !is_small {
                     for ((tuning, levels), had_bar) in
                         tunings.iter_mut().zip(self.levels).zip(had_bars)
@@ -156,8 +165,6 @@ impl<'a, E: Expand> Cascade<'a, E> {
                     }
                 }
             }
-            from = to;
-            length = if is_small { MAX_SMALL_ROWS } else { 2 * length };
         }
         (runs.into_iter())
             .map(|mut run| {
@@ -167,9 +174,9 @@ impl<'a, E: Expand> Cascade<'a, E> {
             .collect()
     }
 
-    fn tile_rows(&self) -> usize {
+    fn tile_groups(&self) -> usize {
         let bytes = self.tables.map_or(1, |tables| group_bytes(tables.codes.dim()));
-        (TILE_BYTES / bytes).clamp(1, ROWS_PER_CHUNK / ROWS_PER_GROUP) * ROWS_PER_GROUP
+        (TILE_BYTES / bytes).clamp(1, GROUPS_PER_CHUNK)
     }
 
     /// The mode of the first tile: many queries share exact estimates, which give the bar.
@@ -199,8 +206,7 @@ impl<'a, E: Expand> Cascade<'a, E> {
     fn tile(
         &self,
         scan: &Scan<'_, E>,
-        range: std::ops::Range<usize>,
-        allowed: Option<&[u64]>,
+        places: Places<'_>,
         runs: &mut [Run<'_>],
         tunings: &mut [Tuning],
         state: &mut State,
@@ -212,7 +218,10 @@ impl<'a, E: Expand> Cascade<'a, E> {
         let integers = with(Mode::Integers, tunings);
         let exact = with(Mode::Exact, tunings);
         if !signs.is_empty() {
-            self.by_signs(scan, range.clone(), allowed, &signs, runs, tunings, state);
+            self.by_signs(scan, places, &signs, runs, tunings, state);
+        }
+        if !(integers.is_empty() && exact.is_empty()) {
+            state.tile.list(&mut state.rows);
         }
         if !integers.is_empty() {
             self.by_integers(scan, &integers, runs, tunings, state);
@@ -235,12 +244,10 @@ impl<'a, E: Expand> Cascade<'a, E> {
     }
 
     /// Level 0 for some queries.
-    #[allow(clippy::too_many_arguments)]
     fn by_signs(
         &self,
         scan: &Scan<'_, E>,
-        range: std::ops::Range<usize>,
-        allowed: Option<&[u64]>,
+        places: Places<'_>,
         which: &[usize],
         runs: &mut [Run<'_>],
         tunings: &mut [Tuning],
@@ -251,26 +258,25 @@ impl<'a, E: Expand> Cascade<'a, E> {
         let State {
             buffers,
             chunk,
+            tile,
             columns,
             sums,
             masks,
             picked,
             known,
-            rows,
             ..
         } = state;
-        // A kept chunk may end after the tile, and begins before it.
-        let place = range.start % ROWS_PER_CHUNK;
-        let groups = range.len().div_ceil(ROWS_PER_GROUP);
-        let (chunk, place) = match self.signs {
-            Some(signs) => (signs.chunk(range.start / ROWS_PER_CHUNK), place),
+        let groups = tile.masks.len();
+        // Kept signs are those of the whole chunk, derived ones those of the tile.
+        let (chunk, place) = match places.chunk {
+            Some(chunk) => (chunk, tile.group * ROWS_PER_GROUP),
             None => {
-                let all: Vec<u32> = range.clone().map(|row| row as u32).collect();
-                chunk.derive(self.isa, tables, self.corpus.codes, &all);
+                tile.list_all(picked);
+                chunk.derive(self.isa, tables, self.corpus.codes, picked);
                 (&*chunk, 0)
             }
         };
-        columns.fill(self.corpus, chunk, place, range.clone(), dim);
+        columns.fill(self.isa, self.corpus, chunk, place, tile);
         let bytes = group_bytes(dim);
         let planes = &chunk.groups[place / ROWS_PER_GROUP * bytes..][..groups * bytes];
         let length = groups * ROWS_PER_GROUP;
@@ -296,21 +302,17 @@ impl<'a, E: Expand> Cascade<'a, E> {
                 sign_scan::sums_reach(self.isa, sums, &columns.view(), &cut, masks);
                 picked.clear();
                 known.clear();
-                for (group, &mask) in masks.iter().enumerate() {
-                    let first = range.start + group * ROWS_PER_GROUP;
-                    let mut mask = mask & live(first, range.end);
-                    if let Some(allowed) = allowed {
-                        mask &= allowed[first / ROWS_PER_GROUP];
-                    }
+                for (group, (&mask, &live)) in masks.iter().zip(&tile.masks).enumerate() {
+                    let mut mask = mask & live;
                     while mask != 0 {
                         let at = group * ROWS_PER_GROUP + mask.trailing_zeros() as usize;
                         mask &= mask - 1;
-                        picked.push((range.start + at) as u32);
+                        picked.push(tile.row(at));
                         known.push((chunk.shape(place + at), sums[at]));
                     }
                 }
                 let found = scan.refine(run, picked, &Known::Signs(known), buffers);
-                let all = rows.len() as f64;
+                let all = tile.rows as f64;
                 tunings[*q].pass = [picked.len() as f64 / all, found as f64 / all];
             }
         }
@@ -347,13 +349,18 @@ impl<'a, E: Expand> Cascade<'a, E> {
         for &q in which {
             tunings[q].pass[1] = 0.0;
         }
+        let dim = tables.codes.dim();
+        if bytes.len() != code_products::tile_bytes(dim) {
+            *bytes = Aligned::new(code_products::tile_bytes(dim));
+        }
         let levels: Vec<_> = which.iter().filter_map(|&q| runs[q].levels).collect();
         let integers: Vec<_> = levels.iter().map(|levels| &levels.ints).collect();
         masks.resize(1, 0);
         for some in rows.chunks(ROWS_PER_GROUP) {
-            (tables.codes).expand(self.isa, self.corpus.codes.packed, some, bytes);
+            let packed = self.corpus.codes.packed;
+            code_products::expand(self.isa, &tables.codes, packed, some, bytes);
             ints.resize(ROWS_PER_GROUP * which.len(), 0);
-            (tables.codes).tile_products(self.isa, bytes, &integers, ints);
+            code_products::tile_products(self.isa, bytes, dim, &integers, ints);
             columns.fill_alpha(self.corpus, some);
             for ((&q, levels), ints) in
                 which.iter().zip(&levels).zip(ints.chunks_exact(ROWS_PER_GROUP))
@@ -368,7 +375,7 @@ impl<'a, E: Expand> Cascade<'a, E> {
                     threshold: self.corpus.threshold(run.query, run.bar, columns.most),
                 };
                 sign_scan::ints_reach(self.isa, ints, &columns.view(), &cut, masks);
-                let mut mask = masks[0] & live(0, some.len());
+                let mut mask = masks[0] & first_bits(some.len());
                 if mask == 0 {
                     continue;
                 }
@@ -405,14 +412,6 @@ impl<'a, E: Expand> Cascade<'a, E> {
     }
 }
 
-/// The rows of a group from `first` on that are below `end`.
-fn live(first: usize, end: usize) -> u64 {
-    match end - first {
-        rows @ 0..ROWS_PER_GROUP => (1 << rows) - 1,
-        _ => u64::MAX,
-    }
-}
-
 impl Tuning {
     /// Chooses the mode of the next tile by what this tile has left, if there was a `bar`.
     fn choose(&mut self, costs: &Costs, possible: [bool; 2], had_bar: bool) {
@@ -440,10 +439,10 @@ impl Tuning {
 }
 
 /// Buffers of one thread.
-#[derive(Default)]
 struct State {
     buffers: Buffers,
     chunk: Chunk,
+    tile: Tile,
     columns: TileColumns,
     sums: Vec<u16>,
     masks: Vec<u64>,
@@ -458,104 +457,22 @@ struct State {
     merits: Vec<f32>,
 }
 
-impl State {
-    fn list_rows(&mut self, range: std::ops::Range<usize>, allowed: Option<&[u64]>) {
-        self.rows.clear();
-        let is_allowed = |row: &usize| {
-            allowed.is_none_or(|bits| bits[row / ROWS_PER_GROUP] >> (row % ROWS_PER_GROUP) & 1 == 1)
-        };
-        self.rows.extend(range.filter(is_allowed).map(|row| row as u32));
-    }
-}
-
-impl TileColumns {
-    /// The columns of the rows of a tile, whose first is at `place` of the chunk.
-    fn fill<E: Expand>(
-        &mut self,
-        corpus: &Corpus<'_, E>,
-        chunk: &Chunk,
-        place: usize,
-        range: std::ops::Range<usize>,
-        dim: usize,
-    ) {
-        let length = range.len().next_multiple_of(ROWS_PER_GROUP);
-        self.clear();
-        for (i, row) in range.clone().enumerate() {
-            let shape = chunk.shape(place + i);
-            let (alpha, spread) = match corpus.alpha(row) {
-                Some(alpha) if shape.spread < f32::INFINITY => (alpha, alpha * shape.spread),
-                _ => (0.0, f32::INFINITY),
-            };
-            self.factor.push(alpha * shape.factor);
-            self.spread.push(spread);
-            let size = f64::from(alpha) * shape.square(dim).sqrt();
-            self.size = self.size.max(size as f32);
-        }
-        self.factor.resize(length, 0.0);
-        self.spread.resize(length, 0.0);
-        self.fill_shift(corpus, range.map(|row| row as u32), length);
-    }
-
-    /// The columns of level 1: α is both the factor and the spread.
-    fn fill_alpha<E: Expand>(&mut self, corpus: &Corpus<'_, E>, rows: &[u32]) {
-        let length = rows.len().next_multiple_of(ROWS_PER_GROUP);
-        self.clear();
-        for &row in rows {
-            let alpha = corpus.alpha(row as usize);
-            self.factor.push(alpha.unwrap_or(0.0));
-            self.spread.push(alpha.unwrap_or(f32::INFINITY));
-        }
-        self.factor.resize(length, 0.0);
-        self.spread.resize(length, 0.0);
-        self.fill_shift(corpus, rows.iter().copied(), length);
-    }
-
-    fn clear(&mut self) {
-        self.factor.clear();
-        self.spread.clear();
-        self.shift.clear();
-        self.size = 0.0;
-        self.most = 0.0;
-        self.ends = [f32::INFINITY, f32::NEG_INFINITY];
-    }
-
-    fn fill_shift<E: Expand>(
-        &mut self,
-        corpus: &Corpus<'_, E>,
-        rows: impl Iterator<Item = u32>,
-        length: usize,
-    ) {
-        if !corpus.has_shift() {
-            self.ends = [0.0; 2];
-            return;
-        }
-        for row in rows {
-            let shift = corpus.shift(row as usize);
-            self.shift.push(shift);
-            self.most = self.most.max(shift.abs());
-            self.ends = [self.ends[0].min(shift), self.ends[1].max(shift)];
-        }
-        self.shift.resize(length, 0.0);
-    }
-
-    fn view(&self) -> Columns<'_> {
-        Columns {
-            factor: &self.factor,
-            spread: &self.spread,
-            shift: (!self.shift.is_empty()).then_some(&self.shift),
-        }
-    }
-
-    /// The largest √(1 − cos²) between a row and the query, for a row that reaches the threshold: it
-    /// is nearer to the query than the row whose key has the least to gain.
-    fn across(&self, threshold: f32, weight: f32, norm: f32) -> f32 {
-        let added = f64::from(weight * self.ends[0]).max(f64::from(weight * self.ends[1]));
-        let least = (f64::from(threshold) - added) / (f64::from(self.size) * f64::from(norm));
-        if least > 0.0 {
-            let cosine = (least * 0.99999).min(1.0);
-            (1.0 - cosine * cosine).sqrt() as f32
-        } else {
-            1.0
+impl Default for State {
+    fn default() -> Self {
+        Self {
+            buffers: Buffers::default(),
+            chunk: Chunk::default(),
+            tile: Tile::default(),
+            columns: TileColumns::default(),
+            sums: Vec::new(),
+            masks: Vec::new(),
+            picked: Vec::new(),
+            products: Vec::new(),
+            known: Vec::new(),
+            rows: Vec::new(),
+            bytes: Aligned::new(0),
+            ints: Vec::new(),
+            merits: Vec::new(),
         }
     }
 }

@@ -67,7 +67,7 @@ pub struct Hit {
     /// minus the distance.
     pub rank: f32,
     /// The score with the sign for which larger is better.
-    merit: f32,
+    pub(super) merit: f32,
 }
 
 impl Hit {
@@ -101,17 +101,11 @@ pub struct Corpus<'a, E> {
     pub norm: &'a [f32],
     /// The values that centered queries need, if they are centered.
     pub center: Option<Center<'a>>,
-    /// Which rows may be found.
-    pub allowed: Option<&'a [bool]>,
     /// Access to the vectors that queries are multiplied with.
     pub expand: E,
 }
 
 impl<E: Expand> Corpus<'_, E> {
-    pub(super) fn is_allowed(&self, row: u32) -> bool {
-        self.allowed.is_none_or(|allowed| allowed[row as usize])
-    }
-
     /// The score of a row whose product with the query's vector is `dot`, and the score with the
     /// sign for which larger is better. Both grow with `dot`.
     pub(super) fn score(&self, query: SearchQuery<'_>, row: u32, dot: f32) -> (f32, f32) {

@@ -9,26 +9,35 @@
 //! thresholds are lowered by more than the rounding error of keys.
 
 use super::corpus::{Corpus, Metric, SearchQuery};
-use super::top::Bar;
 use super::Expand;
+use super::top::Bar;
+use crate::kernels::convert;
 
-/// The magnitudes of α that float32 keys can do with. Other rows than these and those of α = 0 have
-/// no bounds.
-const USABLE: std::ops::Range<f32> = 1e-30..1e30;
 /// The relative rounding error of thresholds and addends.
 const ROUNDING: f64 = 4e-6;
 
 impl<E: Expand> Corpus<'_, E> {
     /// α of a row; none if the row has no bounds.
     pub(super) fn alpha(&self, row: usize) -> Option<f32> {
+        let alpha = self.any_alpha(row);
+        (alpha == 0.0 || convert::USABLE.contains(&alpha)).then_some(alpha)
+    }
+
+    /// α of some rows, also of those without bounds.
+    pub(super) fn alphas(&self, rows: std::ops::Range<usize>, alphas: &mut Vec<f32>) {
+        match self.metric {
+            Metric::Cosine => alphas.extend(rows.map(|row| self.any_alpha(row))),
+            _ => alphas.extend_from_slice(&self.codes.scale[rows]),
+        }
+    }
+
+    fn any_alpha(&self, row: usize) -> f32 {
         let scale = self.codes.scale[row];
-        let alpha = match self.metric {
+        match self.metric {
             Metric::Cosine if self.norm[row] > 0.0 => scale / self.norm[row],
             Metric::Cosine => 0.0,
             _ => scale,
-        };
-        // A zero scale stays usable only where the score it gives is that of its bounds.
-        (alpha == 0.0 && scale.is_finite() || USABLE.contains(&alpha)).then_some(alpha)
+        }
     }
 
     /// Whether rows have an addend.

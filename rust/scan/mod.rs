@@ -20,6 +20,7 @@ pub mod products;
 mod refine;
 pub mod search;
 pub mod signs;
+mod tile;
 mod top;
 
 use crate::aligned::Aligned;

@@ -11,6 +11,7 @@ use super::signs::Chunk;
 use super::top::{Bar, Bars, Top};
 use super::{Expand, Work};
 use crate::isa::Isa;
+use crate::kernels::code_products;
 use crate::kernels::sign_scan::{self, ROWS_PER_GROUP};
 use crate::scan::bounds::Tables;
 
@@ -107,7 +108,8 @@ impl<E: Expand> Scan<'_, E> {
         }
         let mut ints = std::mem::take(&mut buffers.ints);
         ints.resize(rows.len(), 0);
-        (tables.codes).products(self.isa, self.corpus.codes.packed, rows, &levels.ints, &mut ints);
+        let packed = self.corpus.codes.packed;
+        code_products::products(self.isa, &tables.codes, packed, rows, &levels.ints, &mut ints);
         let found = self.refine_with(run, rows, &ints, known, buffers);
         buffers.ints = ints;
         found
@@ -344,7 +346,8 @@ impl<E: Expand> Scan<'_, E> {
         if let (Some(tables), Some(levels)) = (self.tables, run.levels) {
             buffers.ints.resize(rows.len(), 0);
             let packed = self.corpus.codes.packed;
-            (tables.codes).products(self.isa, packed, rows, &levels.ints, &mut buffers.ints);
+            let ints = &mut buffers.ints;
+            code_products::products(self.isa, &tables.codes, packed, rows, &levels.ints, ints);
             for (candidate, &product) in candidates.iter_mut().zip(&buffers.ints) {
                 candidate.upper = levels.upper(product);
             }

@@ -11,10 +11,11 @@
 //! ([`merge`]), are the best rows of all.
 
 use super::bounds::{Levels, Tables};
-use super::cascade::{Cascade, Part};
+use super::cascade::Cascade;
+pub use super::cascade::MIN_QUERIES_TO_DERIVE;
 use super::corpus::SearchQuery;
 pub use super::corpus::{Center, Corpus, Hit, Metric};
-use super::signs::{ROWS_PER_CHUNK, Signs};
+use super::signs::Signs;
 use super::top::{Bars, Top};
 use super::{Expand, Query};
 use crate::isa::Isa;
@@ -23,17 +24,10 @@ use crate::threads;
 
 /// Queries that go through the tiles together, whose tables stay in the second-level cache.
 const QUERIES_PER_PASS: usize = 128;
-/// Rows of a part, which one thread takes at a time; a multiple of a chunk.
-const ROWS_PER_PART: usize = 1 << 14;
-
-/// How a search is done, which is not what it finds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Ranks {
-    /// Rows are chosen by their exact scores alone: no row is overlooked.
-    Exact,
-    /// Rows are chosen by m.
-    Bounded,
-}
+/// Parts of the rows for each thread, so that no thread waits long for the last one.
+const PARTS_PER_THREAD: usize = 4;
+/// The fewest chunks of a part: each part finds its own first bar.
+const MIN_CHUNKS_PER_PART: usize = 8;
 
 impl<E: Expand> Corpus<'_, E> {
     /// The `count` best rows of each query, or all allowed rows if they are fewer, in no order.
@@ -47,10 +41,11 @@ impl<E: Expand> Corpus<'_, E> {
         signs: Option<&Signs>,
         queries: &[Query],
         norms: &[f64],
+        allowed: Option<&[bool]>,
         count: usize,
     ) -> Vec<Vec<Hit>> {
         let rows = self.codes.len();
-        let allowed = self.allowed.map(bits);
+        let allowed = allowed.map(bits);
         let most = (allowed.as_ref()).map_or(rows, |bits| {
             bits.iter().map(|word| word.count_ones() as usize).sum()
         });
@@ -67,10 +62,6 @@ impl<E: Expand> Corpus<'_, E> {
             let tables = tables.filter(|_| usable && query.norm.is_finite())?;
             Levels::new(isa, tables, &query.scan.vector)
         });
-        let parts: Vec<std::ops::Range<usize>> = (0..rows)
-            .step_by(self.rows_per_part(rows))
-            .map(|from| from..rows.min(from + self.rows_per_part(rows)))
-            .collect();
         let mut found = Vec::with_capacity(queries.len());
         for (queries, levels) in
             searched.chunks(QUERIES_PER_PASS).zip(levels.chunks(QUERIES_PER_PASS))
@@ -83,12 +74,14 @@ impl<E: Expand> Corpus<'_, E> {
                 signs,
                 levels,
                 queries,
+                allowed: allowed.as_deref(),
                 count,
             };
-            let tops = threads::map(parts.clone(), |_, rows| {
-                let allowed = allowed.as_deref();
-                cascade.run(&Part { rows, allowed }, &bars)
-            });
+            let chunks = cascade.chunks();
+            let length = chunks_per_part(chunks);
+            let parts = (0..chunks).step_by(length);
+            let parts = parts.map(|from| from..chunks.min(from + length)).collect();
+            let tops = threads::map(parts, |_, chunks| cascade.run(chunks, &bars));
             let mut each: Vec<Vec<Hit>> = vec![Vec::new(); queries.len()];
             for tops in tops {
                 for (hits, top) in each.iter_mut().zip(tops) {
@@ -102,15 +95,13 @@ impl<E: Expand> Corpus<'_, E> {
         }
         found
     }
+}
 
-    /// One thread takes all rows in order, so that the bar rises once; several share them.
-    fn rows_per_part(&self, rows: usize) -> usize {
-        match threads::num_threads() {
-            1 => rows.max(1),
-            threads => (rows.div_ceil(4 * threads))
-                .next_multiple_of(ROWS_PER_CHUNK)
-                .max(ROWS_PER_PART),
-        }
+/// One thread takes all rows in order, so that the bar rises once; several share them.
+fn chunks_per_part(chunks: usize) -> usize {
+    match threads::num_threads() {
+        1 => chunks.max(1),
+        threads => chunks.div_ceil(PARTS_PER_THREAD * threads).max(MIN_CHUNKS_PER_PART),
     }
 }
 
