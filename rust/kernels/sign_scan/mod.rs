@@ -37,6 +37,8 @@
 //!     the sums of rows 0 to 31 are all − (high << 8), those of rows 32 to 63 are high
 //! ```
 
+#[cfg(target_arch = "x86_64")]
+mod avx512;
 mod scalar;
 mod vector;
 
@@ -95,7 +97,7 @@ vector_kernel! {
     /// A query that is zero, not finite or so small that 2/unit is infinite has no weights: its
     /// unit is 1, its offset 0, its error is its norm (∞ if it is not finite), and its kurtosis is
     /// infinite.
-    pub fn query(y: &[f32]) -> SignQuery
+    pub fn query(y: &[f32]) -> SignQuery; avx512
 }
 
 vector_kernel! {
@@ -106,7 +108,7 @@ vector_kernel! {
     ///
     /// # Panics
     /// If the lengths do not fit together, or if `dim` is above [`MAX_DIM`].
-    pub fn sums(groups: &[u8], dim: usize, luts: &[&[u8]], out: &mut [u16])
+    pub fn sums(groups: &[u8], dim: usize, luts: &[&[u8]], out: &mut [u16]); avx512
 }
 
 /// Numbers of the rows, one per row each.
@@ -144,7 +146,7 @@ vector_kernel! {
     ///
     /// # Panics
     /// If the lengths do not fit together.
-    pub fn sums_reach(sums: &[u16], columns: &Columns<'_>, cut: &Cut, masks: &mut [u64])
+    pub fn sums_reach(sums: &[u16], columns: &Columns<'_>, cut: &Cut, masks: &mut [u64]); avx512
 }
 
 vector_kernel! {
@@ -152,7 +154,7 @@ vector_kernel! {
     ///
     /// # Panics
     /// If the lengths do not fit together.
-    pub fn ints_reach(dots: &[i32], columns: &Columns<'_>, cut: &Cut, masks: &mut [u64])
+    pub fn ints_reach(dots: &[i32], columns: &Columns<'_>, cut: &Cut, masks: &mut [u64]); avx512
 }
 
 vector_kernel! {
@@ -160,17 +162,16 @@ vector_kernel! {
     ///
     /// # Panics
     /// If the lengths do not fit together.
-    pub fn dots_reach(dots: &[f32], columns: &Columns<'_>, cut: &Cut, masks: &mut [u64])
+    pub fn dots_reach(dots: &[f32], columns: &Columns<'_>, cut: &Cut, masks: &mut [u64]); avx512
 }
 
 /// Checks all lengths and returns the number of rows.
-fn rows(groups: &[u8], dim: usize, luts: &[&[u8]], out: &[u16]) -> usize {
+fn rows(groups: &[u8], dim: usize, luts: &[&[u8]], lut_bytes: usize, out: &[u16]) -> usize {
     assert!(dim <= MAX_DIM, "at most {MAX_DIM} coordinates");
     let bytes = group_bytes(dim).max(1);
     let rows = groups.len() / bytes * ROWS_PER_GROUP;
     assert!(groups.len().is_multiple_of(bytes), "whole groups of rows");
     assert_eq!(out.len(), rows * luts.len(), "one sum per row and query");
-    let lut_bytes = sign_bytes(dim) * 32;
     assert!(
         luts.iter().all(|lut| lut.len() == lut_bytes),
         "LUTs of the dimension"

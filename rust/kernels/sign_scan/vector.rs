@@ -2,19 +2,19 @@
 
 use std::hint::black_box;
 
-use super::scalar::{fill_lut, finish, first_unit, padded, without_weights};
+use super::scalar::{NEAR, fill_lut, finish, first_unit, padded, raise_unit, without_weights};
 use super::{
-    Columns, Cut, MAX_ENTRY, PART, ROWS_PER_GROUP, SignQuery, UNIT_STEP, check_columns,
-    group_bytes, rows, sign_bytes,
+    Columns, Cut, PART, ROWS_PER_GROUP, SignQuery, check_columns, group_bytes, rows, sign_bytes,
 };
 use crate::aligned::Aligned;
 use crate::kernels::SUM_LANES;
+use crate::kernels::reduce::scalar::sum_lanes;
 use crate::kernels::reduce::vector::to_lanes;
 use crate::kernels::simd::{BYTES, LANES_16, LANES_32, Simd};
 
 #[inline(always)]
 pub fn sums<S: Simd>(s: S, groups: &[u8], dim: usize, luts: &[&[u8]], out: &mut [u16]) {
-    let rows = rows(groups, dim, luts, out);
+    let rows = rows(groups, dim, luts, sign_bytes(dim) * 32, out);
     if rows == 0 || dim == 0 {
         return out.fill(0);
     }
@@ -177,18 +177,17 @@ pub fn query<S: Simd>(s: S, y: &[f32]) -> SignQuery {
         [s.abs(s.load(&halves[0])), s.abs(s.load(&halves[1]))]
     };
 
-    // Lane l of a half has the sum of the four lanes around it.
+    // Every lane has the sum of the four lanes around it.
+    let sums_of_fours = |magnitudes: S::F32x8| {
+        let pairs = s.add(magnitudes, s.shuffle_xor1(magnitudes));
+        s.add(pairs, s.shuffle_xor2(pairs))
+    };
     let mut total = s.splat(0.0);
     let mut widest = s.splat(0.0);
-    let mut sums = Aligned::<f32>::new(y.len().next_multiple_of(SUM_LANES));
-    for (part, sums) in parts.clone().zip(sums.as_chunks_mut::<SUM_LANES>().0) {
-        let (sums, _) = sums.as_chunks_mut::<LANES_32>();
-        for (half, sums) in magnitudes(part).into_iter().zip(sums) {
-            let pairs = s.add(half, s.shuffle_xor1(half));
-            let fours = s.add(pairs, s.shuffle_xor2(pairs));
-            total = s.add(total, fours);
-            widest = s.max(fours, widest);
-            s.store(fours, sums);
+    for part in parts.clone() {
+        for sums in magnitudes(part).map(sums_of_fours) {
+            total = s.add(total, sums);
+            widest = s.max(sums, widest);
         }
     }
     let [mut total_lanes, mut widest_lanes] = [[0f32; LANES_32]; 2];
@@ -198,28 +197,17 @@ pub fn query<S: Simd>(s: S, y: &[f32]) -> SignQuery {
     let Some(mut unit) = first_unit(total, widest) else {
         return without_weights(y);
     };
-
-    // Rounding adds at most two to the sum of four magnitudes: a group whose sum is below 13.9
-    // units stays below 16 for this and all larger units.
-    let near = s.splat(widest * (13.9 / MAX_ENTRY as f32));
-    let mut candidates = Vec::new();
-    for (half, sums) in sums.as_chunks::<LANES_32>().0.iter().enumerate() {
-        let mask = s.movemask(s.gt(s.load(sums), near));
-        for (four, lanes) in [(0, 0x0f), (1, 0xf0)] {
-            if mask & lanes != 0 {
-                let from = half * LANES_32 + four * 4;
-                candidates.push(padded::<4>(&y[from..y.len().min(from + 4)]));
+    let near = s.splat(widest * NEAR);
+    for part in parts.clone() {
+        let [low, high] = magnitudes(part).map(|half| s.movemask(s.gt(sums_of_fours(half), near)));
+        let close = low | high << LANES_32;
+        if close != 0 {
+            for (four, y) in part.as_chunks::<4>().0.iter().enumerate() {
+                if close >> (4 * four) & 1 != 0 {
+                    unit = raise_unit(y, unit);
+                }
             }
         }
-    }
-    let fits = |unit: f32| {
-        candidates.iter().all(|y| {
-            let magnitude = |y: f32| y.abs().mul_add(2.0 / unit, 0.5) as i32;
-            y.map(magnitude).iter().sum::<i32>() <= MAX_ENTRY
-        })
-    };
-    while !fits(unit) {
-        unit *= UNIT_STEP;
     }
 
     let (per_unit, rounding) = (s.splat(2.0 / unit), s.splat(0.5));
@@ -244,7 +232,7 @@ pub fn query<S: Simd>(s: S, y: &[f32]) -> SignQuery {
             weights[h] = integers.map(|weight| weight as i8);
         }
     }
-    let moments = [errors, squares, fourths].map(|sum| to_lanes(s, sum));
+    let moments = [errors, squares, fourths].map(|sum| sum_lanes(to_lanes(s, sum)));
     let mut lut = Aligned::new(weights.len() * 4);
     let sum = fill_lut(&weights, &mut lut);
     finish(y.len(), unit, moments, lut, sum)
