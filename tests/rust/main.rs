@@ -15,4 +15,5 @@ mod methods;
 mod products;
 mod scan;
 mod search;
+mod sign_scan;
 mod threads;

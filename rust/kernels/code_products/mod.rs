@@ -42,36 +42,17 @@ mod tables;
 pub use query::{IntQuery, query};
 pub use tables::{CodeTables, FieldWords};
 
-use super::kernel;
+pub use super::sign_scan::{ROWS_PER_GROUP, group_bytes, sign_bytes};
 
-/// Rows of a group of signs and of a tile.
-pub const ROWS_PER_GROUP: usize = 64;
+use super::kernel;
+use super::sign_scan::slot;
 
 /// Rows whose bytes are neighbours in a tile.
 const ROWS_PER_BLOCK: usize = 16;
 
-/// Bytes of the signs of a row.
-pub fn sign_bytes(dim: usize) -> usize {
-    dim.div_ceil(64) * 8
-}
-
-/// Bytes of the signs of a group.
-pub fn group_bytes(dim: usize) -> usize {
-    sign_bytes(dim) * ROWS_PER_GROUP
-}
-
 /// Bytes of a tile.
 pub fn tile_bytes(dim: usize) -> usize {
     dim.div_ceil(4) * 4 * ROWS_PER_GROUP
-}
-
-/// The slot of a row in its group.
-fn slot(row: usize) -> usize {
-    if row < ROWS_PER_GROUP / 2 {
-        2 * row
-    } else {
-        2 * row + 1 - ROWS_PER_GROUP
-    }
 }
 
 kernel! {

@@ -37,9 +37,12 @@
 //!     the sums of rows 0 to 31 are all − (high << 8), those of rows 32 to 63 are high
 //! ```
 
+#[cfg(target_arch = "x86_64")]
+mod avx512;
 mod scalar;
+mod vector;
 
-use super::kernel;
+use super::vector_kernel;
 use crate::aligned::Aligned;
 
 /// Rows of a group, which share the bytes of the layout.
@@ -88,16 +91,16 @@ pub struct SignQuery {
     pub kurtosis: f32,
 }
 
-kernel! {
+vector_kernel! {
     /// Rounds a query to weights and makes its LUT.
     ///
     /// A query that is zero, not finite or so small that 2/unit is infinite has no weights: its
     /// unit is 1, its offset 0, its error is its norm (∞ if it is not finite), and its kurtosis is
     /// infinite.
-    pub fn query(y: &[f32]) -> SignQuery
+    pub fn query(y: &[f32]) -> SignQuery; avx512
 }
 
-kernel! {
+vector_kernel! {
     /// out\[rows·q + r\] ← the sum of the weights of query q whose signs agree with row r, where
     /// `rows` is that of all groups.
     ///
@@ -105,7 +108,7 @@ kernel! {
     ///
     /// # Panics
     /// If the lengths do not fit together, or if `dim` is above [`MAX_DIM`].
-    pub fn sums(groups: &[u8], dim: usize, luts: &[&[u8]], out: &mut [u16])
+    pub fn sums(groups: &[u8], dim: usize, luts: &[&[u8]], out: &mut [u16]); avx512
 }
 
 /// Numbers of the rows, one per row each.
@@ -137,39 +140,38 @@ pub struct Cut {
     pub threshold: f32,
 }
 
-kernel! {
+vector_kernel! {
     /// Bit r of masks\[g\] ← whether the bound of row 64g + r, from its sum of weights, is not below
     /// the threshold; it is set where the bound is NaN.
     ///
     /// # Panics
     /// If the lengths do not fit together.
-    pub fn sums_reach(sums: &[u16], columns: &Columns<'_>, cut: &Cut, masks: &mut [u64])
+    pub fn sums_reach(sums: &[u16], columns: &Columns<'_>, cut: &Cut, masks: &mut [u64]); avx512
 }
 
-kernel! {
+vector_kernel! {
     /// [`sums_reach`] for products that are 32-bit integers, which become the nearest float32.
     ///
     /// # Panics
     /// If the lengths do not fit together.
-    pub fn ints_reach(dots: &[i32], columns: &Columns<'_>, cut: &Cut, masks: &mut [u64])
+    pub fn ints_reach(dots: &[i32], columns: &Columns<'_>, cut: &Cut, masks: &mut [u64]); avx512
 }
 
-kernel! {
+vector_kernel! {
     /// [`sums_reach`] for products that are float32 numbers.
     ///
     /// # Panics
     /// If the lengths do not fit together.
-    pub fn dots_reach(dots: &[f32], columns: &Columns<'_>, cut: &Cut, masks: &mut [u64])
+    pub fn dots_reach(dots: &[f32], columns: &Columns<'_>, cut: &Cut, masks: &mut [u64]); avx512
 }
 
 /// Checks all lengths and returns the number of rows.
-fn rows(groups: &[u8], dim: usize, luts: &[&[u8]], out: &[u16]) -> usize {
+fn rows(groups: &[u8], dim: usize, luts: &[&[u8]], lut_bytes: usize, out: &[u16]) -> usize {
     assert!(dim <= MAX_DIM, "at most {MAX_DIM} coordinates");
     let bytes = group_bytes(dim).max(1);
     let rows = groups.len() / bytes * ROWS_PER_GROUP;
     assert!(groups.len().is_multiple_of(bytes), "whole groups of rows");
     assert_eq!(out.len(), rows * luts.len(), "one sum per row and query");
-    let lut_bytes = sign_bytes(dim) * 32;
     assert!(
         luts.iter().all(|lut| lut.len() == lut_bytes),
         "LUTs of the dimension"

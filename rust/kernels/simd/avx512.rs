@@ -111,6 +111,10 @@ impl Avx512 {
         fn broadcast_u8x16(self, from: &[u8; 16]) -> __m512i {
             _mm512_broadcast_i32x4(_mm_loadu_si128(from.as_ptr().cast()))
         }
+        /// Writes the low byte of each lane of 32 bits.
+        fn store_i32_as_i8(self, x: __m512i, to: &mut [i8; 16]) {
+            _mm_storeu_si128(to.as_mut_ptr().cast(), _mm512_cvtepi32_epi8(x))
+        }
         /// Reads 16 integers of 16 bits and extends them with zeros to 32.
         fn load_u16_as_i32(self, from: &[u16; 16]) -> __m512i {
             _mm512_cvtepu16_epi32(_mm256_loadu_si256(from.as_ptr().cast()))
@@ -135,6 +139,16 @@ impl Avx512 {
         fn fma_where(self, mask: __mmask16, a: __m512, b: __m512, c: __m512) -> __m512 {
             _mm512_mask3_fmadd_ps(a, b, c, mask)
         }
+        /// a·b − c, rounded once.
+        fn fms(self, a: __m512, b: __m512, c: __m512) -> __m512 { _mm512_fmsub_ps(a, b, c) }
+        /// Lane l takes lane l xor 1.
+        fn swap_neighbors(self, a: __m512) -> __m512 { _mm512_permute_ps::<0b10_11_00_01>(a) }
+        /// Lane l takes lane l xor 2.
+        fn swap_pairs(self, a: __m512) -> __m512 { _mm512_permute_ps::<0b01_00_11_10>(a) }
+        /// The largest lane; no lane may be NaN.
+        fn largest(self, a: __m512) -> f32 { _mm512_reduce_max_ps(a) }
+        /// Truncates to integers of 32 bits; magnitudes must be below 2³¹.
+        fn truncate_to_i32(self, a: __m512) -> __m512i { _mm512_cvttps_epi32(a) }
         /// The larger of a and b; b where a is NaN.
         fn max(self, a: __m512, b: __m512) -> __m512 { _mm512_max_ps(a, b) }
         /// |a|.
@@ -184,6 +198,24 @@ impl Avx512 {
         fn sub_i16(self, a: __m512i, b: __m512i) -> __m512i { _mm512_sub_epi16(a, b) }
         /// a − b in lanes of 32 bits, wrapping.
         fn sub_i32(self, a: __m512i, b: __m512i) -> __m512i { _mm512_sub_epi32(a, b) }
+        /// a − b in lanes of 32 bits where the mask is set, else `or`.
+        fn sub_i32_where(self, mask: __mmask16, or: __m512i, a: __m512i, b: __m512i) -> __m512i {
+            _mm512_mask_sub_epi32(or, mask, a, b)
+        }
+        /// The larger of a and b, signed bytes.
+        fn max_i8(self, a: __m512i, b: __m512i) -> __m512i { _mm512_max_epi8(a, b) }
+        /// The low halves of a and b.
+        fn low_halves(self, a: __m512i, b: __m512i) -> __m512i {
+            _mm512_shuffle_i64x2::<0b01_00_01_00>(a, b)
+        }
+        /// The high halves of a and b.
+        fn high_halves(self, a: __m512i, b: __m512i) -> __m512i {
+            _mm512_shuffle_i64x2::<0b11_10_11_10>(a, b)
+        }
+        /// Bits of a where those of the mask are set, else of b.
+        fn select_bits(self, mask: __m512i, a: __m512i, b: __m512i) -> __m512i {
+            _mm512_ternarylogic_epi32::<0xca>(mask, a, b)
+        }
         /// The bits that are set in a and in b.
         fn and(self, a: __m512i, b: __m512i) -> __m512i { _mm512_and_si512(a, b) }
         /// Shifts lanes of 16 bits right and fills with zeros.
