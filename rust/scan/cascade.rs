@@ -149,7 +149,11 @@ impl<'a, E: Expand> Cascade<'a, E> {
             while from < end {
                 threads::check();
                 let to = end.min(from + groups.min(most_groups));
-                groups = if is_small { GROUPS_PER_CHUNK } else { 2 * groups };
+                groups = if is_small {
+                    GROUPS_PER_CHUNK
+                } else {
+                    2 * groups
+                };
                 state.tile.fill(places, from..to, self.allowed);
                 from = to;
                 if state.tile.rows == 0 {
@@ -175,7 +179,9 @@ impl<'a, E: Expand> Cascade<'a, E> {
     }
 
     fn tile_groups(&self) -> usize {
-        let bytes = self.tables.map_or(1, |tables| group_bytes(tables.codes.dim()));
+        let bytes = self
+            .tables
+            .map_or(1, |tables| group_bytes(tables.codes.dim()));
         (TILE_BYTES / bytes).clamp(1, GROUPS_PER_CHUNK)
     }
 
@@ -212,7 +218,9 @@ impl<'a, E: Expand> Cascade<'a, E> {
         state: &mut State,
     ) {
         let with = |mode: Mode, tunings: &[Tuning]| -> Vec<usize> {
-            (0..tunings.len()).filter(|&q| tunings[q].mode == mode).collect()
+            (0..tunings.len())
+                .filter(|&q| tunings[q].mode == mode)
+                .collect()
         };
         let signs = with(Mode::Signs, tunings);
         let integers = with(Mode::Integers, tunings);
@@ -235,8 +243,7 @@ impl<'a, E: Expand> Cascade<'a, E> {
             let rows = std::mem::take(&mut state.rows);
             plain.merits(&queries, &rows, &mut state.merits);
             for (&q, merits) in exact.iter().zip(state.merits.chunks_exact(rows.len())) {
-                let found =
-                    scan.take_exact(&mut runs[q], &rows, merits, &mut state.buffers);
+                let found = scan.take_exact(&mut runs[q], &rows, merits, &mut state.buffers);
                 tunings[q].pass[1] = found as f64 / rows.len() as f64;
             }
             state.rows = rows;
@@ -282,7 +289,9 @@ impl<'a, E: Expand> Cascade<'a, E> {
         let length = groups * ROWS_PER_GROUP;
         masks.resize(groups, 0);
         for some in which.chunks(QUERIES_PER_PASS) {
-            let levels = some.iter().filter_map(|&q| Some((q, runs[q].levels?.signs.as_ref()?)));
+            let levels = some
+                .iter()
+                .filter_map(|&q| Some((q, runs[q].levels?.signs.as_ref()?)));
             let levels: Vec<_> = levels.collect();
             let luts: Vec<&[u8]> = levels.iter().map(|(_, level)| &*level.query.lut).collect();
             sums.resize(length * luts.len(), 0);
@@ -295,7 +304,9 @@ impl<'a, E: Expand> Cascade<'a, E> {
                 let cut = Cut {
                     unit: level.query.unit,
                     offset: level.query.offset,
-                    reach: level.reach * columns.across(threshold, weight, level.query.norm) * SLACK,
+                    reach: level.reach
+                        * columns.across(threshold, weight, level.query.norm)
+                        * SLACK,
                     weight,
                     threshold,
                 };
@@ -362,8 +373,10 @@ impl<'a, E: Expand> Cascade<'a, E> {
             ints.resize(ROWS_PER_GROUP * which.len(), 0);
             code_products::tile_products(self.isa, bytes, dim, &integers, ints);
             columns.fill_alpha(self.corpus, some);
-            for ((&q, levels), ints) in
-                which.iter().zip(&levels).zip(ints.chunks_exact(ROWS_PER_GROUP))
+            for ((&q, levels), ints) in which
+                .iter()
+                .zip(&levels)
+                .zip(ints.chunks_exact(ROWS_PER_GROUP))
             {
                 let run = &mut runs[q];
                 run.bar = run.bar.max(scan.bars.get(run.place));

@@ -174,7 +174,9 @@ impl<E: Expand> Corpus<'_, E> {
         };
         prefetch_codes(&rows[..rows.len().min(ROWS_PER_PREFETCH)]);
         dots.resize(rows.len(), 0.0);
-        let pieces = rows.chunks(ROWS_PER_PREFETCH).zip(dots.chunks_mut(ROWS_PER_PREFETCH));
+        let pieces = rows
+            .chunks(ROWS_PER_PREFETCH)
+            .zip(dots.chunks_mut(ROWS_PER_PREFETCH));
         for (place, (some, dots)) in pieces.enumerate() {
             let next = rows.len().min((place + 1) * ROWS_PER_PREFETCH);
             prefetch_codes(&rows[next..rows.len().min(next + ROWS_PER_PREFETCH)]);

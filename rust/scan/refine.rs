@@ -109,7 +109,14 @@ impl<E: Expand> Scan<'_, E> {
         let mut ints = std::mem::take(&mut buffers.ints);
         ints.resize(rows.len(), 0);
         let packed = self.corpus.codes.packed;
-        code_products::products(self.isa, &tables.codes, packed, rows, &levels.ints, &mut ints);
+        code_products::products(
+            self.isa,
+            &tables.codes,
+            packed,
+            rows,
+            &levels.ints,
+            &mut ints,
+        );
         let found = self.refine_with(run, rows, &ints, known, buffers);
         buffers.ints = ints;
         found
@@ -137,7 +144,9 @@ impl<E: Expand> Scan<'_, E> {
         unknown.clear();
         // The threshold of keys holds for the largest addend of these rows.
         let most = if has_shift {
-            (rows.iter()).fold(0f32, |most, &row| most.max(self.corpus.shift(row as usize).abs()))
+            (rows.iter()).fold(0f32, |most, &row| {
+                most.max(self.corpus.shift(row as usize).abs())
+            })
         } else {
             0.0
         };
@@ -181,7 +190,8 @@ impl<E: Expand> Scan<'_, E> {
         if !unknown.is_empty() {
             self.bound_by_signs(run, &unknown, &mut now, buffers);
         }
-        let reached = |c: &Candidate| bar.is_reached(self.corpus.score(query, c.row, c.upper).1, c.row);
+        let reached =
+            |c: &Candidate| bar.is_reached(self.corpus.score(query, c.row, c.upper).1, c.row);
         now.retain(|c| c.upper == f32::INFINITY || reached(c));
         let found = now.len();
         buffers.rows = unknown;
@@ -198,9 +208,10 @@ impl<E: Expand> Scan<'_, E> {
         candidates: &mut [Candidate],
         buffers: &mut Buffers,
     ) {
-        let (Some(tables), Some(level)) =
-            (self.tables, run.levels.and_then(|levels| levels.signs.as_ref()))
-        else {
+        let (Some(tables), Some(level)) = (
+            self.tables,
+            run.levels.and_then(|levels| levels.signs.as_ref()),
+        ) else {
             return;
         };
         let dim = tables.codes.dim();
@@ -209,7 +220,13 @@ impl<E: Expand> Scan<'_, E> {
             (buffers.chunk).derive(self.isa, tables, self.corpus.codes, rows);
             buffers.sums.resize(ROWS_PER_GROUP, 0);
             let sums = &mut buffers.sums[..ROWS_PER_GROUP];
-            sign_scan::sums(self.isa, &buffers.chunk.groups, dim, &[&level.query.lut], sums);
+            sign_scan::sums(
+                self.isa,
+                &buffers.chunk.groups,
+                dim,
+                &[&level.query.lut],
+                sums,
+            );
             for (place, &row) in rows.iter().enumerate() {
                 let Some(candidate) = candidates.find(|c| c.row == row) else {
                     continue;
@@ -306,10 +323,16 @@ impl<E: Expand> Scan<'_, E> {
         buffers: &mut Buffers,
     ) -> usize {
         run.bar = run.bar.max(self.bars.get(run.place));
-        let (bar, rank) = (run.bar, run.bar.rank());
+        let bar = run.bar;
+        // The rank of no bar is a NaN, which no merit reaches.
+        let rank = if bar == Bar::NONE {
+            f32::NEG_INFINITY
+        } else {
+            bar.rank()
+        };
         let mut reaching: Vec<(f32, u32)> = Vec::new();
         for (&row, &merit) in rows.iter().zip(merits) {
-            if !(merit < rank) && bar.is_reached(merit, row) {
+            if merit >= rank && bar.is_reached(merit, row) {
                 reaching.push((merit, row));
             }
         }
@@ -330,12 +353,7 @@ impl<E: Expand> Scan<'_, E> {
     }
 
     /// Adds the hits of a few rows with all bounds.
-    fn bound_exactly(
-        &self,
-        run: &mut Run<'_>,
-        rows: &[u32],
-        buffers: &mut Buffers,
-    ) {
+    fn bound_exactly(&self, run: &mut Run<'_>, rows: &[u32], buffers: &mut Buffers) {
         let mut candidates: Vec<Candidate> = (rows.iter())
             .map(|&row| Candidate {
                 row,
