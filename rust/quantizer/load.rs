@@ -63,6 +63,10 @@ impl Quantizer {
                     value: rows.text(row, column),
                 });
             }
+            // What comes before the next row is read takes longer than the memory does.
+            if row + 1 < rows.rows() {
+                rows.prefetch(row + 1);
+            }
             match origin {
                 Origin::Zero => {
                     let norm = squared.sqrt();
