@@ -1,5 +1,7 @@
 //! Rows of NumPy arrays.
 
+use std::ops::Range;
+
 use half::bf16;
 use half::slice::HalfBitsSliceExt;
 use numpy::ndarray::{ArrayView2, Axis};
@@ -34,9 +36,9 @@ impl<T: Real> Rows for Strided<'_, T> {
         }
     }
 
-    fn prefetch(&self, row: usize) {
+    fn prefetch(&self, row: usize, columns: Range<usize>) {
         if let Some(values) = self.0.index_axis(Axis(0), row).to_slice() {
-            prefetch_all(values);
+            prefetch_all(&values[columns]);
         }
     }
 

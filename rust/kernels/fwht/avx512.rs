@@ -169,7 +169,14 @@ fn single<const M: usize>(s: Avx512, x: &mut [Vector16], from: impl Source, to: 
 #[inline(always)]
 fn pairs(s: Avx512, x: &mut [Vector16], from: impl Source, to: impl Finish) {
     let mut v = [s.splat(0.0); 16];
-    for (b, [low, high]) in x.as_chunks_mut::<16>().0.as_chunks_mut().0.iter_mut().enumerate() {
+    for (b, [low, high]) in x
+        .as_chunks_mut::<16>()
+        .0
+        .as_chunks_mut()
+        .0
+        .iter_mut()
+        .enumerate()
+    {
         from.read(s, low, 2 * b, &mut v);
         first_pass(s, &mut v);
         for (x, v) in low.iter_mut().zip(v) {
