@@ -153,6 +153,12 @@ impl Avx512 {
     intrinsics! {
         /// Reads 16 values.
         fn load(self, from: &[f32; 16]) -> __m512 { _mm512_loadu_ps(from.as_ptr()) }
+        /// Reads each half from a place of its own; two instructions.
+        fn load_halves(self, from: [&[f32; 8]; 2]) -> __m512 {
+            let low = _mm512_castps_pd(_mm512_castps256_ps512(_mm256_loadu_ps(from[0].as_ptr())));
+            let high = _mm256_castps_pd(_mm256_loadu_ps(from[1].as_ptr()));
+            _mm512_castpd_ps(_mm512_insertf64x4::<1>(low, high))
+        }
         /// Writes 16 values.
         fn store(self, x: __m512, to: &mut [f32; 16]) { _mm512_storeu_ps(to.as_mut_ptr(), x) }
         /// Reads 64 bytes.
@@ -245,6 +251,14 @@ impl Avx512 {
         fn lt(self, a: __m512, b: __m512) -> __mmask16 { _mm512_cmp_ps_mask::<_CMP_LT_OQ>(a, b) }
         /// The mask of a ≥ b; false for NaN.
         fn ge(self, a: __m512, b: __m512) -> __mmask16 { _mm512_cmp_ps_mask::<_CMP_GE_OQ>(a, b) }
+        /// Lane l takes lane l xor 1.
+        fn shuffle_xor1(self, a: __m512) -> __m512 { _mm512_permute_ps::<0b10_11_00_01>(a) }
+        /// Lane l takes lane l xor 2.
+        fn shuffle_xor2(self, a: __m512) -> __m512 { _mm512_permute_ps::<0b01_00_11_10>(a) }
+        /// Lane l takes lane l xor 4.
+        fn shuffle_xor4(self, a: __m512) -> __m512 { _mm512_shuffle_f32x4::<0b10_11_00_01>(a, a) }
+        /// Lane l takes lane l xor 8.
+        fn shuffle_xor8(self, a: __m512) -> __m512 { _mm512_shuffle_f32x4::<0b01_00_11_10>(a, a) }
         /// Converts integers of 32 bits to the nearest values, ties to even.
         fn to_f32(self, a: __m512i) -> __m512 { _mm512_cvtepi32_ps(a) }
         /// The nearest integers of 32 bits, ties to even; magnitudes must be below 2³¹.
