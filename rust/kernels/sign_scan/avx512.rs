@@ -13,8 +13,9 @@ const TABLE: usize = 64;
 /// Tables of a part: one for six signs of each of its eight bytes, and three for the two signs that
 /// are left of each.
 const TABLES: usize = 11;
-/// Parts of four queries whose LUTs stay in the first-level cache while all groups are scanned.
-const PARTS_OF_BLOCK: usize = 8;
+/// The most LUTs of parts, of all queries together, that stay in the first-level cache while all
+/// groups are scanned.
+const LUTS_OF_BLOCK: usize = 32;
 
 /// The signs of a part: a byte per row for each eight coordinates.
 type Codes = [[u8; ROWS_PER_GROUP]; PART / 8];
@@ -61,7 +62,7 @@ fn sums_of_queries<const N: usize>(
         out.as_chunks_mut::<ROWS_PER_GROUP>().0
     });
     let luts = luts.map(|lut| lut.as_chunks().0.as_chunks().0);
-    let blocks = parts.div_ceil(PARTS_OF_BLOCK);
+    let blocks = parts.div_ceil(LUTS_OF_BLOCK / N);
     let parts_of_block = parts.div_ceil(blocks);
     for from in (0..parts).step_by(parts_of_block) {
         let block = from..parts.min(from + parts_of_block);
