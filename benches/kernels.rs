@@ -20,7 +20,7 @@ use blockquant::Isa;
 use blockquant::codebook::{Law, block_codebook, lloyd_max};
 use blockquant::kernels::quantize::{self, Levels};
 use blockquant::kernels::{
-    asymmetric, convert, dense, fast_scan, fwht, nearest, pack, reduce, rescale,
+    asymmetric, convert, dense, fast_scan, fwht, nearest, pack, reduce, rescale, sign_scan,
 };
 use blockquant::rng::SeedStream;
 
@@ -377,6 +377,51 @@ fn scans(bench: &mut Bench) {
     });
 }
 
+/// The scan of signs.
+fn sign_scans(bench: &mut Bench) {
+    bench.each("sign_scan query", |_| {
+        |isa, y| {
+            black_box(sign_scan::query(isa, y));
+        }
+    });
+    for queries in [1, 4, 16] {
+        let name = format!("sign_scan sums, 1024 rows, queries = {queries}");
+        bench.each(&name, |dim| {
+            // The groups begin at a cache line, as in use.
+            let bytes = 16 * sign_scan::group_bytes(dim);
+            let groups = vec![0x5a; bytes + 63];
+            let from = groups.as_ptr().align_offset(64);
+            let mut sums = vec![0; 1024 * queries];
+            let mut made: Option<(Isa, sign_scan::SignQuery)> = None;
+            move |isa, y| {
+                let (_, query) = match made.take_if(|(other, _)| *other == isa) {
+                    Some(same) => made.insert(same),
+                    None => made.insert((isa, sign_scan::query(isa, y))),
+                };
+                let luts = vec![&*query.lut; queries];
+                sign_scan::sums(isa, &groups[from..][..bytes], dim, &luts, &mut sums);
+            }
+        });
+    }
+    let (sums, column) = ([100; 1024], [1.0; 1024]);
+    let columns = sign_scan::Columns {
+        factor: &column,
+        spread: &column,
+        shift: None,
+    };
+    let cut = sign_scan::Cut {
+        unit: 1.0,
+        offset: 0.0,
+        reach: 3.0,
+        weight: 0.0,
+        threshold: 200.0,
+    };
+    bench.each("sign_scan sums_reach, 1024 rows", |_| {
+        let mut masks = [0; 16];
+        move |isa, _| sign_scan::sums_reach(isa, &sums, &columns, &cut, &mut masks)
+    });
+}
+
 /// Products of four coded rows with a query.
 fn reranking(bench: &mut Bench) {
     for (p, w) in [(2, 8), (4, 8), (8, 8)] {
@@ -412,7 +457,7 @@ fn main() {
         std::process::exit(2);
     });
     for kernels in [
-        transforms, levels, blocks, rescaling, packing, sums, scans, reranking,
+        transforms, levels, blocks, rescaling, packing, sums, scans, sign_scans, reranking,
     ] {
         kernels(&mut bench);
     }

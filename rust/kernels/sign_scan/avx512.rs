@@ -1,8 +1,8 @@
-//! A group in a vector, six signs per look-up, for up to eight queries at a time.
+//! A group in a vector, six signs per look-up, for up to four queries at a time.
 
-use std::arch::x86_64::__m512i;
+use std::arch::x86_64::{__m512, __m512i};
 
-use super::scalar::{finish, first_unit, raise_unit, without_weights};
+use super::scalar::{NEAR, finish, first_unit, raise_unit, without_weights};
 use super::{Columns, Cut, PART, ROWS_PER_GROUP, SignQuery, check_columns, rows, sign_bytes};
 use crate::aligned::Aligned;
 use crate::isa::Avx512;
@@ -203,7 +203,7 @@ pub fn dots_reach(s: Avx512, dots: &[f32], columns: &Columns<'_>, cut: &Cut, mas
 #[inline(always)]
 fn reach(
     s: Avx512,
-    product: impl Fn(usize) -> std::arch::x86_64::__m512,
+    product: impl Fn(usize) -> __m512,
     columns: &Columns<'_>,
     cut: &Cut,
     masks: &mut [u64],
@@ -255,7 +255,7 @@ pub fn query(s: Avx512, y: &[f32]) -> SignQuery {
     let Some(mut unit) = first_unit(s.sum(total), widest) else {
         return without_weights(y);
     };
-    let near = s.splat(widest * super::scalar::NEAR);
+    let near = s.splat(widest * NEAR);
     for i in 0..parts {
         let mut close = s.lt(near, sums_of_fours(magnitudes(i).1));
         while close != 0 {
@@ -293,8 +293,8 @@ pub fn query(s: Avx512, y: &[f32]) -> SignQuery {
     finish(y.len(), unit, moments, lut, s.sum_i32(total))
 }
 
-/// For each of the 64 values of six signs and each sign: which of 32 weights it chooses if it is
-/// set; 32 more if it is clear.
+/// For each of six signs and each value of all six: the place of the coordinate's weight among the
+/// positive ones if the sign is set, among the negative ones if it is clear.
 const fn choices(coordinates: [u8; 6]) -> [[u8; TABLE]; 6] {
     let mut choices = [[0; TABLE]; 6];
     let mut sign = 0;
@@ -310,7 +310,7 @@ const fn choices(coordinates: [u8; 6]) -> [[u8; TABLE]; 6] {
     choices
 }
 
-/// The signs of the tables of half a part.
+/// The coordinates of the tables of half a part: of four bytes, then of the top pairs of three.
 const CHOICES: [[[u8; TABLE]; 6]; 5] = [
     choices([0, 1, 2, 3, 4, 5]),
     choices([8, 9, 10, 11, 12, 13]),
@@ -318,12 +318,18 @@ const CHOICES: [[[u8; TABLE]; 6]; 5] = [
     choices([24, 25, 26, 27, 28, 29]),
     choices([22, 23, 14, 15, 6, 7]),
 ];
-/// Those of the table that both halves share.
+/// Those of the table that both halves share, the top pairs of their last bytes. Its index has two
+/// bits too many, which choose no weight.
 const SHARED: [[u8; TABLE]; 6] = choices([30, 31, 30, 31, 0, 0]);
 
+/// Writes the tables of 64 weights.
+///
+/// ```text
+/// one permutation for each sign j of a table:    lane e ← weights[choices[j][e]]
+/// weights:  max(q₀, 0) … max(q₃₁, 0) | max(−q₀, 0) … max(−q₃₁, 0)       for each half of a part
+/// ```
 #[inline(always)]
 fn fill_tables(s: Avx512, weights: &[i8; PART], tables: &mut Lut) {
-    // The positive parts of 32 weights, then the negative ones.
     let weights = s.load_i8(weights);
     let zero = s.zero();
     let (plus, minus) = (
