@@ -1,8 +1,8 @@
-//! A group in a vector, six signs per look-up, for up to eight queries at a time.
+//! A group in a vector, six signs per look-up, for up to four queries at a time.
 
-use std::arch::x86_64::__m512i;
+use std::arch::x86_64::{__m512, __m512i};
 
-use super::scalar::{finish, first_unit, raise_unit, without_weights};
+use super::scalar::{NEAR, finish, first_unit, raise_unit, without_weights};
 use super::{Columns, Cut, PART, ROWS_PER_GROUP, SignQuery, check_columns, rows, sign_bytes};
 use crate::aligned::Aligned;
 use crate::isa::Avx512;
@@ -13,112 +13,165 @@ const TABLE: usize = 64;
 /// Tables of a part: one for six signs of each of its eight bytes, and three for the two signs that
 /// are left of each.
 const TABLES: usize = 11;
-/// Parts whose LUTs stay in the first-level cache while all groups are scanned.
-const PARTS_OF_LUTS: usize = 32;
+/// The most LUTs of parts, of all queries together, that stay in the first-level cache while all
+/// groups are scanned.
+const LUTS_OF_BLOCK: usize = 32;
 
+/// The signs of a part: a byte per row for each eight coordinates.
+type Codes = [[u8; ROWS_PER_GROUP]; PART / 8];
+/// The LUT of a part.
+type Lut = [[u8; TABLE]; TABLES];
+
+/// Four queries at a time, for which the reads of the codes and the indexes that are made of them
+/// are shared.
 #[inline(always)]
 pub fn sums(s: Avx512, groups: &[u8], dim: usize, luts: &[&[u8]], out: &mut [u16]) {
-    let lut_bytes = sign_bytes(dim) / 8 * TABLES * TABLE;
-    let rows = rows(groups, dim, luts, lut_bytes, out);
-    out.fill(0);
-    if rows == 0 || dim == 0 {
-        return;
-    }
     let parts = sign_bytes(dim) / 8;
-    let mut out = out.chunks_exact_mut(rows);
-    let (eights, luts) = luts.as_chunks::<8>();
-    for luts in eights {
-        let out = std::array::from_fn(|_| out.next().unwrap_or_default());
-        sums_of_queries::<8>(s, groups, parts, luts, out);
+    let rows = rows(groups, dim, luts, parts * size_of::<Lut>(), out);
+    if rows == 0 || dim == 0 {
+        return out.fill(0);
     }
+    let codes = groups.as_chunks().0.as_chunks().0;
     let (fours, luts) = luts.as_chunks::<4>();
-    for luts in fours {
-        let out = std::array::from_fn(|_| out.next().unwrap_or_default());
-        sums_of_queries::<4>(s, groups, parts, luts, out);
+    let (out_of_fours, out) = out.split_at_mut(fours.len() * 4 * rows);
+    for (luts, out) in fours.iter().zip(out_of_fours.chunks_exact_mut(4 * rows)) {
+        sums_of_queries(s, codes, parts, luts, out);
     }
-    let (twos, luts) = luts.as_chunks::<2>();
-    for luts in twos {
-        let out = std::array::from_fn(|_| out.next().unwrap_or_default());
-        sums_of_queries::<2>(s, groups, parts, luts, out);
-    }
-    for (lut, out) in luts.iter().zip(out) {
-        sums_of_queries::<1>(s, groups, parts, &[lut], [out]);
+    match *luts {
+        [a, b, c] => sums_of_queries(s, codes, parts, &[a, b, c], out),
+        [a, b] => sums_of_queries(s, codes, parts, &[a, b], out),
+        [a] => sums_of_queries(s, codes, parts, &[a], out),
+        _ => {}
     }
 }
 
+/// [`sums`] for N queries: block by block of parts, and two groups at a time, which share the reads
+/// of the LUTs.
 #[inline(always)]
 fn sums_of_queries<const N: usize>(
     s: Avx512,
-    groups: &[u8],
+    codes: &[Codes],
     parts: usize,
     luts: &[&[u8]; N],
-    out: [&mut [u16]; N],
+    out: &mut [u16],
 ) {
-    let luts = luts.map(|lut| lut.as_chunks::<{ TABLES * TABLE }>().0);
-    let codes = groups.as_chunks::<{ PART / 8 * ROWS_PER_GROUP }>().0;
-    for from in (0..parts).step_by(PARTS_OF_LUTS / N) {
-        let block = from..parts.min(from + PARTS_OF_LUTS / N);
+    let rows = out.len() / N;
+    let mut out = out.chunks_exact_mut(rows);
+    let mut out: [_; N] = std::array::from_fn(|_| {
+        let out = out.next().unwrap_or_default();
+        out.as_chunks_mut::<ROWS_PER_GROUP>().0
+    });
+    let luts = luts.map(|lut| lut.as_chunks().0.as_chunks().0);
+    let blocks = parts.div_ceil(LUTS_OF_BLOCK / N);
+    let parts_of_block = parts.div_ceil(blocks);
+    for from in (0..parts).step_by(parts_of_block) {
+        let block = from..parts.min(from + parts_of_block);
         let luts = luts.map(|lut| &lut[block.clone()]);
-        for (group, codes) in codes.chunks_exact(parts).enumerate() {
-            let mut all = [s.zero(); N];
-            let mut high = [s.zero(); N];
-            for (part, codes) in codes[block.clone()].iter().enumerate() {
-                let luts = luts.map(|lut| lut[part].as_chunks::<TABLE>().0);
-                let bytes = bytes_of_part(s, codes, luts);
-                for q in 0..N {
-                    all[q] = s.add_i16(all[q], bytes[q]);
-                    high[q] = s.add_i16(high[q], s.shift_right_u16::<8>(bytes[q]));
-                }
+        let mut group = 0;
+        while group + 1 < out[0].len() {
+            let codes = [0, 1].map(|next| &codes[(group + next) * parts..][block.clone()]);
+            sums_of_groups(s, codes, luts, &mut out, group, from == 0);
+            group += 2;
+        }
+        if group < out[0].len() {
+            let codes = &codes[group * parts..][block.clone()];
+            sums_of_groups(s, [codes], luts, &mut out, group, from == 0);
+        }
+    }
+}
+
+/// The sums of W groups from `group` on over some parts, which are written or else added.
+#[inline(always)]
+fn sums_of_groups<const N: usize, const W: usize>(
+    s: Avx512,
+    codes: [&[Codes]; W],
+    luts: [&[Lut]; N],
+    out: &mut [&mut [[u16; ROWS_PER_GROUP]]; N],
+    group: usize,
+    write: bool,
+) {
+    // `all` sums the bytes of rows r and r + 32 as one 16-bit number, `high` sums the byte of row
+    // r + 32 alone.
+    let mut all = [[s.zero(); W]; N];
+    let mut high = [[s.zero(); W]; N];
+    for part in 0..codes[0].len() {
+        let bytes = bytes_of_part(
+            s,
+            codes.map(|codes| &codes[part]),
+            luts.map(|lut| &lut[part]),
+        );
+        for q in 0..N {
+            for w in 0..W {
+                all[q][w] = s.add_i16(all[q][w], bytes[q][w]);
+                high[q][w] = s.add_i16(high[q][w], s.shift_right_u16::<8>(bytes[q][w]));
             }
-            for q in 0..N {
-                let (out, _) = out[q].as_chunks_mut::<32>();
-                let low = s.sub_i16(all[q], s.shift_left_u16::<8>(high[q]));
-                for (sums, out) in [low, high[q]].into_iter().zip(&mut out[2 * group..][..2]) {
-                    s.store_u16(s.add_i16(s.load_u16(out), sums), out);
-                }
+        }
+    }
+    for q in 0..N {
+        for (w, out) in out[q][group..][..W].iter_mut().enumerate() {
+            let low = s.sub_i16(all[q][w], s.shift_left_u16::<8>(high[q][w]));
+            for (sums, out) in [low, high[q][w]].into_iter().zip(out.as_chunks_mut().0) {
+                let before = if write { s.zero() } else { s.load_u16(out) };
+                s.store_u16(s.add_i16(before, sums), out);
             }
         }
     }
 }
 
+/// The sums of the entries of a part, a byte per row.
 #[inline(always)]
-fn bytes_of_part<const N: usize>(
+fn bytes_of_part<const N: usize, const W: usize>(
     s: Avx512,
-    codes: &[u8; PART / 8 * ROWS_PER_GROUP],
-    luts: [&[[u8; TABLE]]; N],
-) -> [__m512i; N] {
-    let (codes, _) = codes.as_chunks::<ROWS_PER_GROUP>();
-    let (two, four) = (s.splat_u8(0xc0), s.splat_u8(0xf0));
-    let mut bytes = [s.zero(); N];
+    codes: [&Codes; W],
+    luts: [&Lut; N],
+) -> [[__m512i; W]; N] {
+    let mut bytes = [[s.zero(); W]; N];
     for half in 0..2 {
-        let (a, b) = (s.load_u8(&codes[4 * half]), s.load_u8(&codes[4 * half + 1]));
-        let c = s.load_u8(&codes[4 * half + 2]);
-        let pairs = s.select_bits(two, a, s.shift_right_u16::<2>(b));
-        let pairs = s.select_bits(four, pairs, s.shift_right_u16::<4>(c));
+        let [mut a, mut b, mut c, mut pairs] = [[s.zero(); W]; 4];
+        for w in 0..W {
+            a[w] = s.load_u8(&codes[w][4 * half]);
+            b[w] = s.load_u8(&codes[w][4 * half + 1]);
+            c[w] = s.load_u8(&codes[w][4 * half + 2]);
+            let c = s.shift_right_u16::<4>(c[w]);
+            let all = s.select_bits(s.splat_u8(0xf0), top_pairs(s, a[w], b[w]), c);
+            pairs[w] = s.shift_right_u16::<2>(all);
+        }
         add_entries(s, &mut bytes, luts, 4 * half, a);
         add_entries(s, &mut bytes, luts, 4 * half + 1, b);
         add_entries(s, &mut bytes, luts, 4 * half + 2, c);
-        add_entries(s, &mut bytes, luts, 8 + half, s.shift_right_u16::<2>(pairs));
+        add_entries(s, &mut bytes, luts, 8 + half, pairs);
     }
-    let (a, b) = (s.load_u8(&codes[3]), s.load_u8(&codes[7]));
-    let pairs = s.select_bits(two, a, s.shift_right_u16::<2>(b));
+    let [mut a, mut b, mut pairs] = [[s.zero(); W]; 3];
+    for w in 0..W {
+        (a[w], b[w]) = (s.load_u8(&codes[w][3]), s.load_u8(&codes[w][7]));
+        pairs[w] = s.shift_right_u16::<4>(top_pairs(s, a[w], b[w]));
+    }
     add_entries(s, &mut bytes, luts, 3, a);
     add_entries(s, &mut bytes, luts, 7, b);
-    add_entries(s, &mut bytes, luts, 10, s.shift_right_u16::<4>(pairs));
+    add_entries(s, &mut bytes, luts, 10, pairs);
     bytes
 }
 
-/// Adds the entries of a table that the signs in `index` choose.
+/// The two top bits of a and below them those of b, from the top of each byte.
 #[inline(always)]
-fn add_entries<const N: usize>(
+fn top_pairs(s: Avx512, a: __m512i, b: __m512i) -> __m512i {
+    s.select_bits(s.splat_u8(0xc0), a, s.shift_right_u16::<2>(b))
+}
+
+/// Adds the entries of a table that the low six bits of the indexes choose.
+#[inline(always)]
+fn add_entries<const N: usize, const W: usize>(
     s: Avx512,
-    bytes: &mut [__m512i; N],
-    luts: [&[[u8; TABLE]]; N],
+    bytes: &mut [[__m512i; W]; N],
+    luts: [&Lut; N],
     table: usize,
-    index: __m512i,
+    indexes: [__m512i; W],
 ) {
     for (bytes, lut) in bytes.iter_mut().zip(luts) {
-        *bytes = s.add_u8(*bytes, s.permute_bytes(s.load_u8(&lut[table]), index));
+        let lut = s.load_u8(&lut[table]);
+        for w in 0..W {
+            bytes[w] = s.add_u8(bytes[w], s.permute_bytes(lut, indexes[w]));
+        }
     }
 }
 
@@ -150,7 +203,7 @@ pub fn dots_reach(s: Avx512, dots: &[f32], columns: &Columns<'_>, cut: &Cut, mas
 #[inline(always)]
 fn reach(
     s: Avx512,
-    product: impl Fn(usize) -> std::arch::x86_64::__m512,
+    product: impl Fn(usize) -> __m512,
     columns: &Columns<'_>,
     cut: &Cut,
     masks: &mut [u64],
@@ -202,7 +255,7 @@ pub fn query(s: Avx512, y: &[f32]) -> SignQuery {
     let Some(mut unit) = first_unit(s.sum(total), widest) else {
         return without_weights(y);
     };
-    let near = s.splat(widest * super::scalar::NEAR);
+    let near = s.splat(widest * NEAR);
     for i in 0..parts {
         let mut close = s.lt(near, sums_of_fours(magnitudes(i).1));
         while close != 0 {
@@ -233,15 +286,15 @@ pub fn query(s: Avx512, y: &[f32]) -> SignQuery {
     let moments = [errors, squares, fourths].map(|sum| s.sum(sum));
     let mut lut = Aligned::new(weights.len() / PART * TABLES * TABLE);
     let (weights, _) = weights.as_chunks::<PART>();
-    let (luts, _) = lut.as_chunks_mut::<{ TABLES * TABLE }>();
+    let (luts, _) = lut.as_chunks_mut().0.as_chunks_mut();
     for (weights, lut) in weights.iter().zip(luts) {
-        fill_tables(s, weights, lut.as_chunks_mut().0);
+        fill_tables(s, weights, lut);
     }
     finish(y.len(), unit, moments, lut, s.sum_i32(total))
 }
 
-/// For each of the 64 values of six signs and each sign: which of 32 weights it chooses if it is
-/// set; 32 more if it is clear.
+/// For each of six signs and each value of all six: the place of the coordinate's weight among the
+/// positive ones if the sign is set, among the negative ones if it is clear.
 const fn choices(coordinates: [u8; 6]) -> [[u8; TABLE]; 6] {
     let mut choices = [[0; TABLE]; 6];
     let mut sign = 0;
@@ -257,7 +310,7 @@ const fn choices(coordinates: [u8; 6]) -> [[u8; TABLE]; 6] {
     choices
 }
 
-/// The signs of the tables of half a part.
+/// The coordinates of the tables of half a part: of four bytes, then of the top pairs of three.
 const CHOICES: [[[u8; TABLE]; 6]; 5] = [
     choices([0, 1, 2, 3, 4, 5]),
     choices([8, 9, 10, 11, 12, 13]),
@@ -265,12 +318,18 @@ const CHOICES: [[[u8; TABLE]; 6]; 5] = [
     choices([24, 25, 26, 27, 28, 29]),
     choices([22, 23, 14, 15, 6, 7]),
 ];
-/// Those of the table that both halves share.
+/// Those of the table that both halves share, the top pairs of their last bytes. Its index has two
+/// bits too many, which choose no weight.
 const SHARED: [[u8; TABLE]; 6] = choices([30, 31, 30, 31, 0, 0]);
 
+/// Writes the tables of 64 weights.
+///
+/// ```text
+/// one permutation for each sign j of a table:    lane e ← weights[choices[j][e]]
+/// weights:  max(q₀, 0) … max(q₃₁, 0) | max(−q₀, 0) … max(−q₃₁, 0)       for each half of a part
+/// ```
 #[inline(always)]
-fn fill_tables(s: Avx512, weights: &[i8; PART], tables: &mut [[u8; TABLE]]) {
-    // The positive parts of 32 weights, then the negative ones.
+fn fill_tables(s: Avx512, weights: &[i8; PART], tables: &mut Lut) {
     let weights = s.load_i8(weights);
     let zero = s.zero();
     let (plus, minus) = (

@@ -1,4 +1,4 @@
-//! Half a group in a vector, for up to four queries at a time.
+//! Half a group in a vector, four signs per look-up, for up to four queries at a time.
 
 use std::hint::black_box;
 
@@ -18,20 +18,16 @@ pub fn sums<S: Simd>(s: S, groups: &[u8], dim: usize, luts: &[&[u8]], out: &mut 
     if rows == 0 || dim == 0 {
         return out.fill(0);
     }
-    let group = group_bytes(dim);
-    let mut out = out.chunks_exact_mut(rows);
     let (fours, luts) = luts.as_chunks::<4>();
-    for luts in fours {
-        let out = std::array::from_fn(|_| out.next().unwrap_or_default());
-        sums_of_queries::<S, 4, 1>(s, groups, group, luts, out);
+    let (out_of_fours, out) = out.split_at_mut(fours.len() * 4 * rows);
+    for (luts, out) in fours.iter().zip(out_of_fours.chunks_exact_mut(4 * rows)) {
+        sums_of_queries::<S, 4, 1>(s, groups, group_bytes(dim), luts, out);
     }
-    let (twos, luts) = luts.as_chunks::<2>();
-    for luts in twos {
-        let out = std::array::from_fn(|_| out.next().unwrap_or_default());
-        sums_of_queries::<S, 2, 2>(s, groups, group, luts, out);
-    }
-    for (lut, out) in luts.iter().zip(out) {
-        sums_of_queries::<S, 1, 2>(s, groups, group, &[lut], [out]);
+    match *luts {
+        [a, b, c] => sums_of_queries::<S, 3, 2>(s, groups, group_bytes(dim), &[a, b, c], out),
+        [a, b] => sums_of_queries::<S, 2, 2>(s, groups, group_bytes(dim), &[a, b], out),
+        [a] => sums_of_queries::<S, 1, 2>(s, groups, group_bytes(dim), &[a], out),
+        _ => {}
     }
 }
 
@@ -43,11 +39,12 @@ fn sums_of_queries<S: Simd, const N: usize, const H: usize>(
     groups: &[u8],
     group_bytes: usize,
     luts: &[&[u8]; N],
-    out: [&mut [u16]; N],
+    out: &mut [u16],
 ) {
     // The compiler must not see a constant: it would unroll the inner loop and then run out of
     // registers for the sums.
     let steps = black_box(PART / 8);
+    let rows = out.len() / N;
     let luts = luts.map(|lut| lut.as_chunks::<32>().0);
     for (group, codes) in groups.chunks_exact(group_bytes).enumerate() {
         let (codes, _) = codes.as_chunks::<ROWS_PER_GROUP>();
@@ -82,8 +79,8 @@ fn sums_of_queries<S: Simd, const N: usize, const H: usize>(
                 }
             }
             for q in 0..N {
-                let (out, _) =
-                    out[q][group * ROWS_PER_GROUP..][..ROWS_PER_GROUP].as_chunks_mut::<LANES_16>();
+                let from = q * rows + group * ROWS_PER_GROUP;
+                let (out, _) = out[from..][..ROWS_PER_GROUP].as_chunks_mut::<LANES_16>();
                 for h in 0..H {
                     let low = s.sub_i16(all[q][h], s.low_to_high_bytes(high[q][h]));
                     s.store_u16(low, &mut out[half + h]);
