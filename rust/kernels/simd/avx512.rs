@@ -96,6 +96,24 @@ impl Avx512 {
         }
     }
 
+    /// Lane l takes `table[index[l]]`, the last entry where the index lies beyond it.
+    ///
+    /// # Panics
+    /// If the table is empty, or has 2²⁹ entries or more.
+    #[inline(always)]
+    pub fn look_up_u32(self, table: &[u32], index: __m512i) -> __m512i {
+        assert!(
+            !table.is_empty() && table.len() < 1 << 29,
+            "the length of a table"
+        );
+        // SAFETY: An `Avx512` is made only after the CPU was seen to have AVX-512 F. No index is
+        // above that of the last entry, so every lane reads an entry.
+        unsafe {
+            let index = _mm512_min_epu32(index, _mm512_set1_epi32((table.len() - 1) as i32));
+            _mm512_i32gather_epi32::<4>(index, table.as_ptr().cast())
+        }
+    }
+
     /// Reads eight bytes for each of the 16 offsets: those of the first eight, then the others; the
     /// last eight bytes of the table where an offset lies beyond them.
     ///
@@ -409,9 +427,9 @@ impl Avx512 {
             _mm_storeu_si128(sums.as_mut_ptr().cast(), all);
             sums
         }
-        /// Bytes of a where the mask is set, else 0.
-        fn bytes_where(self, mask: __mmask64, a: __m512i) -> __m512i {
-            _mm512_maskz_mov_epi8(mask, a)
+        /// Lanes of 32 bits of a where the mask is set, else 0.
+        fn lanes_where(self, mask: __mmask16, a: __m512i) -> __m512i {
+            _mm512_maskz_mov_epi32(mask, a)
         }
         /// The sum of the 16 lanes of 32 bits, wrapping.
         fn sum_i32(self, a: __m512i) -> i32 { _mm512_reduce_add_epi32(a) }
