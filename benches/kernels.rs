@@ -336,7 +336,7 @@ fn sums(bench: &mut Bench) {
 }
 
 /// Packed codes as integers.
-fn code_products(bench: &mut Bench) {
+fn coded(bench: &mut Bench) {
     for (p, w) in [(2, 8), (4, 8), (4, 12), (8, 8)] {
         let tables = move |dim| {
             let book = block_codebook(dim, p, w).expect("a codebook");
@@ -463,7 +463,7 @@ fn main() {
         std::process::exit(2);
     });
     for kernels in [
-        transforms, levels, blocks, rescaling, packing, sums, scans, sign_scans, reranking,
+        transforms, levels, blocks, rescaling, packing, sums, coded, sign_scans, reranking,
     ] {
         kernels(&mut bench);
     }
