@@ -9,8 +9,9 @@ turns. A case above the limit is measured again, up to 20 turns, before it count
 first search of fresh codes, with one query.
 
 Prints the worst ratios of each kind of rows, over bits, metrics and methods, and the worst cases,
-and exits with 1 if one is above the limit of 1.3. Rows come from the embeddings (`--data`, else the shipped sample) and from
-generators below, with queries of the same kind where there is one and Gaussian ones elsewhere.
+and exits with 1 if one is above the limit of 1.3. Rows come from the embeddings (`--data`, else the
+shipped sample) and from generators below, with queries of the same kind where there is one and
+Gaussian ones elsewhere.
 """
 
 import argparse
