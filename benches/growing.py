@@ -82,7 +82,7 @@ def measure(q: bq.Quantizer, rows: int, turns: int) -> Lines:
     rng = np.random.default_rng(2)
     y = rng.standard_normal((1, DIM), np.float32)
     row = q.encode(rng.standard_normal((1, DIM), np.float32))
-        lines = Lines()
+    lines = Lines()
 
     def search(of: bq.Codes, **options: object) -> Callable[[], object]:
         return lambda: q.search(of, y, K, **options)
