@@ -1,15 +1,28 @@
 //! Which instruction set the kernels run on.
 //!
-//! An [`Isa`] is a proof: only a function that has asked the CPU can make the value that names AVX2
-//! or NEON, so a kernel that is handed one may use those instructions. Every kernel takes it as its
-//! first argument.
+//! An [`Isa`] is a proof: only a function that has asked the CPU can make the value that names
+//! AVX-512, AVX2 or NEON, so a kernel that is handed one may use those instructions. Every kernel
+//! takes it as its first argument.
 //!
-//! `BLOCKQUANT_ISA=scalar|avx2|neon` chooses the instruction set that is used by default. A name
+//! `BLOCKQUANT_ISA=scalar|avx2|avx512|neon` chooses the instruction set that is used by default. A name
 //! that this CPU cannot run is an error, not a fallback.
 
 use std::sync::atomic::{AtomicU8, Ordering};
 
 use crate::error::{Error, Result};
+
+/// Proof that the CPU has AVX-512 with the extensions F, BW, VL, VBMI and VNNI (from Intel's Ice Lake
+/// and AMD's Zen 4 on), and what [`Avx2`] proves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Avx512(());
+
+impl Avx512 {
+    /// The proof that the CPU has AVX2 and FMA.
+    #[inline(always)]
+    pub fn avx2(self) -> Avx2 {
+        Avx2(())
+    }
+}
 
 /// Proof that the CPU has AVX2 and FMA.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,6 +37,8 @@ pub struct Neon(());
 pub enum Isa {
     /// The instructions of the target's baseline only: the definition of every kernel.
     Scalar,
+    /// x86-64 with AVX-512 F, BW, VL, VBMI and VNNI, and with AVX2 and FMA.
+    Avx512(Avx512),
     /// x86-64 with AVX2 and FMA.
     Avx2(Avx2),
     /// AArch64 with NEON.
@@ -40,8 +55,10 @@ impl Isa {
     pub fn available() -> Vec<Self> {
         let mut found = Vec::new();
         #[cfg(target_arch = "x86_64")]
-        if std::arch::is_x86_feature_detected!("avx2") && std::arch::is_x86_feature_detected!("fma")
-        {
+        if has_avx2() {
+            if has_avx512() {
+                found.push(Self::Avx512(Avx512(())));
+            }
             found.push(Self::Avx2(Avx2(())));
         }
         #[cfg(target_arch = "aarch64")]
@@ -52,12 +69,23 @@ impl Isa {
         found
     }
 
-    /// The name: `scalar`, `avx2` or `neon`.
+    /// The name: `scalar`, `avx2`, `avx512` or `neon`.
     pub fn name(self) -> &'static str {
         match self {
             Self::Scalar => "scalar",
             Self::Avx2(_) => "avx2",
+            Self::Avx512(_) => "avx512",
             Self::Neon(_) => "neon",
+        }
+    }
+
+    /// The proof of AVX2, if this instruction set includes it.
+    #[inline(always)]
+    pub fn avx2(self) -> Option<Avx2> {
+        match self {
+            Self::Avx512(token) => Some(token.avx2()),
+            Self::Avx2(token) => Some(token),
+            Self::Neon(_) | Self::Scalar => None,
         }
     }
 
@@ -104,4 +132,20 @@ impl Isa {
         CURRENT.store(number, Ordering::Relaxed);
         Ok(isa)
     }
+}
+
+/// Whether the CPU has what [`Avx2`] proves.
+#[cfg(target_arch = "x86_64")]
+fn has_avx2() -> bool {
+    std::arch::is_x86_feature_detected!("avx2") && std::arch::is_x86_feature_detected!("fma")
+}
+
+/// Whether the CPU has what [`Avx512`] proves beyond [`Avx2`].
+#[cfg(target_arch = "x86_64")]
+fn has_avx512() -> bool {
+    std::arch::is_x86_feature_detected!("avx512f")
+        && std::arch::is_x86_feature_detected!("avx512bw")
+        && std::arch::is_x86_feature_detected!("avx512vl")
+        && std::arch::is_x86_feature_detected!("avx512vbmi")
+        && std::arch::is_x86_feature_detected!("avx512vnni")
 }

@@ -14,11 +14,14 @@
 //! the compiler vectorizes the definition nearly as well as the machine allows, that is all, and
 //! the definition is compiled for each instruction set (`kernel!`). Elsewhere `vector.rs` has
 //! another body, generic over the vectors of [`simd`], which is compiled for AVX2 and for NEON
-//! (`vector_kernel!`). Only `simd/avx2.rs` and `simd/neon.rs` (and [`prefetch`]) use intrinsics.
+//! (`vector_kernel!`). Where registers of 512 bits gain time, `avx512.rs` has a body for AVX-512,
+//! and the macro's `; avx512` says so; AVX-512 runs the AVX2 body of the other kernels. Only the
+//! files of `simd` (and [`prefetch`]) use intrinsics.
 //!
 //! ```text
 //! dot(isa, a, b)                       public: takes a token, is safe to call
-//!   ├── Isa::Avx2   → avx2(a, b)       #[target_feature(enable = "avx2,fma")], body inlined
+//!   ├── Isa::Avx512 → avx512::dot      #[target_feature(enable = "avx512f,…")], body inlined
+//!   ├── Isa::Avx2   → the vector body  #[target_feature(enable = "avx2,fma")], body inlined
 //!   ├── Isa::Neon   → the vector body  NEON is in the baseline of AArch64
 //!   └── Isa::Scalar → scalar::dot      the definition
 //! ```
@@ -29,38 +32,81 @@
 
 pub mod asymmetric;
 pub mod attention;
+pub mod code_products;
 pub mod convert;
 pub mod dense;
-pub mod fast_scan;
 pub mod fwht;
 pub mod nearest;
 pub mod pack;
 pub mod quantize;
 pub mod reduce;
 pub mod rescale;
+pub mod sign_scan;
 pub mod simd;
 
 /// Lanes of every sum whose order is fixed.
 pub const SUM_LANES: usize = 16;
 
+/// Calls a body that is compiled with the features of an instruction set, whose proof the caller
+/// holds: `compiled!(avx2, scalar::add(x: &mut [f32], y: &[f32]))`.
+macro_rules! compiled {
+    (avx2, $($body:tt)*) => { $crate::kernels::compiled!(@ "avx2,fma", $($body)*) };
+    (avx512, $($body:tt)*) => {
+        $crate::kernels::compiled!(
+            @ "avx512f,avx512bw,avx512vl,avx512vbmi,avx512vnni,avx2,fma", $($body)*
+        )
+    };
+    (@ $features:literal, $module:ident::$name:ident($($arg:ident: $ty:ty),*) $(-> $ret:ty)?) => {{
+        #[target_feature(enable = $features)]
+        fn body($($arg: $ty),*) $(-> $ret)? {
+            $module::$name($($arg),*)
+        }
+        // SAFETY: `body` needs the features of an instruction set. The macros below call it where
+        // they hold the token of this set, which `Isa::available` makes only after the CPU was seen
+        // to have all of them.
+        unsafe { body($($arg),*) }
+    }};
+}
+pub(crate) use compiled;
+
+/// Returns what the body in `avx512` does, if the kernel has one and `isa` is AVX-512.
+macro_rules! avx512_body {
+    ([] $isa:ident, $($rest:tt)*) => {};
+    ([avx512] $isa:ident, $name:ident($($arg:ident: $ty:ty),*) $(-> $ret:ty)?) => {
+        if let $crate::Isa::Avx512(token) = $isa {
+            return $crate::kernels::compiled!(
+                avx512,
+                avx512::$name(token: $crate::isa::Avx512, $($arg: $ty),*) $(-> $ret)?
+            );
+        }
+    };
+}
+pub(crate) use avx512_body;
+
 /// Defines a public kernel that compiles the scalar definition for each instruction set.
+///
+/// With `; avx512` at its end there is another body in `avx512`, which takes the token first.
 macro_rules! kernel {
-    ($(#[$doc:meta])* pub fn $name:ident($($arg:ident: $ty:ty),* $(,)?) $(-> $ret:ty)?) => {
+    (
+        $(#[$doc:meta])*
+        pub fn $name:ident($($arg:ident: $ty:ty),* $(,)?) $(-> $ret:ty)? $(; $avx512:tt)?
+    ) => {
         $(#[$doc])*
         pub fn $name(isa: $crate::Isa, $($arg: $ty),*) $(-> $ret)? {
             #[cfg(target_arch = "x86_64")]
-            #[target_feature(enable = "avx2,fma")]
-            fn avx2($($arg: $ty),*) $(-> $ret)? {
-                scalar::$name($($arg),*)
+            $crate::kernels::avx512_body!(
+                [$($avx512)?] isa, $name($($arg: $ty),*) $(-> $ret)?
+            );
+            #[cfg(target_arch = "x86_64")]
+            if isa.avx2().is_some() {
+                return $crate::kernels::compiled!(
+                    avx2,
+                    scalar::$name($($arg: $ty),*) $(-> $ret)?
+                );
             }
-            match isa {
-                #[cfg(target_arch = "x86_64")]
-                // SAFETY: `avx2` needs AVX2 and FMA, and an `Isa::Avx2` holds a token that
-                // `Isa::available` makes only after the CPU was seen to have both.
-                $crate::Isa::Avx2(_) => unsafe { avx2($($arg),*) },
-                // On AArch64 the definition is already compiled with NEON, its baseline.
-                _ => scalar::$name($($arg),*),
-            }
+            let _ = isa;
+            // On AArch64 the definition is already compiled with NEON, its baseline.
+            scalar::$name($($arg),*)
         }
     };
 }
@@ -68,24 +114,31 @@ pub(crate) use kernel;
 
 /// Defines a public kernel with the definition in `scalar` and a body over [`simd::Simd`] in
 /// `vector`.
+///
+/// With `; avx512` at its end there is another body in `avx512`, which takes the token first.
 macro_rules! vector_kernel {
-    ($(#[$doc:meta])* pub fn $name:ident($($arg:ident: $ty:ty),* $(,)?) $(-> $ret:ty)?) => {
+    (
+        $(#[$doc:meta])*
+        pub fn $name:ident($($arg:ident: $ty:ty),* $(,)?) $(-> $ret:ty)? $(; $avx512:tt)?
+    ) => {
         $(#[$doc])*
         pub fn $name(isa: $crate::Isa, $($arg: $ty),*) $(-> $ret)? {
             #[cfg(target_arch = "x86_64")]
-            #[target_feature(enable = "avx2,fma")]
-            fn avx2(token: $crate::isa::Avx2, $($arg: $ty),*) $(-> $ret)? {
-                vector::$name(token, $($arg),*)
+            $crate::kernels::avx512_body!(
+                [$($avx512)?] isa, $name($($arg: $ty),*) $(-> $ret)?
+            );
+            #[cfg(target_arch = "x86_64")]
+            if let Some(token) = isa.avx2() {
+                return $crate::kernels::compiled!(
+                    avx2,
+                    vector::$name(token: $crate::isa::Avx2, $($arg: $ty),*) $(-> $ret)?
+                );
             }
-            match isa {
-                #[cfg(target_arch = "x86_64")]
-                // SAFETY: `avx2` needs AVX2 and FMA, and an `Isa::Avx2` holds a token that
-                // `Isa::available` makes only after the CPU was seen to have both.
-                $crate::Isa::Avx2(token) => unsafe { avx2(token, $($arg),*) },
-                #[cfg(target_arch = "aarch64")]
-                $crate::Isa::Neon(token) => vector::$name(token, $($arg),*),
-                _ => scalar::$name($($arg),*),
+            #[cfg(target_arch = "aarch64")]
+            if let $crate::Isa::Neon(token) = isa {
+                return vector::$name(token, $($arg),*);
             }
+            scalar::$name($($arg),*)
         }
     };
 }

@@ -90,7 +90,7 @@ mod _core {
     #[pymodule_export]
     use super::cache::KeyValueCache;
     #[pymodule_export]
-    use super::codes::Sketch;
+    use super::codes::Signs;
     #[pymodule_export]
     use super::file::{open_file, save};
     #[pymodule_export]
@@ -107,11 +107,9 @@ mod _core {
     #[pymodule_export]
     const MAX_THREADS: usize = threads::MAX_THREADS;
 
-    /// Whether a sketch of ``rows`` rows is worth making for a search of the ``allowed`` ones.
-    #[pyfunction]
-    fn sketch_pays(rows: usize, allowed: usize) -> bool {
-        crate::scan::search::sketch_pays(rows, allowed)
-    }
+    /// Queries of a search from which signs are derived as it goes and need not be kept.
+    #[pymodule_export]
+    const MIN_QUERIES_TO_DERIVE: usize = crate::scan::search::MIN_QUERIES_TO_DERIVE;
 
     /// The version of the crate, which is that of the package.
     #[pyfunction]
@@ -119,8 +117,8 @@ mod _core {
         env!("CARGO_PKG_VERSION")
     }
 
-    /// The instruction set that kernels use: ``scalar``, ``avx2`` or ``neon``. ``BLOCKQUANT_ISA``
-    /// selects another one at start. The bytes do not depend on it.
+    /// The instruction set that kernels use: ``scalar``, ``avx2``, ``avx512`` or ``neon``.
+    /// ``BLOCKQUANT_ISA`` selects another one at start. The bytes do not depend on it.
     #[pyfunction]
     fn isa() -> PyResult<&'static str> {
         Ok(Isa::current()?.name())

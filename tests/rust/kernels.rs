@@ -46,10 +46,10 @@ fn lane_sum(n: usize, mut step: impl FnMut(usize, f64) -> f64) -> f64 {
     lanes[0]
 }
 
-/// A machine must have the instruction set that is expected of its architecture, and use it by
-/// default; CI names it.
+/// A machine must have the instruction set that is expected of its architecture (CI names it), so
+/// that its kernels are tested, and use its best one by default.
 #[test]
-fn the_required_instruction_set_is_the_default() {
+fn the_required_instruction_set_is_available() {
     let expected = std::env::var("BLOCKQUANT_REQUIRE_ISA").unwrap_or_else(|_| {
         if cfg!(target_arch = "aarch64") {
             "neon".into()
@@ -57,12 +57,13 @@ fn the_required_instruction_set_is_the_default() {
             "avx2".into()
         }
     });
-    assert_eq!(
-        Isa::detect().name(),
-        expected,
+    let available = Isa::available();
+    assert!(
+        available.iter().any(|isa| isa.name() == expected),
         "the vector kernels would go untested"
     );
-    assert_eq!(Isa::available().last(), Some(&Isa::Scalar));
+    assert_eq!(available[0], Isa::detect());
+    assert_eq!(available.last(), Some(&Isa::Scalar));
     assert!(Isa::from_name("sse9").is_err());
 }
 

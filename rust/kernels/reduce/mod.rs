@@ -22,6 +22,8 @@
 //! lanes, and the sum is bound by the latency of the multiply-add; rows that are not in the cache
 //! are bound by memory.
 
+#[cfg(target_arch = "x86_64")]
+mod avx512;
 pub(crate) mod scalar;
 pub(crate) mod vector;
 
@@ -32,7 +34,7 @@ kernel! {
     ///
     /// # Panics
     /// If the lengths differ.
-    pub fn dot(a: &[f32], b: &[f32]) -> f32
+    pub fn dot(a: &[f32], b: &[f32]) -> f32; avx512
 }
 
 kernel! {

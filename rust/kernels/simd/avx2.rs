@@ -217,6 +217,7 @@ impl Simd for Avx2 {
         }
         fn madd_i16(self, a: __m256i, b: __m256i) -> __m256i { _mm256_madd_epi16(a, b) }
         fn add_i16(self, a: __m256i, b: __m256i) -> __m256i { _mm256_add_epi16(a, b) }
+        fn sub_i16(self, a: __m256i, b: __m256i) -> __m256i { _mm256_sub_epi16(a, b) }
         fn max_i16(self, a: __m256i, b: __m256i) -> __m256i { _mm256_max_epi16(a, b) }
         fn madd_u8_i8(self, a: &[u8; BYTES], q: __m256i) -> __m256i {
             _mm256_maddubs_epi16(_mm256_loadu_si256(a.as_ptr().cast()), q)
@@ -241,6 +242,9 @@ impl Simd for Avx2 {
         fn load_u8(self, from: &[u8; BYTES]) -> __m256i {
             _mm256_loadu_si256(from.as_ptr().cast())
         }
+        fn load_u8_twice(self, from: &[u8; BYTES / 2]) -> __m256i {
+            _mm256_broadcastsi128_si256(_mm_loadu_si128(from.as_ptr().cast()))
+        }
         fn store_u16(self, x: __m256i, to: &mut [u16; LANES_16]) {
             _mm256_storeu_si256(to.as_mut_ptr().cast(), x)
         }
@@ -253,5 +257,6 @@ impl Simd for Avx2 {
             _mm256_shuffle_epi8(table, index)
         }
         fn high_bytes(self, a: __m256i) -> __m256i { _mm256_srli_epi16::<8>(a) }
+        fn low_to_high_bytes(self, a: __m256i) -> __m256i { _mm256_slli_epi16::<8>(a) }
     }
 }

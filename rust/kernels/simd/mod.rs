@@ -27,9 +27,15 @@
 //! **Cost.** One instruction on AVX2 and two on NEON, if nothing else is said. Reductions of a
 //! vector to one number take four to six instructions on AVX2, and `gather` one that reads the
 //! first-level cache eight times.
+//!
+//! **AVX-512.** A kernel that gains from vectors of 512 bits has a body of its own for them in its
+//! `avx512.rs`, in terms of the methods of [`Avx512`](crate::isa::Avx512); the others run their
+//! AVX2 body there.
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;
+#[cfg(target_arch = "x86_64")]
+mod avx512;
 #[cfg(target_arch = "aarch64")]
 mod neon;
 
@@ -248,6 +254,8 @@ pub trait Simd: Copy {
     fn store_u16(self, x: Self::I16x16, to: &mut [u16; LANES_16]);
     /// a + b, wrapping.
     fn add_i16(self, a: Self::I16x16, b: Self::I16x16) -> Self::I16x16;
+    /// a − b, wrapping.
+    fn sub_i16(self, a: Self::I16x16, b: Self::I16x16) -> Self::I16x16;
     /// The larger of a and b.
     fn max_i16(self, a: Self::I16x16, b: Self::I16x16) -> Self::I16x16;
     /// The largest of the sixteen lanes.
@@ -274,6 +282,8 @@ pub trait Simd: Copy {
 
     /// Reads 32 bytes, two per 16-bit lane.
     fn load_u8(self, from: &[u8; BYTES]) -> Self::I16x16;
+    /// Reads 16 bytes into both halves.
+    fn load_u8_twice(self, from: &[u8; BYTES / 2]) -> Self::I16x16;
     /// a + b byte by byte, wrapping.
     fn add_u8(self, a: Self::I16x16, b: Self::I16x16) -> Self::I16x16;
     /// The low four bits of each byte.
@@ -291,4 +301,6 @@ pub trait Simd: Copy {
     fn shuffle_bytes(self, table: Self::I16x16, index: Self::I16x16) -> Self::I16x16;
     /// The high byte of each 16-bit lane, as a number from 0 to 255.
     fn high_bytes(self, a: Self::I16x16) -> Self::I16x16;
+    /// The low byte of each 16-bit lane becomes its high byte, and the low byte becomes 0.
+    fn low_to_high_bytes(self, a: Self::I16x16) -> Self::I16x16;
 }

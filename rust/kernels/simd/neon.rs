@@ -283,6 +283,7 @@ impl Simd for Neon {
             (half(a.0, b.0), half(a.1, b.1))
         }
         fn add_i16(self, a: I16x16, b: I16x16) -> I16x16 { both!(vaddq_s16(a, b)) }
+        fn sub_i16(self, a: I16x16, b: I16x16) -> I16x16 { both!(vsubq_s16(a, b)) }
         fn max_i16(self, a: I16x16, b: I16x16) -> I16x16 { both!(vmaxq_s16(a, b)) }
         fn madd_u8_i8(self, a: &[u8; BYTES], q: I16x16) -> I16x16 {
             let half = |a: *const u8, q: int16x8_t| {
@@ -302,6 +303,10 @@ impl Simd for Neon {
         fn load_u8(self, from: &[u8; BYTES]) -> I16x16 {
             let half = |from: *const u8| vreinterpretq_s16_u8(vld1q_u8(from));
             (half(from.as_ptr()), half(from[LANES_16..].as_ptr()))
+        }
+        fn load_u8_twice(self, from: &[u8; BYTES / 2]) -> I16x16 {
+            let both = vreinterpretq_s16_u8(vld1q_u8(from.as_ptr()));
+            (both, both)
         }
         fn store_u16(self, x: I16x16, to: &mut [u16; LANES_16]) {
             vst1q_u16(to.as_mut_ptr(), vreinterpretq_u16_s16(x.0));
@@ -323,6 +328,7 @@ impl Simd for Neon {
             let half = |a| vreinterpretq_s16_u16(vshrq_n_u16::<8>(vreinterpretq_u16_s16(a)));
             (half(a.0), half(a.1))
         }
+        fn low_to_high_bytes(self, a: I16x16) -> I16x16 { both!(vshlq_n_s16::<8>(a)) }
         fn any_gt_i16(self, a: I16x16, b: I16x16, limit: I16x16) -> u32 {
             let any = |x: int16x8_t| u32::from(vmaxvq_u16(vcgtq_s16(x, limit.0))) & 1;
             any(a.0) | any(b.0) << 1 | any(a.1) << 2 | any(b.1) << 3

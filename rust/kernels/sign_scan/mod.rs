@@ -1,0 +1,194 @@
+//! Sign scan: approximate products of all rows with a query from one sign per coordinate, and the
+//! rows whose bounds reach a threshold.
+//!
+//! A search first bounds the score of every row by the signs of its codeword and prunes the rows
+//! that cannot be among the best. [`sums`] adds what the query gains where the signs agree,
+//! [`sums_reach`] compares the bounds with a threshold; [`ints_reach`] and [`dots_reach`] do the
+//! same with better products of the rows that are left.
+//!
+//! **Mathematics.** A query y becomes integers qᵢ with the signs of y and ŷᵢ = (unit/2)·qᵢ ≈ yᵢ.
+//! With S the sum of |qᵢ| over the coordinates at which the signs of c and q agree,
+//!
+//! ```text
+//! ⟨sign(c), ŷ⟩ = unit·S − (unit/2)·Σ|qᵢ|
+//! |qᵢ| = ⌊|yᵢ|·(2/unit) + ½⌋
+//! ```
+//!
+//! and the look-up table (LUT) of four coordinates has this sum for each of their sixteen signs.
+//! `unit` is the first of widest/15 · 1.02ⁿ, n = 0, 1, …, for which Σ|q| ≤ 15 in every group of
+//! four coordinates, where widest is the largest 2Σ|y| of such a group. All sums are integers, so
+//! that every order of summation agrees, and they fit 16 bits up to [`MAX_DIM`] coordinates.
+//!
+//! **The layout.** Rows stand in groups of [`ROWS_PER_GROUP`]. A group has 64 bytes for each eight
+//! coordinates, one per row: signs 0 to 3 in the low half of the byte, signs 4 to 7 in the high
+//! one; a set bit is c ≥ 0. Even bytes are rows 0 to 31 and odd ones rows 32 to 63 ([`slot`]), so
+//! that 16-bit lanes split into two runs of rows in order:
+//!
+//! ```text
+//! codes:   row 0, row 32, row 1, row 33, …, row 31, row 63      signs 8j … 8j + 7 of each
+//! LUT:     entries 0 … 15 of signs 8j … 8j + 3 | entries 0 … 15 of signs 8j + 4 … 8j + 7
+//!
+//! for each group of 64 rows:
+//!     for each part of 64 coordinates:
+//!         bytes ← 0
+//!         for each 8 coordinates:
+//!             bytes ← bytes + shuffle(LUT low, codes & 15) + shuffle(LUT high, codes >> 4)
+//!         all ← all + bytes as 16-bit lanes;  high ← high + the high bytes      16 · 15 < 256
+//!     the sums of rows 0 to 31 are all − (high << 8), those of rows 32 to 63 are high
+//! ```
+
+#[cfg(target_arch = "x86_64")]
+mod avx512;
+mod scalar;
+mod vector;
+
+use super::vector_kernel;
+use crate::aligned::Aligned;
+
+/// Rows of a group, which share the bytes of the layout.
+pub const ROWS_PER_GROUP: usize = 64;
+/// The most coordinates whose sums fit 16 bits: fifteen for each four of them.
+pub const MAX_DIM: usize = 17_476;
+
+/// Coordinates of a part, after which byte sums are widened; rows are padded to whole parts.
+const PART: usize = 64;
+/// The largest sum of four weights.
+const MAX_ENTRY: i32 = 15;
+/// The step between the units that are tried.
+const UNIT_STEP: f32 = 1.02;
+
+/// Bytes of signs per row.
+pub fn sign_bytes(dim: usize) -> usize {
+    dim.div_ceil(PART) * (PART / 8)
+}
+
+/// Bytes of a group of rows.
+pub fn group_bytes(dim: usize) -> usize {
+    sign_bytes(dim) * ROWS_PER_GROUP
+}
+
+/// Where a row stands among the 64 bytes of eight coordinates; `row` counts within the group.
+pub fn slot(row: usize) -> usize {
+    row % 32 * 2 + row / 32
+}
+
+/// A query for the scan of signs.
+#[derive(Debug, Clone)]
+pub struct SignQuery {
+    /// 32 bytes for each eight coordinates: the sums of weights for each sign of the first four,
+    /// then for each sign of the other four.
+    pub lut: Aligned<u8>,
+    /// What a sum of 1 is worth.
+    pub unit: f32,
+    /// What a sum of 0 is worth.
+    pub offset: f32,
+    /// ‖y − ŷ‖, where ŷ is the rounded query.
+    pub error: f32,
+    /// ‖y‖.
+    pub norm: f32,
+    /// d·Σy⁴/(Σy²)²: about 3 where the coordinates are spread, d where only one is not zero; ∞ for
+    /// a query without weights.
+    pub kurtosis: f32,
+}
+
+vector_kernel! {
+    /// Rounds a query to weights and makes its LUT.
+    ///
+    /// A query that is zero, not finite or so small that 2/unit is infinite has no weights: its
+    /// unit is 1, its offset 0, its error is its norm (∞ if it is not finite), and its kurtosis is
+    /// infinite.
+    pub fn query(y: &[f32]) -> SignQuery; avx512
+}
+
+vector_kernel! {
+    /// out\[rows·q + r\] ← the sum of the weights of query q whose signs agree with row r, where
+    /// `rows` is that of all groups.
+    ///
+    /// A LUT is that of a [`SignQuery`]: with entries above 15 sums are not defined.
+    ///
+    /// # Panics
+    /// If the lengths do not fit together, or if `dim` is above [`MAX_DIM`].
+    pub fn sums(groups: &[u8], dim: usize, luts: &[&[u8]], out: &mut [u16]); avx512
+}
+
+/// Numbers of the rows, one per row each.
+#[derive(Debug, Clone, Copy)]
+pub struct Columns<'a> {
+    /// fᵢ: the factor of the row's product.
+    pub factor: &'a [f32],
+    /// The row's part of the error of its product; the query's part is the reach.
+    pub spread: &'a [f32],
+    /// hᵢ: an addend of each row, if there is one.
+    pub shift: Option<&'a [f32]>,
+}
+
+/// How products become upper bounds, and what is cut off.
+///
+/// The bound of row i is reach·spreadᵢ + (weight·hᵢ + fᵢ·(unit·Sᵢ + offset)), each product with its
+/// addition rounded once; the shift h is optional.
+#[derive(Debug, Clone, Copy)]
+pub struct Cut {
+    /// What a sum of 1 is worth.
+    pub unit: f32,
+    /// What a sum of 0 is worth.
+    pub offset: f32,
+    /// How many spreads the bound lies above the product.
+    pub reach: f32,
+    /// The factor of the shift.
+    pub weight: f32,
+    /// Rows whose bound is below this are cut off.
+    pub threshold: f32,
+}
+
+vector_kernel! {
+    /// Bit r of masks\[g\] ← whether the bound of row 64g + r, from its sum of weights, is not below
+    /// the threshold; it is set where the bound is NaN.
+    ///
+    /// # Panics
+    /// If the lengths do not fit together.
+    pub fn sums_reach(sums: &[u16], columns: &Columns<'_>, cut: &Cut, masks: &mut [u64]); avx512
+}
+
+vector_kernel! {
+    /// [`sums_reach`] for products that are 32-bit integers, which become the nearest float32.
+    ///
+    /// # Panics
+    /// If the lengths do not fit together.
+    pub fn ints_reach(dots: &[i32], columns: &Columns<'_>, cut: &Cut, masks: &mut [u64]); avx512
+}
+
+vector_kernel! {
+    /// [`sums_reach`] for products that are float32 numbers.
+    ///
+    /// # Panics
+    /// If the lengths do not fit together.
+    pub fn dots_reach(dots: &[f32], columns: &Columns<'_>, cut: &Cut, masks: &mut [u64]); avx512
+}
+
+/// Checks all lengths and returns the number of rows.
+fn rows(groups: &[u8], dim: usize, luts: &[&[u8]], lut_bytes: usize, out: &[u16]) -> usize {
+    assert!(dim <= MAX_DIM, "at most {MAX_DIM} coordinates");
+    let bytes = group_bytes(dim).max(1);
+    let rows = groups.len() / bytes * ROWS_PER_GROUP;
+    assert!(groups.len().is_multiple_of(bytes), "whole groups of rows");
+    assert_eq!(out.len(), rows * luts.len(), "one sum per row and query");
+    assert!(
+        luts.iter().all(|lut| lut.len() == lut_bytes),
+        "LUTs of the dimension"
+    );
+    rows
+}
+
+/// Checks all lengths.
+fn check_columns(rows: usize, columns: &Columns<'_>, masks: &[u64]) {
+    assert_eq!(rows, masks.len() * ROWS_PER_GROUP, "one mask per group");
+    let lengths = [columns.factor.len(), columns.spread.len()];
+    let shift = columns.shift.map(<[f32]>::len);
+    assert!(
+        lengths
+            .into_iter()
+            .chain(shift)
+            .all(|length| length == rows),
+        "factors, spreads and shifts of the rows"
+    );
+}

@@ -1,0 +1,239 @@
+//! Half a group in a vector, for up to four queries at a time.
+
+use std::hint::black_box;
+
+use super::scalar::{NEAR, fill_lut, finish, first_unit, padded, raise_unit, without_weights};
+use super::{
+    Columns, Cut, PART, ROWS_PER_GROUP, SignQuery, check_columns, group_bytes, rows, sign_bytes,
+};
+use crate::aligned::Aligned;
+use crate::kernels::SUM_LANES;
+use crate::kernels::reduce::scalar::sum_lanes;
+use crate::kernels::reduce::vector::to_lanes;
+use crate::kernels::simd::{BYTES, LANES_16, LANES_32, Simd};
+
+#[inline(always)]
+pub fn sums<S: Simd>(s: S, groups: &[u8], dim: usize, luts: &[&[u8]], out: &mut [u16]) {
+    let rows = rows(groups, dim, luts, sign_bytes(dim) * 32, out);
+    if rows == 0 || dim == 0 {
+        return out.fill(0);
+    }
+    let group = group_bytes(dim);
+    let mut out = out.chunks_exact_mut(rows);
+    let (fours, luts) = luts.as_chunks::<4>();
+    for luts in fours {
+        let out = std::array::from_fn(|_| out.next().unwrap_or_default());
+        sums_of_queries::<S, 4, 1>(s, groups, group, luts, out);
+    }
+    let (twos, luts) = luts.as_chunks::<2>();
+    for luts in twos {
+        let out = std::array::from_fn(|_| out.next().unwrap_or_default());
+        sums_of_queries::<S, 2, 2>(s, groups, group, luts, out);
+    }
+    for (lut, out) in luts.iter().zip(out) {
+        sums_of_queries::<S, 1, 2>(s, groups, group, &[lut], [out]);
+    }
+}
+
+/// [`sums`] for N queries, which share the loads and masks of the codes, and H halves of a group at
+/// a time, which share the loads of the LUTs.
+#[inline(always)]
+fn sums_of_queries<S: Simd, const N: usize, const H: usize>(
+    s: S,
+    groups: &[u8],
+    group_bytes: usize,
+    luts: &[&[u8]; N],
+    out: [&mut [u16]; N],
+) {
+    // The compiler must not see a constant: it would unroll the inner loop and then run out of
+    // registers for the sums.
+    let steps = black_box(PART / 8);
+    let luts = luts.map(|lut| lut.as_chunks::<32>().0);
+    for (group, codes) in groups.chunks_exact(group_bytes).enumerate() {
+        let (codes, _) = codes.as_chunks::<ROWS_PER_GROUP>();
+        for half in (0..2).step_by(H) {
+            // `all` sums the bytes of rows r and r + 32 as one 16-bit number, `high` sums the byte
+            // of row r + 32 alone.
+            let mut all = [[s.splat_i16(0); H]; N];
+            let mut high = [[s.splat_i16(0); H]; N];
+            for (part, codes) in codes.chunks_exact(steps).enumerate() {
+                let luts = luts.map(|lut| &lut[part * steps..][..codes.len()]);
+                let mut bytes = [[s.splat_i16(0); H]; N];
+                for (step, codes) in codes.iter().enumerate() {
+                    let (codes, _) = codes.as_chunks::<BYTES>();
+                    let codes: [_; H] = std::array::from_fn(|h| s.load_u8(&codes[half + h]));
+                    let low = codes.map(|codes| s.low_nibbles(codes));
+                    let high = codes.map(|codes| s.high_nibbles(codes));
+                    for q in 0..N {
+                        let (lut, _) = luts[q][step].as_chunks::<16>();
+                        let (low_lut, high_lut) =
+                            (s.load_u8_twice(&lut[0]), s.load_u8_twice(&lut[1]));
+                        for h in 0..H {
+                            let sum = s.add_u8(bytes[q][h], s.shuffle_bytes(low_lut, low[h]));
+                            bytes[q][h] = s.add_u8(sum, s.shuffle_bytes(high_lut, high[h]));
+                        }
+                    }
+                }
+                for q in 0..N {
+                    for h in 0..H {
+                        all[q][h] = s.add_i16(all[q][h], bytes[q][h]);
+                        high[q][h] = s.add_i16(high[q][h], s.high_bytes(bytes[q][h]));
+                    }
+                }
+            }
+            for q in 0..N {
+                let (out, _) =
+                    out[q][group * ROWS_PER_GROUP..][..ROWS_PER_GROUP].as_chunks_mut::<LANES_16>();
+                for h in 0..H {
+                    let low = s.sub_i16(all[q][h], s.low_to_high_bytes(high[q][h]));
+                    s.store_u16(low, &mut out[half + h]);
+                    s.store_u16(high[q][h], &mut out[2 + half + h]);
+                }
+            }
+        }
+    }
+}
+
+#[inline(always)]
+pub fn sums_reach<S: Simd>(
+    s: S,
+    sums: &[u16],
+    columns: &Columns<'_>,
+    cut: &Cut,
+    masks: &mut [u64],
+) {
+    check_columns(sums.len(), columns, masks);
+    let sums = sums.as_chunks().0;
+    let product = |i: usize| s.to_f32(s.load_u16_as_i32(&sums[i]));
+    reach(s, product, columns, cut, masks);
+}
+
+#[inline(always)]
+pub fn ints_reach<S: Simd>(
+    s: S,
+    dots: &[i32],
+    columns: &Columns<'_>,
+    cut: &Cut,
+    masks: &mut [u64],
+) {
+    check_columns(dots.len(), columns, masks);
+    let dots = dots.as_chunks().0;
+    let product = |i: usize| s.to_f32(s.load_i32(&dots[i]));
+    reach(s, product, columns, cut, masks);
+}
+
+#[inline(always)]
+pub fn dots_reach<S: Simd>(
+    s: S,
+    dots: &[f32],
+    columns: &Columns<'_>,
+    cut: &Cut,
+    masks: &mut [u64],
+) {
+    check_columns(dots.len(), columns, masks);
+    let dots = dots.as_chunks().0;
+    let product = |i: usize| s.load(&dots[i]);
+    reach(s, product, columns, cut, masks);
+}
+
+/// The masks for the products of rows 8i to 8i + 7 that `product` returns.
+#[inline(always)]
+fn reach<S: Simd>(
+    s: S,
+    product: impl Fn(usize) -> S::F32x8,
+    columns: &Columns<'_>,
+    cut: &Cut,
+    masks: &mut [u64],
+) {
+    const PARTS: usize = ROWS_PER_GROUP / LANES_32;
+    let (unit, offset) = (s.splat(cut.unit), s.splat(cut.offset));
+    let (reach, weight) = (s.splat(cut.reach), s.splat(cut.weight));
+    let threshold = s.splat(cut.threshold);
+    let (factor, spread) = (columns.factor.as_chunks().0, columns.spread.as_chunks().0);
+    let shift = columns.shift.map(|shift| shift.as_chunks().0);
+    for (group, mask) in masks.iter_mut().enumerate() {
+        let mut below = 0;
+        for part in 0..PARTS {
+            let i = group * PARTS + part;
+            let mut key = s.mul(s.load(&factor[i]), s.fma(unit, product(i), offset));
+            if let Some(shift) = shift {
+                key = s.fma(weight, s.load(&shift[i]), key);
+            }
+            let bound = s.fma(reach, s.load(&spread[i]), key);
+            below |= u64::from(s.movemask(s.gt(threshold, bound))) << (part * LANES_32);
+        }
+        *mask = !below;
+    }
+}
+
+/// Two vectors of a query at a time, the lanes of the contract.
+#[inline(always)]
+pub fn query<S: Simd>(s: S, y: &[f32]) -> SignQuery {
+    let (body, tail) = y.as_chunks::<SUM_LANES>();
+    let tail = padded::<SUM_LANES>(tail);
+    let parts = body.iter().chain([&tail]).take(y.len().div_ceil(SUM_LANES));
+    let magnitudes = |part: &[f32; SUM_LANES]| {
+        let (halves, _) = part.as_chunks::<LANES_32>();
+        [s.abs(s.load(&halves[0])), s.abs(s.load(&halves[1]))]
+    };
+
+    // Every lane has the sum of the four lanes around it.
+    let sums_of_fours = |magnitudes: S::F32x8| {
+        let pairs = s.add(magnitudes, s.shuffle_xor1(magnitudes));
+        s.add(pairs, s.shuffle_xor2(pairs))
+    };
+    let mut total = s.splat(0.0);
+    let mut widest = s.splat(0.0);
+    for part in parts.clone() {
+        for sums in magnitudes(part).map(sums_of_fours) {
+            total = s.add(total, sums);
+            widest = s.max(sums, widest);
+        }
+    }
+    let [mut total_lanes, mut widest_lanes] = [[0f32; LANES_32]; 2];
+    s.store(total, &mut total_lanes);
+    s.store(s.reduce_max(widest), &mut widest_lanes);
+    let (total, widest) = (total_lanes.iter().sum(), widest_lanes[0]);
+    let Some(mut unit) = first_unit(total, widest) else {
+        return without_weights(y);
+    };
+    let near = s.splat(widest * NEAR);
+    for part in parts.clone() {
+        let [low, high] = magnitudes(part).map(|half| s.movemask(s.gt(sums_of_fours(half), near)));
+        let close = low | high << LANES_32;
+        if close != 0 {
+            for (four, y) in part.as_chunks::<4>().0.iter().enumerate() {
+                if close >> (4 * four) & 1 != 0 {
+                    unit = raise_unit(y, unit);
+                }
+            }
+        }
+    }
+
+    let (per_unit, rounding) = (s.splat(2.0 / unit), s.splat(0.5));
+    let zero = s.splat(0.0);
+    let [mut errors, mut squares, mut fourths] = [[zero; 2]; 3];
+    let mut weights = Aligned::<i8>::new(sign_bytes(y.len()) * 8);
+    for (part, weights) in parts.zip(weights.as_chunks_mut::<SUM_LANES>().0) {
+        let (halves, _) = part.as_chunks::<LANES_32>();
+        let (weights, _) = weights.as_chunks_mut::<LANES_32>();
+        for h in 0..2 {
+            let y = s.load(&halves[h]);
+            let magnitude = s.floor(s.fma(s.abs(y), per_unit, rounding));
+            let weight = s.select(s.gt(zero, y), s.sub(zero, magnitude), magnitude);
+            let z = s.mul(y, per_unit);
+            let error = s.fma(y, per_unit, s.sub(zero, weight));
+            let square = s.mul(z, z);
+            errors[h] = s.fma(error, error, errors[h]);
+            squares[h] = s.add(squares[h], square);
+            fourths[h] = s.fma(square, square, fourths[h]);
+            let mut integers = [0i32; LANES_32];
+            s.store_i32(s.to_i32(weight), &mut integers);
+            weights[h] = integers.map(|weight| weight as i8);
+        }
+    }
+    let moments = [errors, squares, fourths].map(|sum| sum_lanes(to_lanes(s, sum)));
+    let mut lut = Aligned::new(weights.len() * 4);
+    let sum = fill_lut(&weights, &mut lut);
+    finish(y.len(), unit, moments, lut, sum)
+}
