@@ -8,6 +8,7 @@ __all__ = [
     "MAX_DIM",
     "MAX_HEAD_DIM",
     "MAX_THREADS",
+    "MIN_QUERIES_TO_DERIVE",
     "KeyValueCache",
     "Method",
     "MissingNorms",
@@ -20,6 +21,7 @@ __all__ = [
     "interval_quantile",
     "isa",
     "lloyd_max",
+    "merge",
     "methods",
     "num_threads",
     "open_file",
@@ -250,6 +252,13 @@ def isa() -> str: ...
 def version() -> str: ...
 def available_isa() -> list[str]: ...
 def methods() -> list[Method]: ...
+def merge(
+    parts: list[
+        tuple[int, NDArray[np.float32], NDArray[np.float32], NDArray[np.int64]]
+    ],
+    k: int,
+    metric: str,
+) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.int64]]: ...
 def closest(name: str, names: list[str]) -> str | None: ...
 def set_num_threads(n: int) -> None: ...
 def num_threads() -> int: ...

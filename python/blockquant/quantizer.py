@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, overload
+from typing import Any, Literal, NamedTuple, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,18 @@ _Rows = NDArray[np.int64]
 
 #: Where at most one row in so many is allowed, a search does not scan signs.
 _FEW = 16
+
+
+class _Found(NamedTuple):
+    """What a search has found, and what it has searched."""
+
+    score: _Float
+    #: By which rows are chosen: at most the score, or minus the distance.
+    rank: _Float
+    index: _Rows
+    codes: Codes
+    queries: _Float
+    allowed: NDArray[np.bool_] | None
 
 
 class Quantizer(Parameters):
@@ -307,28 +319,60 @@ class Quantizer(Parameters):
         >>> index.shape, index[:, 0].tolist()
         ((3, 5), [0, 1, 2])
         """
+        exact, certified = flag(exact, "exact"), flag(certified, "certified")
+        found = self._search(codes, y, k, metric, mask, exact=exact)
+        if not certified:
+            return found.score, found.index
+        certain_rows = certain(
+            self, found.codes, found.queries, found.index, metric, found.allowed, confidence
+        )
+        return found.score, found.index, certain_rows
+
+    def _search_ranked(
+        self, codes: Codes, y: Any, k: int = 10, metric: str = "ip", mask: Any = None
+    ) -> tuple[_Float, _Float, _Rows]:
+        """The score, rank and position of the rows that :meth:`search` finds.
+
+        ``_core.merge`` merges those of parts of the codes to those of all, by rank.
+        """
+        found = self._search(codes, y, k, metric, mask, ranked=True)
+        return found.score, found.rank, found.index
+
+    def _search(
+        self,
+        codes: Codes,
+        y: Any,
+        k: int,
+        metric: str,
+        mask: Any,
+        *,
+        exact: bool = False,
+        ranked: bool = False,
+    ) -> _Found:
         self._check(codes)
         k = whole(k, "k")
-        exact, certified = flag(exact, "exact"), flag(certified, "certified")
         queries = as_float32(y, self.dim, "y")
         if not isinstance(metric, str):
             raise TypeError(f"metric is {type(metric).__name__}, expected str")
         # The arrays of one moment: another thread may let the codes grow.
         filled = codes._filled
         now = codes._with(filled)
-        parts = now._arrays()
         rows = len(now)
         allowed = None if mask is None else as_mask(mask, rows)
         few = allowed is not None and _FEW * int(allowed.sum()) < rows
         signs = None if exact or few else filled.signs(self._core, len(queries))
-        k = min(k, max(rows, 1))
         mask_bytes = None if allowed is None else allowed.view(np.uint8)
-        score, _, index = self._core.search(
-            parts, signs, queries, k, metric, mask_bytes, exact=exact
+        score, rank, index = self._core.search(
+            now._arrays(),
+            signs,
+            queries,
+            min(k, max(rows, 1)),
+            metric,
+            mask_bytes,
+            exact=exact,
+            ranked=ranked,
         )
-        if not certified:
-            return score, index
-        return score, index, certain(self, now, queries, index, metric, allowed, confidence)
+        return _Found(score, rank, index, now, queries, allowed)
 
     def codes_from(self, data: bytes | bytearray | memoryview, rows: int) -> Codes:
         """Codes of the bytes that :meth:`Codes.to_bytes` returned.

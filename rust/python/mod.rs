@@ -10,6 +10,7 @@ mod codes;
 mod file;
 mod quantizer;
 mod rows;
+mod search;
 mod signals;
 mod tensors;
 
@@ -96,6 +97,7 @@ mod _core {
     #[pymodule_export]
     use super::quantizer::Quantizer;
     use super::rows::unpack_rows;
+    use super::search::{PartArrays, SearchArrays};
     use super::signals::detached;
 
     #[pymodule_export]
@@ -110,6 +112,20 @@ mod _core {
     /// Queries of a search from which signs are derived as it goes and need not be kept.
     #[pymodule_export]
     const MIN_QUERIES_TO_DERIVE: usize = crate::scan::search::MIN_QUERIES_TO_DERIVE;
+
+    /// Merges the best rows of parts of the codes to the k best of all, best score first.
+    ///
+    /// A part is the position of its first row with its scores, ranks and rows, one line per query,
+    /// as `Quantizer.search` returns them.
+    #[pyfunction]
+    fn merge<'py>(
+        py: Python<'py>,
+        parts: Vec<PartArrays<'py>>,
+        k: usize,
+        metric: &str,
+    ) -> PyResult<SearchArrays<'py>> {
+        search::merge(py, &parts, k, metric)
+    }
 
     /// The version of the crate, which is that of the package.
     #[pyfunction]

@@ -10,6 +10,7 @@ use pyo3::prelude::*;
 
 use super::codes::{CodeSlices, Parts, Signs, contiguous};
 use super::rows::{Strided, unpack_rows};
+use super::search::{self, SearchArrays};
 use super::signals::detached;
 use crate::codes::Codes;
 use crate::error::counted;
@@ -28,13 +29,6 @@ type CodeArrays<'py> = (
 
 /// Lower and upper bounds.
 type Bounds<'py> = (Bound<'py, PyArray2<f32>>, Bound<'py, PyArray2<f32>>);
-
-/// Scores, ranks and row positions, one line per query.
-type SearchArrays<'py> = (
-    Bound<'py, PyArray2<f32>>,
-    Bound<'py, PyArray2<f32>>,
-    Bound<'py, PyArray2<i64>>,
-);
 
 /// `blockquant._core.Quantizer`.
 #[pyclass(frozen, module = "blockquant._core")]
@@ -282,15 +276,7 @@ impl Quantizer {
             None => codes.len(),
         };
         let columns = found.first().map_or_else(|| k.min(rows()), Vec::len);
-        let shape = [found.len(), columns];
-        let score: Vec<f32> = found.iter().flatten().map(|hit| hit.score).collect();
-        let rank: Vec<f32> = found.iter().flatten().map(|hit| hit.rank).collect();
-        let row: Vec<i64> = found.iter().flatten().map(|hit| hit.row.into()).collect();
-        Ok((
-            score.into_pyarray(py).reshape(shape)?,
-            rank.into_pyarray(py).reshape(shape)?,
-            row.into_pyarray(py).reshape(shape)?,
-        ))
+        search::arrays(py, &found, columns)
     }
 
     fn rotate<'py>(

@@ -8,8 +8,8 @@ use super::query::Centering;
 use crate::codes::CodesRef;
 use crate::error::{Error, Result, counted};
 use crate::isa::Isa;
-use crate::rows::{Dense, Rows};
 use crate::kernels::code_products::FieldWords;
+use crate::rows::{Dense, Rows};
 use crate::scan::bounds::Tables;
 use crate::scan::search::{self, Hit, Metric};
 use crate::scan::signs::Signs;
@@ -113,7 +113,12 @@ impl Quantizer {
         metric: Metric,
     ) -> Result<Vec<Vec<Hit>>> {
         let queries = Dense::new(y, self.spec.dim)?;
-        self.search_with(Isa::current()?, codes, &queries, Request::new(count, metric))
+        self.search_with(
+            Isa::current()?,
+            codes,
+            &queries,
+            Request::new(count, metric),
+        )
     }
 
     /// The best rows of each query by their estimates, best first, or all allowed rows if they are
@@ -197,7 +202,9 @@ impl Quantizer {
         };
         // Where all rows are found, only ranks need bounds.
         let most = allowed.map_or(rows, |allowed| allowed.iter().filter(|&&is| is).count());
-        let tables = (!exact && (ranked || count < most)).then(|| self.tables()).flatten();
+        let tables = (!exact && (ranked || count < most))
+            .then(|| self.tables())
+            .flatten();
         Ok(threads::run(|| {
             let mut found = corpus.search(isa, tables, signs, &queries, &norms, allowed, count);
             for hits in &mut found {

@@ -40,6 +40,16 @@ impl Metric {
         }
     }
 
+    /// The score with the sign for which larger is better. Damaged codes can give NaN, and such
+    /// rows come last.
+    fn merit(self, score: f32) -> f32 {
+        match self {
+            _ if score.is_nan() => f32::NEG_INFINITY,
+            Self::Euclidean => -score,
+            _ => score,
+        }
+    }
+
     /// The metric of this name.
     pub fn from_name(name: &str) -> Result<Self> {
         let found = Self::ALL.into_iter().find(|metric| metric.name() == name);
@@ -71,6 +81,16 @@ pub struct Hit {
 }
 
 impl Hit {
+    /// The hit of a row with this score and rank.
+    pub fn new(metric: Metric, row: u32, score: f32, rank: f32) -> Self {
+        Self {
+            row,
+            score,
+            rank,
+            merit: metric.merit(score),
+        }
+    }
+
     /// The order of a result: the best score first, then the lower row.
     pub(crate) fn order(&self, other: &Self) -> Ordering {
         (other.merit.total_cmp(&self.merit)).then(self.row.cmp(&other.row))
@@ -127,17 +147,7 @@ impl<E: Expand> Corpus<'_, E> {
         };
         // Adding zero turns −0 into 0, so that the two tie.
         let score = score as f32 + 0.0;
-        let merit = match self.metric {
-            Metric::Euclidean => -score,
-            _ => score,
-        };
-        // Damaged codes can give NaN, and such rows come last.
-        let merit = if merit.is_nan() {
-            f32::NEG_INFINITY
-        } else {
-            merit
-        };
-        (score, merit)
+        (score, self.metric.merit(score))
     }
 
     /// The hit of a row with this product, no larger than `upper` in its rank.
@@ -148,12 +158,7 @@ impl<E: Expand> Corpus<'_, E> {
         } else {
             merit
         };
-        Hit {
-            row,
-            score,
-            rank,
-            merit,
-        }
+        Hit::new(self.metric, row, score, rank)
     }
 
     /// The products of some rows, which may lie far apart, with one query.
@@ -174,7 +179,9 @@ impl<E: Expand> Corpus<'_, E> {
         };
         prefetch_codes(&rows[..rows.len().min(ROWS_PER_PREFETCH)]);
         dots.resize(rows.len(), 0.0);
-        let pieces = rows.chunks(ROWS_PER_PREFETCH).zip(dots.chunks_mut(ROWS_PER_PREFETCH));
+        let pieces = rows
+            .chunks(ROWS_PER_PREFETCH)
+            .zip(dots.chunks_mut(ROWS_PER_PREFETCH));
         for (place, (some, dots)) in pieces.enumerate() {
             let next = rows.len().min((place + 1) * ROWS_PER_PREFETCH);
             prefetch_codes(&rows[next..rows.len().min(next + ROWS_PER_PREFETCH)]);

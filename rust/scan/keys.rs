@@ -8,8 +8,8 @@
 //! **Contract.** A filter only has to let through every row that can be in the result, so
 //! thresholds are lowered by more than the rounding error of keys.
 
-use super::corpus::{Corpus, Metric, SearchQuery};
 use super::Expand;
+use super::corpus::{Corpus, Metric, SearchQuery};
 use super::top::Bar;
 use crate::kernels::convert;
 
@@ -90,6 +90,10 @@ impl<E: Expand> Corpus<'_, E> {
         let slack = ROUNDING * (key.abs() + size) / query.scan.factor + ROUNDING * addend;
         let threshold = (key / query.scan.factor - slack) as f32;
         // A NaN comes from infinities: nothing is left out then.
-        if threshold.is_nan() { f32::NEG_INFINITY } else { threshold }
+        if threshold.is_nan() {
+            f32::NEG_INFINITY
+        } else {
+            threshold
+        }
     }
 }

@@ -22,6 +22,7 @@ pub mod search;
 pub mod signs;
 mod tile;
 mod top;
+mod tuning;
 
 use crate::aligned::Aligned;
 use crate::isa::Isa;

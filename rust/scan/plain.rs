@@ -19,15 +19,25 @@ impl<E: Expand> Plain<'_, E> {
         let expand = |first: usize, count: usize, out: &mut [f32]| {
             let mut index = Vec::new();
             let length = out.len() / count.max(1);
-            for (&row, out) in rows[first..first + count].iter().zip(out.chunks_exact_mut(length)) {
+            for (&row, out) in rows[first..first + count]
+                .iter()
+                .zip(out.chunks_exact_mut(length))
+            {
                 corpus.expand.expand(row as usize, &mut index, out);
             }
         };
-        products::all_products(self.isa, &scans, rows.len(), merits, expand, |q, first, dots, out| {
-            let rows = &rows[first..][..dots.len()];
-            for ((&row, &dot), out) in rows.iter().zip(dots).zip(out) {
-                *out = corpus.score(queries[q], row, dot).1;
-            }
-        });
+        products::all_products(
+            self.isa,
+            &scans,
+            rows.len(),
+            merits,
+            expand,
+            |q, first, dots, out| {
+                let rows = &rows[first..][..dots.len()];
+                for ((&row, &dot), out) in rows.iter().zip(dots).zip(out) {
+                    *out = corpus.score(queries[q], row, dot).1;
+                }
+            },
+        );
     }
 }

@@ -45,11 +45,20 @@ pub fn inner_products(
     expand: impl Fn(usize, usize, &mut [f32]) + Sync,
 ) {
     let each: Vec<&Query> = queries.iter().collect();
-    all_products(isa, &each, scalars.scale.len(), out, expand, |q, first, dots, out| {
-        let scale = &scalars.scale[first..][..dots.len()];
-        let base = scalars.center_product.map(|base| &base[first..][..dots.len()]);
-        queries[q].estimates(isa, dots, scale, base, out);
-    });
+    all_products(
+        isa,
+        &each,
+        scalars.scale.len(),
+        out,
+        expand,
+        |q, first, dots, out| {
+            let scale = &scalars.scale[first..][..dots.len()];
+            let base = scalars
+                .center_product
+                .map(|base| &base[first..][..dots.len()]);
+            queries[q].estimates(isa, dots, scale, base, out);
+        },
+    );
 }
 
 /// Writes what `finish` makes of the products of all rows with all queries to out\[j·n + i\].
@@ -131,7 +140,12 @@ pub(super) fn all_products(
                 let products = products.chunks_exact(stride).zip(&mut *pieces);
                 for (q, (products, piece)) in products.enumerate() {
                     let out = &mut piece[here.clone()];
-                    finish(first_query + q, from + here.start, &products[..out.len()], out);
+                    finish(
+                        first_query + q,
+                        from + here.start,
+                        &products[..out.len()],
+                        out,
+                    );
                 }
             }
         }

@@ -37,6 +37,8 @@ pub(super) struct Run<'q> {
     pub top: Top,
     /// The bar when it was last read.
     pub bar: Bar,
+    /// Exact estimates so far.
+    pub estimated: usize,
     count: usize,
     waiting: Vec<Candidate>,
     /// How many may wait before those below the bar are dropped.
@@ -56,6 +58,7 @@ impl<'q> Run<'q> {
             levels,
             top: Top::new(count),
             bar: Bar::NONE,
+            estimated: 0,
             count,
             waiting: Vec::new(),
             most_waiting: 8 * count + MOST_WAITING,
@@ -92,27 +95,33 @@ pub(super) struct Scan<'a, E> {
 }
 
 impl<E: Expand> Scan<'_, E> {
-    /// Level 1 for these rows, and what follows from it. Returns how many can be in the result.
+    /// Level 1 for these rows, and what follows from it.
     pub fn refine(
         &self,
         run: &mut Run<'_>,
         rows: &[u32],
         known: &Known<'_>,
         buffers: &mut Buffers,
-    ) -> usize {
+    ) {
         let (Some(tables), Some(levels)) = (self.tables, run.levels) else {
             return self.estimate_all(run, rows, buffers);
         };
         if rows.is_empty() {
-            return 0;
+            return;
         }
         let mut ints = std::mem::take(&mut buffers.ints);
         ints.resize(rows.len(), 0);
         let packed = self.corpus.codes.packed;
-        code_products::products(self.isa, &tables.codes, packed, rows, &levels.ints, &mut ints);
-        let found = self.refine_with(run, rows, &ints, known, buffers);
+        code_products::products(
+            self.isa,
+            &tables.codes,
+            packed,
+            rows,
+            &levels.ints,
+            &mut ints,
+        );
+        self.refine_with(run, rows, &ints, known, buffers);
         buffers.ints = ints;
-        found
     }
 
     /// [`Scan::refine`] with the integer products of the rows.
@@ -123,7 +132,7 @@ impl<E: Expand> Scan<'_, E> {
         ints: &[i32],
         known: &Known<'_>,
         buffers: &mut Buffers,
-    ) -> usize {
+    ) {
         let Some(levels) = run.levels else {
             return self.estimate_all(run, rows, buffers);
         };
@@ -137,7 +146,9 @@ impl<E: Expand> Scan<'_, E> {
         unknown.clear();
         // The threshold of keys holds for the largest addend of these rows.
         let most = if has_shift {
-            (rows.iter()).fold(0f32, |most, &row| most.max(self.corpus.shift(row as usize).abs()))
+            (rows.iter()).fold(0f32, |most, &row| {
+                most.max(self.corpus.shift(row as usize).abs())
+            })
         } else {
             0.0
         };
@@ -181,13 +192,12 @@ impl<E: Expand> Scan<'_, E> {
         if !unknown.is_empty() {
             self.bound_by_signs(run, &unknown, &mut now, buffers);
         }
-        let reached = |c: &Candidate| bar.is_reached(self.corpus.score(query, c.row, c.upper).1, c.row);
+        let reached =
+            |c: &Candidate| bar.is_reached(self.corpus.score(query, c.row, c.upper).1, c.row);
         now.retain(|c| c.upper == f32::INFINITY || reached(c));
-        let found = now.len();
         buffers.rows = unknown;
         self.sort_out(run, &mut now, buffers);
         buffers.now = now;
-        found
     }
 
     /// Lowers the bounds of the candidates with these rows to those of level 0, from their codes.
@@ -198,9 +208,10 @@ impl<E: Expand> Scan<'_, E> {
         candidates: &mut [Candidate],
         buffers: &mut Buffers,
     ) {
-        let (Some(tables), Some(level)) =
-            (self.tables, run.levels.and_then(|levels| levels.signs.as_ref()))
-        else {
+        let (Some(tables), Some(level)) = (
+            self.tables,
+            run.levels.and_then(|levels| levels.signs.as_ref()),
+        ) else {
             return;
         };
         let dim = tables.codes.dim();
@@ -209,7 +220,13 @@ impl<E: Expand> Scan<'_, E> {
             (buffers.chunk).derive(self.isa, tables, self.corpus.codes, rows);
             buffers.sums.resize(ROWS_PER_GROUP, 0);
             let sums = &mut buffers.sums[..ROWS_PER_GROUP];
-            sign_scan::sums(self.isa, &buffers.chunk.groups, dim, &[&level.query.lut], sums);
+            sign_scan::sums(
+                self.isa,
+                &buffers.chunk.groups,
+                dim,
+                &[&level.query.lut],
+                sums,
+            );
             for (place, &row) in rows.iter().enumerate() {
                 let Some(candidate) = candidates.find(|c| c.row == row) else {
                     continue;
@@ -280,6 +297,8 @@ impl<E: Expand> Scan<'_, E> {
 
     /// Adds the hit of a row.
     fn push(&self, run: &mut Run<'_>, row: u32, dot: f32, upper: f32) {
+        DONE.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        run.estimated += 1;
         let hit = self.corpus.hit(run.query, row, dot, upper);
         if let Some(bar) = run.top.push(hit) {
             run.bar = self.bars.raise(run.place, bar).max(run.bar);
@@ -287,33 +306,37 @@ impl<E: Expand> Scan<'_, E> {
     }
 
     /// Estimates all of these rows exactly. They have no bounds.
-    fn estimate_all(&self, run: &mut Run<'_>, rows: &[u32], buffers: &mut Buffers) -> usize {
+    fn estimate_all(&self, run: &mut Run<'_>, rows: &[u32], buffers: &mut Buffers) {
         let Buffers { work, dots, .. } = buffers;
         self.corpus.products(run.query, rows, work, dots);
         for (&row, &dot) in rows.iter().zip(&*dots) {
             self.push(run, row, dot, f32::INFINITY);
         }
-        rows.len()
     }
 
     /// Takes rows whose exact merits are known, in ascending order of rows. Bounds are computed for
-    /// those whose merit reaches the bar. Returns their number.
+    /// those whose merit reaches the bar.
     pub fn take_exact(
         &self,
         run: &mut Run<'_>,
         rows: &[u32],
         merits: &[f32],
         buffers: &mut Buffers,
-    ) -> usize {
+    ) {
         run.bar = run.bar.max(self.bars.get(run.place));
-        let (bar, rank) = (run.bar, run.bar.rank());
+        let bar = run.bar;
+        // The rank of no bar is a NaN, which no merit reaches.
+        let rank = if bar == Bar::NONE {
+            f32::NEG_INFINITY
+        } else {
+            bar.rank()
+        };
         let mut reaching: Vec<(f32, u32)> = Vec::new();
         for (&row, &merit) in rows.iter().zip(merits) {
-            if !(merit < rank) && bar.is_reached(merit, row) {
+            if merit >= rank && bar.is_reached(merit, row) {
                 reaching.push((merit, row));
             }
         }
-        let found = reaching.len();
         reaching.sort_unstable_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
         for some in reaching.chunks(run.count.clamp(8, ROWS_PER_GROUP)) {
             let bar = run.bar;
@@ -326,16 +349,10 @@ impl<E: Expand> Scan<'_, E> {
             }
             self.bound_exactly(run, &rows, buffers);
         }
-        found
     }
 
     /// Adds the hits of a few rows with all bounds.
-    fn bound_exactly(
-        &self,
-        run: &mut Run<'_>,
-        rows: &[u32],
-        buffers: &mut Buffers,
-    ) {
+    fn bound_exactly(&self, run: &mut Run<'_>, rows: &[u32], buffers: &mut Buffers) {
         let mut candidates: Vec<Candidate> = (rows.iter())
             .map(|&row| Candidate {
                 row,
@@ -366,3 +383,5 @@ impl<E: Expand> Scan<'_, E> {
         }
     }
 }
+
+pub static DONE: std::sync::atomic::AtomicUsize = std::sync::atomic::AtomicUsize::new(0);

@@ -63,8 +63,9 @@ impl<E: Expand> Corpus<'_, E> {
             Levels::new(isa, tables, &query.scan.vector)
         });
         let mut found = Vec::with_capacity(queries.len());
-        for (queries, levels) in
-            searched.chunks(QUERIES_PER_PASS).zip(levels.chunks(QUERIES_PER_PASS))
+        for (queries, levels) in searched
+            .chunks(QUERIES_PER_PASS)
+            .zip(levels.chunks(QUERIES_PER_PASS))
         {
             let bars = Bars::new(queries.len());
             let cascade = Cascade {
@@ -101,14 +102,18 @@ impl<E: Expand> Corpus<'_, E> {
 fn chunks_per_part(chunks: usize) -> usize {
     match threads::num_threads() {
         1 => chunks.max(1),
-        threads => chunks.div_ceil(PARTS_PER_THREAD * threads).max(MIN_CHUNKS_PER_PART),
+        threads => chunks
+            .div_ceil(PARTS_PER_THREAD * threads)
+            .max(MIN_CHUNKS_PER_PART),
     }
 }
 
 /// One bit per row.
 fn bits(allowed: &[bool]) -> Vec<u64> {
     let word = |rows: &[bool]| {
-        rows.iter().rev().fold(0, |word, &allowed| word << 1 | u64::from(allowed))
+        rows.iter()
+            .rev()
+            .fold(0, |word, &allowed| word << 1 | u64::from(allowed))
     };
     allowed.chunks(ROWS_PER_GROUP).map(word).collect()
 }

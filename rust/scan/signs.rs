@@ -55,8 +55,7 @@ impl Chunk {
         self.spread.clear();
         let mut longest = 0f64;
         let mut sums = [[0; 2]; ROWS_PER_GROUP];
-        for (rows, group) in
-            (rows.chunks(ROWS_PER_GROUP)).zip(self.groups.chunks_exact_mut(bytes))
+        for (rows, group) in (rows.chunks(ROWS_PER_GROUP)).zip(self.groups.chunks_exact_mut(bytes))
         {
             code_products::signs_and_sums(isa, &tables.codes, codes.packed, rows, group, &mut sums);
             for &sums in &sums[..rows.len()] {
@@ -129,11 +128,17 @@ impl Signs {
     pub(crate) fn extended(&self, isa: Isa, tables: &Tables, codes: CodesRef<'_>) -> Self {
         let dense = 2 * self.rows() >= self.chunks.len().saturating_sub(1) * ROWS_PER_CHUNK;
         let full = |kept: &&Kept| kept.length == ROWS_PER_CHUNK;
-        let whole = if dense { self.chunks.iter().take_while(full).count() } else { 0 };
+        let whole = if dense {
+            self.chunks.iter().take_while(full).count()
+        } else {
+            0
+        };
         let (first, rows) = (self.starts[whole], codes.len());
         let firsts: Vec<usize> = (first..rows).step_by(ROWS_PER_CHUNK).collect();
         let new = threads::map(firsts, |_, from| {
-            let rows: Vec<u32> = (from..rows.min(from + ROWS_PER_CHUNK)).map(|r| r as u32).collect();
+            let rows: Vec<u32> = (from..rows.min(from + ROWS_PER_CHUNK))
+                .map(|r| r as u32)
+                .collect();
             let mut chunk = Chunk::default();
             chunk.derive(isa, tables, codes, &rows);
             Kept {
@@ -142,7 +147,10 @@ impl Signs {
                 live: None,
             }
         });
-        Self::of(self.dim, self.chunks[..whole].iter().cloned().chain(new).collect())
+        Self::of(
+            self.dim,
+            self.chunks[..whole].iter().cloned().chain(new).collect(),
+        )
     }
 
     /// The signs of the rows that are to be `kept`, one entry per row. Nothing is derived.
@@ -169,7 +177,11 @@ impl Signs {
                     }
                 }
                 Kept {
-                    live: if holes { Some(Arc::new(live)) } else { old.live.clone() },
+                    live: if holes {
+                        Some(Arc::new(live))
+                    } else {
+                        old.live.clone()
+                    },
                     ..old.clone()
                 }
             })
@@ -250,7 +262,10 @@ impl Places<'_> {
     pub fn first_of(&self, group: usize) -> usize {
         let before = match self.live {
             None => group * ROWS_PER_GROUP,
-            Some(live) => live[..group].iter().map(|word| word.count_ones() as usize).sum(),
+            Some(live) => live[..group]
+                .iter()
+                .map(|word| word.count_ones() as usize)
+                .sum(),
         };
         self.first + before
     }

@@ -63,7 +63,11 @@ impl Tile {
             self.length += live.count_ones() as usize;
             self.masks.push(mask);
         }
-        self.rows = self.masks.iter().map(|mask| mask.count_ones() as usize).sum();
+        self.rows = self
+            .masks
+            .iter()
+            .map(|mask| mask.count_ones() as usize)
+            .sum();
     }
 
     /// The row of a place that holds one.
@@ -140,7 +144,10 @@ impl TileColumns {
         self.alpha.resize(length, 0.0);
         self.factor.resize(length, 0.0);
         self.spread.resize(length, 0.0);
-        let (factor, spread) = (&chunk.factor[place..][..length], &chunk.spread[place..][..length]);
+        let (factor, spread) = (
+            &chunk.factor[place..][..length],
+            &chunk.spread[place..][..length],
+        );
         let most = convert::scale_columns(
             isa,
             &self.alpha,
@@ -150,9 +157,17 @@ impl TileColumns {
             &mut self.spread,
         );
         self.size = most * chunk.longest;
-        let places = (0..length).take(if tile.row_of.is_empty() { tile.length } else { length });
+        let places = (0..length).take(if tile.row_of.is_empty() {
+            tile.length
+        } else {
+            length
+        });
         let last = corpus.codes.len() - 1;
-        self.fill_shift(corpus, places.map(|place| tile.row(place).min(last as u32)), length);
+        self.fill_shift(
+            corpus,
+            places.map(|place| tile.row(place).min(last as u32)),
+            length,
+        );
     }
 
     /// The columns of level 1: α is both the factor and the spread.
@@ -182,10 +197,12 @@ impl TileColumns {
         if !corpus.has_shift() {
             return;
         }
-        self.shift.extend(rows.map(|row| corpus.shift(row as usize)));
+        self.shift
+            .extend(rows.map(|row| corpus.shift(row as usize)));
         let start = [f32::INFINITY, f32::NEG_INFINITY];
-        self.ends = (self.shift.iter())
-            .fold(start, |[low, high], &shift| [low.min(shift), high.max(shift)]);
+        self.ends = (self.shift.iter()).fold(start, |[low, high], &shift| {
+            [low.min(shift), high.max(shift)]
+        });
         self.most = self.ends[0].abs().max(self.ends[1].abs());
         self.shift.resize(length, 0.0);
     }

@@ -28,7 +28,11 @@ impl Bar {
     pub fn rank(self) -> f32 {
         let ordered = (self.0 >> 32) as u32;
         let sign = 1 << 31;
-        f32::from_bits(if ordered & sign == 0 { !ordered } else { ordered ^ sign })
+        f32::from_bits(if ordered & sign == 0 {
+            !ordered
+        } else {
+            ordered ^ sign
+        })
     }
 
     /// Whether a row of at most this rank can be in the result.
@@ -75,13 +79,21 @@ impl Top {
 
     /// Adds a hit. Returns the new bar if it has risen.
     pub fn push(&mut self, hit: Hit) -> Option<Bar> {
-        if self.own.is_some_and(|bar| !bar.is_reached(hit.rank, hit.row)) {
+        if self
+            .own
+            .is_some_and(|bar| !bar.is_reached(hit.rank, hit.row))
+        {
             return None;
         }
         self.hits.push(hit);
         // A selection after each hit keeps the bar exact where few rows are asked for; for many
         // rows it is done after as many hits, so that its cost per hit does not grow.
-        let enough = self.count + if self.own.is_some() { self.count / 8 } else { 0 };
+        let enough = self.count
+            + if self.own.is_some() {
+                self.count / 8
+            } else {
+                0
+            };
         if self.hits.len() < enough.max(1) {
             return None;
         }
@@ -94,7 +106,8 @@ impl Top {
 
     fn keep_best(&mut self) {
         if self.hits.len() > self.count {
-            self.hits.select_nth_unstable_by_key(self.count, |hit| std::cmp::Reverse(hit.bar()));
+            self.hits
+                .select_nth_unstable_by_key(self.count, |hit| std::cmp::Reverse(hit.bar()));
             self.hits.truncate(self.count);
         }
     }
@@ -112,7 +125,15 @@ mod tests {
 
     #[test]
     fn a_bar_orders_ranks_first_and_then_rows() {
-        let ranks = [f32::NEG_INFINITY, -2.5, -0.0, 0.0, 1e-40, 3.0, f32::INFINITY];
+        let ranks = [
+            f32::NEG_INFINITY,
+            -2.5,
+            -0.0,
+            0.0,
+            1e-40,
+            3.0,
+            f32::INFINITY,
+        ];
         for pair in ranks.windows(2) {
             assert!(Bar::new(pair[0], 0) < Bar::new(pair[1], 9), "{pair:?}");
             assert_eq!(Bar::new(pair[0], 7).rank().to_bits(), pair[0].to_bits());

@@ -35,8 +35,11 @@
 //! tile:   byte [r/16][j/4][r mod 16][j mod 4]     word7 of coordinate j of row r
 //! ```
 
+#[cfg(target_arch = "x86_64")]
+mod avx512;
 mod query;
 mod scalar;
+mod shape;
 mod tables;
 
 pub use query::{IntQuery, query};
@@ -44,8 +47,9 @@ pub use tables::{CodeTables, FieldWords};
 
 pub use super::sign_scan::{ROWS_PER_GROUP, group_bytes, sign_bytes};
 
-use super::kernel;
 use super::sign_scan::slot;
+use super::{kernel, prefetch};
+use crate::aligned::CACHE_LINE_BYTES;
 
 /// Rows whose bytes are neighbours in a tile.
 const ROWS_PER_BLOCK: usize = 16;
@@ -70,7 +74,7 @@ kernel! {
         rows: &[u32],
         group: &mut [u8],
         sums: &mut [[u32; 2]; ROWS_PER_GROUP],
-    )
+    ); avx512
 }
 
 kernel! {
@@ -87,7 +91,7 @@ kernel! {
         rows: &[u32],
         query: &IntQuery,
         out: &mut [i32],
-    )
+    ); avx512
 }
 
 kernel! {
@@ -107,12 +111,57 @@ kernel! {
     ///
     /// # Panics
     /// If the lengths do not fit together, or if a query does not have `dim` coordinates.
-    pub fn tile_products(tile: &[u8], dim: usize, queries: &[&IntQuery], out: &mut [i32])
+    pub fn tile_products(tile: &[u8], dim: usize, queries: &[&IntQuery], out: &mut [i32]); avx512
+}
+
+/// How many rows before its use a row is fetched.
+const ROWS_AHEAD: usize = 8;
+
+/// Fetches the packed bytes of a row, which are read soon.
+#[inline(always)]
+fn fetch_row(tables: &CodeTables, packed: &[u8], row: u32) {
+    let row = row_of(tables, packed, row);
+    for line in row.chunks(CACHE_LINE_BYTES) {
+        prefetch(&line[0]);
+    }
+    if let Some(last) = row.last() {
+        prefetch(last);
+    }
 }
 
 /// The packed bytes of a row.
 fn row_of<'a>(tables: &CodeTables, packed: &'a [u8], row: u32) -> &'a [u8] {
     &packed[row as usize * tables.row_bytes()..][..tables.row_bytes()]
+}
+
+/// Σ word7·ŷ over the indexes of the first field from `from` on and over the other fields.
+#[inline(always)]
+fn rest_product(tables: &CodeTables, from: usize, row: &[u8], query: &IntQuery) -> i32 {
+    let mut sum = 0;
+    for (i, field) in tables.fields.iter().enumerate() {
+        sum += scalar::product_of(field, if i == 0 { from } else { 0 }, row, query);
+    }
+    sum
+}
+
+/// Adds the indexes of the first field from `from` on, and those of the other fields, to the signs
+/// and sums of the rows.
+#[inline(always)]
+fn rest_of_group(
+    tables: &CodeTables,
+    from: usize,
+    packed: &[u8],
+    rows: &[u32],
+    group: &mut [u8],
+    sums: &mut [[u32; 2]; ROWS_PER_GROUP],
+) {
+    for (i, (&row, sums)) in rows.iter().zip(sums).enumerate() {
+        let row = row_of(tables, packed, row);
+        for (j, field) in tables.fields.iter().enumerate() {
+            let from = if j == 0 { from } else { 0 };
+            scalar::signs_and_sums_of(field, from, row, i, group, sums);
+        }
+    }
 }
 
 fn check_group(tables: &CodeTables, rows: &[u32], group: &[u8]) {

@@ -1,6 +1,7 @@
 //! A query as integers.
 
 use super::CodeTables;
+use super::shape::Shape;
 use crate::Isa;
 use crate::aligned::{Aligned, CACHE_LINE_BYTES};
 use crate::kernels::{SUM_LANES, kernel};
@@ -32,8 +33,7 @@ impl IntQuery {
 
     /// Whether this is a query of such tables.
     pub(super) fn fits(&self, tables: &CodeTables) -> bool {
-        let per_byte = tables.bytes.as_ref().map_or(0, |bytes| bytes.coordinates);
-        self.dim == tables.dim() && self.per_byte == per_byte
+        self.dim == tables.dim() && self.per_byte == tables.shape.per_byte()
     }
 }
 
@@ -49,9 +49,9 @@ pub fn query(isa: Isa, tables: &CodeTables, y: &[f32]) -> IntQuery {
     assert_eq!(y.len(), dim, "the dimension of the query");
     let mut values = Aligned::new(dim.next_multiple_of(CACHE_LINE_BYTES));
     let (unit, squared_error, sum) = round(isa, y, &mut values[..dim]);
-    let (mut planes, mut per_byte) = (Aligned::new(0), 0);
-    if let Some(bytes) = &tables.bytes {
-        per_byte = bytes.coordinates;
+    let mut planes = Aligned::new(0);
+    let per_byte = tables.shape.per_byte();
+    if let Shape::Bytes(bytes) = &tables.shape {
         planes = Aligned::new(bytes.count.next_multiple_of(CACHE_LINE_BYTES) * per_byte);
         let of_bytes = values.chunks_exact(per_byte).take(bytes.count);
         for (byte, coordinates) in of_bytes.enumerate() {

@@ -37,8 +37,8 @@ pub fn signs_and_sums_of(
 ) {
     let p = field.coordinates;
     for at in first..field.count {
-        let index = index_at(field, row, at);
-        for (sum, &size) in sums.iter_mut().zip(&field.sizes[index]) {
+        let index = field.index(row, at);
+        for (sum, size) in sums.iter_mut().zip(field.sizes[index]) {
             *sum += u32::from(size);
         }
         let (mut j, mut left) = (field.first_coordinate + at * p, p);
@@ -79,7 +79,7 @@ pub fn product_of(field: &FieldTable, first: usize, row: &[u8], query: &IntQuery
     let mut sum = 0;
     for at in first..field.count {
         let y = &query.values[field.first_coordinate + at * p..][..p];
-        for (&word, &y) in field.word(index_at(field, row, at)).iter().zip(y) {
+        for (&word, &y) in field.word(field.index(row, at)).iter().zip(y) {
             sum += i32::from(word) * i32::from(y);
         }
     }
@@ -112,7 +112,7 @@ pub fn expand_of(
     let block = i / ROWS_PER_BLOCK * dim.div_ceil(4) * 4 * ROWS_PER_BLOCK;
     let place = i % ROWS_PER_BLOCK * 4;
     for at in first..field.count {
-        let word = field.word(index_at(field, row, at));
+        let word = field.word(field.index(row, at));
         for (j, &word) in (field.first_coordinate + at * p..).zip(word) {
             tile[block + j / 4 * 4 * ROWS_PER_BLOCK + place + j % 4] = word;
         }
@@ -137,20 +137,4 @@ pub fn tile_products(tile: &[u8], dim: usize, queries: &[&IntQuery], out: &mut [
             *out = sums;
         }
     }
-}
-
-/// Index `at` of a field.
-#[inline(always)]
-pub fn index_at(field: &FieldTable, row: &[u8], at: usize) -> usize {
-    let bit = field.first_bit + at * field.width as usize;
-    let (byte, skip) = (bit / 8, bit % 8);
-    let end = skip + field.width as usize;
-    let mut bits = u32::from(row[byte]);
-    if end > 8 {
-        bits |= u32::from(row[byte + 1]) << 8;
-    }
-    if end > 16 {
-        bits |= u32::from(row[byte + 2]) << 16;
-    }
-    (bits >> skip) as usize & ((1 << field.width) - 1)
 }

@@ -1,9 +1,7 @@
 //! The words of a codebook as integers.
 
+use super::shape::Shape;
 use crate::aligned::Aligned;
-
-/// The largest number of coordinates per byte for which the bytes of a row are looked up whole.
-const MOST_PER_BYTE: usize = 16;
 
 /// Bytes after a table, so that the last words can be read as 64 bits.
 const PADDING: usize = 8;
@@ -23,7 +21,7 @@ pub struct FieldWords<'a> {
 
 /// The integers of all words of the fields of a row, and the units that they are in.
 ///
-/// They take 1.125 bytes per number of the codebook and 2 per word.
+/// They take 1.125 bytes per number of the codebook and 4 per word.
 #[derive(Debug)]
 pub struct CodeTables {
     /// The value of one unit of word7 − 64.
@@ -36,7 +34,7 @@ pub struct CodeTables {
     /// The value of one unit of a sum of squares.
     pub square_unit: f32,
     pub(super) fields: Vec<FieldTable>,
-    pub(super) bytes: Option<ByteTable>,
+    pub(super) shape: Shape,
     dim: usize,
     row_bytes: usize,
 }
@@ -54,27 +52,8 @@ pub(super) struct FieldTable {
     pub words: Aligned<u8>,
     /// \[index\]\[coordinate / 8\]: the signs, bit 0 first.
     pub signs: Vec<u8>,
-    /// \[index\]: magnitude and square.
-    pub sizes: Vec<[u8; 2]>,
-}
-
-/// The first field seen as bytes, where a byte holds whole indexes: 256 words of `coordinates`
-/// numbers.
-#[derive(Debug)]
-pub(super) struct ByteTable {
-    /// Bytes of a row that hold indexes of this field only.
-    pub count: usize,
-    pub coordinates: usize,
-    /// \[byte\]\[coordinate\]: word7.
-    pub words: Aligned<u8>,
-    /// \[coordinate\]\[byte\]: word7.
-    pub planes: Aligned<u8>,
-    /// \[coordinate / 8\]\[byte\]: the signs, bit 0 first.
-    pub signs: Aligned<u8>,
-    /// \[byte\]: the sum of the magnitudes of its indexes.
-    pub magnitudes: Aligned<u8>,
-    /// \[byte\]: the sum of the squares of its indexes.
-    pub squares: Aligned<u8>,
+    /// \[index\]: magnitude, square, and the signs of the first eight coordinates.
+    pub sizes: Aligned<[u8; 4]>,
 }
 
 impl CodeTables {
@@ -128,6 +107,8 @@ impl CodeTables {
                 [
                     in_units(magnitude, magnitude_unit),
                     in_units(square, square_unit),
+                    0,
+                    0,
                 ]
             });
 
@@ -135,7 +116,8 @@ impl CodeTables {
         let mut word_error = 0f64;
         let mut tables = Vec::new();
         for field in fields {
-            let sizes = sizes.by_ref().take(1 << field.width).collect();
+            let sizes: Vec<_> = sizes.by_ref().take(1 << field.width).collect();
+            let sizes = Aligned::from(&*sizes);
             let table = FieldTable::new(field, first_bit, dim, word_unit, sizes);
             word_error = table.squared_error(field, word_unit).max(word_error);
             first_bit += field.count * field.width as usize;
@@ -147,7 +129,7 @@ impl CodeTables {
             word_error: word_error.sqrt() as f32,
             magnitude_unit,
             square_unit,
-            bytes: tables.first().and_then(ByteTable::new),
+            shape: tables.first().map_or(Shape::Words, Shape::new),
             fields: tables,
             dim,
             row_bytes: first_bit.div_ceil(8),
@@ -162,6 +144,11 @@ impl CodeTables {
     /// The packed bytes of a row.
     pub fn row_bytes(&self) -> usize {
         self.row_bytes
+    }
+
+    /// Whether a row has anything beyond the first `indexes` of its first field.
+    pub(super) fn has_rest(&self, indexes: usize) -> bool {
+        self.fields.len() > 1 || indexes < self.fields[0].count
     }
 }
 
@@ -203,7 +190,7 @@ impl FieldTable {
         first_bit: usize,
         first_coordinate: usize,
         word_unit: f32,
-        sizes: Vec<[u8; 2]>,
+        mut sizes: Aligned<[u8; 4]>,
     ) -> Self {
         let mut words = Aligned::new(field.words.len() + PADDING);
         for (word7, &word) in words.iter_mut().zip(field.words) {
@@ -213,10 +200,12 @@ impl FieldTable {
         let per_word = field.coordinates.div_ceil(8);
         let mut signs = vec![0; (per_word << field.width) + PADDING];
         let of_words = field.words.chunks_exact(field.coordinates);
-        for (signs, word) in signs.chunks_exact_mut(per_word).zip(of_words) {
+        let of_indexes = signs.chunks_exact_mut(per_word).zip(&mut *sizes);
+        for ((signs, size), word) in of_indexes.zip(of_words) {
             for (j, &number) in word.iter().enumerate() {
                 signs[j / 8] |= u8::from(number >= 0.0) << (j % 8);
             }
+            size[2] = signs[0];
         }
         Self {
             count: field.count,
@@ -244,54 +233,32 @@ impl FieldTable {
         errors.fold(0.0, f64::max)
     }
 
+    /// Index `at` of the field in a row.
+    #[inline(always)]
+    pub fn index(&self, row: &[u8], at: usize) -> usize {
+        let bit = self.first_bit + at * self.width as usize;
+        let (byte, skip) = (bit / 8, bit % 8);
+        let end = skip + self.width as usize;
+        let mut bits = u32::from(row[byte]);
+        if end > 8 {
+            bits |= u32::from(row[byte + 1]) << 8;
+        }
+        if end > 16 {
+            bits |= u32::from(row[byte + 2]) << 16;
+        }
+        (bits >> skip) as usize & ((1 << self.width) - 1)
+    }
+
     /// The word7 of an index.
+    #[inline(always)]
     pub fn word(&self, index: usize) -> &[u8] {
         &self.words[index * self.coordinates..][..self.coordinates]
     }
 
     /// The signs of an index.
+    #[inline(always)]
     pub fn signs(&self, index: usize) -> &[u8] {
         let bytes = self.coordinates.div_ceil(8);
         &self.signs[index * bytes..][..bytes]
-    }
-}
-
-impl ByteTable {
-    /// None if a byte does not hold whole indexes, if it holds many coordinates, or if no byte of
-    /// a row is whole.
-    fn new(field: &FieldTable) -> Option<Self> {
-        let indexes = (8 % field.width == 0).then_some((8 / field.width) as usize)?;
-        let (p, coordinates) = (field.coordinates, indexes * field.coordinates);
-        let count = field.count / indexes;
-        if coordinates > MOST_PER_BYTE || count == 0 {
-            return None;
-        }
-        let mut table = Self {
-            count,
-            coordinates,
-            words: Aligned::new(256 * coordinates + PADDING),
-            planes: Aligned::new(256 * coordinates),
-            signs: Aligned::new(256 * coordinates.div_ceil(8)),
-            magnitudes: Aligned::new(256),
-            squares: Aligned::new(256),
-        };
-        for byte in 0..256 {
-            for i in 0..indexes {
-                let index = byte >> (i * field.width as usize) & ((1 << field.width) - 1);
-                table.words[byte * coordinates + i * p..][..p].copy_from_slice(field.word(index));
-                for j in 0..p {
-                    let sign = field.signs(index)[j / 8] >> (j % 8) & 1;
-                    let at = i * p + j;
-                    table.signs[at / 8 * 256 + byte] |= sign << (at % 8);
-                }
-                let [magnitude, square] = field.sizes[index];
-                table.magnitudes[byte] += magnitude;
-                table.squares[byte] += square;
-            }
-            for j in 0..coordinates {
-                table.planes[j * 256 + byte] = table.words[byte * coordinates + j];
-            }
-        }
-        Some(table)
     }
 }

@@ -97,12 +97,24 @@ pub fn scale_columns(
     scaled_spread: &mut [f32],
 ) -> f32 {
     let rows = alpha.len();
-    let lengths = [factor.len(), spread.len(), scaled_factor.len(), scaled_spread.len()];
+    let lengths = [
+        factor.len(),
+        spread.len(),
+        scaled_factor.len(),
+        scaled_spread.len(),
+    ];
     assert_eq!(lengths, [rows; 4], "one number per row in each column");
     const LANES: usize = 16;
     let mut most = [0f32; LANES];
-    let columns = (alpha.chunks(LANES).zip(factor.chunks(LANES)).zip(spread.chunks(LANES)))
-        .zip(scaled_factor.chunks_mut(LANES).zip(scaled_spread.chunks_mut(LANES)));
+    let columns = (alpha
+        .chunks(LANES)
+        .zip(factor.chunks(LANES))
+        .zip(spread.chunks(LANES)))
+    .zip(
+        scaled_factor
+            .chunks_mut(LANES)
+            .zip(scaled_spread.chunks_mut(LANES)),
+    );
     for (((alpha, factor), spread), (scaled_factor, scaled_spread)) in columns {
         for (i, &alpha) in alpha.iter().enumerate() {
             let usable = USABLE.contains(&alpha);
