@@ -85,7 +85,7 @@ def has_ranks():
 
 
 def ranked(q, codes, y, k, metric="ip", mask=None):
-    """Ranks, scores and positions of the rows found, for merging."""
+    """Scores, ranks and positions of the rows found, for merging."""
     return q._search_ranked(codes, y, k, metric, mask)
 
 
@@ -94,8 +94,7 @@ def merged(parts, k, metric):
 
     By rank and then position; the rows found are sorted by score and then position.
     """
-    rank = np.concatenate([part[0] for _, part in parts], axis=1)
-    score = np.concatenate([part[1] for _, part in parts], axis=1)
+    score, rank = (np.concatenate([part[i] for _, part in parts], axis=1) for i in (0, 1))
     index = np.concatenate([part[2] + first for first, part in parts], axis=1)
     merit = -score if metric == "l2" else score
     merit = np.where(np.isnan(merit), -np.inf, merit)
@@ -110,7 +109,8 @@ def merged(parts, k, metric):
 
 def core_merged(parts, k, metric):
     """The same by the core."""
-    return bq._core.merge_ranked(parts, k, metric)
+    score, _, index = bq._core.merge([(first, *part) for first, part in parts], k, metric)
+    return score, index
 
 
 # ---- the same on every instruction set
