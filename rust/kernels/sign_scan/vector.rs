@@ -192,7 +192,7 @@ pub fn query<S: Simd>(s: S, y: &[f32]) -> SignQuery {
     s.store(s.reduce_max(widest), &mut widest_lanes);
     let (total, widest) = (total_lanes.iter().sum(), widest_lanes[0]);
     let Some(mut unit) = first_unit(total, widest) else {
-        return without_weights(y);
+        return without_weights(y, sign_bytes(y.len()) * 32);
     };
     let near = s.splat(widest * NEAR);
     for part in parts.clone() {
