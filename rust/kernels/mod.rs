@@ -32,9 +32,9 @@
 
 pub mod asymmetric;
 pub mod attention;
+pub mod code_products;
 pub mod convert;
 pub mod dense;
-pub mod fast_scan;
 pub mod fwht;
 pub mod nearest;
 pub mod pack;
@@ -43,6 +43,8 @@ pub mod reduce;
 pub mod rescale;
 pub mod sign_scan;
 pub mod simd;
+
+use crate::aligned::CACHE_LINE_BYTES;
 
 /// Lanes of every sum whose order is fixed.
 pub const SUM_LANES: usize = 16;
@@ -161,4 +163,11 @@ pub fn prefetch<T>(from: &T) {
     }
     #[cfg(not(target_arch = "x86_64"))]
     let _ = from;
+}
+
+/// Fetches the cache lines of `values`.
+#[inline(always)]
+pub fn prefetch_all<T>(values: &[T]) {
+    let per_line = (CACHE_LINE_BYTES / size_of::<T>().max(1)).max(1);
+    values.iter().step_by(per_line).for_each(prefetch);
 }

@@ -4,6 +4,7 @@
 
 mod attention;
 mod cache;
+mod code_products;
 mod common;
 mod file;
 mod fuzz;
@@ -12,7 +13,6 @@ mod interval;
 mod kernels;
 mod methods;
 mod products;
-mod scan;
 mod search;
 mod sign_scan;
 mod threads;

@@ -33,6 +33,16 @@ macro_rules! intrinsics {
     };
 }
 
+/// The last place in the table from which `bytes` bytes can be read.
+#[inline(always)]
+fn gather_limit(table: &[u8], bytes: usize) -> i32 {
+    assert!(
+        table.len() >= bytes && table.len() < 1 << 31,
+        "the length of a table"
+    );
+    (table.len() - bytes) as i32
+}
+
 /// Memory.
 impl Avx512 {
     /// Reads up to 64 bytes, and zeros beyond them. Four instructions.
@@ -46,6 +56,64 @@ impl Avx512 {
         // SAFETY: An `Avx512` is made only after the CPU was seen to have AVX-512 BW. The mask
         // keeps the bytes of the slice only, and a byte that is masked off is not accessed.
         unsafe { _mm512_maskz_loadu_epi8(mask, from.as_ptr().cast()) }
+    }
+
+    /// Reads up to 64 signed bytes, and zeros beyond them. Four instructions.
+    ///
+    /// # Panics
+    /// If there are more than 64.
+    #[inline(always)]
+    pub fn load_part_i8(self, from: &[i8]) -> __m512i {
+        let mask = self.first_u8(from.len());
+        // SAFETY: An `Avx512` is made only after the CPU was seen to have AVX-512 BW. The mask
+        // keeps the bytes of the slice only, and a byte that is masked off is not accessed.
+        unsafe { _mm512_maskz_loadu_epi8(mask, from.as_ptr()) }
+    }
+
+    /// The mask of the first `count` of 64 lanes.
+    ///
+    /// # Panics
+    /// If there are more than 64.
+    #[inline(always)]
+    pub fn first_u8(self, count: usize) -> __mmask64 {
+        assert!(count <= 64, "more bytes than a vector has");
+        u64::MAX.checked_shr(64 - count as u32).unwrap_or(0)
+    }
+
+    /// Reads four bytes into each of the 16 lanes, from byte `offset[l]` of the table on; the last
+    /// four bytes where it lies beyond them.
+    ///
+    /// # Panics
+    /// If the table has fewer than four bytes, or 2³¹ or more.
+    #[inline(always)]
+    pub fn gather_u32(self, table: &[u8], offset: __m512i) -> __m512i {
+        let last = gather_limit(table, 4);
+        // SAFETY: An `Avx512` is made only after the CPU was seen to have AVX-512 F. No offset is
+        // above that of the last four bytes of the table, so every lane reads within it.
+        unsafe {
+            let offset = _mm512_min_epu32(offset, _mm512_set1_epi32(last));
+            _mm512_i32gather_epi32::<1>(offset, table.as_ptr().cast())
+        }
+    }
+
+    /// Reads eight bytes for each of the 16 offsets: those of the first eight, then the others; the
+    /// last eight bytes of the table where an offset lies beyond them.
+    ///
+    /// # Panics
+    /// If the table has fewer than eight bytes, or 2³¹ or more.
+    #[inline(always)]
+    pub fn gather_u64(self, table: &[u8], offset: __m512i) -> [__m512i; 2] {
+        let last = gather_limit(table, 8);
+        // SAFETY: An `Avx512` is made only after the CPU was seen to have AVX-512 F. No offset is
+        // above that of the last eight bytes of the table, so every lane reads within it.
+        unsafe {
+            let offset = _mm512_min_epu32(offset, _mm512_set1_epi32(last));
+            let halves = [
+                _mm512_castsi512_si256(offset),
+                _mm512_extracti64x4_epi64::<1>(offset),
+            ];
+            halves.map(|half| _mm512_i32gather_epi64::<1>(half, table.as_ptr().cast()))
+        }
     }
 
     /// The mask of the first `count` of 16 lanes.
@@ -85,6 +153,12 @@ impl Avx512 {
     intrinsics! {
         /// Reads 16 values.
         fn load(self, from: &[f32; 16]) -> __m512 { _mm512_loadu_ps(from.as_ptr()) }
+        /// Reads each half from a place of its own; two instructions.
+        fn load_halves(self, from: [&[f32; 8]; 2]) -> __m512 {
+            let low = _mm512_castps_pd(_mm512_castps256_ps512(_mm256_loadu_ps(from[0].as_ptr())));
+            let high = _mm256_castps_pd(_mm256_loadu_ps(from[1].as_ptr()));
+            _mm512_castpd_ps(_mm512_insertf64x4::<1>(low, high))
+        }
         /// Writes 16 values.
         fn store(self, x: __m512, to: &mut [f32; 16]) { _mm512_storeu_ps(to.as_mut_ptr(), x) }
         /// Reads 64 bytes.
@@ -106,6 +180,26 @@ impl Avx512 {
         /// Writes 16 integers of 32 bits.
         fn store_i32(self, x: __m512i, to: &mut [i32; 16]) {
             _mm512_storeu_si512(to.as_mut_ptr().cast(), x)
+        }
+        /// Writes each quarter to a place of its own. Four instructions.
+        fn store_quarters(self, x: __m512i, to: [&mut [u8; 16]; 4]) {
+            let [a, b, c, d] = to.map(|to| to.as_mut_ptr().cast());
+            _mm_storeu_si128(a, _mm512_castsi512_si128(x));
+            _mm_storeu_si128(b, _mm512_extracti32x4_epi32::<1>(x));
+            _mm_storeu_si128(c, _mm512_extracti32x4_epi32::<2>(x));
+            _mm_storeu_si128(d, _mm512_extracti32x4_epi32::<3>(x));
+        }
+        /// Writes the low byte of each lane of 16 bits. Two instructions.
+        fn store_low_of_u16(self, x: __m512i, to: &mut [u8; 32]) {
+            _mm256_storeu_si256(to.as_mut_ptr().cast(), _mm512_cvtepi16_epi8(x))
+        }
+        /// Writes the low byte of each lane of 32 bits. Two instructions.
+        fn store_low_of_u32(self, x: __m512i, to: &mut [u8; 16]) {
+            _mm_storeu_si128(to.as_mut_ptr().cast(), _mm512_cvtepi32_epi8(x))
+        }
+        /// Writes the low byte of each lane of 64 bits. Two instructions.
+        fn store_low_of_u64(self, x: __m512i, to: &mut [u8; 8]) {
+            _mm_storel_epi64(to.as_mut_ptr().cast(), _mm512_cvtepi64_epi8(x))
         }
         /// Reads 16 bytes into each of the four quarters.
         fn broadcast_u8x16(self, from: &[u8; 16]) -> __m512i {
@@ -157,6 +251,14 @@ impl Avx512 {
         fn lt(self, a: __m512, b: __m512) -> __mmask16 { _mm512_cmp_ps_mask::<_CMP_LT_OQ>(a, b) }
         /// The mask of a ≥ b; false for NaN.
         fn ge(self, a: __m512, b: __m512) -> __mmask16 { _mm512_cmp_ps_mask::<_CMP_GE_OQ>(a, b) }
+        /// Lane l takes lane l xor 1.
+        fn shuffle_xor1(self, a: __m512) -> __m512 { _mm512_permute_ps::<0b10_11_00_01>(a) }
+        /// Lane l takes lane l xor 2.
+        fn shuffle_xor2(self, a: __m512) -> __m512 { _mm512_permute_ps::<0b01_00_11_10>(a) }
+        /// Lane l takes lane l xor 4.
+        fn shuffle_xor4(self, a: __m512) -> __m512 { _mm512_shuffle_f32x4::<0b10_11_00_01>(a, a) }
+        /// Lane l takes lane l xor 8.
+        fn shuffle_xor8(self, a: __m512) -> __m512 { _mm512_shuffle_f32x4::<0b01_00_11_10>(a, a) }
         /// Converts integers of 32 bits to the nearest values, ties to even.
         fn to_f32(self, a: __m512i) -> __m512 { _mm512_cvtepi32_ps(a) }
         /// The nearest integers of 32 bits, ties to even; magnitudes must be below 2³¹.
@@ -251,6 +353,65 @@ impl Avx512 {
         /// Bytes of b where the mask is set, else of a.
         fn select_u8(self, mask: __mmask64, a: __m512i, b: __m512i) -> __m512i {
             _mm512_mask_blend_epi8(mask, a, b)
+        }
+        /// The bits that are set in a or in b.
+        fn or(self, a: __m512i, b: __m512i) -> __m512i { _mm512_or_si512(a, b) }
+        /// a·b in lanes of 32 bits, wrapping. Two instructions.
+        fn mul_i32(self, a: __m512i, b: __m512i) -> __m512i { _mm512_mullo_epi32(a, b) }
+        /// Shifts lane l of 32 bits right by `by[l]` bits and fills with zeros.
+        fn shift_right_each_u32(self, a: __m512i, by: __m512i) -> __m512i {
+            _mm512_srlv_epi32(a, by)
+        }
+        /// Shifts lanes of 64 bits right and fills with zeros.
+        fn shift_right_u64<const BY: u32>(self, a: __m512i) -> __m512i { _mm512_srli_epi64::<BY>(a) }
+        /// [`shuffle_bytes`](Self::shuffle_bytes) where the mask is set, else 0.
+        fn shuffle_bytes_where(self, mask: __mmask64, table: __m512i, index: __m512i) -> __m512i {
+            _mm512_maskz_shuffle_epi8(mask, table, index)
+        }
+        /// [`permute_bytes`](Self::permute_bytes) where the mask is set, else `other`.
+        fn permute_bytes_where(
+            self, mask: __mmask64, other: __m512i, table: __m512i, index: __m512i
+        ) -> __m512i {
+            _mm512_mask_permutexvar_epi8(other, mask, index, table)
+        }
+        /// Byte b of each lane of 64 bits takes eight bits of the lane, from bit `from[b]` on.
+        fn bits_of_u64(self, a: __m512i, from: __m512i) -> __m512i {
+            _mm512_multishift_epi64_epi8(from, a)
+        }
+        /// The dot product of the two bytes of each lane of 16 bits: a unsigned, b signed; it must
+        /// fit 16 bits.
+        fn madd_u8_i8(self, a: __m512i, b: __m512i) -> __m512i { _mm512_maddubs_epi16(a, b) }
+        /// The dot product of the two numbers of 16 bits of each lane of 32 bits.
+        fn madd_i16(self, a: __m512i, b: __m512i) -> __m512i { _mm512_madd_epi16(a, b) }
+        /// The bytes of the low and of the high halves of each quarter of a and b, alternating.
+        fn interleave_u8(self, a: __m512i, b: __m512i) -> [__m512i; 2] {
+            [_mm512_unpacklo_epi8(a, b), _mm512_unpackhi_epi8(a, b)]
+        }
+        /// The sums of all lanes of four vectors, wrapping. Fourteen instructions.
+        fn sums_of_four_i32(self, of: [__m512i; 4]) -> [i32; 4] {
+            // Neighbours are added while the vectors are put together:
+            //
+            //   a02 b02 a13 b13 | …      after the first step, where a02 is a0 + a2
+            //   a   b   c   d   | …      after the second one: the sums of each quarter
+            let add = |a, b| {
+                _mm512_add_epi32(_mm512_unpacklo_epi32(a, b), _mm512_unpackhi_epi32(a, b))
+            };
+            let (ab, cd) = (add(of[0], of[1]), add(of[2], of[3]));
+            let quarters =
+                _mm512_add_epi32(_mm512_unpacklo_epi64(ab, cd), _mm512_unpackhi_epi64(ab, cd));
+            let halves = _mm256_add_epi32(
+                _mm512_castsi512_si256(quarters),
+                _mm512_extracti64x4_epi64::<1>(quarters),
+            );
+            let all =
+                _mm_add_epi32(_mm256_castsi256_si128(halves), _mm256_extracti128_si256::<1>(halves));
+            let mut sums = [0i32; 4];
+            _mm_storeu_si128(sums.as_mut_ptr().cast(), all);
+            sums
+        }
+        /// Bytes of a where the mask is set, else 0.
+        fn bytes_where(self, mask: __mmask64, a: __m512i) -> __m512i {
+            _mm512_maskz_mov_epi8(mask, a)
         }
         /// The sum of the 16 lanes of 32 bits, wrapping.
         fn sum_i32(self, a: __m512i) -> i32 { _mm512_reduce_add_epi32(a) }

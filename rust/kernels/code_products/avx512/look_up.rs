@@ -1,0 +1,137 @@
+//! Bytes as indexes into tables of up to 256 bytes, and indexes of any width.
+
+use std::arch::x86_64::__m512i;
+
+use crate::isa::Avx512;
+use crate::kernels::code_products::shape::TABLE;
+
+/// The two halves of each byte.
+#[inline(always)]
+pub fn nibbles(s: Avx512, bytes: __m512i) -> [__m512i; 2] {
+    let low = s.splat_u8(15);
+    [s.and(bytes, low), s.and(s.shift_right_u16::<4>(bytes), low)]
+}
+
+/// Bytes as indexes into 256 entries: four tables of 64, each for the bytes of its mask.
+#[derive(Clone, Copy)]
+pub struct Index256 {
+    bytes: __m512i,
+    masks: [u64; 4],
+}
+
+impl Index256 {
+    #[inline(always)]
+    pub fn new(s: Avx512, bytes: __m512i, valid: u64) -> Self {
+        let first = s.top_bits_u8(bytes);
+        let second = s.top_bits_u8(s.add_u8(bytes, bytes)) & valid;
+        let (high, low) = (first & valid, !first & valid);
+        Self {
+            bytes,
+            masks: [low & !second, low & second, high & !second, high & second],
+        }
+    }
+
+    /// The entries of the bytes; 0 where they are not valid.
+    #[inline(always)]
+    pub fn look_up(self, s: Avx512, table: &[[u8; TABLE]; 4]) -> __m512i {
+        let mut entries = s.zero();
+        for (mask, table) in self.masks.iter().zip(table) {
+            entries = s.permute_bytes_where(*mask, entries, s.load_u8(table), self.bytes);
+        }
+        entries
+    }
+
+    /// The entries of the bytes, all of which are valid.
+    #[inline(always)]
+    pub fn look_up_all(self, s: Avx512, table: &[[u8; TABLE]]) -> __m512i {
+        let mut entries = s.permute_bytes(s.load_u8(&table[0]), self.bytes);
+        for (mask, table) in self.masks.iter().zip(table).skip(1) {
+            entries = s.permute_bytes_where(*mask, entries, s.load_u8(table), self.bytes);
+        }
+        entries
+    }
+}
+
+/// Unpacks 64 levels of up to seven bits from whole bytes.
+///
+/// ```text
+/// spread:      the `width` bytes of eight levels into each lane of 64 bits
+/// bits_of_u64: eight bits from the first one of each level on
+/// ```
+///
+/// The bits above a level belong to the next ones.
+#[derive(Clone, Copy)]
+pub struct Levels64 {
+    spread: __m512i,
+    bits: __m512i,
+}
+
+impl Levels64 {
+    #[inline(always)]
+    pub fn new(s: Avx512, width: u32) -> Self {
+        let width = width as u8;
+        let spread: [u8; 64] = std::array::from_fn(|i| i as u8 / 8 * width + i as u8 % 8);
+        let bits: [u8; 64] = std::array::from_fn(|i| i as u8 % 8 * width);
+        Self {
+            spread: s.load_u8(&spread),
+            bits: s.load_u8(&bits),
+        }
+    }
+
+    /// The levels of up to 8·width bytes.
+    #[inline(always)]
+    pub fn unpack(self, s: Avx512, bytes: &[u8]) -> __m512i {
+        let spread = s.permute_bytes(s.load_part_u8(bytes), self.spread);
+        s.bits_of_u64(spread, self.bits)
+    }
+}
+
+/// The entries of levels of up to `WIDTH` bits, 0 where they are not valid.
+#[inline(always)]
+pub fn look_up_levels<const SEVEN: bool>(
+    s: Avx512,
+    levels: __m512i,
+    valid: u64,
+    table: &[[u8; TABLE]; 2],
+) -> __m512i {
+    let entries = s.permute_bytes_where(valid, s.zero(), s.load_u8(&table[0]), levels);
+    if !SEVEN {
+        return entries;
+    }
+    let high = s.top_bits_u8(s.add_u8(levels, levels)) & valid;
+    s.permute_bytes_where(high, entries, s.load_u8(&table[1]), levels)
+}
+
+/// Unpacks 16 indexes of up to 16 bits.
+#[derive(Clone, Copy)]
+pub struct Indexes16 {
+    spread: __m512i,
+    shift: __m512i,
+    mask: __m512i,
+    /// Bytes of 16 indexes.
+    bytes: usize,
+}
+
+impl Indexes16 {
+    #[inline(always)]
+    pub fn new(s: Avx512, width: u32) -> Self {
+        let spread: [u8; 64] =
+            std::array::from_fn(|i| ((i as u32 / 4 * width) / 8) as u8 + i as u8 % 4);
+        let shift: [i32; 16] = std::array::from_fn(|i| (i as i32 * width as i32) % 8);
+        Self {
+            spread: s.load_u8(&spread),
+            shift: s.load_i32(&shift),
+            mask: s.splat_i32((1 << width) - 1),
+            bytes: 2 * width as usize,
+        }
+    }
+
+    /// Indexes 16i to 16i + 15 of a row; those that the row does not have mean nothing.
+    #[inline(always)]
+    pub fn unpack(self, s: Avx512, row: &[u8], i: usize) -> __m512i {
+        let from = &row[self.bytes * i..];
+        let bytes = s.load_part_u8(&from[..from.len().min(64)]);
+        let spread = s.permute_bytes(bytes, self.spread);
+        s.and(s.shift_right_each_u32(spread, self.shift), self.mask)
+    }
+}

@@ -1,0 +1,216 @@
+//! Tables of the first field in the order in which vectors look them up.
+
+use super::tables::FieldTable;
+use crate::aligned::Aligned;
+
+/// Bytes of a vector that is looked up in one table, and entries of such a table.
+pub(super) const TABLE: usize = 64;
+
+/// How vectors read the first field.
+#[derive(Debug)]
+pub(super) enum Shape {
+    /// Byte by byte: a byte holds whole indexes and 1, 2, 4 or 8 coordinates.
+    Bytes(Box<Bytes>),
+    /// Levels of 3, 5, 6 or 7 bits.
+    Levels(Box<Levels>),
+    /// Index by index.
+    Words,
+}
+
+/// The first field seen as bytes.
+#[derive(Debug)]
+pub(super) struct Bytes {
+    /// Bytes of a row that hold indexes of this field only.
+    pub count: usize,
+    /// Coordinates of a byte: 1, 2, 4 or 8.
+    pub coordinates: usize,
+    /// The indexes of these bytes; the others are read one by one.
+    pub indexes: usize,
+    /// \[byte\]\[coordinate\]: word7.
+    pub words: Aligned<u8>,
+    /// \[byte\]: the magnitude from bit 0 on, the square from bit 24 on, and the signs from bit 56
+    /// on.
+    pub sizes: Aligned<u64>,
+    /// The same by the halves of a byte or by whole bytes.
+    pub parts: Parts,
+}
+
+/// What of a byte is looked up at once.
+#[derive(Debug)]
+pub(super) enum Parts {
+    /// The low and the high half, where each has whole indexes.
+    Nibbles(Nibbles),
+    /// The byte.
+    Whole(Whole),
+}
+
+/// Tables of the half of a byte, which has half of the coordinates.
+#[derive(Debug)]
+pub(super) struct Nibbles {
+    /// \[coordinate of the half\]: word7.
+    pub planes: [[u8; 16]; 4],
+    /// Of the low and of the high half: the signs at their places in the byte.
+    pub signs: [[u8; 16]; 2],
+    /// The sums of the magnitudes and of the squares.
+    pub sizes: [[u8; 16]; 2],
+}
+
+/// Tables of whole bytes, in pieces of 64 entries.
+#[derive(Debug)]
+pub(super) struct Whole {
+    /// \[coordinate\]\[byte\]: word7.
+    pub planes: Aligned<u8>,
+    /// The signs; of a single coordinate in the highest bit.
+    pub signs: [[u8; TABLE]; 4],
+    /// The magnitudes and the squares.
+    pub sizes: [[[u8; TABLE]; 4]; 2],
+}
+
+/// Tables of levels. The index of an entry may have any bits above those of the level.
+#[derive(Debug)]
+pub(super) struct Levels {
+    pub width: u32,
+    /// word7.
+    pub words: [[u8; TABLE]; 2],
+    /// The sign in the highest bit.
+    pub signs: [[u8; TABLE]; 2],
+    /// The magnitudes and the squares.
+    pub sizes: [[[u8; TABLE]; 2]; 2],
+}
+
+impl Shape {
+    pub fn new(field: &FieldTable) -> Self {
+        let (width, p) = (field.width as usize, field.coordinates);
+        if 8 % width == 0 {
+            let indexes = 8 / width;
+            let count = field.count / indexes;
+            if matches!(indexes * p, 1 | 2 | 4 | 8) && count > 0 {
+                return Self::Bytes(Box::new(Bytes::new(field, count)));
+            }
+        } else if p == 1 && width < 8 {
+            return Self::Levels(Box::new(Levels::new(field)));
+        }
+        Self::Words
+    }
+
+    /// Coordinates per byte, 0 if the field is not read byte by byte.
+    pub fn per_byte(&self) -> usize {
+        match self {
+            Self::Bytes(bytes) => bytes.coordinates,
+            _ => 0,
+        }
+    }
+}
+
+impl Bytes {
+    fn new(field: &FieldTable, count: usize) -> Self {
+        let (p, per_byte) = (field.coordinates, 8 / field.width as usize);
+        let coordinates = per_byte * p;
+        let mut words = Aligned::new(256 * coordinates);
+        let mut sizes = Aligned::new(256);
+        for (byte, (words, sizes)) in words
+            .chunks_exact_mut(coordinates)
+            .zip(&mut *sizes)
+            .enumerate()
+        {
+            for (i, word) in words.chunks_exact_mut(p).enumerate() {
+                let index = byte >> (i * field.width as usize) & ((1 << field.width) - 1);
+                word.copy_from_slice(field.word(index));
+                let [magnitude, square, signs, _] = field.sizes[index].map(u64::from);
+                *sizes += magnitude | square << 24 | signs << (56 + i * p);
+            }
+        }
+        let parts = if field.width == 8 {
+            Parts::Whole(Whole::new(coordinates, &words, &sizes))
+        } else {
+            Parts::Nibbles(Nibbles::new(coordinates, &words, &sizes))
+        };
+        Self {
+            count,
+            coordinates,
+            indexes: count * per_byte,
+            words,
+            sizes,
+            parts,
+        }
+    }
+}
+
+/// The magnitude, the square and the signs of a byte.
+fn split(sizes: u64) -> [u8; 3] {
+    [sizes as u8, (sizes >> 24) as u8, (sizes >> 56) as u8]
+}
+
+impl Nibbles {
+    /// From the tables of whole bytes.
+    fn new(coordinates: usize, words: &[u8], sizes: &[u64]) -> Self {
+        let half = coordinates / 2;
+        let mut tables = Self {
+            planes: [[0; 16]; 4],
+            signs: [[0; 16]; 2],
+            sizes: [[0; 16]; 2],
+        };
+        // The byte has this nibble twice, so that the sizes of a nibble are half of the byte's.
+        for nibble in 0..16 {
+            let byte = nibble * 17;
+            for (plane, &word) in tables
+                .planes
+                .iter_mut()
+                .zip(&words[byte * coordinates..][..half])
+            {
+                plane[nibble] = word;
+            }
+            let [magnitude, square, signs] = split(sizes[byte]);
+            tables.signs[0][nibble] = signs & ((1 << half) - 1);
+            tables.signs[1][nibble] = signs & !((1 << half) - 1);
+            tables.sizes[0][nibble] = magnitude / 2;
+            tables.sizes[1][nibble] = square / 2;
+        }
+        tables
+    }
+}
+
+impl Whole {
+    fn new(coordinates: usize, words: &[u8], sizes: &[u64]) -> Self {
+        let mut tables = Self {
+            planes: Aligned::new(coordinates * 256),
+            signs: [[0; TABLE]; 4],
+            sizes: [[[0; TABLE]; 4]; 2],
+        };
+        for byte in 0..256 {
+            let (piece, entry) = (byte / TABLE, byte % TABLE);
+            for (j, &word) in words[byte * coordinates..][..coordinates]
+                .iter()
+                .enumerate()
+            {
+                tables.planes[j * 256 + byte] = word;
+            }
+            let [magnitude, square, signs] = split(sizes[byte]);
+            tables.signs[piece][entry] = if coordinates == 1 { signs << 7 } else { signs };
+            tables.sizes[0][piece][entry] = magnitude;
+            tables.sizes[1][piece][entry] = square;
+        }
+        tables
+    }
+}
+
+impl Levels {
+    fn new(field: &FieldTable) -> Self {
+        let mut tables = Self {
+            width: field.width,
+            words: [[0; TABLE]; 2],
+            signs: [[0; TABLE]; 2],
+            sizes: [[[0; TABLE]; 2]; 2],
+        };
+        for entry in 0..2 * TABLE {
+            let index = entry & ((1 << field.width) - 1);
+            let [magnitude, square, sign, _] = field.sizes[index];
+            let (piece, entry) = (entry / TABLE, entry % TABLE);
+            tables.words[piece][entry] = field.word(index)[0];
+            tables.signs[piece][entry] = sign << 7;
+            tables.sizes[0][piece][entry] = magnitude;
+            tables.sizes[1][piece][entry] = square;
+        }
+        tables
+    }
+}
