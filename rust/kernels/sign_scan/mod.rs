@@ -39,7 +39,8 @@
 //!
 //! On AVX-512 a table of 64 bytes is one register, and one instruction looks up six signs of 64
 //! rows. The top pairs that are left of three bytes are another six signs, so that 64 coordinates
-//! take 8 tables for bytes and 3 for pairs in place of 16:
+//! take 8 tables for bytes and 3 for pairs in place of 16. The entries of all eleven still add the
+//! weights of sixteen groups of four, so that bytes hold them:
 //!
 //! ```text
 //! three bytes:      a7 a6 | a5 … a0        b7 b6 | b5 … b0        c7 c6 | c5 … c0
