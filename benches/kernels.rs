@@ -20,7 +20,6 @@ use blockquant::Isa;
 use blockquant::codebook::{Law, block_codebook, lloyd_max};
 use blockquant::kernels::code_products::{CodeTables, FieldWords};
 use blockquant::kernels::quantize::{self, Levels};
-use blockquant::kernels::sign_scan::{Columns, Cut};
 use blockquant::kernels::{
     asymmetric, code_products, convert, dense, fwht, nearest, pack, reduce, rescale, sign_scan,
 };
@@ -336,49 +335,8 @@ fn sums(bench: &mut Bench) {
     });
 }
 
-/// The levels of a search: signs of 1,024 rows, and integers of rows that lie far apart.
-fn scans(bench: &mut Bench) {
-    for queries in [1, 4] {
-        let name = format!("sign_scan sums, 1024 rows, queries = {queries}");
-        bench.each(&name, |dim| {
-            // The groups begin at a cache line, as in use.
-            let bytes = 16 * sign_scan::group_bytes(dim);
-            let groups = vec![0x5a; bytes + 63];
-            let from = groups.as_ptr().align_offset(64);
-            let mut sums = vec![0; 1024 * queries];
-            let mut made: Option<(Isa, sign_scan::SignQuery)> = None;
-            move |isa, y: &[f32]| {
-                let (_, query) = match made.take_if(|(other, _)| *other == isa) {
-                    Some(same) => made.insert(same),
-                    None => made.insert((isa, sign_scan::query(isa, y))),
-                };
-                let luts = vec![&*query.lut; queries];
-                sign_scan::sums(isa, &groups[from..][..bytes], dim, &luts, &mut sums);
-            }
-        });
-    }
-    let (sums, rows) = ([100; 1024], [1.0; 1024]);
-    let columns = Columns {
-        factor: &rows,
-        spread: &rows,
-        shift: None,
-    };
-    let cut = Cut {
-        unit: 1.0,
-        offset: 0.0,
-        reach: 3.0,
-        weight: 0.0,
-        threshold: 200.0,
-    };
-    bench.each("sign_scan sums_reach, 0 of 1024 rows", |_| {
-        let mut masks = [0; 16];
-        move |isa, _| sign_scan::sums_reach(isa, &sums, &columns, &cut, &mut masks)
-    });
-    bench.each("sign_scan query", |_| {
-        |isa: Isa, row: &[f32]| {
-            black_box(sign_scan::query(isa, row));
-        }
-    });
+/// Packed codes as integers.
+fn coded(bench: &mut Bench) {
     for (p, w) in [(2, 8), (4, 8), (4, 12), (8, 8)] {
         let tables = move |dim| {
             let book = block_codebook(dim, p, w).expect("a codebook");
@@ -425,6 +383,51 @@ fn scans(bench: &mut Bench) {
     }
 }
 
+/// The scan of signs.
+fn sign_scans(bench: &mut Bench) {
+    bench.each("sign_scan query", |_| {
+        |isa, y| {
+            black_box(sign_scan::query(isa, y));
+        }
+    });
+    for queries in [1, 4, 16] {
+        let name = format!("sign_scan sums, 1024 rows, queries = {queries}");
+        bench.each(&name, |dim| {
+            // The groups begin at a cache line, as in use.
+            let bytes = 16 * sign_scan::group_bytes(dim);
+            let groups = vec![0x5a; bytes + 63];
+            let from = groups.as_ptr().align_offset(64);
+            let mut sums = vec![0; 1024 * queries];
+            let mut made: Option<(Isa, sign_scan::SignQuery)> = None;
+            move |isa, y| {
+                let (_, query) = match made.take_if(|(other, _)| *other == isa) {
+                    Some(same) => made.insert(same),
+                    None => made.insert((isa, sign_scan::query(isa, y))),
+                };
+                let luts = vec![&*query.lut; queries];
+                sign_scan::sums(isa, &groups[from..][..bytes], dim, &luts, &mut sums);
+            }
+        });
+    }
+    let (sums, column) = ([100; 1024], [1.0; 1024]);
+    let columns = sign_scan::Columns {
+        factor: &column,
+        spread: &column,
+        shift: None,
+    };
+    let cut = sign_scan::Cut {
+        unit: 1.0,
+        offset: 0.0,
+        reach: 3.0,
+        weight: 0.0,
+        threshold: 200.0,
+    };
+    bench.each("sign_scan sums_reach, 1024 rows", |_| {
+        let mut masks = [0; 16];
+        move |isa, _| sign_scan::sums_reach(isa, &sums, &columns, &cut, &mut masks)
+    });
+}
+
 /// Products of four coded rows with a query.
 fn reranking(bench: &mut Bench) {
     for (p, w) in [(2, 8), (4, 8), (8, 8)] {
@@ -460,7 +463,7 @@ fn main() {
         std::process::exit(2);
     });
     for kernels in [
-        transforms, levels, blocks, rescaling, packing, sums, scans, reranking,
+        transforms, levels, blocks, rescaling, packing, sums, coded, sign_scans, reranking,
     ] {
         kernels(&mut bench);
     }

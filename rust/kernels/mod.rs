@@ -56,7 +56,8 @@ macro_rules! compiled {
     (avx2, $($body:tt)*) => { $crate::kernels::compiled!(@ "avx2,fma", $($body)*) };
     (avx512, $($body:tt)*) => {
         $crate::kernels::compiled!(
-            @ "avx512f,avx512bw,avx512vl,avx512vbmi,avx512vnni,avx2,fma", $($body)*
+            @ "avx512f,avx512bw,avx512vl,avx512vbmi,avx512vnni,avx2,fma,popcnt,bmi1,bmi2,lzcnt",
+            $($body)*
         )
     };
     (@ $features:literal, $module:ident::$name:ident($($arg:ident: $ty:ty),*) $(-> $ret:ty)?) => {{

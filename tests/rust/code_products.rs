@@ -262,6 +262,7 @@ fn usual_layouts_equal_word_look_up() {
     for width in 1..=9 {
         for dim in [1, 7, 8, 63, 64, 65, 128, 384, 385, 509, 777] {
             check(&vec![(dim, width, 1)], 64, 3);
+            check(&vec![(dim, width, 1), (1, 5, 3)], 9, 4);
         }
     }
 }

@@ -41,6 +41,7 @@ mod query;
 mod scalar;
 mod shape;
 mod tables;
+mod vector;
 
 pub use query::{IntQuery, query};
 pub use tables::{CodeTables, FieldWords};
@@ -48,7 +49,7 @@ pub use tables::{CodeTables, FieldWords};
 pub use super::sign_scan::{ROWS_PER_GROUP, group_bytes, sign_bytes};
 
 use super::sign_scan::slot;
-use super::{kernel, prefetch};
+use super::{prefetch, vector_kernel};
 use crate::aligned::CACHE_LINE_BYTES;
 
 /// Rows whose bytes are neighbours in a tile.
@@ -59,7 +60,7 @@ pub fn tile_bytes(dim: usize) -> usize {
     dim.div_ceil(4) * 4 * ROWS_PER_GROUP
 }
 
-kernel! {
+vector_kernel! {
     /// group ← the signs of up to 64 rows of `packed`, and sums\[i\] ← (Σ magnitudes, Σ squares) of
     /// row `rows[i]`.
     ///
@@ -77,7 +78,7 @@ kernel! {
     ); avx512
 }
 
-kernel! {
+vector_kernel! {
     /// out\[i\] ← Σ (word7 − 64)·ŷ over the coordinates of row `rows[i]` of `packed`.
     ///
     /// The rows may lie far apart: they are fetched ahead.
@@ -94,7 +95,7 @@ kernel! {
     ); avx512
 }
 
-kernel! {
+vector_kernel! {
     /// tile ← the word7 bytes of up to 64 rows of `packed`; bytes of other rows, and of coordinates
     /// from d on, become 0.
     ///
@@ -104,7 +105,7 @@ kernel! {
     pub fn expand(tables: &CodeTables, packed: &[u8], rows: &[u32], tile: &mut [u8])
 }
 
-kernel! {
+vector_kernel! {
     /// out\[64q + r\] ← Σ (word7 − 64)·ŷ of row r of the tile with query q.
     ///
     /// The numbers of rows that the tile does not have mean nothing.
@@ -117,19 +118,96 @@ kernel! {
 /// How many rows before its use a row is fetched.
 const ROWS_AHEAD: usize = 8;
 
+/// The products of some rows with a query. A body sums the lanes of four rows at a time.
+///
+/// Bodies loop over rows themselves: a closure that they passed could end up as a function of its
+/// own, without the instructions of the body.
+#[derive(Clone, Copy)]
+struct EachProduct<'a> {
+    tables: &'a CodeTables,
+    packed: &'a [u8],
+    rows: &'a [u32],
+    query: &'a IntQuery,
+}
+
+impl<'a> EachProduct<'a> {
+    /// The packed bytes of row i; fetches a later one.
+    #[inline(always)]
+    fn row(self, i: usize) -> &'a [u8] {
+        if let Some(&ahead) = self.rows.get(i + ROWS_AHEAD) {
+            fetch_row(self.tables, self.packed, ahead);
+        }
+        row_of(self.tables, self.packed, self.rows[i])
+    }
+
+    /// Writes the products of rows i to i + 3, whose indexes from `from` on are read one by one.
+    #[inline(always)]
+    fn put(self, i: usize, from: usize, sums: [i32; 4], out: &mut [i32]) {
+        let bias = -64 * self.query.sum;
+        let has_rest = self.tables.has_rest(from);
+        for ((out, sum), &row) in out[i..].iter_mut().zip(sums).zip(&self.rows[i..]) {
+            *out = sum.wrapping_add(bias);
+            if has_rest {
+                let row = row_of(self.tables, self.packed, row);
+                let rest = rest_product(self.tables, from, row, self.query);
+                *out = out.wrapping_add(rest);
+            }
+        }
+    }
+}
+
 /// Fetches the packed bytes of a row, which are read soon.
 #[inline(always)]
 fn fetch_row(tables: &CodeTables, packed: &[u8], row: u32) {
     let row = row_of(tables, packed, row);
-    for line in row.chunks(CACHE_LINE_BYTES) {
-        prefetch(&line[0]);
+    for at in (0..row.len()).step_by(CACHE_LINE_BYTES) {
+        prefetch(&row[at]);
     }
     if let Some(last) = row.last() {
         prefetch(last);
     }
 }
 
+/// The signs and sums of up to 64 rows, in parts of the signs that are then transposed.
+#[derive(Clone, Copy)]
+struct EachSigns<'a> {
+    tables: &'a CodeTables,
+    packed: &'a [u8],
+    rows: &'a [u32],
+}
+
+/// Bytes of signs of a part, and the coordinates that they are of.
+const PART: usize = 64;
+const PART_COORDINATES: usize = 8 * PART;
+
+/// A part of the signs of 64 rows; or for 64 positions, the signs of all rows.
+type Signs = [[u8; PART]; ROWS_PER_GROUP];
+
+impl<'a> EachSigns<'a> {
+    /// The packed bytes of row i of the group.
+    #[inline(always)]
+    fn row(self, i: usize) -> &'a [u8] {
+        row_of(self.tables, self.packed, self.rows[i])
+    }
+
+    /// Adds the indexes of the first field from `from` on, and those of the other fields, to the
+    /// signs and sums of the rows.
+    #[inline(always)]
+    fn put_rest(self, from: usize, group: &mut [u8], sums: &mut [[u32; 2]; ROWS_PER_GROUP]) {
+        if !self.tables.has_rest(from) {
+            return;
+        }
+        for i in 0..self.rows.len() {
+            for (j, field) in self.tables.fields.iter().enumerate() {
+                let from = if j == 0 { from } else { 0 };
+                scalar::signs_and_sums_of(field, from, self.row(i), i, group, &mut sums[i]);
+            }
+        }
+    }
+}
+
 /// The packed bytes of a row.
+#[inline(always)]
 fn row_of<'a>(tables: &CodeTables, packed: &'a [u8], row: u32) -> &'a [u8] {
     &packed[row as usize * tables.row_bytes()..][..tables.row_bytes()]
 }
@@ -142,26 +220,6 @@ fn rest_product(tables: &CodeTables, from: usize, row: &[u8], query: &IntQuery) 
         sum += scalar::product_of(field, if i == 0 { from } else { 0 }, row, query);
     }
     sum
-}
-
-/// Adds the indexes of the first field from `from` on, and those of the other fields, to the signs
-/// and sums of the rows.
-#[inline(always)]
-fn rest_of_group(
-    tables: &CodeTables,
-    from: usize,
-    packed: &[u8],
-    rows: &[u32],
-    group: &mut [u8],
-    sums: &mut [[u32; 2]; ROWS_PER_GROUP],
-) {
-    for (i, (&row, sums)) in rows.iter().zip(sums).enumerate() {
-        let row = row_of(tables, packed, row);
-        for (j, field) in tables.fields.iter().enumerate() {
-            let from = if j == 0 { from } else { 0 };
-            scalar::signs_and_sums_of(field, from, row, i, group, sums);
-        }
-    }
 }
 
 fn check_group(tables: &CodeTables, rows: &[u32], group: &[u8]) {

@@ -50,17 +50,13 @@ pub fn query(isa: Isa, tables: &CodeTables, y: &[f32]) -> IntQuery {
     let mut values = Aligned::new(dim.next_multiple_of(CACHE_LINE_BYTES));
     let (unit, squared_error, sum) = round(isa, y, &mut values[..dim]);
     let mut planes = Aligned::new(0);
-    let per_byte = tables.shape.per_byte();
     if let Shape::Bytes(bytes) = &tables.shape {
-        planes = Aligned::new(bytes.count.next_multiple_of(CACHE_LINE_BYTES) * per_byte);
-        let of_bytes = values.chunks_exact(per_byte).take(bytes.count);
-        for (byte, coordinates) in of_bytes.enumerate() {
-            let (block, place) = (byte / CACHE_LINE_BYTES, byte % CACHE_LINE_BYTES);
-            for (j, &value) in coordinates.iter().enumerate() {
-                planes[(block * per_byte + j) * CACHE_LINE_BYTES + place] = value;
-            }
-        }
+        let blocks = bytes.count.div_ceil(CACHE_LINE_BYTES);
+        planes = Aligned::new(blocks * CACHE_LINE_BYTES * bytes.coordinates);
+        let values = &values[..bytes.count * bytes.coordinates];
+        arrange(isa, bytes.coordinates, values, &mut planes);
     }
+    let per_byte = tables.shape.per_byte();
     IntQuery {
         unit,
         error: squared_error.sqrt(),
@@ -77,41 +73,84 @@ kernel! {
     pub fn round(y: &[f32], values: &mut [i8]) -> (f32, f32, i32)
 }
 
+kernel! {
+    /// Puts the values of bytes with `per_byte` coordinates in the order of [`IntQuery::planes`].
+    pub fn arrange(per_byte: usize, values: &[i8], planes: &mut [i8])
+}
+
 mod scalar {
-    use super::SUM_LANES;
+    use super::{CACHE_LINE_BYTES, SUM_LANES};
+
+    /// 1.5·2²³. Numbers between 2²³ and 2²⁴ are whole, so that adding it rounds to a whole number,
+    /// ties to even, whose low bits are the lowest bits of the float32.
+    const ROUNDER: f32 = 12_582_912.0;
 
     #[inline(always)]
     pub fn round(y: &[f32], values: &mut [i8]) -> (f32, f32, i32) {
-        let mut widest = [0f32; SUM_LANES];
         let (whole, rest) = y.as_chunks::<SUM_LANES>();
+        let (whole_values, rest_values) = values.as_chunks_mut::<SUM_LANES>();
+        let mut last = [0f32; SUM_LANES];
+        last[..rest.len()].copy_from_slice(rest);
+
+        let mut lanes = last.map(f32::abs);
         for y in whole {
-            for (widest, y) in widest.iter_mut().zip(y) {
-                *widest = widest.max(y.abs());
+            for (widest, y) in lanes.iter_mut().zip(y) {
+                *widest = if y.abs() > *widest { y.abs() } else { *widest };
             }
         }
-        let widest = widest.iter().chain(rest).fold(0f32, |a, b| a.max(b.abs()));
+        let widest = lanes.into_iter().fold(0f32, f32::max);
         let mut unit = widest / 127.0;
         let mut steps = unit.recip();
         if !(unit.is_normal() && steps.is_normal()) {
             (unit, steps) = (1.0, 0.0);
         }
-        let mut sum = 0;
+
+        let mut sums = [0i32; SUM_LANES];
         let mut errors = [0f32; SUM_LANES];
-        let chunks = y.chunks(SUM_LANES).zip(values.chunks_mut(SUM_LANES));
-        for (y, values) in chunks {
-            for ((error, &y), value) in errors.iter_mut().zip(y).zip(values) {
-                let rounded = (y * steps).round_ties_even();
-                *value = rounded as i8;
-                sum += i32::from(*value);
-                let off = (-unit).mul_add(rounded, y);
-                *error = off.mul_add(off, *error);
+        let mut add = |y: &[f32; SUM_LANES], values: &mut [i8; SUM_LANES]| {
+            for lane in 0..SUM_LANES {
+                let shifted = y[lane] * steps + ROUNDER;
+                values[lane] = shifted.to_bits() as i8;
+                sums[lane] += i32::from(values[lane]);
+                let off = (-unit).mul_add(shifted - ROUNDER, y[lane]);
+                errors[lane] = off.mul_add(off, errors[lane]);
             }
+        };
+        for (y, values) in whole.iter().zip(whole_values) {
+            add(y, values);
         }
+        // The zeros after the last value are exact.
+        let mut last_values = [0; SUM_LANES];
+        add(&last, &mut last_values);
+        rest_values.copy_from_slice(&last_values[..rest.len()]);
         for width in [8, 4, 2, 1] {
             for lane in 0..width {
                 errors[lane] += errors[lane + width];
             }
         }
-        (unit, errors[0], sum)
+        (unit, errors[0], sums.iter().sum())
+    }
+
+    #[inline(always)]
+    pub fn arrange(per_byte: usize, values: &[i8], planes: &mut [i8]) {
+        match per_byte {
+            1 => planes[..values.len()].copy_from_slice(values),
+            2 => arrange_by::<2>(values, planes),
+            4 => arrange_by::<4>(values, planes),
+            _ => arrange_by::<8>(values, planes),
+        }
+    }
+
+    #[inline(always)]
+    fn arrange_by<const C: usize>(values: &[i8], planes: &mut [i8]) {
+        let (of_bytes, _) = values.as_chunks::<C>();
+        let blocks = of_bytes.chunks(CACHE_LINE_BYTES);
+        for (of_bytes, planes) in blocks.zip(planes.chunks_exact_mut(CACHE_LINE_BYTES * C)) {
+            for (j, plane) in planes.chunks_exact_mut(CACHE_LINE_BYTES).enumerate() {
+                for (value, of_byte) in plane.iter_mut().zip(of_bytes) {
+                    *value = of_byte[j];
+                }
+            }
+        }
     }
 }

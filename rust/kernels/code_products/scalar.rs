@@ -38,8 +38,8 @@ pub fn signs_and_sums_of(
     let p = field.coordinates;
     for at in first..field.count {
         let index = field.index(row, at);
-        for (sum, size) in sums.iter_mut().zip(field.sizes[index]) {
-            *sum += u32::from(size);
+        for (sum, size) in sums.iter_mut().zip(field.sizes(index)) {
+            *sum += size;
         }
         let (mut j, mut left) = (field.first_coordinate + at * p, p);
         for &signs in field.signs(index) {

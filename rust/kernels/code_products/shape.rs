@@ -6,12 +6,21 @@ use crate::aligned::Aligned;
 /// Bytes of a vector that is looked up in one table, and entries of such a table.
 pub(super) const TABLE: usize = 64;
 
+/// The entries of a table, at the beginning of a cache line, so that they are read at once.
+#[derive(Debug, Clone, Copy)]
+#[repr(align(64))]
+pub(super) struct Table(pub [u8; TABLE]);
+
+impl Table {
+    const EMPTY: Self = Self([0; TABLE]);
+}
+
 /// How vectors read the first field.
 #[derive(Debug)]
 pub(super) enum Shape {
     /// Byte by byte: a byte holds whole indexes and 1, 2, 4 or 8 coordinates.
     Bytes(Box<Bytes>),
-    /// Levels of 3, 5, 6 or 7 bits.
+    /// Levels of 3, 5, 6 or 7 bits, and nothing after them.
     Levels(Box<Levels>),
     /// Index by index.
     Words,
@@ -61,9 +70,9 @@ pub(super) struct Whole {
     /// \[coordinate\]\[byte\]: word7.
     pub planes: Aligned<u8>,
     /// The signs; of a single coordinate in the highest bit.
-    pub signs: [[u8; TABLE]; 4],
+    pub signs: [Table; 4],
     /// The magnitudes and the squares.
-    pub sizes: [[[u8; TABLE]; 4]; 2],
+    pub sizes: [[Table; 4]; 2],
 }
 
 /// Tables of levels. The index of an entry may have any bits above those of the level.
@@ -71,15 +80,17 @@ pub(super) struct Whole {
 pub(super) struct Levels {
     pub width: u32,
     /// word7.
-    pub words: [[u8; TABLE]; 2],
+    pub words: [Table; 2],
     /// The sign in the highest bit.
-    pub signs: [[u8; TABLE]; 2],
+    pub signs: [Table; 2],
     /// The magnitudes and the squares.
-    pub sizes: [[[u8; TABLE]; 2]; 2],
+    pub sizes: [[Table; 2]; 2],
 }
 
 impl Shape {
-    pub fn new(field: &FieldTable) -> Self {
+    /// The shape of the first of these fields.
+    pub fn new(fields: &[FieldTable]) -> Self {
+        let field = &fields[0];
         let (width, p) = (field.width as usize, field.coordinates);
         if 8 % width == 0 {
             let indexes = 8 / width;
@@ -87,7 +98,7 @@ impl Shape {
             if matches!(indexes * p, 1 | 2 | 4 | 8) && count > 0 {
                 return Self::Bytes(Box::new(Bytes::new(field, count)));
             }
-        } else if p == 1 && width < 8 {
+        } else if p == 1 && width < 8 && fields.len() == 1 {
             return Self::Levels(Box::new(Levels::new(field)));
         }
         Self::Words
@@ -116,7 +127,8 @@ impl Bytes {
             for (i, word) in words.chunks_exact_mut(p).enumerate() {
                 let index = byte >> (i * field.width as usize) & ((1 << field.width) - 1);
                 word.copy_from_slice(field.word(index));
-                let [magnitude, square, signs, _] = field.sizes[index].map(u64::from);
+                let [magnitude, square] = field.sizes(index).map(u64::from);
+                let signs = u64::from(field.signs(index)[0]);
                 *sizes += magnitude | square << 24 | signs << (56 + i * p);
             }
         }
@@ -174,8 +186,8 @@ impl Whole {
     fn new(coordinates: usize, words: &[u8], sizes: &[u64]) -> Self {
         let mut tables = Self {
             planes: Aligned::new(coordinates * 256),
-            signs: [[0; TABLE]; 4],
-            sizes: [[[0; TABLE]; 4]; 2],
+            signs: [Table::EMPTY; 4],
+            sizes: [[Table::EMPTY; 4]; 2],
         };
         for byte in 0..256 {
             let (piece, entry) = (byte / TABLE, byte % TABLE);
@@ -186,9 +198,9 @@ impl Whole {
                 tables.planes[j * 256 + byte] = word;
             }
             let [magnitude, square, signs] = split(sizes[byte]);
-            tables.signs[piece][entry] = if coordinates == 1 { signs << 7 } else { signs };
-            tables.sizes[0][piece][entry] = magnitude;
-            tables.sizes[1][piece][entry] = square;
+            tables.signs[piece].0[entry] = if coordinates == 1 { signs << 7 } else { signs };
+            tables.sizes[0][piece].0[entry] = magnitude;
+            tables.sizes[1][piece].0[entry] = square;
         }
         tables
     }
@@ -198,18 +210,19 @@ impl Levels {
     fn new(field: &FieldTable) -> Self {
         let mut tables = Self {
             width: field.width,
-            words: [[0; TABLE]; 2],
-            signs: [[0; TABLE]; 2],
-            sizes: [[[0; TABLE]; 2]; 2],
+            words: [Table::EMPTY; 2],
+            signs: [Table::EMPTY; 2],
+            sizes: [[Table::EMPTY; 2]; 2],
         };
         for entry in 0..2 * TABLE {
             let index = entry & ((1 << field.width) - 1);
-            let [magnitude, square, sign, _] = field.sizes[index];
+            let [magnitude, square] = field.sizes(index).map(|size| size as u8);
+            let sign = field.signs(index)[0];
             let (piece, entry) = (entry / TABLE, entry % TABLE);
-            tables.words[piece][entry] = field.word(index)[0];
-            tables.signs[piece][entry] = sign << 7;
-            tables.sizes[0][piece][entry] = magnitude;
-            tables.sizes[1][piece][entry] = square;
+            tables.words[piece].0[entry] = field.word(index)[0];
+            tables.signs[piece].0[entry] = sign << 7;
+            tables.sizes[0][piece].0[entry] = magnitude;
+            tables.sizes[1][piece].0[entry] = square;
         }
         tables
     }

@@ -52,8 +52,9 @@ pub(super) struct FieldTable {
     pub words: Aligned<u8>,
     /// \[index\]\[coordinate / 8\]: the signs, bit 0 first.
     pub signs: Vec<u8>,
-    /// \[index\]: magnitude, square, and the signs of the first eight coordinates.
-    pub sizes: Aligned<[u8; 4]>,
+    /// \[index\]: the magnitude from bit 0 on, the square from bit 12 on, and the signs of the first
+    /// eight coordinates from bit 24 on. The sums of 16 indexes do not run into each other.
+    pub sizes: Aligned<u32>,
 }
 
 impl CodeTables {
@@ -99,17 +100,12 @@ impl CodeTables {
         let magnitude_unit = normal(best_unit(&magnitudes, most))?;
         let square_unit = normal(best_unit(&squares, most))?;
         let in_units =
-            |sum: f64, unit: f32| (sum / f64::from(unit)).round().min(f64::from(most)) as u8;
+            |sum: f64, unit: f32| (sum / f64::from(unit)).round().min(f64::from(most)) as u32;
         let mut sizes = magnitudes
             .iter()
             .zip(&squares)
             .map(|(&magnitude, &square)| {
-                [
-                    in_units(magnitude, magnitude_unit),
-                    in_units(square, square_unit),
-                    0,
-                    0,
-                ]
+                in_units(magnitude, magnitude_unit) | in_units(square, square_unit) << 12
             });
 
         let (mut first_bit, mut dim) = (0, 0);
@@ -129,7 +125,7 @@ impl CodeTables {
             word_error: word_error.sqrt() as f32,
             magnitude_unit,
             square_unit,
-            shape: tables.first().map_or(Shape::Words, Shape::new),
+            shape: Shape::new(&tables),
             fields: tables,
             dim,
             row_bytes: first_bit.div_ceil(8),
@@ -190,7 +186,7 @@ impl FieldTable {
         first_bit: usize,
         first_coordinate: usize,
         word_unit: f32,
-        mut sizes: Aligned<[u8; 4]>,
+        mut sizes: Aligned<u32>,
     ) -> Self {
         let mut words = Aligned::new(field.words.len() + PADDING);
         for (word7, &word) in words.iter_mut().zip(field.words) {
@@ -205,7 +201,7 @@ impl FieldTable {
             for (j, &number) in word.iter().enumerate() {
                 signs[j / 8] |= u8::from(number >= 0.0) << (j % 8);
             }
-            size[2] = signs[0];
+            *size |= u32::from(signs[0]) << 24;
         }
         Self {
             count: field.count,
@@ -247,6 +243,13 @@ impl FieldTable {
             bits |= u32::from(row[byte + 2]) << 16;
         }
         (bits >> skip) as usize & ((1 << self.width) - 1)
+    }
+
+    /// The magnitude and the square of an index.
+    #[inline(always)]
+    pub fn sizes(&self, index: usize) -> [u32; 2] {
+        let sizes = self.sizes[index];
+        [sizes & 0xff, sizes >> 12 & 0xff]
     }
 
     /// The word7 of an index.

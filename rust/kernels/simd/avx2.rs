@@ -256,6 +256,39 @@ impl Simd for Avx2 {
         fn shuffle_bytes(self, table: __m256i, index: __m256i) -> __m256i {
             _mm256_shuffle_epi8(table, index)
         }
+        fn load_halves_u8(self, from: [&[u8; BYTES / 2]; 2]) -> __m256i {
+            let low = _mm256_castsi128_si256(_mm_loadu_si128(from[0].as_ptr().cast()));
+            _mm256_inserti128_si256::<1>(low, _mm_loadu_si128(from[1].as_ptr().cast()))
+        }
+        fn words_u8(self, words: [u32; LANES_32]) -> __m256i {
+            let [a, b, c, d, e, f, g, h] = words.map(|word| word as i32);
+            _mm256_setr_epi32(a, b, c, d, e, f, g, h)
+        }
+        fn store_u8(self, x: __m256i, to: &mut [u8; BYTES]) {
+            _mm256_storeu_si256(to.as_mut_ptr().cast(), x)
+        }
+        fn store_halves_u8(self, x: __m256i, to: [&mut [u8; BYTES / 2]; 2]) {
+            let [low, high] = to;
+            _mm_storeu_si128(low.as_mut_ptr().cast(), _mm256_castsi256_si128(x));
+            _mm_storeu_si128(high.as_mut_ptr().cast(), _mm256_extracti128_si256::<1>(x));
+        }
+        fn mul_i16(self, a: __m256i, b: __m256i) -> __m256i { _mm256_mullo_epi16(a, b) }
+        fn interleave_u8(self, a: __m256i, b: __m256i) -> [__m256i; 2] {
+            [_mm256_unpacklo_epi8(a, b), _mm256_unpackhi_epi8(a, b)]
+        }
+        fn add_products_u8_i8(self, sum: __m256i, a: __m256i, q: &[i8; BYTES]) -> __m256i {
+            // Two products are at most 2 · 127 · 128, so that no sum of 16 bits saturates.
+            let pairs = _mm256_maddubs_epi16(a, _mm256_loadu_si256(q.as_ptr().cast()));
+            _mm256_add_epi32(sum, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)))
+        }
+        fn add_dots_u8_i8(self, sum: __m256i, a: __m256i, q: [i8; 4]) -> __m256i {
+            let q = _mm256_set1_epi32(i32::from_le_bytes(q.map(|q| q as u8)));
+            let pairs = _mm256_maddubs_epi16(a, q);
+            _mm256_add_epi32(sum, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)))
+        }
+        fn add_bytes(self, sum: __m256i, a: __m256i) -> __m256i {
+            _mm256_add_epi32(sum, _mm256_sad_epu8(a, _mm256_setzero_si256()))
+        }
         fn high_bytes(self, a: __m256i) -> __m256i { _mm256_srli_epi16::<8>(a) }
         fn low_to_high_bytes(self, a: __m256i) -> __m256i { _mm256_slli_epi16::<8>(a) }
     }

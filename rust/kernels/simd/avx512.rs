@@ -96,6 +96,24 @@ impl Avx512 {
         }
     }
 
+    /// Lane l takes `table[index[l]]`, the last entry where the index lies beyond it.
+    ///
+    /// # Panics
+    /// If the table is empty, or has 2²⁹ entries or more.
+    #[inline(always)]
+    pub fn look_up_u32(self, table: &[u32], index: __m512i) -> __m512i {
+        assert!(
+            !table.is_empty() && table.len() < 1 << 29,
+            "the length of a table"
+        );
+        // SAFETY: An `Avx512` is made only after the CPU was seen to have AVX-512 F. No index is
+        // above that of the last entry, so every lane reads an entry.
+        unsafe {
+            let index = _mm512_min_epu32(index, _mm512_set1_epi32((table.len() - 1) as i32));
+            _mm512_i32gather_epi32::<4>(index, table.as_ptr().cast())
+        }
+    }
+
     /// Reads eight bytes for each of the 16 offsets: those of the first eight, then the others; the
     /// last eight bytes of the table where an offset lies beyond them.
     ///
@@ -259,6 +277,10 @@ impl Avx512 {
         fn shuffle_xor4(self, a: __m512) -> __m512 { _mm512_shuffle_f32x4::<0b10_11_00_01>(a, a) }
         /// Lane l takes lane l xor 8.
         fn shuffle_xor8(self, a: __m512) -> __m512 { _mm512_shuffle_f32x4::<0b01_00_11_10>(a, a) }
+        /// The mask of a = b; false for NaN.
+        fn eq(self, a: __m512, b: __m512) -> __mmask16 { _mm512_cmp_ps_mask::<_CMP_EQ_OQ>(a, b) }
+        /// The largest of the 16 lanes, of which none is NaN. Eight instructions.
+        fn largest(self, a: __m512) -> f32 { _mm512_reduce_max_ps(a) }
         /// Converts integers of 32 bits to the nearest values, ties to even.
         fn to_f32(self, a: __m512i) -> __m512 { _mm512_cvtepi32_ps(a) }
         /// The nearest integers of 32 bits, ties to even; magnitudes must be below 2³¹.
@@ -318,6 +340,10 @@ impl Avx512 {
         fn select_bits(self, mask: __m512i, a: __m512i, b: __m512i) -> __m512i {
             _mm512_ternarylogic_epi32::<0xca>(mask, a, b)
         }
+        /// |a| in lanes of 32 bits.
+        fn abs_i32(self, a: __m512i) -> __m512i { _mm512_abs_epi32(a) }
+        /// The larger of a and b in lanes of 32 bits.
+        fn max_i32(self, a: __m512i, b: __m512i) -> __m512i { _mm512_max_epi32(a, b) }
         /// The bits that are set in a and in b.
         fn and(self, a: __m512i, b: __m512i) -> __m512i { _mm512_and_si512(a, b) }
         /// Shifts lanes of 16 bits right and fills with zeros.
@@ -409,10 +435,22 @@ impl Avx512 {
             _mm_storeu_si128(sums.as_mut_ptr().cast(), all);
             sums
         }
-        /// Bytes of a where the mask is set, else 0.
-        fn bytes_where(self, mask: __mmask64, a: __m512i) -> __m512i {
-            _mm512_maskz_mov_epi8(mask, a)
+        /// Lanes of 32 bits of a where the mask is set, else 0.
+        fn lanes_where(self, mask: __mmask16, a: __m512i) -> __m512i {
+            _mm512_maskz_mov_epi32(mask, a)
         }
+        /// The mask of a ≥ b in lanes of 32 bits.
+        fn ge_i32(self, a: __m512i, b: __m512i) -> __mmask16 { _mm512_cmpge_epi32_mask(a, b) }
+        /// Lanes of 32 bits of b where the mask is set, else of a.
+        fn select_i32(self, mask: __mmask16, a: __m512i, b: __m512i) -> __m512i {
+            _mm512_mask_blend_epi32(mask, a, b)
+        }
+        /// The lanes of 32 bits where the mask is set, one after the other; zeros after them.
+        fn compress_i32(self, mask: __mmask16, a: __m512i) -> __m512i {
+            _mm512_maskz_compress_epi32(mask, a)
+        }
+        /// The largest of the 16 lanes of 32 bits. Eight instructions.
+        fn largest_i32(self, a: __m512i) -> i32 { _mm512_reduce_max_epi32(a) }
         /// The sum of the 16 lanes of 32 bits, wrapping.
         fn sum_i32(self, a: __m512i) -> i32 { _mm512_reduce_add_epi32(a) }
     }

@@ -303,4 +303,37 @@ pub trait Simd: Copy {
     fn high_bytes(self, a: Self::I16x16) -> Self::I16x16;
     /// The low byte of each 16-bit lane becomes its high byte, and the low byte becomes 0.
     fn low_to_high_bytes(self, a: Self::I16x16) -> Self::I16x16;
+
+    /// Reads each half from a place of its own; two instructions on AVX2 too.
+    fn load_halves_u8(self, from: [&[u8; BYTES / 2]; 2]) -> Self::I16x16;
+    /// Eight times four bytes, the first of each in the low bits of its number. Nine instructions
+    /// from memory on AVX2.
+    fn words_u8(self, words: [u32; LANES_32]) -> Self::I16x16;
+    /// Writes 32 bytes.
+    fn store_u8(self, x: Self::I16x16, to: &mut [u8; BYTES]);
+    /// Writes each half to a place of its own. Two instructions on AVX2 too.
+    fn store_halves_u8(self, x: Self::I16x16, to: [&mut [u8; BYTES / 2]; 2]);
+    /// a·b, wrapping.
+    fn mul_i16(self, a: Self::I16x16, b: Self::I16x16) -> Self::I16x16;
+    /// The bytes of a and b, alternating: those of the low eight bytes of each half, then those of
+    /// the high ones. Two instructions on AVX2, four on NEON.
+    ///
+    /// ```text
+    /// a:         a0 a1 … a15          | a16 a17 … a31
+    /// b:         b0 b1 … b15          | b16 b17 … b31
+    /// result 0:  a0 b0 a1 b1 … a7 b7  | a16 b16 … a23 b23
+    /// result 1:  a8 b8 … a15 b15      | a24 b24 … a31 b31
+    /// ```
+    fn interleave_u8(self, a: Self::I16x16, b: Self::I16x16) -> [Self::I16x16; 2];
+    /// Adds the products of the bytes to the lanes of a sum: a from 0 to 127, q signed.
+    ///
+    /// The sum of the lanes of a half grows by the products of this half, wrapping. Which lane a
+    /// product goes to differs. Three instructions on AVX2, eight on NEON.
+    fn add_products_u8_i8(self, sum: Self::I32x8, a: Self::I16x16, q: &[i8; BYTES]) -> Self::I32x8;
+    /// Adds the dot product of the four bytes of each lane with the four of q: a from 0 to 127.
+    /// Four instructions on AVX2, eleven on NEON.
+    fn add_dots_u8_i8(self, sum: Self::I32x8, a: Self::I16x16, q: [i8; 4]) -> Self::I32x8;
+    /// Adds the bytes to the lanes of a sum, distributed as in
+    /// [`add_products_u8_i8`](Self::add_products_u8_i8). Two instructions on AVX2, four on NEON.
+    fn add_bytes(self, sum: Self::I32x8, a: Self::I16x16) -> Self::I32x8;
 }

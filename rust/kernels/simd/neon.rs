@@ -324,6 +324,55 @@ impl Simd for Neon {
         fn shuffle_bytes(self, table: I16x16, index: I16x16) -> I16x16 {
             on_bytes(table, index, |table, index| vqtbl1q_u8(table, index))
         }
+        fn load_halves_u8(self, from: [&[u8; BYTES / 2]; 2]) -> I16x16 {
+            let half = |from: &[u8; BYTES / 2]| vreinterpretq_s16_u8(vld1q_u8(from.as_ptr()));
+            (half(from[0]), half(from[1]))
+        }
+        fn words_u8(self, words: [u32; LANES_32]) -> I16x16 {
+            let half = |words: *const u32| vreinterpretq_s16_u32(vld1q_u32(words));
+            (half(words.as_ptr()), half(words[4..].as_ptr()))
+        }
+        fn store_u8(self, x: I16x16, to: &mut [u8; BYTES]) {
+            vst1q_u8(to.as_mut_ptr(), vreinterpretq_u8_s16(x.0));
+            vst1q_u8(to[16..].as_mut_ptr(), vreinterpretq_u8_s16(x.1))
+        }
+        fn store_halves_u8(self, x: I16x16, to: [&mut [u8; BYTES / 2]; 2]) {
+            let [low, high] = to;
+            vst1q_u8(low.as_mut_ptr(), vreinterpretq_u8_s16(x.0));
+            vst1q_u8(high.as_mut_ptr(), vreinterpretq_u8_s16(x.1))
+        }
+        fn mul_i16(self, a: I16x16, b: I16x16) -> I16x16 { both!(vmulq_s16(a, b)) }
+        fn interleave_u8(self, a: I16x16, b: I16x16) -> [I16x16; 2] {
+            [
+                on_bytes(a, b, |a, b| vzip1q_u8(a, b)),
+                on_bytes(a, b, |a, b| vzip2q_u8(a, b)),
+            ]
+        }
+        fn add_products_u8_i8(self, sum: I32x8, a: I16x16, q: &[i8; BYTES]) -> I32x8 {
+            let half = |sum, a: int16x8_t, q: *const i8| {
+                let (a, q) = (vreinterpretq_s8_s16(a), vld1q_s8(q));
+                let sum = vpadalq_s16(sum, vmull_s8(vget_low_s8(a), vget_low_s8(q)));
+                vpadalq_s16(sum, vmull_high_s8(a, q))
+            };
+            (half(sum.0, a.0, q.as_ptr()), half(sum.1, a.1, q[16..].as_ptr()))
+        }
+        fn add_dots_u8_i8(self, sum: I32x8, a: I16x16, q: [i8; 4]) -> I32x8 {
+            let q = vreinterpretq_s8_s32(vdupq_n_s32(i32::from_le_bytes(q.map(|q| q as u8))));
+            let half = |sum, a: int16x8_t| {
+                let a = vreinterpretq_s8_s16(a);
+                let low = vpaddlq_s16(vmull_s8(vget_low_s8(a), vget_low_s8(q)));
+                let high = vpaddlq_s16(vmull_high_s8(a, q));
+                vaddq_s32(sum, vpaddq_s32(low, high))
+            };
+            (half(sum.0, a.0), half(sum.1, a.1))
+        }
+        fn add_bytes(self, sum: I32x8, a: I16x16) -> I32x8 {
+            let half = |sum, a| {
+                let pairs = vpaddlq_u8(vreinterpretq_u8_s16(a));
+                vreinterpretq_s32_u32(vpadalq_u16(vreinterpretq_u32_s32(sum), pairs))
+            };
+            (half(sum.0, a.0), half(sum.1, a.1))
+        }
         fn high_bytes(self, a: I16x16) -> I16x16 {
             let half = |a| vreinterpretq_s16_u16(vshrq_n_u16::<8>(vreinterpretq_u16_s16(a)));
             (half(a.0), half(a.1))

@@ -3,11 +3,11 @@
 use std::arch::x86_64::__m512i;
 
 use crate::isa::Avx512;
-use crate::kernels::code_products::shape::TABLE;
+use crate::kernels::code_products::shape::{TABLE, Table};
 
 /// The two halves of each byte.
 #[inline(always)]
-pub fn nibbles(s: Avx512, bytes: __m512i) -> [__m512i; 2] {
+pub fn halves(s: Avx512, bytes: __m512i) -> [__m512i; 2] {
     let low = s.splat_u8(15);
     [s.and(bytes, low), s.and(s.shift_right_u16::<4>(bytes), low)]
 }
@@ -33,9 +33,9 @@ impl Index256 {
 
     /// The entries of the bytes; 0 where they are not valid.
     #[inline(always)]
-    pub fn look_up(self, s: Avx512, table: &[[u8; TABLE]; 4]) -> __m512i {
+    pub fn look_up(self, s: Avx512, table: &[Table; 4]) -> __m512i {
         let mut entries = s.zero();
-        for (mask, table) in self.masks.iter().zip(table) {
+        for (mask, Table(table)) in self.masks.iter().zip(table) {
             entries = s.permute_bytes_where(*mask, entries, s.load_u8(table), self.bytes);
         }
         entries
@@ -92,14 +92,14 @@ pub fn look_up_levels<const SEVEN: bool>(
     s: Avx512,
     levels: __m512i,
     valid: u64,
-    table: &[[u8; TABLE]; 2],
+    [low, high]: &[Table; 2],
 ) -> __m512i {
-    let entries = s.permute_bytes_where(valid, s.zero(), s.load_u8(&table[0]), levels);
+    let entries = s.permute_bytes_where(valid, s.zero(), s.load_u8(&low.0), levels);
     if !SEVEN {
         return entries;
     }
-    let high = s.top_bits_u8(s.add_u8(levels, levels)) & valid;
-    s.permute_bytes_where(high, entries, s.load_u8(&table[1]), levels)
+    let in_high = s.top_bits_u8(s.add_u8(levels, levels)) & valid;
+    s.permute_bytes_where(in_high, entries, s.load_u8(&high.0), levels)
 }
 
 /// Unpacks 16 indexes of up to 16 bits.

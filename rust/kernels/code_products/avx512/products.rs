@@ -2,13 +2,11 @@
 
 use std::arch::x86_64::__m512i;
 
-use super::look_up::{Index256, Indexes16, Levels64, look_up_levels, nibbles};
+use super::look_up::{Index256, Indexes16, Levels64, halves, look_up_levels};
 use crate::isa::Avx512;
 use crate::kernels::code_products::shape::{Bytes, Levels, Nibbles, Parts, Shape, TABLE, Whole};
 use crate::kernels::code_products::tables::FieldTable;
-use crate::kernels::code_products::{
-    CodeTables, IntQuery, ROWS_AHEAD, check_products, fetch_row, rest_product, row_of,
-};
+use crate::kernels::code_products::{CodeTables, EachProduct, IntQuery, check_products};
 
 /// The body of [`products`](super::super::products).
 #[inline(always)]
@@ -21,7 +19,7 @@ pub fn products(
     out: &mut [i32],
 ) {
     check_products(tables, rows, query, out);
-    let each = Each {
+    let each = EachProduct {
         tables,
         packed,
         rows,
@@ -30,19 +28,19 @@ pub fn products(
     let field = &tables.fields[0];
     match &tables.shape {
         Shape::Bytes(bytes) => match (&bytes.parts, bytes.coordinates) {
-            (Parts::Nibbles(of), 2) => each.nibbles::<2>(s, bytes, of, out),
-            (Parts::Nibbles(of), 4) => each.nibbles::<4>(s, bytes, of, out),
-            (Parts::Nibbles(of), _) => each.nibbles::<8>(s, bytes, of, out),
-            (Parts::Whole(of), 1) => each.whole::<1>(s, bytes, of, out),
-            (Parts::Whole(of), 2) => each.whole::<2>(s, bytes, of, out),
-            (Parts::Whole(of), 4) => each.whole::<4>(s, bytes, of, out),
-            (Parts::Whole(of), _) => each.whole::<8>(s, bytes, of, out),
+            (Parts::Nibbles(of), 2) => nibbles::<2>(each, s, bytes, of, out),
+            (Parts::Nibbles(of), 4) => nibbles::<4>(each, s, bytes, of, out),
+            (Parts::Nibbles(of), _) => nibbles::<8>(each, s, bytes, of, out),
+            (Parts::Whole(of), 1) => whole::<1>(each, s, bytes, of, out),
+            (Parts::Whole(of), 2) => whole::<2>(each, s, bytes, of, out),
+            (Parts::Whole(of), 4) => whole::<4>(each, s, bytes, of, out),
+            (Parts::Whole(of), _) => whole::<8>(each, s, bytes, of, out),
         },
-        Shape::Levels(levels) if levels.width == 7 => each.levels::<true>(s, levels, out),
-        Shape::Levels(levels) => each.levels::<false>(s, levels, out),
-        Shape::Words if field.coordinates <= 4 => each.short_words(s, field, out),
-        Shape::Words if field.coordinates <= 8 => each.words(s, field, out),
-        Shape::Words => each.long_words(s, field, out),
+        Shape::Levels(of) if of.width == 7 => levels::<true>(each, s, of, out),
+        Shape::Levels(of) => levels::<false>(each, s, of, out),
+        Shape::Words if field.coordinates <= 4 => short_words(each, s, field, out),
+        Shape::Words if field.coordinates <= 8 => words(each, s, field, out),
+        Shape::Words => long_words(each, s, field, out),
     }
 }
 
@@ -58,10 +56,10 @@ struct OfNibbles([__m512i; 4]);
 impl<const C: usize> WordsOfBytes<C> for OfNibbles {
     #[inline(always)]
     fn look_up(&self, s: Avx512, bytes: __m512i) -> [__m512i; C] {
-        let halves = nibbles(s, bytes);
+        let nibbles = halves(s, bytes);
         let mut words = [s.zero(); C];
         for (j, word) in words.iter_mut().enumerate() {
-            *word = s.shuffle_bytes(self.0[j % (C / 2)], halves[j / (C / 2)]);
+            *word = s.shuffle_bytes(self.0[j % (C / 2)], nibbles[j / (C / 2)]);
         }
         words
     }
@@ -82,135 +80,127 @@ impl<const C: usize> WordsOfBytes<C> for OfWhole<'_, C> {
     }
 }
 
-/// What all rows share.
-#[derive(Clone, Copy)]
-struct Each<'a> {
-    tables: &'a CodeTables,
-    packed: &'a [u8],
-    rows: &'a [u32],
-    query: &'a IntQuery,
+/// Rows whose bytes have `C` coordinates.
+#[inline(always)]
+fn bytes_of<const C: usize>(
+    each: EachProduct<'_>,
+    s: Avx512,
+    bytes: &Bytes,
+    words: impl WordsOfBytes<C>,
+    out: &mut [i32],
+) {
+    let (planes, _) = each.query.planes.as_chunks::<TABLE>();
+    let (planes, _) = planes.as_chunks::<C>();
+    let (whole_planes, part_planes) = planes.split_at(bytes.count / TABLE);
+    for i in (0..each.rows.len()).step_by(4) {
+        let mut lanes = [s.zero(); 4];
+        let left = each.rows.len() - i;
+        for (k, lanes) in lanes.iter_mut().enumerate().take(left) {
+            let row = each.row(i + k);
+            let mut sums = [s.zero(); 2];
+            let (whole, part) = row[..bytes.count].as_chunks::<TABLE>();
+            for (bytes, planes) in whole.iter().zip(whole_planes) {
+                add_words(s, words.look_up(s, s.load_u8(bytes)), planes, &mut sums);
+            }
+            if let [planes] = part_planes {
+                add_words(s, words.look_up(s, s.load_part_u8(part)), planes, &mut sums);
+            }
+            *lanes = s.add_i32(sums[0], sums[1]);
+        }
+        each.put(i, bytes.indexes, s.sums_of_four_i32(lanes), out);
+    }
 }
 
-impl Each<'_> {
-    /// out\[i\] ← the sum of the lanes of `product` of row i, and what the indexes from `from` on add.
-    #[inline(always)]
-    fn row(self, s: Avx512, from: usize, out: &mut [i32], product: impl Fn(&[u8]) -> __m512i) {
-        let Self {
-            tables,
-            packed,
-            rows,
-            query,
-        } = self;
-        let bias = -64 * query.sum;
-        let has_rest = tables.has_rest(from);
-        for (i, out) in out.chunks_mut(4).enumerate() {
-            let mut sums = [s.zero(); 4];
-            for (j, sum) in sums.iter_mut().enumerate().take(out.len()) {
-                if let Some(&ahead) = rows.get(4 * i + j + ROWS_AHEAD) {
-                    fetch_row(tables, packed, ahead);
-                }
-                *sum = product(row_of(tables, packed, rows[4 * i + j]));
-            }
-            let sums = s.sums_of_four_i32(sums);
-            for ((out, sum), row) in out.iter_mut().zip(sums).zip(&rows[4 * i..]) {
-                *out = sum.wrapping_add(bias);
-                if has_rest {
-                    let rest = rest_product(tables, from, row_of(tables, packed, *row), query);
-                    *out = out.wrapping_add(rest);
-                }
-            }
-        }
+#[inline(always)]
+fn nibbles<const C: usize>(
+    each: EachProduct<'_>,
+    s: Avx512,
+    bytes: &Bytes,
+    of: &Nibbles,
+    out: &mut [i32],
+) {
+    let mut planes = [s.zero(); 4];
+    for (to, plane) in planes.iter_mut().zip(&of.planes) {
+        *to = s.broadcast_u8x16(plane);
     }
+    bytes_of::<C>(each, s, bytes, OfNibbles(planes), out);
+}
 
-    /// Rows whose bytes have `C` coordinates.
-    #[inline(always)]
-    fn bytes<const C: usize>(
-        self,
-        s: Avx512,
-        bytes: &Bytes,
-        words: impl WordsOfBytes<C>,
-        out: &mut [i32],
-    ) {
-        let (planes, _) = self.query.planes.as_chunks::<TABLE>();
-        let (planes, _) = planes.as_chunks::<C>();
-        self.row(s, bytes.indexes, out, |row| {
-            let mut sums = [s.zero(); 2];
-            for (bytes, planes) in row[..bytes.count].chunks(TABLE).zip(planes) {
-                let bytes = match bytes.first_chunk::<TABLE>() {
-                    Some(bytes) => s.load_u8(bytes),
-                    None => s.load_part_u8(bytes),
-                };
-                let words = words.look_up(s, bytes);
-                for j in 0..C {
-                    sums[j % 2] = s.dot_u8_i8(sums[j % 2], words[j], s.load_i8(&planes[j]));
-                }
-            }
-            s.add_i32(sums[0], sums[1])
-        });
-    }
+#[inline(always)]
+fn whole<const C: usize>(
+    each: EachProduct<'_>,
+    s: Avx512,
+    bytes: &Bytes,
+    of: &Whole,
+    out: &mut [i32],
+) {
+    let (planes, _) = of.planes.as_chunks::<TABLE>();
+    let planes = planes.as_chunks::<4>().0.first_chunk::<C>();
+    let planes = planes.expect("a plane of each coordinate");
+    bytes_of::<C>(each, s, bytes, OfWhole(planes), out);
+}
 
-    #[inline(always)]
-    fn nibbles<const C: usize>(self, s: Avx512, bytes: &Bytes, of: &Nibbles, out: &mut [i32]) {
-        let mut planes = [s.zero(); 4];
-        for (to, plane) in planes.iter_mut().zip(&of.planes) {
-            *to = s.broadcast_u8x16(plane);
-        }
-        self.bytes::<C>(s, bytes, OfNibbles(planes), out);
-    }
-
-    #[inline(always)]
-    fn whole<const C: usize>(self, s: Avx512, bytes: &Bytes, of: &Whole, out: &mut [i32]) {
-        let (planes, _) = of.planes.as_chunks::<TABLE>();
-        let planes = planes.as_chunks::<4>().0.first_chunk::<C>();
-        let planes = planes.expect("a plane of each coordinate");
-        self.bytes::<C>(s, bytes, OfWhole(planes), out);
-    }
-
-    #[inline(always)]
-    fn levels<const SEVEN: bool>(self, s: Avx512, of: &Levels, out: &mut [i32]) {
-        let count = self.tables.fields[0].count;
-        let unpacked = Levels64::new(s, of.width);
-        let of_vector = 8 * of.width as usize;
-        let (values, _) = self.query.values.as_chunks::<TABLE>();
-        self.row(s, count, out, |row| {
+#[inline(always)]
+fn levels<const SEVEN: bool>(each: EachProduct<'_>, s: Avx512, of: &Levels, out: &mut [i32]) {
+    let count = each.tables.fields[0].count;
+    let unpacked = Levels64::new(s, of.width);
+    let of_vector = 8 * of.width as usize;
+    let (values, _) = each.query.values.as_chunks::<TABLE>();
+    for i in (0..each.rows.len()).step_by(4) {
+        let mut lanes = [s.zero(); 4];
+        let left = each.rows.len() - i;
+        for (k, lanes) in lanes.iter_mut().enumerate().take(left) {
+            let row = each.row(i + k);
             let mut sum = s.zero();
             for (bytes, y) in row.chunks(of_vector).zip(values) {
                 let levels = unpacked.unpack(s, bytes);
                 let word = look_up_levels::<SEVEN>(s, levels, u64::MAX, &of.words);
                 sum = s.dot_u8_i8(sum, word, s.load_i8(y));
             }
-            sum
-        });
+            *lanes = sum;
+        }
+        each.put(i, count, s.sums_of_four_i32(lanes), out);
     }
+}
 
-    /// Words of up to four coordinates.
-    #[inline(always)]
-    fn short_words(self, s: Avx512, field: &FieldTable, out: &mut [i32]) {
-        let p = field.coordinates;
-        let indexes = Indexes16::new(s, field.width);
-        let together = put_together(s, p, 4);
-        let stride = s.splat_i32(p as i32);
-        let values = &self.query.values[..field.count * p];
-        self.row(s, field.count, out, |row| {
+/// Words of up to four coordinates.
+#[inline(always)]
+fn short_words(each: EachProduct<'_>, s: Avx512, field: &FieldTable, out: &mut [i32]) {
+    let p = field.coordinates;
+    let indexes = Indexes16::new(s, field.width);
+    let together = put_together(s, p, 4);
+    let stride = s.splat_i32(p as i32);
+    let values = &each.query.values[..field.count * p];
+    for i in (0..each.rows.len()).step_by(4) {
+        let mut lanes = [s.zero(); 4];
+        let left = each.rows.len() - i;
+        for (k, lanes) in lanes.iter_mut().enumerate().take(left) {
+            let row = each.row(i + k);
             let mut sum = s.zero();
             for (i, y) in values.chunks(16 * p).enumerate() {
                 let offset = s.mul_i32(indexes.unpack(s, row, i), stride);
                 let words = s.permute_bytes(s.gather_u32(&field.words, offset), together);
                 sum = s.dot_u8_i8(sum, words, s.load_part_i8(y));
             }
-            sum
-        });
+            *lanes = sum;
+        }
+        each.put(i, field.count, s.sums_of_four_i32(lanes), out);
     }
+}
 
-    /// Words of up to eight coordinates.
-    #[inline(always)]
-    fn words(self, s: Avx512, field: &FieldTable, out: &mut [i32]) {
-        let p = field.coordinates;
-        let indexes = Indexes16::new(s, field.width);
-        let together = put_together(s, p, 8);
-        let stride = s.splat_i32(p as i32);
-        let values = &self.query.values[..field.count * p];
-        self.row(s, field.count, out, |row| {
+/// Words of up to eight coordinates.
+#[inline(always)]
+fn words(each: EachProduct<'_>, s: Avx512, field: &FieldTable, out: &mut [i32]) {
+    let p = field.coordinates;
+    let indexes = Indexes16::new(s, field.width);
+    let together = put_together(s, p, 8);
+    let stride = s.splat_i32(p as i32);
+    let values = &each.query.values[..field.count * p];
+    for i in (0..each.rows.len()).step_by(4) {
+        let mut lanes = [s.zero(); 4];
+        let left = each.rows.len() - i;
+        for (k, lanes) in lanes.iter_mut().enumerate().take(left) {
+            let row = each.row(i + k);
             let mut sum = s.zero();
             for (i, y) in values.chunks(16 * p).enumerate() {
                 let offset = s.mul_i32(indexes.unpack(s, row, i), stride);
@@ -220,16 +210,22 @@ impl Each<'_> {
                     sum = s.dot_u8_i8(sum, words, s.load_part_i8(y));
                 }
             }
-            sum
-        });
+            *lanes = sum;
+        }
+        each.put(i, field.count, s.sums_of_four_i32(lanes), out);
     }
+}
 
-    /// Words of any size.
-    #[inline(always)]
-    fn long_words(self, s: Avx512, field: &FieldTable, out: &mut [i32]) {
-        let p = field.coordinates;
-        let values = &self.query.values[..field.count * p];
-        self.row(s, field.count, out, |row| {
+/// Words of any size.
+#[inline(always)]
+fn long_words(each: EachProduct<'_>, s: Avx512, field: &FieldTable, out: &mut [i32]) {
+    let p = field.coordinates;
+    let values = &each.query.values[..field.count * p];
+    for i in (0..each.rows.len()).step_by(4) {
+        let mut lanes = [s.zero(); 4];
+        let left = each.rows.len() - i;
+        for (k, lanes) in lanes.iter_mut().enumerate().take(left) {
+            let row = each.row(i + k);
             let mut sum = s.zero();
             for (at, y) in values.chunks_exact(p).enumerate() {
                 let word = field.word(field.index(row, at));
@@ -237,8 +233,22 @@ impl Each<'_> {
                     sum = s.dot_u8_i8(sum, s.load_part_u8(word), s.load_part_i8(y));
                 }
             }
-            sum
-        });
+            *lanes = sum;
+        }
+        each.put(i, field.count, s.sums_of_four_i32(lanes), out);
+    }
+}
+
+/// Adds the products of 64 bytes with `C` coordinates to the sums.
+#[inline(always)]
+fn add_words<const C: usize>(
+    s: Avx512,
+    words: [__m512i; C],
+    planes: &[[i8; TABLE]; C],
+    sums: &mut [__m512i; 2],
+) {
+    for j in 0..C {
+        sums[j % 2] = s.dot_u8_i8(sums[j % 2], words[j], s.load_i8(&planes[j]));
     }
 }
 
