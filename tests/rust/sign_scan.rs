@@ -267,6 +267,10 @@ fn queries_without_weights_have_none_and_say_so() {
                 );
                 assert_eq!(query.error, query.norm);
                 assert!(query.lut.iter().all(|&entry| entry == 0));
+                let codes = vec![0x5a; sign_scan::group_bytes(y.len())];
+                let mut sums = vec![7; if y.is_empty() { 0 } else { 64 }];
+                sign_scan::sums(isa, &codes, y.len(), &[&query.lut], &mut sums);
+                assert!(sums.iter().all(|&sum| sum == 0));
             }
         }
     }

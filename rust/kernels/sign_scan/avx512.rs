@@ -22,12 +22,17 @@ type Codes = [[u8; ROWS_PER_GROUP]; PART / 8];
 /// The LUT of a part.
 type Lut = [[u8; TABLE]; TABLES];
 
+/// Bytes of the LUT of a query.
+fn lut_bytes(dim: usize) -> usize {
+    dim.div_ceil(PART) * size_of::<Lut>()
+}
+
 /// Four queries at a time, for which the reads of the codes and the indexes that are made of them
 /// are shared.
 #[inline(always)]
 pub fn sums(s: Avx512, groups: &[u8], dim: usize, luts: &[&[u8]], out: &mut [u16]) {
     let parts = sign_bytes(dim) / 8;
-    let rows = rows(groups, dim, luts, parts * size_of::<Lut>(), out);
+    let rows = rows(groups, dim, luts, lut_bytes(dim), out);
     if rows == 0 || dim == 0 {
         return out.fill(0);
     }
@@ -253,7 +258,7 @@ pub fn query(s: Avx512, y: &[f32]) -> SignQuery {
     }
     let widest = s.largest(widest);
     let Some(mut unit) = first_unit(s.sum(total), widest) else {
-        return without_weights(y);
+        return without_weights(y, lut_bytes(y.len()));
     };
     let near = s.splat(widest * NEAR);
     for i in 0..parts {
@@ -284,7 +289,7 @@ pub fn query(s: Avx512, y: &[f32]) -> SignQuery {
         fourths = s.fma(square, square, fourths);
     }
     let moments = [errors, squares, fourths].map(|sum| s.sum(sum));
-    let mut lut = Aligned::new(weights.len() / PART * TABLES * TABLE);
+    let mut lut = Aligned::new(lut_bytes(y.len()));
     let (weights, _) = weights.as_chunks::<PART>();
     let (luts, _) = lut.as_chunks_mut().0.as_chunks_mut();
     for (weights, lut) in weights.iter().zip(luts) {

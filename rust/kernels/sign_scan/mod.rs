@@ -39,7 +39,8 @@
 //!
 //! On AVX-512 a table of 64 bytes is one register, and one instruction looks up six signs of 64
 //! rows. The top pairs that are left of three bytes are another six signs, so that 64 coordinates
-//! take 8 tables for bytes and 3 for pairs in place of 16:
+//! take 8 tables for bytes and 3 for pairs in place of 16. The entries of all eleven still add the
+//! weights of sixteen groups of four, so that bytes hold them:
 //!
 //! ```text
 //! three bytes:      a7 a6 | a5 … a0        b7 b6 | b5 … b0        c7 c6 | c5 … c0
@@ -47,14 +48,14 @@
 //! the two others:   d5 … d0,    e5 … e0,    d7 d6 e7 e6
 //! ```
 //!
-//! **Cost.** 64 coordinates of 64 rows with four queries take 328 vector instructions besides loads
-//! on AVX2: 16 times three to split the codes and 16 for the look-ups and additions of the queries,
-//! and 24 to widen. Two vectors out of three can shuffle at a time, and 16 of 19 instructions share
-//! three ports. On AVX-512 they take 109: 13 to make the indexes, and for each query 11 look-ups, 10
-//! additions and 3 to widen. Two ports run them, of which one shuffles. On an Intel Xeon of 2024 a
-//! row of d = 384 takes 0.87 ns per query on AVX2 and 0.44 ns on AVX-512 in batches of four, 1.25
-//! and 0.65 ns for one query; beyond the caches one query is bound by reading the 48 bytes of the
-//! row. The bound of a row takes 7 instructions per vector of rows: 0.13 and 0.10 ns.
+//! **Cost.** Vector instructions besides loads for 64 coordinates of 64 rows with four queries: on
+//! AVX2 328, which are 16 times three to split the codes and 16 to look up and add, and 24 to widen;
+//! on AVX-512 109, which are 13 for the indexes and for each query 11 look-ups, 10 additions and 3
+//! to widen. AVX2 is bound by its three vector ports, two of which shuffle. AVX-512 has two, one of
+//! which shuffles, and a lower clock. On an Intel Xeon of 2024 a row of d = 384 takes each of four
+//! queries 0.83 ns on AVX2 and 0.44 ns on AVX-512, a single query 1.05 and 0.64 ns; but a single
+//! query that reads the 48 bytes of the row from beyond the second-level cache is bound by that. The
+//! bound of a row takes seven instructions per vector of rows, 0.13 and 0.08 ns.
 
 #[cfg(target_arch = "x86_64")]
 mod avx512;

@@ -19,7 +19,7 @@ pub fn query(y: &[f32]) -> SignQuery {
         widest = if sum > widest { sum } else { widest };
     }
     let Some(mut unit) = first_unit(total, widest) else {
-        return without_weights(y);
+        return without_weights(y, sign_bytes(y.len()) * 32);
     };
     while !fill_weights(y, 2.0 / unit, &mut weights) {
         unit *= UNIT_STEP;
@@ -154,9 +154,9 @@ pub fn fill_lut(weights: &[i8], lut: &mut [u8]) -> i32 {
     total
 }
 
-/// The query that is zero, not finite or too small.
+/// The query that is zero, not finite, too small or too large; its LUT has this many zeros.
 #[cold]
-pub fn without_weights(y: &[f32]) -> SignQuery {
+pub fn without_weights(y: &[f32], lut_bytes: usize) -> SignQuery {
     let norm = squared_norm(y).sqrt() as f32;
     let norm = if norm.is_finite() {
         norm
@@ -164,7 +164,7 @@ pub fn without_weights(y: &[f32]) -> SignQuery {
         f32::INFINITY
     };
     SignQuery {
-        lut: Aligned::new(sign_bytes(y.len()) * 32),
+        lut: Aligned::new(lut_bytes),
         unit: 1.0,
         offset: 0.0,
         error: norm,

@@ -1,7 +1,5 @@
 //! Half a group in a vector, four signs per look-up, for up to four queries at a time.
 
-use std::hint::black_box;
-
 use super::scalar::{NEAR, fill_lut, finish, first_unit, padded, raise_unit, without_weights};
 use super::{
     Columns, Cut, PART, ROWS_PER_GROUP, SignQuery, check_columns, group_bytes, rows, sign_bytes,
@@ -41,23 +39,25 @@ fn sums_of_queries<S: Simd, const N: usize, const H: usize>(
     luts: &[&[u8]; N],
     out: &mut [u16],
 ) {
-    // The compiler must not see a constant: it would unroll the inner loop and then run out of
-    // registers for the sums.
-    let steps = black_box(PART / 8);
     let rows = out.len() / N;
-    let luts = luts.map(|lut| lut.as_chunks::<32>().0);
+    let luts = luts.map(|lut| lut.as_chunks::<32>().0.as_chunks::<{ PART / 8 }>().0);
     for (group, codes) in groups.chunks_exact(group_bytes).enumerate() {
-        let (codes, _) = codes.as_chunks::<ROWS_PER_GROUP>();
+        let codes = codes
+            .as_chunks::<ROWS_PER_GROUP>()
+            .0
+            .as_chunks::<{ PART / 8 }>()
+            .0;
+        let luts = luts.map(|luts| &luts[..codes.len()]);
         for half in (0..2).step_by(H) {
             // `all` sums the bytes of rows r and r + 32 as one 16-bit number, `high` sums the byte
             // of row r + 32 alone.
             let mut all = [[s.splat_i16(0); H]; N];
             let mut high = [[s.splat_i16(0); H]; N];
-            for (part, codes) in codes.chunks_exact(steps).enumerate() {
-                let luts = luts.map(|lut| &lut[part * steps..][..codes.len()]);
+            for (part, codes) in codes.iter().enumerate() {
+                let luts = luts.map(|luts| &luts[part]);
                 let mut bytes = [[s.splat_i16(0); H]; N];
-                for (step, codes) in codes.iter().enumerate() {
-                    let (codes, _) = codes.as_chunks::<BYTES>();
+                for step in 0..PART / 8 {
+                    let (codes, _) = codes[step].as_chunks::<BYTES>();
                     let codes: [_; H] = std::array::from_fn(|h| s.load_u8(&codes[half + h]));
                     let low = codes.map(|codes| s.low_nibbles(codes));
                     let high = codes.map(|codes| s.high_nibbles(codes));
@@ -192,7 +192,7 @@ pub fn query<S: Simd>(s: S, y: &[f32]) -> SignQuery {
     s.store(s.reduce_max(widest), &mut widest_lanes);
     let (total, widest) = (total_lanes.iter().sum(), widest_lanes[0]);
     let Some(mut unit) = first_unit(total, widest) else {
-        return without_weights(y);
+        return without_weights(y, sign_bytes(y.len()) * 32);
     };
     let near = s.splat(widest * NEAR);
     for part in parts.clone() {
