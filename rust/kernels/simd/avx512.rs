@@ -199,6 +199,12 @@ impl Avx512 {
         fn store_i32(self, x: __m512i, to: &mut [i32; 16]) {
             _mm512_storeu_si512(to.as_mut_ptr().cast(), x)
         }
+        /// Reads each quarter from a place of its own. Four instructions.
+        fn load_quarters_u8(self, from: [&[u8; 16]; 4]) -> __m512i {
+            let [a, b, c, d] = from.map(|from| _mm_loadu_si128(from.as_ptr().cast()));
+            let x = _mm512_inserti32x4::<1>(_mm512_castsi128_si512(a), b);
+            _mm512_inserti32x4::<3>(_mm512_inserti32x4::<2>(x, c), d)
+        }
         /// Writes each quarter to a place of its own. Four instructions.
         fn store_quarters(self, x: __m512i, to: [&mut [u8; 16]; 4]) {
             let [a, b, c, d] = to.map(|to| to.as_mut_ptr().cast());
@@ -410,6 +416,18 @@ impl Avx512 {
         /// The bytes of the low and of the high halves of each quarter of a and b, alternating.
         fn interleave_u8(self, a: __m512i, b: __m512i) -> [__m512i; 2] {
             [_mm512_unpacklo_epi8(a, b), _mm512_unpackhi_epi8(a, b)]
+        }
+        /// [`interleave_u8`](Self::interleave_u8) for lanes of 16 bits.
+        fn interleave_u16(self, a: __m512i, b: __m512i) -> [__m512i; 2] {
+            [_mm512_unpacklo_epi16(a, b), _mm512_unpackhi_epi16(a, b)]
+        }
+        /// [`interleave_u8`](Self::interleave_u8) for lanes of 32 bits.
+        fn interleave_u32(self, a: __m512i, b: __m512i) -> [__m512i; 2] {
+            [_mm512_unpacklo_epi32(a, b), _mm512_unpackhi_epi32(a, b)]
+        }
+        /// [`interleave_u8`](Self::interleave_u8) for lanes of 64 bits.
+        fn interleave_u64(self, a: __m512i, b: __m512i) -> [__m512i; 2] {
+            [_mm512_unpacklo_epi64(a, b), _mm512_unpackhi_epi64(a, b)]
         }
         /// The sums of all lanes of four vectors, wrapping. Fourteen instructions.
         fn sums_of_four_i32(self, of: [__m512i; 4]) -> [i32; 4] {
