@@ -28,8 +28,7 @@ use super::plain::Plain;
 use super::refine::{Buffers, Known, Run, Scan};
 use super::signs::{Chunk, GROUPS_PER_CHUNK, Places, ROWS_PER_CHUNK, Signs, first_bits};
 use super::tile::{Tile, TileColumns};
-use super::top::{Bars, Top};
-use super::tuning::{Costs, Mode, Tuning};
+use super::top::{Bar, Bars, Top};
 use crate::aligned::Aligned;
 use crate::isa::Isa;
 use crate::kernels::code_products;
@@ -48,10 +47,46 @@ const MIN_QUERIES_TO_EXPAND: usize = 4;
 const QUERIES_PER_PASS: usize = 4;
 /// For many queries that search fewer rows than these, finding the mode costs more than it saves.
 const MAX_SMALL_ROWS: usize = 1024;
-/// Groups of a tile in which a query tries a cheaper mode.
-const TRIAL_GROUPS: usize = 2;
+/// Tiles after which a query tries a cheaper mode again.
+const TILES_PER_TRIAL: usize = 16;
 /// A part of the slack that a filter gives to rounding: see [`Tile::new`].
 const SLACK: f32 = 1.001;
+
+/// How a query takes the rows of a tile.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Mode {
+    /// Level 0, then integers of what is left.
+    Signs,
+    /// Integers of all rows.
+    Integers,
+    /// Exact estimates of all rows.
+    Exact,
+}
+
+/// What one row costs a query, in any unit.
+#[derive(Debug, Clone, Copy)]
+struct Costs {
+    signs: f64,
+    /// Integers of a single row.
+    integers: f64,
+    /// Integers of all rows of a tile.
+    all_integers: f64,
+    /// An exact estimate with its bounds.
+    exact: f64,
+    /// An exact estimate if all rows are estimated.
+    all_exact: f64,
+}
+
+/// What decides the mode of a query.
+#[derive(Debug, Clone, Copy)]
+struct Tuning {
+    mode: Mode,
+    /// The shares of rows that pass level 0 and level 1.
+    pass: [f64; 2],
+    /// Tiles so far, and at which of them a cheaper mode is tried again.
+    tiles: usize,
+    trial: usize,
+}
 
 /// A cascade over some rows.
 pub(super) struct Cascade<'a, E> {
@@ -91,7 +126,6 @@ impl<'a, E: Expand> Cascade<'a, E> {
 
     /// The best rows of each query among those of some chunks.
     pub fn run(&self, chunks: std::ops::Range<usize>, bars: &Bars) -> Vec<Top> {
-        let many = self.queries.len() >= MIN_QUERIES_TO_EXPAND;
         let scan = Scan {
             isa: self.isa,
             corpus: self.corpus,
@@ -101,32 +135,20 @@ impl<'a, E: Expand> Cascade<'a, E> {
         let mut runs: Vec<Run<'_>> = (self.queries.iter().zip(self.levels).enumerate())
             .map(|(place, (&query, levels))| Run::new(place, query, levels.as_ref(), self.count))
             .collect();
-        let has_signs = self.signs.is_some() || self.queries.len() >= MIN_QUERIES_TO_DERIVE;
-        let tuning = |levels: &Option<Levels>| {
-            let signs = levels
-                .as_ref()
-                .map(|levels| has_signs && levels.signs.is_some());
-            Tuning::new(many, [signs == Some(true), signs.is_some()])
-        };
-        let mut tunings: Vec<Tuning> = self.levels.iter().map(tuning).collect();
+        let mut tunings: Vec<Tuning> = self.levels.iter().map(|l| self.first(l.as_ref())).collect();
         let mut state = State::default();
-        let costs = Costs::new(self.isa, many);
+        let costs = self.costs();
         let most_groups = self.tile_groups();
+        let many = self.queries.len() >= MIN_QUERIES_TO_EXPAND;
         let is_small = many && self.corpus.codes.len() <= MAX_SMALL_ROWS;
         let mut groups = FIRST_ROWS.max(2 * self.count).div_ceil(ROWS_PER_GROUP);
-        let mut seen = 0;
         for chunk in chunks {
             let places = self.places(chunk);
             let end = places.length.div_ceil(ROWS_PER_GROUP);
             let mut from = 0;
             while from < end {
                 threads::check();
-                let most = if tunings.iter().any(Tuning::is_due) && seen > 0 {
-                    TRIAL_GROUPS
-                } else {
-                    groups.min(most_groups)
-                };
-                let to = end.min(from + most);
+                let to = end.min(from + groups.min(most_groups));
                 groups = if is_small {
                     GROUPS_PER_CHUNK
                 } else {
@@ -134,20 +156,17 @@ impl<'a, E: Expand> Cascade<'a, E> {
                 };
                 state.tile.fill(places, from..to, self.allowed);
                 from = to;
-                let rows = state.tile.rows;
-                if rows == 0 {
+                if state.tile.rows == 0 {
                     continue;
                 }
-                for (tuning, run) in tunings.iter_mut().zip(&runs) {
-                    if tuning.is_due() && seen > 0 && !is_small {
-                        tuning.mode = tuning.cheapest();
-                    }
-                    tuning.estimated = run.estimated;
-                }
+                let had_bars: Vec<bool> = runs.iter().map(|run| run.bar != Bar::NONE).collect();
                 self.tile(&scan, places, &mut runs, &mut tunings, &mut state);
-                seen += rows;
-                for (tuning, run) in tunings.iter_mut().zip(&runs) {
-                    tuning.choose(&costs, rows, run.estimated);
+                if !is_small {
+                    for ((tuning, levels), had_bar) in
+                        tunings.iter_mut().zip(self.levels).zip(had_bars)
+                    {
+                        tuning.choose(&costs, self.possible(levels.as_ref()), had_bar);
+                    }
                 }
             }
         }
@@ -164,6 +183,30 @@ impl<'a, E: Expand> Cascade<'a, E> {
             .tables
             .map_or(1, |tables| group_bytes(tables.codes.dim()));
         (TILE_BYTES / bytes).clamp(1, GROUPS_PER_CHUNK)
+    }
+
+    /// The mode of the first tile: many queries share exact estimates, which give the bar.
+    fn first(&self, levels: Option<&Levels>) -> Tuning {
+        let many = self.queries.len() >= MIN_QUERIES_TO_EXPAND;
+        let mode = match levels {
+            Some(_) if !many => Mode::Integers,
+            _ => Mode::Exact,
+        };
+        Tuning {
+            mode,
+            pass: [1.0; 2],
+            tiles: 0,
+            trial: TILES_PER_TRIAL,
+        }
+    }
+
+    /// Whether level 0 and level 1 are possible for a query.
+    fn possible(&self, levels: Option<&Levels>) -> [bool; 2] {
+        let has_signs = self.signs.is_some() || self.queries.len() >= MIN_QUERIES_TO_DERIVE;
+        [
+            has_signs && levels.is_some_and(|levels| levels.signs.is_some()),
+            levels.is_some(),
+        ]
     }
 
     fn tile(
@@ -189,7 +232,7 @@ impl<'a, E: Expand> Cascade<'a, E> {
             state.tile.list(&mut state.rows);
         }
         if !integers.is_empty() {
-            self.by_integers(scan, &integers, runs, state);
+            self.by_integers(scan, &integers, runs, tunings, state);
         }
         if !exact.is_empty() {
             let plain = Plain {
@@ -200,7 +243,8 @@ impl<'a, E: Expand> Cascade<'a, E> {
             let rows = std::mem::take(&mut state.rows);
             plain.merits(&queries, &rows, &mut state.merits);
             for (&q, merits) in exact.iter().zip(state.merits.chunks_exact(rows.len())) {
-                scan.take_exact(&mut runs[q], &rows, merits, &mut state.buffers);
+                let found = scan.take_exact(&mut runs[q], &rows, merits, &mut state.buffers);
+                tunings[q].pass[1] = found as f64 / rows.len() as f64;
             }
             state.rows = rows;
         }
@@ -278,8 +322,9 @@ impl<'a, E: Expand> Cascade<'a, E> {
                         known.push((chunk.shape(place + at), sums[at]));
                     }
                 }
-                scan.refine(run, picked, &Known::Signs(known), buffers);
-                tunings[*q].passed = picked.len();
+                let found = scan.refine(run, picked, &Known::Signs(known), buffers);
+                let all = tile.rows as f64;
+                tunings[*q].pass = [picked.len() as f64 / all, found as f64 / all];
             }
         }
     }
@@ -290,6 +335,7 @@ impl<'a, E: Expand> Cascade<'a, E> {
         scan: &Scan<'_, E>,
         which: &[usize],
         runs: &mut [Run<'_>],
+        tunings: &mut [Tuning],
         state: &mut State,
     ) {
         let Some(tables) = self.tables else { return };
@@ -306,9 +352,13 @@ impl<'a, E: Expand> Cascade<'a, E> {
         } = state;
         if which.len() < MIN_QUERIES_TO_EXPAND {
             for &q in which {
-                scan.refine(&mut runs[q], rows, &Known::Nothing, buffers);
+                let found = scan.refine(&mut runs[q], rows, &Known::Nothing, buffers);
+                tunings[q].pass[1] = found as f64 / rows.len() as f64;
             }
             return;
+        }
+        for &q in which {
+            tunings[q].pass[1] = 0.0;
         }
         let dim = tables.codes.dim();
         if bytes.len() != code_products::tile_bytes(dim) {
@@ -350,8 +400,53 @@ impl<'a, E: Expand> Cascade<'a, E> {
                     picked.push(some[at]);
                     products.push(ints[at]);
                 }
-                scan.refine_with(run, picked, products, &Known::Nothing, buffers);
+                let found = scan.refine_with(run, picked, products, &Known::Nothing, buffers);
+                tunings[q].pass[1] += found as f64 / rows.len() as f64;
             }
+        }
+    }
+
+    /// What the levels cost, in nanoseconds per coordinate on a machine with these instructions, as
+    /// measured by `cargo bench`. Only the choice of modes depends on them.
+    fn costs(&self) -> Costs {
+        let many = self.queries.len() >= MIN_QUERIES_TO_EXPAND;
+        let [signs, integers, all_integers, all_exact] = match self.isa {
+            Isa::Avx512(_) => [1.0, 12.0, 3.0, 12.0],
+            Isa::Avx2(_) | Isa::Neon(_) => [1.5, 30.0, 10.0, 15.0],
+            Isa::Scalar => [10.0, 40.0, 40.0, 40.0],
+        };
+        Costs {
+            signs,
+            integers,
+            all_integers: if many { all_integers } else { integers },
+            exact: 100.0,
+            all_exact: if many { all_exact } else { 90.0 },
+        }
+    }
+}
+
+impl Tuning {
+    /// Chooses the mode of the next tile by what this tile has left, if there was a `bar`.
+    fn choose(&mut self, costs: &Costs, possible: [bool; 2], had_bar: bool) {
+        let [pass, found] = self.pass;
+        let exact = found * costs.exact;
+        let by_signs = costs.signs + pass * costs.integers + exact;
+        let by_integers = costs.all_integers + exact;
+        let [signs, integers] = possible;
+        self.tiles += 1;
+        let cheapest = if signs { Mode::Signs } else { Mode::Integers };
+        self.mode = match self.mode {
+            _ if !integers => Mode::Exact,
+            _ if !had_bar => cheapest,
+            Mode::Signs if by_signs.min(by_integers) > costs.all_exact => Mode::Exact,
+            Mode::Signs if by_signs > by_integers => Mode::Integers,
+            Mode::Integers if by_integers > costs.all_exact => Mode::Exact,
+            mode if self.tiles < self.trial => mode,
+            _ => cheapest,
+        };
+        if self.mode == cheapest {
+            // A trial that fails is repeated after twice as many tiles.
+            self.trial = (2 * self.tiles).max(TILES_PER_TRIAL);
         }
     }
 }

@@ -423,10 +423,6 @@ impl Avx512 {
         fn high_halves(self, a: __m512i, b: __m512i) -> __m512i {
             _mm512_shuffle_i64x2::<0b11_10_11_10>(a, b)
         }
-        /// Bits of a where those of the mask are set, else of b.
-        fn select_bits(self, mask: __m512i, a: __m512i, b: __m512i) -> __m512i {
-            _mm512_ternarylogic_epi32::<0xca>(mask, a, b)
-        }
         /// |a| in lanes of 32 bits.
         fn abs_i32(self, a: __m512i) -> __m512i { _mm512_abs_epi32(a) }
         /// The larger of a and b in lanes of 32 bits.
@@ -467,8 +463,6 @@ impl Avx512 {
         fn select_u8(self, mask: __mmask64, a: __m512i, b: __m512i) -> __m512i {
             _mm512_mask_blend_epi8(mask, a, b)
         }
-        /// The bits that are set in a or in b.
-        fn or(self, a: __m512i, b: __m512i) -> __m512i { _mm512_or_si512(a, b) }
         /// a·b in lanes of 32 bits, wrapping. Two instructions.
         fn mul_i32(self, a: __m512i, b: __m512i) -> __m512i { _mm512_mullo_epi32(a, b) }
         /// Shifts lane l of 32 bits right by `by[l]` bits and fills with zeros.
@@ -480,12 +474,6 @@ impl Avx512 {
         /// [`shuffle_bytes`](Self::shuffle_bytes) where the mask is set, else 0.
         fn shuffle_bytes_where(self, mask: __mmask64, table: __m512i, index: __m512i) -> __m512i {
             _mm512_maskz_shuffle_epi8(mask, table, index)
-        }
-        /// [`permute_bytes`](Self::permute_bytes) where the mask is set, else `other`.
-        fn permute_bytes_where(
-            self, mask: __mmask64, other: __m512i, table: __m512i, index: __m512i
-        ) -> __m512i {
-            _mm512_mask_permutexvar_epi8(other, mask, index, table)
         }
         /// Byte b of each lane of 64 bits takes eight bits of the lane, from bit `from[b]` on.
         fn bits_of_u64(self, a: __m512i, from: __m512i) -> __m512i {
