@@ -18,9 +18,10 @@ use std::time::{Duration, Instant};
 
 use blockquant::Isa;
 use blockquant::codebook::{Law, block_codebook, lloyd_max};
+use blockquant::kernels::code_products::{CodeTables, FieldWords};
 use blockquant::kernels::quantize::{self, Levels};
 use blockquant::kernels::{
-    asymmetric, convert, dense, fast_scan, fwht, nearest, pack, reduce, rescale,
+    asymmetric, code_products, convert, dense, fwht, nearest, pack, reduce, rescale, sign_scan,
 };
 use blockquant::rng::SeedStream;
 
@@ -334,46 +335,96 @@ fn sums(bench: &mut Bench) {
     });
 }
 
-fn scans(bench: &mut Bench) {
-    for queries in [1, 2, 4] {
-        let name = format!("fast_scan lut_sums, signs of 1024 rows, queries = {queries}");
+/// Packed codes as integers.
+fn coded(bench: &mut Bench) {
+    for (p, w) in [(2, 8), (4, 8), (4, 12), (8, 8)] {
+        let tables = move |dim| {
+            let book = block_codebook(dim, p, w).expect("a codebook");
+            let field = FieldWords {
+                count: dim / p,
+                width: w,
+                words: &book.words,
+                coordinates: p,
+            };
+            CodeTables::new(&[field]).expect("tables")
+        };
+        let packed = |tables: &CodeTables| -> Vec<u8> {
+            let bytes = 1024 * tables.row_bytes();
+            (0..bytes).map(|i| (i * 167 + i / 256) as u8).collect()
+        };
+        bench.each(
+            &format!("code_products products, 64 rows, p = {p}, w = {w}"),
+            |dim| {
+                let tables = tables(dim);
+                let packed = packed(&tables);
+                let rows: Vec<u32> = (0..64).map(|i| i * 173 % 1024).collect();
+                let mut out = vec![0; 64];
+                move |isa, row| {
+                    let query = code_products::query(isa, &tables, row);
+                    code_products::products(isa, &tables, &packed, &rows, &query, &mut out);
+                }
+            },
+        );
+        bench.each(
+            &format!("code_products signs_and_sums, 64 rows, p = {p}, w = {w}"),
+            |dim| {
+                let tables = tables(dim);
+                let packed = packed(&tables);
+                let rows: Vec<u32> = (0..64).collect();
+                let mut group = vec![0; sign_scan::group_bytes(dim)];
+                let mut sums = [[0; 2]; 64];
+                move |isa, _| {
+                    code_products::signs_and_sums(
+                        isa, &tables, &packed, &rows, &mut group, &mut sums,
+                    );
+                }
+            },
+        );
+    }
+}
+
+/// The scan of signs.
+fn sign_scans(bench: &mut Bench) {
+    bench.each("sign_scan query", |_| {
+        |isa, y| {
+            black_box(sign_scan::query(isa, y));
+        }
+    });
+    for queries in [1, 4, 16] {
+        let name = format!("sign_scan sums, 1024 rows, queries = {queries}");
         bench.each(&name, |dim| {
-            let positions = dim
-                .div_ceil(4)
-                .next_multiple_of(fast_scan::POSITIONS_PER_PART);
-            let nibbles = vec![0x5a; fast_scan::nibble_bytes(1024, positions)];
-            let (lut, mut sums) = (vec![9; 16 * positions], vec![[0; 1024]; queries]);
-            move |isa, _| {
-                let luts = vec![&*lut; queries];
-                let mut sums: Vec<&mut [u16]> = sums.iter_mut().map(|sums| &mut sums[..]).collect();
-                fast_scan::lut_sums(isa, &nibbles, &luts, &mut sums);
+            // The groups begin at a cache line, as in use.
+            let bytes = 16 * sign_scan::group_bytes(dim);
+            let groups = vec![0x5a; bytes + 63];
+            let from = groups.as_ptr().align_offset(64);
+            let mut sums = vec![0; 1024 * queries];
+            let mut made: Option<(Isa, sign_scan::SignQuery)> = None;
+            move |isa, y| {
+                let (_, query) = match made.take_if(|(other, _)| *other == isa) {
+                    Some(same) => made.insert(same),
+                    None => made.insert((isa, sign_scan::query(isa, y))),
+                };
+                let luts = vec![&*query.lut; queries];
+                sign_scan::sums(isa, &groups[from..][..bytes], dim, &luts, &mut sums);
             }
         });
     }
-    let (sums, rows) = ([100; 1024], [1.0; 1024]);
-    let keys = fast_scan::Keys {
-        first: fast_scan::Term {
-            sums: &sums,
-            factor: &rows,
-        },
-        second: None,
-        spread: &rows,
+    let (sums, column) = ([100; 1024], [1.0; 1024]);
+    let columns = sign_scan::Columns {
+        factor: &column,
+        spread: &column,
         shift: None,
+    };
+    let cut = sign_scan::Cut {
         unit: 1.0,
         offset: 0.0,
-        weight: 0.0,
         reach: 3.0,
+        weight: 0.0,
+        threshold: 200.0,
     };
-    bench.each("fast_scan group_maxima, 1024 rows", |_| {
-        let mut maxima = [0.0; 1024 / fast_scan::ROWS_PER_GROUP];
-        move |isa, _| fast_scan::group_maxima(isa, &keys, &mut maxima)
-    });
-    bench.each("fast_scan select_in_range, 0 of 1024 rows", |_| {
-        let mut selected = Vec::new();
-        move |isa, _| {
-            fast_scan::select_in_range(isa, &keys, 200.0, f32::INFINITY, 0, &mut selected);
-            assert!(selected.is_empty());
-        }
+    bench.each("sign_scan sums_reach, 1024 rows", |_| {
+        let mut masks = [0; 16];
+        move |isa, _| sign_scan::sums_reach(isa, &sums, &columns, &cut, &mut masks)
     });
 }
 
@@ -412,7 +463,7 @@ fn main() {
         std::process::exit(2);
     });
     for kernels in [
-        transforms, levels, blocks, rescaling, packing, sums, scans, reranking,
+        transforms, levels, blocks, rescaling, packing, sums, coded, sign_scans, reranking,
     ] {
         kernels(&mut bench);
     }

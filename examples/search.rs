@@ -4,7 +4,7 @@
 //! cargo run --release --example search
 //! ```
 
-use blockquant::{Dense, Isa, Metric, Quantizer, Result, Spec};
+use blockquant::{Dense, Isa, Metric, Quantizer, Request, Result, Spec};
 
 fn main() -> Result<()> {
     let dim = 384;
@@ -17,18 +17,14 @@ fn main() -> Result<()> {
     for hit in &quantizer.search(codes.view(), query, 3, Metric::InnerProduct)?[0] {
         println!("row {:>3} has the inner product {:.2}", hit.row, hit.score);
     }
-    // For many searches of the same codes, a sketch of them is made once.
+    // For many searches of the same codes with few queries each, their signs are derived once.
     let isa = Isa::current()?;
-    let sketch = quantizer.sketch(isa, codes.view())?;
-    let found = quantizer.search_with(
-        isa,
-        codes.view(),
-        sketch.as_ref(),
-        &Dense::new(query, dim)?,
-        3,
-        Metric::InnerProduct,
-        None,
-    )?;
-    println!("with a sketch the best row is {}", found[0][0].row);
+    let signs = quantizer.signs(isa, codes.view())?;
+    let request = Request {
+        signs: signs.as_ref(),
+        ..Request::new(3, Metric::InnerProduct)
+    };
+    let found = quantizer.search_with(isa, codes.view(), &Dense::new(query, dim)?, request)?;
+    println!("with signs the best row is {}", found[0][0].row);
     Ok(())
 }

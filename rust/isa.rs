@@ -12,7 +12,8 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use crate::error::{Error, Result};
 
 /// Proof that the CPU has AVX-512 with the extensions F, BW, VL, VBMI and VNNI (from Intel's Ice Lake
-/// and AMD's Zen 4 on), and what [`Avx2`] proves.
+/// and AMD's Zen 4 on), what [`Avx2`] proves, and the instructions for bits, which every such CPU
+/// has: POPCNT, LZCNT, BMI1 and BMI2.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Avx512(());
 
@@ -148,4 +149,8 @@ fn has_avx512() -> bool {
         && std::arch::is_x86_feature_detected!("avx512vl")
         && std::arch::is_x86_feature_detected!("avx512vbmi")
         && std::arch::is_x86_feature_detected!("avx512vnni")
+        && std::arch::is_x86_feature_detected!("popcnt")
+        && std::arch::is_x86_feature_detected!("lzcnt")
+        && std::arch::is_x86_feature_detected!("bmi1")
+        && std::arch::is_x86_feature_detected!("bmi2")
 }

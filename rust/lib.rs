@@ -58,7 +58,7 @@
 //! | m, a | ⟨x, y⟩ of unit vectors; its estimate from the direction of the code ([`interval`]) |
 //! | t, τ | a coordinate of a uniform point of the sphere S^(d−2); the quantile of \|t\| |
 //! | G, γ | the Gaussian matrix of TurboQuant `prod`; ‖u − c‖, which `prod` stores |
-//! | g, h | factors of the two planes of a [`scan::sketch`] |
+//! | g, e′ | the factor of the signs of c, and the spread of their error ([`scan::bounds`]) |
 //! | q, k_j, v_j | a query of attention; the key and the value of token j ([`cache`]) |
 //! | R_j | the rotary embedding of token j ([`cache`]) |
 //! | c̃ | a codeword vector whose coordinates are whole multiples of a step ([`cache::coder`]) |
@@ -116,10 +116,12 @@
 //! that never had the tokens. Coding what happened to be there at the end of a call was rejected,
 //! because results would then depend on how a prompt is divided.
 //!
-//! **Search bounds, prunes and reranks.** One bit per coordinate of the code gives every row an
-//! upper bound, and only rows above the k-th best lower bound are estimated. Reranking a fixed
-//! number of rows was rejected, because the probability of losing a row would then be unknown. Here
-//! it is a parameter, and a search without a sketch overlooks no row. See [`scan`].
+//! **Search bounds, prunes and reranks.** The signs of a code and its integers give every row two
+//! upper bounds, and only rows whose bounds reach the k-th best row known are estimated. Reranking a
+//! fixed number of rows was rejected, because the probability of losing a row would then be unknown.
+//! Here it is a parameter, and an exact search overlooks no row. Rows are chosen by the least of the
+//! estimate and its bounds, which depends on the row and the query alone; so threads, instruction
+//! sets and splits of the rows give the same result. See [`scan`].
 //!
 //! **Intervals follow from an exact law.** The error of an estimate is a known random variable
 //! given θ, and θ follows from the stored scalars. Fitted constants were rejected. See
@@ -157,8 +159,8 @@ pub use codes::{Codes, CodesRef};
 pub use error::{Error, Result};
 pub use interval::Direction;
 pub use isa::Isa;
-pub use quantizer::{Quantizer, Spec};
+pub use quantizer::{Quantizer, Request, Spec};
 pub use rotation::{Rotation, RotationKind};
 pub use rows::{Dense, Rows};
 pub use scan::search::{Hit, Metric};
-pub use scan::sketch::Sketch;
+pub use scan::signs::Signs;

@@ -148,8 +148,27 @@ impl Rotation {
         }
     }
 
+    /// The steps of [`Rotation::apply`] per vector.
+    pub fn steps(&self) -> usize {
+        match &self.form {
+            Form::Matrix(_) => 0,
+            Form::Windows(windows) => ROUNDS * windows.starts.len(),
+        }
+    }
+
     /// x ← R x for each vector in `x`; `scratch` is resized as needed.
     pub fn apply(&self, isa: Isa, x: &mut [f32], scratch: &mut Vec<f32>) {
+        self.apply_between(isa, x, scratch, || ());
+    }
+
+    /// [`apply`](Self::apply) that calls `between` before each of its [`steps`](Self::steps).
+    pub fn apply_between(
+        &self,
+        isa: Isa,
+        x: &mut [f32],
+        scratch: &mut Vec<f32>,
+        mut between: impl FnMut(),
+    ) {
         self.check(x);
         scratch.resize(x.len(), 0.0);
         match &self.form {
@@ -159,7 +178,7 @@ impl Rotation {
             }
             Form::Windows(windows) => {
                 for x in x.chunks_exact_mut(self.dim) {
-                    windows.forward(isa, x, &mut scratch[..self.dim]);
+                    windows.forward(isa, x, &mut scratch[..self.dim], &mut between);
                 }
             }
         }
@@ -233,7 +252,7 @@ impl Windows {
         Runs { values, order }
     }
 
-    fn forward(&self, isa: Isa, x: &mut [f32], scratch: &mut [f32]) {
+    fn forward(&self, isa: Isa, x: &mut [f32], scratch: &mut [f32], mut between: impl FnMut()) {
         let can_fuse = self.can_fuse(x.len());
         let (mut x, mut other) = (x, scratch);
         for round in 0..ROUNDS {
@@ -245,6 +264,7 @@ impl Windows {
             }
             for (start, factors) in self.round(round) {
                 let runs = fused.then(|| self.runs(other, &self.order, start));
+                between();
                 fwht::forward(isa, runs, factors, &mut x[start..start + self.size]);
             }
         }

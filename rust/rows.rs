@@ -1,10 +1,13 @@
 //! The input of a batch: rows of any real number type and layout. The library reads one row at a
 //! time into float32, so it never copies a whole batch.
 
+use std::ops::Range;
+
 use half::slice::HalfFloatSliceExt;
 use half::{bf16, f16};
 
 use crate::error::{Error, Result, counted};
+use crate::kernels::prefetch_all;
 
 /// Rows that can be read into float32 one at a time.
 pub trait Rows: Sync {
@@ -15,6 +18,8 @@ pub trait Rows: Sync {
     /// Row `row` as float32. A row of another type is converted into `buffer`, which has
     /// [`dim`](Self::dim) values.
     fn read<'a>(&'a self, row: usize, buffer: &'a mut [f32]) -> &'a [f32];
+    /// Fetches coordinates of row `row`, which is read soon, into the cache.
+    fn prefetch(&self, row: usize, columns: Range<usize>);
     /// One value as text, for error messages.
     fn text(&self, row: usize, column: usize) -> String;
 }
@@ -115,6 +120,10 @@ impl<T: Real> Rows for Dense<'_, T> {
 
     fn read<'a>(&'a self, row: usize, buffer: &'a mut [f32]) -> &'a [f32] {
         T::read(&self.values[row * self.dim..][..self.dim], buffer)
+    }
+
+    fn prefetch(&self, row: usize, columns: Range<usize>) {
+        prefetch_all(&self.values[row * self.dim..][..self.dim][columns]);
     }
 
     fn text(&self, row: usize, column: usize) -> String {

@@ -8,11 +8,12 @@ __all__ = [
     "MAX_DIM",
     "MAX_HEAD_DIM",
     "MAX_THREADS",
+    "MIN_QUERIES_TO_DERIVE",
     "KeyValueCache",
     "Method",
     "MissingNorms",
     "Quantizer",
-    "Sketch",
+    "Signs",
     "available_isa",
     "block_distortion",
     "bytes_per_vector",
@@ -20,13 +21,13 @@ __all__ = [
     "interval_quantile",
     "isa",
     "lloyd_max",
+    "merge",
     "methods",
     "num_threads",
     "open_file",
     "pack",
     "save",
     "set_num_threads",
-    "sketch_pays",
     "unpack",
     "version",
 ]
@@ -44,6 +45,7 @@ MAX_DIM: int
 MAX_DENSE_DIM: int
 MAX_HEAD_DIM: int
 MAX_THREADS: int
+MIN_QUERIES_TO_DERIVE: int
 
 class MissingNorms(ValueError):
     #: What needs them, with its verb.
@@ -70,9 +72,11 @@ class Method:
     def has_gamma(self) -> bool: ...
 
 @final
-class Sketch:
+class Signs:
     @property
     def nbytes(self) -> int: ...
+    def __len__(self) -> int: ...
+    def kept(self, kept: NDArray[np.uint8]) -> Signs: ...
 
 @final
 class Quantizer:
@@ -118,16 +122,18 @@ class Quantizer:
     def interval(
         self, codes: _Codes, y: NDArray[np.float32], confidence: float
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]]: ...
-    def sketch(self, codes: _Codes) -> Sketch | None: ...
+    def signs(self, codes: _Codes, known: Signs | None = None) -> Signs | None: ...
     def search(
         self,
         codes: _Codes,
-        sketch: Sketch | None,
+        signs: Signs | None,
         y: NDArray[np.float32],
         k: int,
         metric: str,
         allowed: NDArray[np.uint8] | None = None,
-    ) -> tuple[NDArray[np.float32], NDArray[np.int64]]: ...
+        exact: bool = False,
+        ranked: bool = False,
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.int64]]: ...
     def rotate(self, x: NDArray[np.float32]) -> NDArray[np.float32]: ...
     def unrotate(self, z: NDArray[np.float32]) -> NDArray[np.float32]: ...
     def codebook(self) -> NDArray[np.float32]: ...
@@ -246,10 +252,16 @@ def isa() -> str: ...
 def version() -> str: ...
 def available_isa() -> list[str]: ...
 def methods() -> list[Method]: ...
+def merge(
+    parts: list[
+        tuple[int, NDArray[np.float32], NDArray[np.float32], NDArray[np.int64]]
+    ],
+    k: int,
+    metric: str,
+) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.int64]]: ...
 def closest(name: str, names: list[str]) -> str | None: ...
 def set_num_threads(n: int) -> None: ...
 def num_threads() -> int: ...
-def sketch_pays(rows: int, allowed: int) -> bool: ...
 def lloyd_max(law: str, dim: int, bits: int) -> NDArray[np.float32]: ...
 def block_distortion(dim: int, block: int, width: int) -> float: ...
 def bytes_per_vector(

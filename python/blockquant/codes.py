@@ -18,6 +18,55 @@ _ORDER = ("packed", "scale", "norm", "residual_norm", "center_product")
 _Arrays = tuple[NDArray[np.uint8], _Float, _Float | None, _Float | None, _Float | None]
 
 
+class _Searched:
+    """What searches have derived from rows, shared by the rows to which others are appended."""
+
+    __slots__ = ("signs", "times")
+
+    def __init__(self, times: int = 0, signs: _core.Signs | None = None) -> None:
+        #: Searches with few queries so far.
+        self.times = times
+        #: The signs of some of the first rows; later searches need them.
+        self.signs = signs
+
+    def kept(self, keep: NDArray[np.bool_]) -> _Searched:
+        """The same of the rows that are kept."""
+        signs = None if self.signs is None else self.signs.kept(keep.view(np.uint8))
+        return _Searched(self.times, signs)
+
+
+class _Rows(dict[str, NDArray[Any]]):
+    """The arrays of codes at one moment, with what searches have derived from these rows.
+
+    Both stand in one object, so that a search sees arrays and signs that belong together while
+    another thread appends or deletes.
+    """
+
+    __slots__ = ("searched",)
+
+    def __init__(self, arrays: dict[str, NDArray[Any]], searched: _Searched) -> None:
+        super().__init__(arrays)
+        self.searched = searched
+
+    def signs(self, core: _core.Quantizer, queries: int) -> _core.Signs | None:
+        """The signs for a search with so many queries, or None where it is as fast without them.
+
+        A single search earns back less than deriving them costs, so the second one derives them.
+        """
+        searched, rows = self.searched, len(self["scale"])
+        signs = searched.signs
+        if signs is not None and len(signs) == rows:
+            return signs
+        if queries >= _core.MIN_QUERIES_TO_DERIVE:
+            return None
+        searched.times += 1
+        if searched.times < 2 or (signs is not None and len(signs) > rows):
+            return None
+        signs = core.signs(_in_order(self), signs)
+        searched.signs = signs
+        return signs
+
+
 class Codes:
     """The codes of a batch of rows.
 
@@ -61,16 +110,12 @@ class Codes:
     The rows change by :meth:`append` and :meth:`delete` only.
     """
 
-    __slots__ = ("_filled", "_index", "_room", "dim", "made_by")
+    __slots__ = ("_filled", "_room", "dim", "made_by")
 
     #: The arrays, rows × something each.
-    _filled: dict[str, NDArray[Any]]
+    _filled: _Rows
     #: Arrays of more rows that begin with `_filled`; of no other codes.
     _room: dict[str, NDArray[Any]]
-    #: What a search derives from these rows and keeps with them.
-    #: With the arrays that it was derived from: they may have changed meanwhile.
-    _index: tuple[dict[str, NDArray[Any]], _core.Sketch | None] | None
-
     def __init__(
         self,
         packed: NDArray[np.uint8],
@@ -100,15 +145,17 @@ class Codes:
                 found = counted(len(array), "row")
                 raise ValueError(f"{name} has {found}, expected {len(scale)} as scale")
         # The core reads no number from an address that its type does not divide.
-        self._filled = {
-            name: array if array.flags.aligned else array.copy()
-            for name, array, *_ in parts
-            if array is not None
-        }
+        self._filled = _Rows(
+            {
+                name: array if array.flags.aligned else array.copy()
+                for name, array, *_ in parts
+                if array is not None
+            },
+            _Searched(),
+        )
         self._room = {}
         self.dim = whole(dim, "dim")
         self.made_by = made_by
-        self._changed()
 
     @property
     def packed(self) -> NDArray[np.uint8]:
@@ -134,10 +181,6 @@ class Codes:
     def center_product(self) -> _Float | None:
         """⟨center, x − center⟩, float32 (n,), or None."""
         return self._filled.get("center_product")
-
-    def _changed(self) -> None:
-        """Drops what was derived from the rows; called by everything that changes them."""
-        self._index = None
 
     def __reduce__(self) -> tuple[Any, ...]:
         # A copy shares the rows, never the room after them: both would write there.
@@ -243,8 +286,8 @@ class Codes:
         for name, array in other._filled.items():
             room[name][before:after] = array
         self._room = room
-        self._filled = {name: array[:after] for name, array in room.items()}
-        self._changed()
+        rows = {name: array[:after] for name, array in room.items()}
+        self._filled = _Rows(rows, self._filled.searched)
 
     def delete(self, rows: Any) -> None:
         """Removes rows in place; the rows after them move up, as in a list.
@@ -280,9 +323,9 @@ class Codes:
         if not isinstance(rows, slice) and not _is_one_position(rows):
             refuse_ambiguous(selection, len(self), "rows")
         keep[selection] = False
-        self._filled = {name: array[keep] for name, array in self._filled.items()}
+        searched = self._filled.searched.kept(keep)
+        self._filled = _Rows({name: array[keep] for name, array in self._filled.items()}, searched)
         self._room = {}
-        self._changed()
 
     def __getitem__(self, rows: Any) -> Codes:
         """The rows of a slice, a boolean mask, positions, or one position, as Codes.
@@ -318,10 +361,14 @@ class Codes:
         return sum(array.nbytes for array in self._arrays() if array is not None)
 
     @property
-    def sketch_nbytes(self) -> int:
-        """Memory of the sketch that the first search derives from the codes; it is not stored."""
-        sketch = None if self._index is None else self._index[1]
-        return 0 if sketch is None else sketch.nbytes
+    def search_nbytes(self) -> int:
+        """Memory of the signs that searches keep with these codes; it is not stored.
+
+        Searches with few queries keep dim/8 + 8 bytes per row, dim rounded up to a multiple of 64,
+        from the second one on. Searches with more queries per call keep nothing.
+        """
+        signs = self._filled.searched.signs
+        return 0 if signs is None else signs.nbytes
 
     @property
     def bits_per_dimension(self) -> float:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, overload
+from typing import Any, Literal, NamedTuple, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +16,21 @@ from blockquant.codes import Codes
 
 _Float = NDArray[np.float32]
 _Rows = NDArray[np.int64]
+
+#: Where at most one row in so many is allowed, a search does not scan signs.
+_FEW = 16
+
+
+class _Found(NamedTuple):
+    """What a search has found, and what it has searched."""
+
+    score: _Float
+    #: By which rows are chosen: at most the score, or minus the distance.
+    rank: _Float
+    index: _Rows
+    codes: Codes
+    queries: _Float
+    allowed: NDArray[np.bool_] | None
 
 
 class Quantizer(Parameters):
@@ -240,21 +255,13 @@ class Quantizer(Parameters):
     ) -> tuple[_Float, _Rows] | tuple[_Float, _Rows, _Rows]:
         """Finds the k rows with the best estimates for each query.
 
-        The first search of codes derives a sketch from them, one bit per coordinate and eight bytes
-        per row (``codes.sketch_nbytes``), and keeps it with them; data that it does not part makes
-        it twice as large. A scan of the sketch leaves few rows, which are estimated as by
-        :meth:`inner_product`. Every allowed row is estimated for ``turboquant/prod``, few rows, a
-        narrow mask, and with `exact`.
+        Upper bounds from the signs and from the integers of the codes leave few rows, which are
+        estimated as by :meth:`inner_product`. Rows are chosen by the least of the estimate and its
+        bounds and sorted by their estimates. Batches keep nothing beside the codes; from the second
+        search with few queries on, the signs are kept with them (``codes.search_nbytes``). Every
+        allowed row is estimated for ``turboquant/prod`` and with `exact`.
 
-        The sketch can overlook rows, and next best ones are then found in their place. How many is
-        a matter of chance over rotations, so that it is a few in 10,000 for rows that do not depend
-        on the seed: of 10,000 places of the ten best, 0 to 6 were lost on embeddings, image
-        descriptors and hidden states, and 0 to 10 on Gaussian, one-hot and equal rows and on rows
-        with a large common mean (0 to 12 places differ, as the rows after a lost one move up). For
-        rows that are made from the seed's own rotation nothing is promised: of rows with two
-        coordinates in its basis up to 109 were lost (201 places differ), by
-        ``benches/overlooked.py``. Take `exact` where such rows are possible, or where no row may
-        be overlooked.
+        PROMISE
 
         Parameters
         ----------
@@ -312,33 +319,60 @@ class Quantizer(Parameters):
         >>> index.shape, index[:, 0].tolist()
         ((3, 5), [0, 1, 2])
         """
+        exact, certified = flag(exact, "exact"), flag(certified, "certified")
+        found = self._search(codes, y, k, metric, mask, exact=exact)
+        if not certified:
+            return found.score, found.index
+        certain_rows = certain(
+            self, found.codes, found.queries, found.index, metric, found.allowed, confidence
+        )
+        return found.score, found.index, certain_rows
+
+    def _search_ranked(
+        self, codes: Codes, y: Any, k: int = 10, metric: str = "ip", mask: Any = None
+    ) -> tuple[_Float, _Float, _Rows]:
+        """The score, rank and position of the rows that :meth:`search` finds.
+
+        ``_core.merge`` merges those of parts of the codes to those of all, by rank.
+        """
+        found = self._search(codes, y, k, metric, mask, ranked=True)
+        return found.score, found.rank, found.index
+
+    def _search(
+        self,
+        codes: Codes,
+        y: Any,
+        k: int,
+        metric: str,
+        mask: Any,
+        *,
+        exact: bool = False,
+        ranked: bool = False,
+    ) -> _Found:
         self._check(codes)
         k = whole(k, "k")
-        exact, certified = flag(exact, "exact"), flag(certified, "certified")
         queries = as_float32(y, self.dim, "y")
         if not isinstance(metric, str):
             raise TypeError(f"metric is {type(metric).__name__}, expected str")
         # The arrays of one moment: another thread may let the codes grow.
         filled = codes._filled
         now = codes._with(filled)
-        parts = now._arrays()
         rows = len(now)
         allowed = None if mask is None else as_mask(mask, rows)
-        derived = codes._index
-        sketch = None
-        count = rows if allowed is None else int(allowed.sum())
-        if not exact and _core.sketch_pays(rows, count):
-            if derived is not None and derived[0] is filled:
-                sketch = derived[1]
-            else:
-                sketch = self._core.sketch(parts)
-                codes._index = filled, sketch
-        k = min(k, max(rows, 1))
+        few = allowed is not None and _FEW * int(allowed.sum()) < rows
+        signs = None if exact or few else filled.signs(self._core, len(queries))
         mask_bytes = None if allowed is None else allowed.view(np.uint8)
-        score, index = self._core.search(parts, sketch, queries, k, metric, mask_bytes)
-        if not certified:
-            return score, index
-        return score, index, certain(self, now, queries, index, metric, allowed, confidence)
+        score, rank, index = self._core.search(
+            now._arrays(),
+            signs,
+            queries,
+            min(k, max(rows, 1)),
+            metric,
+            mask_bytes,
+            exact=exact,
+            ranked=ranked,
+        )
+        return _Found(score, rank, index, now, queries, allowed)
 
     def codes_from(self, data: bytes | bytearray | memoryview, rows: int) -> Codes:
         """Codes of the bytes that :meth:`Codes.to_bytes` returned.

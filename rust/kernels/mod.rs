@@ -35,7 +35,6 @@ pub mod attention;
 pub mod code_products;
 pub mod convert;
 pub mod dense;
-pub mod fast_scan;
 pub mod fwht;
 pub mod nearest;
 pub mod pack;
@@ -45,16 +44,20 @@ pub mod rescale;
 pub mod sign_scan;
 pub mod simd;
 
+use crate::aligned::CACHE_LINE_BYTES;
+
 /// Lanes of every sum whose order is fixed.
 pub const SUM_LANES: usize = 16;
 
 /// Calls a body that is compiled with the features of an instruction set, whose proof the caller
 /// holds: `compiled!(avx2, scalar::add(x: &mut [f32], y: &[f32]))`.
+#[cfg(target_arch = "x86_64")]
 macro_rules! compiled {
     (avx2, $($body:tt)*) => { $crate::kernels::compiled!(@ "avx2,fma", $($body)*) };
     (avx512, $($body:tt)*) => {
         $crate::kernels::compiled!(
-            @ "avx512f,avx512bw,avx512vl,avx512vbmi,avx512vnni,avx2,fma", $($body)*
+            @ "avx512f,avx512bw,avx512vl,avx512vbmi,avx512vnni,avx2,fma,popcnt,bmi1,bmi2,lzcnt",
+            $($body)*
         )
     };
     (@ $features:literal, $module:ident::$name:ident($($arg:ident: $ty:ty),*) $(-> $ret:ty)?) => {{
@@ -68,9 +71,11 @@ macro_rules! compiled {
         unsafe { body($($arg),*) }
     }};
 }
+#[cfg(target_arch = "x86_64")]
 pub(crate) use compiled;
 
 /// Returns what the body in `avx512` does, if the kernel has one and `isa` is AVX-512.
+#[cfg(target_arch = "x86_64")]
 macro_rules! avx512_body {
     ([] $isa:ident, $($rest:tt)*) => {};
     ([avx512] $isa:ident, $name:ident($($arg:ident: $ty:ty),*) $(-> $ret:ty)?) => {
@@ -82,6 +87,7 @@ macro_rules! avx512_body {
         }
     };
 }
+#[cfg(target_arch = "x86_64")]
 pub(crate) use avx512_body;
 
 /// Defines a public kernel that compiles the scalar definition for each instruction set.
@@ -158,4 +164,11 @@ pub fn prefetch<T>(from: &T) {
     }
     #[cfg(not(target_arch = "x86_64"))]
     let _ = from;
+}
+
+/// Fetches the cache lines of `values`.
+#[inline(always)]
+pub fn prefetch_all<T>(values: &[T]) {
+    let per_line = (CACHE_LINE_BYTES / size_of::<T>().max(1)).max(1);
+    values.iter().step_by(per_line).for_each(prefetch);
 }

@@ -1,4 +1,4 @@
-//! Codes in NumPy arrays, and the sketch that a search derives from them.
+//! Codes in NumPy arrays, and the signs that searches derive from them.
 
 use std::borrow::Cow;
 
@@ -8,15 +8,25 @@ use pyo3::prelude::*;
 
 use crate::codes::CodesRef;
 
-/// `blockquant._core.Sketch`, which makes searches of a batch of codes fast.
+/// `blockquant._core.Signs`, which makes searches of a batch of codes with few queries fast.
 #[pyclass(frozen, module = "blockquant._core")]
-pub struct Sketch(pub(super) crate::scan::sketch::Sketch);
+pub struct Signs(pub(super) crate::scan::signs::Signs);
 
 #[pymethods]
-impl Sketch {
+impl Signs {
     #[getter]
     fn nbytes(&self) -> usize {
         self.0.bytes()
+    }
+
+    fn __len__(&self) -> usize {
+        self.0.rows()
+    }
+
+    /// The signs of the rows whose byte in `kept` is not 0.
+    fn kept(&self, kept: PyReadonlyArray1<'_, u8>) -> Self {
+        let kept: Vec<bool> = kept.as_array().iter().map(|&byte| byte != 0).collect();
+        Self(self.0.kept(&kept))
     }
 }
 

@@ -10,6 +10,7 @@ mod codes;
 mod file;
 mod quantizer;
 mod rows;
+mod search;
 mod signals;
 mod tensors;
 
@@ -90,12 +91,13 @@ mod _core {
     #[pymodule_export]
     use super::cache::KeyValueCache;
     #[pymodule_export]
-    use super::codes::Sketch;
+    use super::codes::Signs;
     #[pymodule_export]
     use super::file::{open_file, save};
     #[pymodule_export]
     use super::quantizer::Quantizer;
     use super::rows::unpack_rows;
+    use super::search::{PartArrays, SearchArrays};
     use super::signals::detached;
 
     #[pymodule_export]
@@ -107,10 +109,22 @@ mod _core {
     #[pymodule_export]
     const MAX_THREADS: usize = threads::MAX_THREADS;
 
-    /// Whether a sketch of ``rows`` rows is worth making for a search of the ``allowed`` ones.
+    /// Queries of a search from which signs are derived as it goes and need not be kept.
+    #[pymodule_export]
+    const MIN_QUERIES_TO_DERIVE: usize = crate::scan::search::MIN_QUERIES_TO_DERIVE;
+
+    /// Merges the best rows of parts of the codes to the k best of all, best score first.
+    ///
+    /// A part is the position of its first row with its scores, ranks and rows, one line per query,
+    /// as `Quantizer.search` returns them.
     #[pyfunction]
-    fn sketch_pays(rows: usize, allowed: usize) -> bool {
-        crate::scan::search::sketch_pays(rows, allowed)
+    fn merge<'py>(
+        py: Python<'py>,
+        parts: Vec<PartArrays<'py>>,
+        k: usize,
+        metric: &str,
+    ) -> PyResult<SearchArrays<'py>> {
+        search::merge(py, &parts, k, metric)
     }
 
     /// The version of the crate, which is that of the package.

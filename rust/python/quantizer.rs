@@ -8,14 +8,15 @@ use numpy::{
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
 
-use super::codes::{CodeSlices, Parts, Sketch, contiguous};
+use super::codes::{CodeSlices, Parts, Signs, contiguous};
 use super::rows::{Strided, unpack_rows};
+use super::search::{self, SearchArrays};
 use super::signals::detached;
 use crate::codes::Codes;
 use crate::error::counted;
 use crate::rows::{Real, Rows};
 use crate::scan::search::Metric;
-use crate::{Isa, RotationKind, Spec, threads};
+use crate::{Isa, Request, RotationKind, Spec, threads};
 
 /// The arrays of [`Parts`], made by the core.
 type CodeArrays<'py> = (
@@ -28,9 +29,6 @@ type CodeArrays<'py> = (
 
 /// Lower and upper bounds.
 type Bounds<'py> = (Bound<'py, PyArray2<f32>>, Bound<'py, PyArray2<f32>>);
-
-/// Scores and row positions, one line per query.
-type SearchArrays<'py> = (Bound<'py, PyArray2<f32>>, Bound<'py, PyArray2<i64>>);
 
 /// `blockquant._core.Quantizer`.
 #[pyclass(frozen, module = "blockquant._core")]
@@ -221,24 +219,39 @@ impl Quantizer {
         Ok((shaped(low)?, shaped(high)?))
     }
 
-    fn sketch(&self, py: Python<'_>, codes: Parts<'_>) -> PyResult<Option<Sketch>> {
+    /// The signs of the codes; `known` are those of the first rows.
+    #[pyo3(signature = (codes, known=None))]
+    fn signs<'py>(
+        &self,
+        py: Python<'py>,
+        codes: Parts<'py>,
+        known: Option<PyRef<'py, Signs>>,
+    ) -> PyResult<Option<Signs>> {
         let codes = CodeSlices::new(&codes);
         let codes = codes.view();
         let isa = Isa::current()?;
-        Ok(detached(py, || self.0.sketch(isa, codes))?.map(Sketch))
+        let known = known.as_deref().map(|known| &known.0);
+        let signs = detached(py, || match known {
+            Some(known) => self.0.extend_signs(isa, known, codes).map(Some),
+            None => self.0.signs(isa, codes),
+        })?;
+        Ok(signs.map(Signs))
     }
 
-    #[pyo3(signature = (codes, sketch, y, k, metric, allowed=None))]
+    /// Scores, ranks and rows of the hits, best score first.
+    #[pyo3(signature = (codes, signs, y, k, metric, allowed=None, exact=false, ranked=false))]
     #[allow(clippy::too_many_arguments)]
     fn search<'py>(
         &self,
         py: Python<'py>,
         codes: Parts<'py>,
-        sketch: Option<PyRef<'py, Sketch>>,
+        signs: Option<PyRef<'py, Signs>>,
         y: PyReadonlyArray2<'py, f32>,
         k: usize,
         metric: &str,
         allowed: Option<PyReadonlyArray1<'py, u8>>,
+        exact: bool,
+        ranked: bool,
     ) -> PyResult<SearchArrays<'py>> {
         let codes = CodeSlices::new(&codes);
         let codes = codes.view();
@@ -248,26 +261,22 @@ impl Quantizer {
         let allowed: Option<Vec<bool>> = allowed
             .as_ref()
             .map(|bytes| bytes.as_array().iter().map(|&byte| byte != 0).collect());
-        let sketch = sketch.as_deref().map(|sketch| &sketch.0);
-        let metric = Metric::from_name(metric)?;
+        let request = Request {
+            allowed: allowed.as_deref(),
+            exact,
+            ranked,
+            signs: signs.as_deref().map(|signs| &signs.0),
+            ..Request::new(k, Metric::from_name(metric)?)
+        };
         let isa = Isa::current()?;
-        let found = detached(py, || {
-            self.0
-                .search_with(isa, codes, sketch, &queries, k, metric, allowed.as_deref())
-        })?;
+        let found = detached(py, || self.0.search_with(isa, codes, &queries, request))?;
         // Every query finds the same number of rows, and so would any query if there is none.
         let rows = || match &allowed {
             Some(allowed) => allowed.iter().filter(|&&allowed| allowed).count(),
             None => codes.len(),
         };
         let columns = found.first().map_or_else(|| k.min(rows()), Vec::len);
-        let shape = [found.len(), columns];
-        let score: Vec<f32> = found.iter().flatten().map(|hit| hit.score).collect();
-        let row: Vec<i64> = found.iter().flatten().map(|hit| hit.row.into()).collect();
-        Ok((
-            score.into_pyarray(py).reshape(shape)?,
-            row.into_pyarray(py).reshape(shape)?,
-        ))
+        search::arrays(py, &found, columns)
     }
 
     fn rotate<'py>(

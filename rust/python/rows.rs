@@ -1,10 +1,13 @@
 //! Rows of NumPy arrays.
 
+use std::ops::Range;
+
 use half::bf16;
 use half::slice::HalfBitsSliceExt;
 use numpy::ndarray::{ArrayView2, Axis};
 
 use crate::codes::Layout;
+use crate::kernels::prefetch_all;
 use crate::rows::{Real, Rows};
 use crate::{Isa, threads};
 
@@ -30,6 +33,12 @@ impl<T: Real> Rows for Strided<'_, T> {
                 }
                 buffer
             }
+        }
+    }
+
+    fn prefetch(&self, row: usize, columns: Range<usize>) {
+        if let Some(values) = self.0.index_axis(Axis(0), row).to_slice() {
+            prefetch_all(&values[columns]);
         }
     }
 

@@ -25,6 +25,8 @@ use crate::isa::Isa;
 use crate::kernels::{dense, reduce};
 use crate::methods::{self, Entry, Method, Parameters, ScaleRule, Scales, Shape, Workspace};
 use crate::rotation::{Rotation, RotationKind};
+use crate::scan::bounds::Tables;
+use crate::threads::forked::ForkCell;
 
 mod decode;
 mod encode;
@@ -32,6 +34,8 @@ mod interval;
 mod load;
 mod query;
 mod search;
+
+pub use search::Request;
 
 /// Rows that a thread takes at a time if they go through the steps one by one.
 const ROWS_PER_CHUNK: usize = 48;
@@ -164,6 +168,8 @@ pub struct Quantizer {
     method: Box<dyn Method>,
     /// ‖μ‖², 0 without a center.
     center_square: f64,
+    /// What searches need of the codebook, made by the first of them.
+    tables: ForkCell<Option<Tables>>,
 }
 
 /// Buffers for a batch of rows, of which each thread has its own.
@@ -200,6 +206,7 @@ impl Quantizer {
             rotation,
             method,
             center_square,
+            tables: ForkCell::new(),
         })
     }
 

@@ -8,31 +8,100 @@ use super::query::Centering;
 use crate::codes::CodesRef;
 use crate::error::{Error, Result, counted};
 use crate::isa::Isa;
+use crate::kernels::code_products::FieldWords;
 use crate::rows::{Dense, Rows};
+use crate::scan::bounds::Tables;
 use crate::scan::search::{self, Hit, Metric};
-use crate::scan::sketch::Sketch;
+use crate::scan::signs::Signs;
 use crate::threads;
 
-impl Quantizer {
-    /// The sketch that makes searches of these codes fast. It is derived from the codes alone. None
-    /// if a row is not represented by its codeword vector (a method with γ), or has too many
-    /// coordinates for 16-bit sums.
-    ///
-    /// [`sketch_pays`](crate::scan::search::sketch_pays) says for which searches it is worth
-    /// making.
-    pub fn sketch(&self, isa: Isa, codes: CodesRef<'_>) -> Result<Option<Sketch>> {
-        self.check(codes)?;
-        let dim = self.spec.dim;
-        if self.method.expanded_len(dim) != dim || !Sketch::fits(dim) {
-            return Ok(None);
+/// What a search looks for, and how.
+#[derive(Debug, Clone, Copy)]
+pub struct Request<'a> {
+    /// k, at least 1.
+    pub count: usize,
+    /// How rows are compared.
+    pub metric: Metric,
+    /// Which rows may be found, one entry per row; all if it is not given.
+    pub allowed: Option<&'a [bool]>,
+    /// Whether every allowed row is estimated, so that none is overlooked.
+    pub exact: bool,
+    /// Whether the ranks of the hits are needed, to [merge](search::merge) parts of the codes.
+    pub ranked: bool,
+    /// The signs of the codes, which make searches with few queries faster.
+    pub signs: Option<&'a Signs>,
+}
+
+impl Request<'_> {
+    /// A search for the `count` best rows of all.
+    pub fn new(count: usize, metric: Metric) -> Self {
+        Self {
+            count,
+            metric,
+            allowed: None,
+            exact: false,
+            ranked: false,
+            signs: None,
         }
-        let expander = self.expander(isa, codes);
-        Ok(Some(Sketch::new(isa, dim, codes.scale, &expander)))
+    }
+}
+
+impl Quantizer {
+    /// The signs of these codes, which make searches with few queries faster. They are derived from
+    /// the codes alone. None if a row is not represented by its codeword vector (a method with γ),
+    /// or has too many coordinates.
+    ///
+    /// # Errors
+    /// If the codes belong to another quantizer.
+    pub fn signs(&self, isa: Isa, codes: CodesRef<'_>) -> Result<Option<Signs>> {
+        self.check(codes)?;
+        check_rows(codes.len())?;
+        let tables = self.tables().filter(|tables| tables.has_signs());
+        Ok(tables.map(|tables| threads::run(|| Signs::new(isa, tables, codes))))
     }
 
-    /// The `count` best rows of each of m × dim queries, of which every row is estimated. To search
-    /// the same codes repeatedly, make their [`sketch`](Self::sketch) once and give it to
-    /// [`search_with`](Self::search_with), which is faster.
+    /// The signs of codes that begin with the rows whose signs are known already.
+    ///
+    /// # Errors
+    /// If the codes belong to another quantizer, or have fewer rows than the signs.
+    pub fn extend_signs(&self, isa: Isa, signs: &Signs, codes: CodesRef<'_>) -> Result<Signs> {
+        self.check(codes)?;
+        check_rows(codes.len())?;
+        let tables = self.tables().filter(|tables| tables.has_signs());
+        match tables {
+            Some(tables) if signs.dim() == self.spec.dim && signs.rows() <= codes.len() => {
+                Ok(threads::run(|| signs.extended(isa, tables, codes)))
+            }
+            _ => Err(Error::invalid("the signs are of other codes")),
+        }
+    }
+
+    /// The integers of all codewords. None if rows are not represented by their codeword vectors.
+    fn tables(&self) -> Option<&Tables> {
+        self.tables
+            .get_or_make(|| {
+                let dim = self.spec.dim;
+                if self.method.expanded_len(dim) != dim {
+                    return None;
+                }
+                let (body, coordinates) = self.method.codebook();
+                let tail = self.method.tail_codebook();
+                let words = [Some((body, coordinates)), tail];
+                let fields: Vec<FieldWords<'_>> = (self.shape.layout.fields().iter())
+                    .zip(words.iter().flatten())
+                    .map(|(field, (words, coordinates))| FieldWords {
+                        count: field.count,
+                        width: field.width,
+                        words,
+                        coordinates: *coordinates,
+                    })
+                    .collect();
+                Tables::new(&fields)
+            })
+            .as_ref()
+    }
+
+    /// The `count` best rows of each of m × dim queries by the inner product.
     ///
     /// # Errors
     /// As [`search_with`](Self::search_with), and if the length is not a multiple of dim.
@@ -44,50 +113,55 @@ impl Quantizer {
         metric: Metric,
     ) -> Result<Vec<Vec<Hit>>> {
         let queries = Dense::new(y, self.spec.dim)?;
-        self.search_with(Isa::current()?, codes, None, &queries, count, metric, None)
+        self.search_with(
+            Isa::current()?,
+            codes,
+            &queries,
+            Request::new(count, metric),
+        )
     }
 
-    /// The `count` best rows of each query by their estimates, best first, or all `allowed` rows if
-    /// they are fewer. Ties go to the lower index.
+    /// The best rows of each query by their estimates, best first, or all allowed rows if they are
+    /// fewer. Ties go to the lower index.
     ///
-    /// With the sketch of the codes a row is overlooked with a small probability over rotations.
-    /// This says nothing about rows that are made from the rotation of this quantizer; see
-    /// [`sketch`](crate::scan::sketch). Without a sketch every allowed row is estimated, and none
-    /// is overlooked.
+    /// A row is overlooked with a small probability over rotations, because a bound of its product
+    /// is a statistical one; see [`bounds`](crate::scan::bounds). This says nothing about rows that
+    /// are made from the rotation of this quantizer. With [`exact`](Request::exact) none is
+    /// overlooked.
     ///
     /// # Errors
-    /// If the codes or the sketch belong to another quantizer, a query is not finite, `allowed` has
+    /// If the codes or the signs belong to another quantizer, a query is not finite, `allowed` has
     /// another length, or the metric needs norms that the codes do not have.
-    #[allow(clippy::too_many_arguments)]
     pub fn search_with(
         &self,
         isa: Isa,
         codes: CodesRef<'_>,
-        sketch: Option<&Sketch>,
         y: &dyn Rows,
-        count: usize,
-        metric: Metric,
-        allowed: Option<&[bool]>,
+        request: Request<'_>,
     ) -> Result<Vec<Vec<Hit>>> {
+        let Request {
+            count,
+            metric,
+            allowed,
+            exact,
+            ranked,
+            signs,
+        } = request;
         self.check(codes)?;
         let rows = codes.len();
         if count == 0 {
             return Err(Error::invalid("k is 0, expected at least 1"));
         }
-        if u32::try_from(rows).is_err() {
-            return Err(Error::invalid(format!(
-                "{rows} rows, expected at most 2^32 - 1 in a search"
-            )));
-        }
+        check_rows(rows)?;
         if let Some(allowed) = allowed.filter(|allowed| allowed.len() != rows) {
             return Err(Error::invalid(format!(
                 "the mask has {} entries, expected {rows}, one per row",
                 allowed.len()
             )));
         }
-        let fits = |sketch: &Sketch| (sketch.rows(), sketch.dim()) == (rows, self.spec.dim);
-        if !sketch.is_none_or(fits) {
-            return Err(Error::invalid("the sketch is of other codes"));
+        let fits = |signs: &Signs| (signs.rows(), signs.dim()) == (rows, self.spec.dim);
+        if !signs.is_none_or(fits) {
+            return Err(Error::invalid("the signs are of other codes"));
         }
         let centering = match metric {
             Metric::Euclidean => Centering::Difference,
@@ -119,16 +193,34 @@ impl Quantizer {
         let (queries, norms) = self.queries(isa, y, centering)?;
         let square = self.center_square;
         let center = self.center_products(codes, centering);
-        let rows = search::Corpus {
+        let corpus = search::Corpus {
             codes,
             metric,
             norm: &norm,
             center: center.map(|products| search::Center { square, products }),
-            allowed,
             expand: self.expander(isa, codes),
         };
+        // Where all rows are found, only ranks need bounds.
+        let most = allowed.map_or(rows, |allowed| allowed.iter().filter(|&&is| is).count());
+        let tables = (!exact && (ranked || count < most))
+            .then(|| self.tables())
+            .flatten();
         Ok(threads::run(|| {
-            rows.search(isa, sketch, &queries, &norms, count)
+            let mut found = corpus.search(isa, tables, signs, &queries, &norms, allowed, count);
+            for hits in &mut found {
+                hits.sort_unstable_by(Hit::order);
+            }
+            found
         }))
     }
+}
+
+/// Hits number rows in 32 bits.
+fn check_rows(rows: usize) -> Result<()> {
+    if u32::try_from(rows).is_err() {
+        return Err(Error::invalid(format!(
+            "{rows} rows, expected at most 2^32 - 1 in a search"
+        )));
+    }
+    Ok(())
 }

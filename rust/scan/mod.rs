@@ -5,19 +5,24 @@
 //! the row ([`Query::base`]). The method decides what a row is expanded to, and this module asks
 //! for it through [`Expand`].
 //!
-//! [`products`] computes all pairs. [`search`] prunes and reranks: a [`sketch`] of the rows bounds
-//! every score, the rows that cannot be among the best are dropped, and the others are estimated
-//! exactly.
+//! [`products`] computes all pairs. [`search`] prunes and reranks: upper bounds from the signs and
+//! the integers of the codewords drop the rows that cannot be among the best ([`bounds`]), and the
+//! others are estimated exactly.
 //!
-//! Layers: `search` → `filter` → `stage` → `corpus`, [`sketch`].
+//! Layers: `search` → `cascade` → `refine`, `plain`, [`signs`] → `keys`, `top`, `corpus`, [`bounds`].
 
+pub mod bounds;
+mod cascade;
 mod corpus;
-mod filter;
+mod keys;
+mod plain;
 pub mod products;
+mod refine;
 pub mod search;
-mod seeds;
-pub mod sketch;
-mod stage;
+pub mod signs;
+mod tile;
+mod top;
+mod tuning;
 
 use crate::aligned::Aligned;
 use crate::isa::Isa;

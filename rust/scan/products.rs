@@ -44,7 +44,35 @@ pub fn inner_products(
     out: &mut [f32],
     expand: impl Fn(usize, usize, &mut [f32]) + Sync,
 ) {
-    let rows = scalars.scale.len();
+    let each: Vec<&Query> = queries.iter().collect();
+    all_products(
+        isa,
+        &each,
+        scalars.scale.len(),
+        out,
+        expand,
+        |q, first, dots, out| {
+            let scale = &scalars.scale[first..][..dots.len()];
+            let base = scalars
+                .center_product
+                .map(|base| &base[first..][..dots.len()]);
+            queries[q].estimates(isa, dots, scale, base, out);
+        },
+    );
+}
+
+/// Writes what `finish` makes of the products of all rows with all queries to out\[j·n + i\].
+///
+/// `finish(j, first, dots, out)` gets the products of some rows from row `first` on with query j.
+/// `expand` is that of [`inner_products`].
+pub(super) fn all_products(
+    isa: Isa,
+    queries: &[&Query],
+    rows: usize,
+    out: &mut [f32],
+    expand: impl Fn(usize, usize, &mut [f32]) + Sync,
+    finish: impl Fn(usize, usize, &[f32], &mut [f32]) + Sync,
+) {
     assert_eq!(out.len(), rows * queries.len(), "one value per pair");
     let Some(length) = queries.first().map(|query| query.vector.len()) else {
         return;
@@ -54,7 +82,7 @@ pub fn inner_products(
     }
     let tiles = columns(out, rows, ROWS_PER_TILE);
     let panels = queries.len() >= MIN_QUERIES_FOR_PANELS;
-    let mut vectors = joined(queries);
+    let mut vectors = joined(queries.iter().copied());
     if panels {
         for (query, vector) in queries.iter().zip(vectors.chunks_exact_mut(length)) {
             dense::to_lane_order(isa, &query.vector, vector);
@@ -83,11 +111,13 @@ pub fn inner_products(
                 dense::pack_panel(isa, rows, length, panel);
             }
         }
-        for ((queries, vectors), pieces) in (queries.chunks(batch))
+        for (place, ((queries, vectors), pieces)) in (queries.chunks(batch))
             .zip(vectors.chunks(batch * length))
             .zip(pieces.chunks_mut(batch))
+            .enumerate()
         {
             threads::check();
+            let first_query = place * batch;
             // The rows of one kernel call, and the stride of the products from query to query.
             let (group, stride) = if panels {
                 (ROWS_PER_PANEL, ROWS_PER_PANEL)
@@ -107,18 +137,14 @@ pub fn inner_products(
                     dense::products(isa, rows, length, vectors, products);
                 }
                 let here = place * group..place * group + rows.len() / length;
-                let scale = &scalars.scale[from..][here.clone()];
-                let base = scalars
-                    .center_product
-                    .map(|base| &base[from..][here.clone()]);
-                let products = products.chunks_exact(stride);
-                for ((query, piece), products) in queries.iter().zip(&mut *pieces).zip(products) {
-                    query.estimates(
-                        isa,
-                        &products[..scale.len()],
-                        scale,
-                        base,
-                        &mut piece[here.clone()],
+                let products = products.chunks_exact(stride).zip(&mut *pieces);
+                for (q, (products, piece)) in products.enumerate() {
+                    let out = &mut piece[here.clone()];
+                    finish(
+                        first_query + q,
+                        from + here.start,
+                        &products[..out.len()],
+                        out,
                     );
                 }
             }

@@ -1,165 +1,142 @@
-//! The k best rows of each query, by prune and rerank.
+//! The k best rows of each query: prune and rerank.
 //!
-//! The [sketch](super::sketch) bounds the score of every row (`filter.rs`), and the rows that can
-//! be among the best are estimated exactly (`corpus.rs`). If few rows are allowed, or if almost all
-//! would remain, then all allowed rows are estimated.
+//! A [cascade](super::cascade) of upper bounds leaves few rows, which are estimated exactly. Rows
+//! are chosen by m, the merit at the least of the exact product and its two upper bounds
+//! ([`bounds`](super::bounds)), and the rows found are then sorted by their exact scores.
 //!
-//! **The same result everywhere.** Sums are integers, each key and bound is a fixed sequence of
-//! rounded operations on one row, and ties go to the lower index. So neither threads nor
-//! instruction sets change which rows are estimated.
+//! **The same result everywhere.** m depends on the code of the row, on the query and on the
+//! quantizer alone, and a row is left out only if its m cannot be among the k best. So the result
+//! depends neither on threads and instruction sets, nor on how queries are divided into calls, nor
+//! on which levels were used. The best rows of parts of the codes, merged by m and position
+//! ([`merge`]), are the best rows of all.
 
-use std::sync::OnceLock;
-
+use super::bounds::{Levels, Tables};
+use super::cascade::Cascade;
+pub use super::cascade::MIN_QUERIES_TO_DERIVE;
 use super::corpus::SearchQuery;
 pub use super::corpus::{Center, Corpus, Hit, Metric};
-use super::filter::Filter;
-use super::seeds::seed_count;
-use super::sketch::Sketch;
-use super::stage::shift;
-use super::{Expand, Query, Work};
+use super::signs::Signs;
+use super::top::{Bars, Top};
+use super::{Expand, Query};
 use crate::isa::Isa;
-use crate::kernels::fast_scan::ROWS_PER_GROUP;
+use crate::kernels::sign_scan::ROWS_PER_GROUP;
 use crate::threads;
 
-/// Bytes of sums that a pass keeps, which fit the second-level cache.
-const SUM_BYTES_PER_PASS: usize = 1 << 21;
-/// Rows that a thread estimates at a time.
-const ROWS_PER_PIECE: usize = 1 << 10;
-/// Queries that share the expanded rows if every row is estimated.
-const QUERIES_PER_PASS: usize = 32;
-/// Queries that share a pass over the sketch, however many rows it has.
-const MIN_QUERIES_PER_PASS: usize = 4;
-/// Estimating fewer rows than this takes less time than making and scanning a sketch.
-const MIN_ROWS_FOR_SKETCH: usize = 256;
-/// If at most one in this many rows is allowed, estimating them takes less time than a pass over
-/// all.
-const MAX_ROWS_PER_ALLOWED: usize = 16;
-/// If the allowed rows are not more than this many times the seeds, little is left to prune.
-const MIN_ALLOWED_PER_SEED: usize = 16;
+/// Queries that go through the tiles together, whose tables stay in the second-level cache.
+const QUERIES_PER_PASS: usize = 128;
+/// Parts of the rows for each thread, so that no thread waits long for the last one.
+const PARTS_PER_THREAD: usize = 4;
+/// The fewest chunks of a part: each part finds its own first bar.
+const MIN_CHUNKS_PER_PART: usize = 8;
 
-/// Whether a sketch of `rows` rows is worth making and scanning for a search of the `allowed` ones.
-pub fn sketch_pays(rows: usize, allowed: usize) -> bool {
-    rows >= MIN_ROWS_FOR_SKETCH && allowed > rows / MAX_ROWS_PER_ALLOWED
+impl<E: Expand> Corpus<'_, E> {
+    /// The `count` best rows of each query, or all allowed rows if they are fewer, in no order.
+    /// `norms` has the norm of each query. Without tables every allowed row is estimated, and
+    /// ranks are exact merits.
+    #[allow(clippy::too_many_arguments)]
+    pub(crate) fn search(
+        &self,
+        isa: Isa,
+        tables: Option<&Tables>,
+        signs: Option<&Signs>,
+        queries: &[Query],
+        norms: &[f64],
+        allowed: Option<&[bool]>,
+        count: usize,
+    ) -> Vec<Vec<Hit>> {
+        let rows = self.codes.len();
+        let allowed = allowed.map(bits);
+        let most = (allowed.as_ref()).map_or(rows, |bits| {
+            bits.iter().map(|word| word.count_ones() as usize).sum()
+        });
+        let count = count.min(most);
+        if count == 0 {
+            return vec![Vec::new(); queries.len()];
+        }
+        let searched: Vec<SearchQuery<'_>> = (queries.iter().zip(norms))
+            .map(|(query, &norm)| SearchQuery { scan: query, norm })
+            .collect();
+        let levels = threads::map(searched.clone(), |_, query| {
+            // Keys are divided by the factor, which must leave them within float32.
+            let usable = (1e-30..1e30).contains(&query.scan.factor);
+            let tables = tables.filter(|_| usable && query.norm.is_finite())?;
+            Levels::new(isa, tables, &query.scan.vector)
+        });
+        let mut found = Vec::with_capacity(queries.len());
+        for (queries, levels) in searched
+            .chunks(QUERIES_PER_PASS)
+            .zip(levels.chunks(QUERIES_PER_PASS))
+        {
+            let bars = Bars::new(queries.len());
+            let cascade = Cascade {
+                isa,
+                corpus: self,
+                tables,
+                signs,
+                levels,
+                queries,
+                allowed: allowed.as_deref(),
+                count,
+            };
+            let chunks = cascade.chunks();
+            let length = chunks_per_part(chunks);
+            let parts = (0..chunks).step_by(length);
+            let parts = parts.map(|from| from..chunks.min(from + length)).collect();
+            let tops = threads::map(parts, |_, chunks| cascade.run(chunks, &bars));
+            let mut each: Vec<Vec<Hit>> = vec![Vec::new(); queries.len()];
+            for tops in tops {
+                for (hits, top) in each.iter_mut().zip(tops) {
+                    hits.extend(Top::into_hits(top));
+                }
+            }
+            for hits in &mut each {
+                keep_best(hits, count);
+            }
+            found.extend(each);
+        }
+        found
+    }
 }
 
-/// Keeps the `count` best hits, in no order.
+/// One thread takes all rows in order, so that the bar rises once; several share them.
+fn chunks_per_part(chunks: usize) -> usize {
+    match threads::num_threads() {
+        1 => chunks.max(1),
+        threads => chunks
+            .div_ceil(PARTS_PER_THREAD * threads)
+            .max(MIN_CHUNKS_PER_PART),
+    }
+}
+
+/// One bit per row.
+fn bits(allowed: &[bool]) -> Vec<u64> {
+    let word = |rows: &[bool]| {
+        rows.iter()
+            .rev()
+            .fold(0, |word, &allowed| word << 1 | u64::from(allowed))
+    };
+    allowed.chunks(ROWS_PER_GROUP).map(word).collect()
+}
+
+/// Keeps the `count` hits of the best ranks, in no order.
 fn keep_best(hits: &mut Vec<Hit>, count: usize) {
     if hits.len() > count {
-        hits.select_nth_unstable_by(count, Hit::order);
+        hits.select_nth_unstable_by_key(count, |hit| std::cmp::Reverse(hit.bar()));
         hits.truncate(count);
     }
 }
 
-impl<E: Expand> Corpus<'_, E> {
-    /// The `count` best rows of each query, best first, or all allowed rows if they are fewer.
-    /// `norms` has the norm of each query. Without a sketch every allowed row is estimated.
-    pub fn search(
-        &self,
-        isa: Isa,
-        sketch: Option<&Sketch>,
-        queries: &[Query],
-        norms: &[f64],
-        count: usize,
-    ) -> Vec<Vec<Hit>> {
-        let rows = self.codes.len();
-        let allowed = self.allowed.map_or(rows, |allowed| {
-            allowed.iter().filter(|&&allowed| allowed).count()
-        });
-        let count = count.min(allowed);
-        let queries: Vec<SearchQuery<'_>> = (queries.iter().zip(norms))
-            .map(|(query, &norm)| SearchQuery { scan: query, norm })
-            .collect();
-        let mut found = match sketch {
-            Some(sketch)
-                if sketch_pays(rows, allowed)
-                    && allowed > MIN_ALLOWED_PER_SEED * seed_count(count) =>
-            {
-                self.sketched(isa, sketch, &queries, count)
-            }
-            _ => {
-                let allowed: Vec<u32> = (0..rows as u32)
-                    .filter(|&row| self.is_allowed(row))
-                    .collect();
-                let groups = queries.chunks(QUERIES_PER_PASS).collect();
-                let found = threads::map(groups, |_, queries| {
-                    self.best_of_all(isa, queries, count, &allowed)
-                });
-                found.concat()
-            }
-        };
-        for hits in &mut found {
-            keep_best(hits, count);
-            hits.sort_unstable_by(Hit::order);
-        }
-        found
-    }
-
-    /// The best of these rows and some others, in no order.
-    fn best_of_all(
-        &self,
-        isa: Isa,
-        queries: &[SearchQuery<'_>],
-        count: usize,
-        rows: &[u32],
-    ) -> Vec<Vec<Hit>> {
-        let pieces = rows.chunks(ROWS_PER_PIECE).collect();
-        let parts = threads::map(pieces, |_, rows: &[u32]| {
-            let mut best = vec![Vec::new(); queries.len()];
-            self.hits_of_all(isa, queries, rows, |q, hit| best[q].push(hit));
-            best.iter_mut().for_each(|hits| keep_best(hits, count));
-            best
-        });
-        let mut best = vec![Vec::new(); queries.len()];
-        for part in parts {
-            for (all, hits) in best.iter_mut().zip(part) {
-                all.extend(hits);
-            }
-        }
-        best
-    }
-
-    /// The best rows and some others, in no order, with the sketch.
-    fn sketched(
-        &self,
-        isa: Isa,
-        sketch: &Sketch,
-        queries: &[SearchQuery<'_>],
-        count: usize,
-    ) -> Vec<Vec<Hit>> {
-        let has_offset = queries.iter().any(|query| query.scan.offset != 0.0);
-        let shift = shift(self, has_offset);
-        let filter = Filter::new(isa, self, sketch, shift.as_deref(), count);
-        let second = OnceLock::new();
-        let queries_per_pass =
-            SUM_BYTES_PER_PASS / 2 / self.codes.len().next_multiple_of(ROWS_PER_GROUP);
-        let groups = queries
-            .chunks(queries_per_pass.max(MIN_QUERIES_PER_PASS))
-            .collect();
-        let found = threads::map_with(
-            groups,
-            Vec::new,
-            |passes, _, queries: &[SearchQuery<'_>]| {
-                let mut candidates = filter.candidates(queries, &second, passes);
-                let pieces: Vec<(usize, &[u32])> = (candidates.iter().enumerate())
-                    .flat_map(|(q, found)| {
-                        found.rows.chunks(ROWS_PER_PIECE).map(move |rows| (q, rows))
-                    })
-                    .collect();
-                let parts = threads::map(pieces, |_, (q, rows)| {
-                    let mut hits = Vec::with_capacity(rows.len());
-                    self.hits(queries[q], rows, &mut Work::default(), &mut hits);
-                    keep_best(&mut hits, count);
-                    (q, hits)
-                });
-                for (q, hits) in parts {
-                    candidates[q].seeds.extend(hits);
-                }
-                candidates
-                    .into_iter()
-                    .map(|found| found.seeds)
-                    .collect::<Vec<_>>()
-            },
-        );
-        found.concat()
-    }
+/// Merges the best rows of parts of the codes to the `count` best of all, best score first. Each
+/// part comes with the position of its first row.
+pub fn merge(parts: impl IntoIterator<Item = (u32, Vec<Hit>)>, count: usize) -> Vec<Hit> {
+    let shifted = |(first, hits): (u32, Vec<Hit>)| {
+        hits.into_iter().map(move |hit| Hit {
+            row: first + hit.row,
+            ..hit
+        })
+    };
+    let mut hits: Vec<Hit> = parts.into_iter().flat_map(shifted).collect();
+    keep_best(&mut hits, count);
+    hits.sort_unstable_by(Hit::order);
+    hits
 }

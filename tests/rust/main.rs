@@ -13,7 +13,6 @@ mod interval;
 mod kernels;
 mod methods;
 mod products;
-mod scan;
 mod search;
 mod sign_scan;
 mod threads;

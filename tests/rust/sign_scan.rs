@@ -87,8 +87,8 @@ fn check_query(y: &[f32], query: &SignQuery) -> Result<(), TestCaseError> {
     Ok(())
 }
 
-/// The bits of a query.
-fn bits(query: &SignQuery) -> (Vec<u8>, [u32; 5]) {
+/// The bits of a query's numbers.
+fn bits(query: &SignQuery) -> [u32; 5] {
     let numbers = [
         query.unit,
         query.offset,
@@ -96,7 +96,7 @@ fn bits(query: &SignQuery) -> (Vec<u8>, [u32; 5]) {
         query.norm,
         query.kurtosis,
     ];
-    (query.lut.to_vec(), numbers.map(f32::to_bits))
+    numbers.map(f32::to_bits)
 }
 
 proptest! {
@@ -143,27 +143,28 @@ proptest! {
             put_signs(&mut codes, dim, row, signs);
             prop_assert_eq!(sign_scan::slot(row % 64), row % 32 * 2 + row % 64 / 32);
         }
-        let made: Vec<SignQuery> = (0..queries)
+        let queries: Vec<Vec<f32>> = (0..queries)
             .map(|query| {
                 let mut y = gaussian(dim, seed ^ query as u64);
                 if extreme {
                     // Every group of four has the largest sum that there is.
                     y.iter_mut().enumerate().for_each(|(i, y)| *y = f32::from(u8::from(i % 4 == 1)));
                 }
-                sign_scan::query(Isa::Scalar, &y)
+                y
             })
             .collect();
         let mut expected = Vec::new();
-        for query in &made {
-            let weights = weights(query, dim);
+        for query in &queries {
+            let weights = weights(&sign_scan::query(Isa::Scalar, query), dim);
             for signs in &signs {
                 let agree = |(&q, &sign): (&i32, &bool)| if (q >= 0) == sign { q.abs() } else { 0 };
                 let sum: i32 = weights.iter().zip(signs).map(agree).sum();
                 expected.push(sum as u16);
             }
         }
-        let luts: Vec<&[u8]> = made.iter().map(|query| &*query.lut).collect();
         for isa in Isa::available() {
+            let queries: Vec<_> = queries.iter().map(|y| sign_scan::query(isa, y)).collect();
+            let luts: Vec<&[u8]> = queries.iter().map(|query| &*query.lut).collect();
             let mut sums = vec![7; expected.len()];
             sign_scan::sums(isa, &codes, dim, &luts, &mut sums);
             prop_assert_eq!(&sums, &expected, "{}", isa.name());
@@ -266,6 +267,10 @@ fn queries_without_weights_have_none_and_say_so() {
                 );
                 assert_eq!(query.error, query.norm);
                 assert!(query.lut.iter().all(|&entry| entry == 0));
+                let codes = vec![0x5a; sign_scan::group_bytes(y.len())];
+                let mut sums = vec![7; if y.is_empty() { 0 } else { 64 }];
+                sign_scan::sums(isa, &codes, y.len(), &[&query.lut], &mut sums);
+                assert!(sums.iter().all(|&sum| sum == 0));
             }
         }
     }
@@ -276,8 +281,8 @@ fn a_group_with_the_largest_sums_fits_16_bits() {
     let y: Vec<f32> = (0..MAX_DIM)
         .map(|i| if i % 4 == 0 { -1.0 } else { 0.0 })
         .collect();
-    let query = sign_scan::query(Isa::Scalar, &y);
     for isa in Isa::available() {
+        let query = sign_scan::query(isa, &y);
         // All signs are −.
         let codes = vec![0; sign_scan::group_bytes(MAX_DIM)];
         let mut sums = [0; 64];

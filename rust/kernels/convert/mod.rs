@@ -95,3 +95,22 @@ kernel! {
         out: &mut [f32],
     )
 }
+
+/// The factors that float32 sums of bounds can do with. Rows of other factors, but for 0, have no
+/// bounds.
+pub const USABLE: std::ops::Range<f32> = 1e-30..1e30;
+
+kernel! {
+    /// scaled_factor ← alpha·factor and scaled_spread ← alpha·spread; 0 and ∞ where alpha is neither
+    /// 0 nor [`USABLE`]. Returns the largest usable alpha.
+    ///
+    /// # Panics
+    /// If the lengths differ.
+    pub fn scale_columns(
+        alpha: &[f32],
+        factor: &[f32],
+        spread: &[f32],
+        scaled_factor: &mut [f32],
+        scaled_spread: &mut [f32],
+    ) -> f32
+}

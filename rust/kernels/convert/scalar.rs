@@ -1,5 +1,6 @@
 //! The definition of the elementwise steps.
 
+use super::USABLE;
 use super::{Centered, is_moderate};
 
 #[inline(always)]
@@ -85,4 +86,46 @@ pub fn centered_estimates(
         let base = query.offset + query.along * f64::from(product);
         *out = (f64::from(dot) * f64::from(scale) * query.factor + base) as f32;
     }
+}
+
+#[inline(always)]
+pub fn scale_columns(
+    alpha: &[f32],
+    factor: &[f32],
+    spread: &[f32],
+    scaled_factor: &mut [f32],
+    scaled_spread: &mut [f32],
+) -> f32 {
+    let rows = alpha.len();
+    let lengths = [
+        factor.len(),
+        spread.len(),
+        scaled_factor.len(),
+        scaled_spread.len(),
+    ];
+    assert_eq!(lengths, [rows; 4], "one number per row in each column");
+    const LANES: usize = 16;
+    let mut most = [0f32; LANES];
+    let columns = (alpha
+        .chunks(LANES)
+        .zip(factor.chunks(LANES))
+        .zip(spread.chunks(LANES)))
+    .zip(
+        scaled_factor
+            .chunks_mut(LANES)
+            .zip(scaled_spread.chunks_mut(LANES)),
+    );
+    for (((alpha, factor), spread), (scaled_factor, scaled_spread)) in columns {
+        for (i, &alpha) in alpha.iter().enumerate() {
+            let usable = USABLE.contains(&alpha);
+            let known = usable || alpha == 0.0;
+            scaled_factor[i] = if known { alpha * factor[i] } else { 0.0 };
+            // A spread without a bound stays ∞, also for a factor of 0.
+            let finite = if alpha == 0.0 { 0.0 } else { alpha * spread[i] };
+            scaled_spread[i] = if known { finite } else { f32::INFINITY };
+            let own = if usable { alpha } else { 0.0 };
+            most[i] = if own > most[i] { own } else { most[i] };
+        }
+    }
+    most.into_iter().fold(0.0, f32::max)
 }

@@ -28,6 +28,8 @@
 //! not by memory, since a window stays in the first-level cache: leaving out a quarter of the
 //! instructions that were not vector operations gained 3 %.
 
+#[cfg(target_arch = "x86_64")]
+mod avx512;
 mod scalar;
 mod vector;
 
@@ -52,7 +54,7 @@ vector_kernel! {
     /// # Panics
     /// If the length of x is not a power of two or not that of `factors`, if `runs` do not have
     /// that length, or if `order` names a run that `values` does not have.
-    pub fn forward(runs: Option<Runs<'_>>, factors: &[f32], x: &mut [f32])
+    pub fn forward(runs: Option<Runs<'_>>, factors: &[f32], x: &mut [f32]); avx512
 }
 
 vector_kernel! {
@@ -60,7 +62,7 @@ vector_kernel! {
     ///
     /// # Panics
     /// Under the conditions of [`forward`].
-    pub fn backward(runs: Option<Runs<'_>>, factors: &[f32], x: &mut [f32])
+    pub fn backward(runs: Option<Runs<'_>>, factors: &[f32], x: &mut [f32]); avx512
 }
 
 /// Checks the lengths.

@@ -49,6 +49,8 @@
 //!   than eight) are left to brute force.
 //! * A block outside the grid, or in a cell that nothing bounds, is scored against all groups.
 
+#[cfg(target_arch = "x86_64")]
+mod avx512;
 mod scalar;
 mod screen;
 mod vector;
@@ -246,6 +248,9 @@ pub struct Plan {
     all_list: Vec<u16>,
     grid: Option<Grid>,
     screen: Option<Screen>,
+    /// The screen for AVX-512, if there is a screen and no grid.
+    #[cfg(target_arch = "x86_64")]
+    wide: Option<avx512::Wide>,
 }
 
 impl Plan {
@@ -279,8 +284,13 @@ impl Plan {
             assert!(grid.cells.iter().all(named), "cells name lists");
         }
         let all_list = (0..).take(all.len()).collect();
+        let screen = Screen::new(&words);
+        #[cfg(target_arch = "x86_64")]
+        let wide = (screen.is_some() && grid.is_none()).then(|| avx512::Wide::new(&words));
         Self {
-            screen: Screen::new(&words),
+            screen,
+            #[cfg(target_arch = "x86_64")]
+            wide,
             words,
             all,
             all_list,
@@ -312,7 +322,7 @@ vector_kernel! {
     ///
     /// # Panics
     /// If u does not have one block per index.
-    pub fn pruned(u: &[f32], plan: &Plan, index: &mut [u16])
+    pub fn pruned(u: &[f32], plan: &Plan, index: &mut [u16]); avx512
 }
 
 vector_kernel! {

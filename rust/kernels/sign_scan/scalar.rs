@@ -19,12 +19,12 @@ pub fn query(y: &[f32]) -> SignQuery {
         widest = if sum > widest { sum } else { widest };
     }
     let Some(mut unit) = first_unit(total, widest) else {
-        return without_weights(y);
+        return without_weights(y, sign_bytes(y.len()) * 32);
     };
     while !fill_weights(y, 2.0 / unit, &mut weights) {
         unit *= UNIT_STEP;
     }
-    let moments = moments(y, 2.0 / unit, &weights);
+    let moments = moments(y, 2.0 / unit, &weights).map(sum_lanes);
     let mut lut = Aligned::new(weights.len() * 4);
     let sum = fill_lut(&weights, &mut lut);
     finish(y.len(), unit, moments, lut, sum)
@@ -48,6 +48,25 @@ pub fn first_unit(total: f32, widest: f32) -> Option<f32> {
     (has_weights && !total.is_nan()).then_some(unit)
 }
 
+/// A group of four whose sum is at most this part of the largest one never raises the unit.
+///
+/// Rounding adds at most two to the sum of four magnitudes: a group whose sum is below 13.9 units
+/// stays below 16 for this and all larger units.
+pub const NEAR: f32 = 13.9 / MAX_ENTRY as f32;
+
+/// The first unit from `unit` on for which these four coordinates have no sum that is too large.
+///
+/// Larger units have no larger weights, so the unit of a query is that of its worst group, which
+/// one group after the other raises.
+#[inline(always)]
+pub fn raise_unit(four: &[f32], mut unit: f32) -> f32 {
+    let weight = |y: &f32, unit: f32| y.abs().mul_add(2.0 / unit, 0.5) as i32;
+    while four.iter().map(|y| weight(y, unit)).sum::<i32>() > MAX_ENTRY {
+        unit *= UNIT_STEP;
+    }
+    unit
+}
+
 /// Writes the weights, and says whether no four of them have too large a sum.
 #[inline(always)]
 fn fill_weights(y: &[f32], per_unit: f32, weights: &mut [i8]) -> bool {
@@ -65,10 +84,8 @@ fn fill_weights(y: &[f32], per_unit: f32, weights: &mut [i8]) -> bool {
 }
 
 /// Σe², Σz² and Σz⁴, where z = y·2/unit and e = z − q.
-pub type Moments = [[f32; SUM_LANES]; 3];
-
 #[inline(always)]
-fn moments(y: &[f32], per_unit: f32, weights: &[i8]) -> Moments {
+fn moments(y: &[f32], per_unit: f32, weights: &[i8]) -> [[f32; SUM_LANES]; 3] {
     let [mut errors, mut squares, mut fourths] = [[0f32; SUM_LANES]; 3];
     for (y, weights) in y.chunks(SUM_LANES).zip(weights.as_chunks::<SUM_LANES>().0) {
         let y = padded::<SUM_LANES>(y);
@@ -84,10 +101,10 @@ fn moments(y: &[f32], per_unit: f32, weights: &[i8]) -> Moments {
     [errors, squares, fourths]
 }
 
-/// Makes the query of its LUT, and of the sum of all its magnitudes.
+/// Makes the query of its [`moments`], its LUT, and of the sum of all its magnitudes.
 #[inline(always)]
-pub fn finish(dim: usize, unit: f32, moments: Moments, lut: Aligned<u8>, sum: i32) -> SignQuery {
-    let [errors, squares, fourths] = moments.map(|lanes| f64::from(sum_lanes(lanes)));
+pub fn finish(dim: usize, unit: f32, moments: [f32; 3], lut: Aligned<u8>, sum: i32) -> SignQuery {
+    let [errors, squares, fourths] = moments.map(f64::from);
     let half = f64::from(unit) / 2.0;
     SignQuery {
         lut,
@@ -137,9 +154,9 @@ pub fn fill_lut(weights: &[i8], lut: &mut [u8]) -> i32 {
     total
 }
 
-/// The query that is zero, not finite or too small.
+/// The query that is zero, not finite, too small or too large; its LUT has this many zeros.
 #[cold]
-pub fn without_weights(y: &[f32]) -> SignQuery {
+pub fn without_weights(y: &[f32], lut_bytes: usize) -> SignQuery {
     let norm = squared_norm(y).sqrt() as f32;
     let norm = if norm.is_finite() {
         norm
@@ -147,7 +164,7 @@ pub fn without_weights(y: &[f32]) -> SignQuery {
         f32::INFINITY
     };
     SignQuery {
-        lut: Aligned::new(sign_bytes(y.len()) * 32),
+        lut: Aligned::new(lut_bytes),
         unit: 1.0,
         offset: 0.0,
         error: norm,
@@ -157,7 +174,7 @@ pub fn without_weights(y: &[f32]) -> SignQuery {
 }
 
 pub fn sums(groups: &[u8], dim: usize, luts: &[&[u8]], out: &mut [u16]) {
-    let rows = rows(groups, dim, luts, out);
+    let rows = rows(groups, dim, luts, sign_bytes(dim) * 32, out);
     out.fill(0);
     for (lut, out) in luts.iter().zip(out.chunks_exact_mut(rows.max(1))) {
         let groups = groups.chunks_exact(group_bytes(dim).max(1));

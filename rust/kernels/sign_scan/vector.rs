@@ -1,37 +1,31 @@
-//! Half a group in a vector, for up to four queries at a time.
+//! Half a group in a vector, four signs per look-up, for up to four queries at a time.
 
-use std::hint::black_box;
-
-use super::scalar::{fill_lut, finish, first_unit, padded, without_weights};
+use super::scalar::{NEAR, fill_lut, finish, first_unit, padded, raise_unit, without_weights};
 use super::{
-    Columns, Cut, MAX_ENTRY, PART, ROWS_PER_GROUP, SignQuery, UNIT_STEP, check_columns,
-    group_bytes, rows, sign_bytes,
+    Columns, Cut, PART, ROWS_PER_GROUP, SignQuery, check_columns, group_bytes, rows, sign_bytes,
 };
 use crate::aligned::Aligned;
 use crate::kernels::SUM_LANES;
+use crate::kernels::reduce::scalar::sum_lanes;
 use crate::kernels::reduce::vector::to_lanes;
 use crate::kernels::simd::{BYTES, LANES_16, LANES_32, Simd};
 
 #[inline(always)]
 pub fn sums<S: Simd>(s: S, groups: &[u8], dim: usize, luts: &[&[u8]], out: &mut [u16]) {
-    let rows = rows(groups, dim, luts, out);
+    let rows = rows(groups, dim, luts, sign_bytes(dim) * 32, out);
     if rows == 0 || dim == 0 {
         return out.fill(0);
     }
-    let group = group_bytes(dim);
-    let mut out = out.chunks_exact_mut(rows);
     let (fours, luts) = luts.as_chunks::<4>();
-    for luts in fours {
-        let out = std::array::from_fn(|_| out.next().unwrap_or_default());
-        sums_of_queries::<S, 4, 1>(s, groups, group, luts, out);
+    let (out_of_fours, out) = out.split_at_mut(fours.len() * 4 * rows);
+    for (luts, out) in fours.iter().zip(out_of_fours.chunks_exact_mut(4 * rows)) {
+        sums_of_queries::<S, 4, 1>(s, groups, group_bytes(dim), luts, out);
     }
-    let (twos, luts) = luts.as_chunks::<2>();
-    for luts in twos {
-        let out = std::array::from_fn(|_| out.next().unwrap_or_default());
-        sums_of_queries::<S, 2, 2>(s, groups, group, luts, out);
-    }
-    for (lut, out) in luts.iter().zip(out) {
-        sums_of_queries::<S, 1, 2>(s, groups, group, &[lut], [out]);
+    match *luts {
+        [a, b, c] => sums_of_queries::<S, 3, 2>(s, groups, group_bytes(dim), &[a, b, c], out),
+        [a, b] => sums_of_queries::<S, 2, 2>(s, groups, group_bytes(dim), &[a, b], out),
+        [a] => sums_of_queries::<S, 1, 2>(s, groups, group_bytes(dim), &[a], out),
+        _ => {}
     }
 }
 
@@ -43,24 +37,27 @@ fn sums_of_queries<S: Simd, const N: usize, const H: usize>(
     groups: &[u8],
     group_bytes: usize,
     luts: &[&[u8]; N],
-    out: [&mut [u16]; N],
+    out: &mut [u16],
 ) {
-    // The compiler must not see a constant: it would unroll the inner loop and then run out of
-    // registers for the sums.
-    let steps = black_box(PART / 8);
-    let luts = luts.map(|lut| lut.as_chunks::<32>().0);
+    let rows = out.len() / N;
+    let luts = luts.map(|lut| lut.as_chunks::<32>().0.as_chunks::<{ PART / 8 }>().0);
     for (group, codes) in groups.chunks_exact(group_bytes).enumerate() {
-        let (codes, _) = codes.as_chunks::<ROWS_PER_GROUP>();
+        let codes = codes
+            .as_chunks::<ROWS_PER_GROUP>()
+            .0
+            .as_chunks::<{ PART / 8 }>()
+            .0;
+        let luts = luts.map(|luts| &luts[..codes.len()]);
         for half in (0..2).step_by(H) {
             // `all` sums the bytes of rows r and r + 32 as one 16-bit number, `high` sums the byte
             // of row r + 32 alone.
             let mut all = [[s.splat_i16(0); H]; N];
             let mut high = [[s.splat_i16(0); H]; N];
-            for (part, codes) in codes.chunks_exact(steps).enumerate() {
-                let luts = luts.map(|lut| &lut[part * steps..][..codes.len()]);
+            for (part, codes) in codes.iter().enumerate() {
+                let luts = luts.map(|luts| &luts[part]);
                 let mut bytes = [[s.splat_i16(0); H]; N];
-                for (step, codes) in codes.iter().enumerate() {
-                    let (codes, _) = codes.as_chunks::<BYTES>();
+                for step in 0..PART / 8 {
+                    let (codes, _) = codes[step].as_chunks::<BYTES>();
                     let codes: [_; H] = std::array::from_fn(|h| s.load_u8(&codes[half + h]));
                     let low = codes.map(|codes| s.low_nibbles(codes));
                     let high = codes.map(|codes| s.high_nibbles(codes));
@@ -82,8 +79,8 @@ fn sums_of_queries<S: Simd, const N: usize, const H: usize>(
                 }
             }
             for q in 0..N {
-                let (out, _) =
-                    out[q][group * ROWS_PER_GROUP..][..ROWS_PER_GROUP].as_chunks_mut::<LANES_16>();
+                let from = q * rows + group * ROWS_PER_GROUP;
+                let (out, _) = out[from..][..ROWS_PER_GROUP].as_chunks_mut::<LANES_16>();
                 for h in 0..H {
                     let low = s.sub_i16(all[q][h], s.low_to_high_bytes(high[q][h]));
                     s.store_u16(low, &mut out[half + h]);
@@ -177,18 +174,17 @@ pub fn query<S: Simd>(s: S, y: &[f32]) -> SignQuery {
         [s.abs(s.load(&halves[0])), s.abs(s.load(&halves[1]))]
     };
 
-    // Lane l of a half has the sum of the four lanes around it.
+    // Every lane has the sum of the four lanes around it.
+    let sums_of_fours = |magnitudes: S::F32x8| {
+        let pairs = s.add(magnitudes, s.shuffle_xor1(magnitudes));
+        s.add(pairs, s.shuffle_xor2(pairs))
+    };
     let mut total = s.splat(0.0);
     let mut widest = s.splat(0.0);
-    let mut sums = Aligned::<f32>::new(y.len().next_multiple_of(SUM_LANES));
-    for (part, sums) in parts.clone().zip(sums.as_chunks_mut::<SUM_LANES>().0) {
-        let (sums, _) = sums.as_chunks_mut::<LANES_32>();
-        for (half, sums) in magnitudes(part).into_iter().zip(sums) {
-            let pairs = s.add(half, s.shuffle_xor1(half));
-            let fours = s.add(pairs, s.shuffle_xor2(pairs));
-            total = s.add(total, fours);
-            widest = s.max(fours, widest);
-            s.store(fours, sums);
+    for part in parts.clone() {
+        for sums in magnitudes(part).map(sums_of_fours) {
+            total = s.add(total, sums);
+            widest = s.max(sums, widest);
         }
     }
     let [mut total_lanes, mut widest_lanes] = [[0f32; LANES_32]; 2];
@@ -196,30 +192,19 @@ pub fn query<S: Simd>(s: S, y: &[f32]) -> SignQuery {
     s.store(s.reduce_max(widest), &mut widest_lanes);
     let (total, widest) = (total_lanes.iter().sum(), widest_lanes[0]);
     let Some(mut unit) = first_unit(total, widest) else {
-        return without_weights(y);
+        return without_weights(y, sign_bytes(y.len()) * 32);
     };
-
-    // Rounding adds at most two to the sum of four magnitudes: a group whose sum is below 13.9
-    // units stays below 16 for this and all larger units.
-    let near = s.splat(widest * (13.9 / MAX_ENTRY as f32));
-    let mut candidates = Vec::new();
-    for (half, sums) in sums.as_chunks::<LANES_32>().0.iter().enumerate() {
-        let mask = s.movemask(s.gt(s.load(sums), near));
-        for (four, lanes) in [(0, 0x0f), (1, 0xf0)] {
-            if mask & lanes != 0 {
-                let from = half * LANES_32 + four * 4;
-                candidates.push(padded::<4>(&y[from..y.len().min(from + 4)]));
+    let near = s.splat(widest * NEAR);
+    for part in parts.clone() {
+        let [low, high] = magnitudes(part).map(|half| s.movemask(s.gt(sums_of_fours(half), near)));
+        let close = low | high << LANES_32;
+        if close != 0 {
+            for (four, y) in part.as_chunks::<4>().0.iter().enumerate() {
+                if close >> (4 * four) & 1 != 0 {
+                    unit = raise_unit(y, unit);
+                }
             }
         }
-    }
-    let fits = |unit: f32| {
-        candidates.iter().all(|y| {
-            let magnitude = |y: f32| y.abs().mul_add(2.0 / unit, 0.5) as i32;
-            y.map(magnitude).iter().sum::<i32>() <= MAX_ENTRY
-        })
-    };
-    while !fits(unit) {
-        unit *= UNIT_STEP;
     }
 
     let (per_unit, rounding) = (s.splat(2.0 / unit), s.splat(0.5));
@@ -244,7 +229,7 @@ pub fn query<S: Simd>(s: S, y: &[f32]) -> SignQuery {
             weights[h] = integers.map(|weight| weight as i8);
         }
     }
-    let moments = [errors, squares, fourths].map(|sum| to_lanes(s, sum));
+    let moments = [errors, squares, fourths].map(|sum| sum_lanes(to_lanes(s, sum)));
     let mut lut = Aligned::new(weights.len() * 4);
     let sum = fill_lut(&weights, &mut lut);
     finish(y.len(), unit, moments, lut, sum)

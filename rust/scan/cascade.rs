@@ -1,0 +1,491 @@
+//! The streaming cascade: tiles of rows go through the levels for all queries at once.
+//!
+//! ```text
+//! for each tile of rows:
+//!     signs and shapes of its rows      kept, or derived from the packed codes
+//!     for each four queries:
+//!         sums of weights where signs agree                 one LUT pass over the tile
+//!         masks of the rows whose bound reaches the bar     no branch per row
+//!     for each query:
+//!         integer products of these rows                    straight from the packed codes
+//!         candidates; the best are estimated exactly, and the bar rises
+//! at the end: candidates that still reach the bar are estimated
+//! ```
+//!
+//! **Modes.** Where most rows pass level 0, its pass is not worth its cost: the query then takes
+//! integer products of all rows (of a tile that is expanded to bytes once, if several queries do).
+//! Where most rows pass level 1 too, as equal rows do, all are estimated in float32. A query
+//! changes its mode by what the tile before has left, and tries the cheaper ones again from time to
+//! time. The mode never changes the result: see [`top`](super::top).
+//!
+//! **Tiles** grow from [`FIRST_ROWS`] rows, because the bar rises most in the beginning, up to the
+//! number whose signs fit half of the first-level cache, at least one group.
+
+use super::Expand;
+use super::bounds::{Levels, Shape, Tables};
+use super::corpus::{Corpus, SearchQuery};
+use super::plain::Plain;
+use super::refine::{Buffers, Known, Run, Scan};
+use super::signs::{Chunk, GROUPS_PER_CHUNK, Places, ROWS_PER_CHUNK, Signs, first_bits};
+use super::tile::{Tile, TileColumns};
+use super::top::{Bar, Bars, Top};
+use crate::aligned::Aligned;
+use crate::isa::Isa;
+use crate::kernels::code_products;
+use crate::kernels::sign_scan::{self, Cut, ROWS_PER_GROUP, group_bytes};
+use crate::threads;
+
+/// Rows of the first tile.
+const FIRST_ROWS: usize = 128;
+/// Bytes of signs of a tile, which stay in the cache while all queries scan them.
+const TILE_BYTES: usize = 1 << 16;
+/// The fewest queries for which deriving signs costs less than it saves.
+pub const MIN_QUERIES_TO_DERIVE: usize = 4;
+/// The fewest queries for which a tile is expanded to bytes.
+const MIN_QUERIES_TO_EXPAND: usize = 4;
+/// Queries that share the LUT pass over a tile.
+const QUERIES_PER_PASS: usize = 4;
+/// For many queries that search fewer rows than these, finding the mode costs more than it saves.
+const MAX_SMALL_ROWS: usize = 1024;
+/// Tiles after which a query tries a cheaper mode again.
+const TILES_PER_TRIAL: usize = 16;
+/// A part of the slack that a filter gives to rounding: see [`Tile::new`].
+const SLACK: f32 = 1.001;
+
+/// How a query takes the rows of a tile.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Mode {
+    /// Level 0, then integers of what is left.
+    Signs,
+    /// Integers of all rows.
+    Integers,
+    /// Exact estimates of all rows.
+    Exact,
+}
+
+/// What one row costs a query, in any unit.
+#[derive(Debug, Clone, Copy)]
+struct Costs {
+    signs: f64,
+    /// Integers of a single row.
+    integers: f64,
+    /// Integers of all rows of a tile.
+    all_integers: f64,
+    /// An exact estimate with its bounds.
+    exact: f64,
+    /// An exact estimate if all rows are estimated.
+    all_exact: f64,
+}
+
+/// What decides the mode of a query.
+#[derive(Debug, Clone, Copy)]
+struct Tuning {
+    mode: Mode,
+    /// The shares of rows that pass level 0 and level 1.
+    pass: [f64; 2],
+    /// Tiles so far, and at which of them a cheaper mode is tried again.
+    tiles: usize,
+    trial: usize,
+}
+
+/// A cascade over some rows.
+pub(super) struct Cascade<'a, E> {
+    pub isa: Isa,
+    pub corpus: &'a Corpus<'a, E>,
+    pub tables: Option<&'a Tables>,
+    pub signs: Option<&'a Signs>,
+    pub levels: &'a [Option<Levels>],
+    pub queries: &'a [SearchQuery<'a>],
+    /// Which rows may be found: one bit per row, in words of 64.
+    pub allowed: Option<&'a [u64]>,
+    pub count: usize,
+}
+
+impl<'a, E: Expand> Cascade<'a, E> {
+    /// The number of chunks of rows.
+    pub fn chunks(&self) -> usize {
+        match self.signs {
+            Some(signs) => signs.chunks(),
+            None => self.corpus.codes.len().div_ceil(ROWS_PER_CHUNK),
+        }
+    }
+
+    /// The places of a chunk.
+    fn places(&self, chunk: usize) -> Places<'a> {
+        if let Some(signs) = self.signs {
+            return signs.chunk(chunk);
+        }
+        let first = chunk * ROWS_PER_CHUNK;
+        Places {
+            chunk: None,
+            first,
+            length: ROWS_PER_CHUNK.min(self.corpus.codes.len() - first),
+            live: None,
+        }
+    }
+
+    /// The best rows of each query among those of some chunks.
+    pub fn run(&self, chunks: std::ops::Range<usize>, bars: &Bars) -> Vec<Top> {
+        let scan = Scan {
+            isa: self.isa,
+            corpus: self.corpus,
+            tables: self.tables,
+            bars,
+        };
+        let mut runs: Vec<Run<'_>> = (self.queries.iter().zip(self.levels).enumerate())
+            .map(|(place, (&query, levels))| Run::new(place, query, levels.as_ref(), self.count))
+            .collect();
+        let mut tunings: Vec<Tuning> = self.levels.iter().map(|l| self.first(l.as_ref())).collect();
+        let mut state = State::default();
+        let costs = self.costs();
+        let most_groups = self.tile_groups();
+        let many = self.queries.len() >= MIN_QUERIES_TO_EXPAND;
+        let is_small = many && self.corpus.codes.len() <= MAX_SMALL_ROWS;
+        let mut groups = FIRST_ROWS.max(2 * self.count).div_ceil(ROWS_PER_GROUP);
+        for chunk in chunks {
+            let places = self.places(chunk);
+            let end = places.length.div_ceil(ROWS_PER_GROUP);
+            let mut from = 0;
+            while from < end {
+                threads::check();
+                let to = end.min(from + groups.min(most_groups));
+                groups = if is_small {
+                    GROUPS_PER_CHUNK
+                } else {
+                    2 * groups
+                };
+                state.tile.fill(places, from..to, self.allowed);
+                from = to;
+                if state.tile.rows == 0 {
+                    continue;
+                }
+                let had_bars: Vec<bool> = runs.iter().map(|run| run.bar != Bar::NONE).collect();
+                self.tile(&scan, places, &mut runs, &mut tunings, &mut state);
+                if !is_small {
+                    for ((tuning, levels), had_bar) in
+                        tunings.iter_mut().zip(self.levels).zip(had_bars)
+                    {
+                        tuning.choose(&costs, self.possible(levels.as_ref()), had_bar);
+                    }
+                }
+            }
+        }
+        (runs.into_iter())
+            .map(|mut run| {
+                scan.estimate_waiting(&mut run, &mut state.buffers, 0);
+                run.top
+            })
+            .collect()
+    }
+
+    fn tile_groups(&self) -> usize {
+        let bytes = self
+            .tables
+            .map_or(1, |tables| group_bytes(tables.codes.dim()));
+        (TILE_BYTES / bytes).clamp(1, GROUPS_PER_CHUNK)
+    }
+
+    /// The mode of the first tile: many queries share exact estimates, which give the bar.
+    fn first(&self, levels: Option<&Levels>) -> Tuning {
+        let many = self.queries.len() >= MIN_QUERIES_TO_EXPAND;
+        let mode = match levels {
+            Some(_) if !many => Mode::Integers,
+            _ => Mode::Exact,
+        };
+        Tuning {
+            mode,
+            pass: [1.0; 2],
+            tiles: 0,
+            trial: TILES_PER_TRIAL,
+        }
+    }
+
+    /// Whether level 0 and level 1 are possible for a query.
+    fn possible(&self, levels: Option<&Levels>) -> [bool; 2] {
+        let has_signs = self.signs.is_some() || self.queries.len() >= MIN_QUERIES_TO_DERIVE;
+        [
+            has_signs && levels.is_some_and(|levels| levels.signs.is_some()),
+            levels.is_some(),
+        ]
+    }
+
+    fn tile(
+        &self,
+        scan: &Scan<'_, E>,
+        places: Places<'_>,
+        runs: &mut [Run<'_>],
+        tunings: &mut [Tuning],
+        state: &mut State,
+    ) {
+        let with = |mode: Mode, tunings: &[Tuning]| -> Vec<usize> {
+            (0..tunings.len())
+                .filter(|&q| tunings[q].mode == mode)
+                .collect()
+        };
+        let signs = with(Mode::Signs, tunings);
+        let integers = with(Mode::Integers, tunings);
+        let exact = with(Mode::Exact, tunings);
+        if !signs.is_empty() {
+            self.by_signs(scan, places, &signs, runs, tunings, state);
+        }
+        if !(integers.is_empty() && exact.is_empty()) {
+            state.tile.list(&mut state.rows);
+        }
+        if !integers.is_empty() {
+            self.by_integers(scan, &integers, runs, tunings, state);
+        }
+        if !exact.is_empty() {
+            let plain = Plain {
+                isa: self.isa,
+                corpus: self.corpus,
+            };
+            let queries: Vec<SearchQuery<'_>> = exact.iter().map(|&q| runs[q].query).collect();
+            let rows = std::mem::take(&mut state.rows);
+            plain.merits(&queries, &rows, &mut state.merits);
+            for (&q, merits) in exact.iter().zip(state.merits.chunks_exact(rows.len())) {
+                let found = scan.take_exact(&mut runs[q], &rows, merits, &mut state.buffers);
+                tunings[q].pass[1] = found as f64 / rows.len() as f64;
+            }
+            state.rows = rows;
+        }
+    }
+
+    /// Level 0 for some queries.
+    fn by_signs(
+        &self,
+        scan: &Scan<'_, E>,
+        places: Places<'_>,
+        which: &[usize],
+        runs: &mut [Run<'_>],
+        tunings: &mut [Tuning],
+        state: &mut State,
+    ) {
+        let Some(tables) = self.tables else { return };
+        let dim = tables.codes.dim();
+        let State {
+            buffers,
+            chunk,
+            tile,
+            columns,
+            sums,
+            masks,
+            picked,
+            known,
+            ..
+        } = state;
+        let groups = tile.masks.len();
+        // Kept signs are those of the whole chunk, derived ones those of the tile.
+        let (chunk, place) = match places.chunk {
+            Some(chunk) => (chunk, tile.group * ROWS_PER_GROUP),
+            None => {
+                tile.list_all(picked);
+                chunk.derive(self.isa, tables, self.corpus.codes, picked);
+                (&*chunk, 0)
+            }
+        };
+        columns.fill(self.isa, self.corpus, chunk, place, tile);
+        let bytes = group_bytes(dim);
+        let planes = &chunk.groups[place / ROWS_PER_GROUP * bytes..][..groups * bytes];
+        let length = groups * ROWS_PER_GROUP;
+        masks.resize(groups, 0);
+        for some in which.chunks(QUERIES_PER_PASS) {
+            let levels = some
+                .iter()
+                .filter_map(|&q| Some((q, runs[q].levels?.signs.as_ref()?)));
+            let levels: Vec<_> = levels.collect();
+            let luts: Vec<&[u8]> = levels.iter().map(|(_, level)| &*level.query.lut).collect();
+            sums.resize(length * luts.len(), 0);
+            sign_scan::sums(self.isa, planes, dim, &luts, sums);
+            for ((q, level), sums) in levels.iter().zip(sums.chunks_exact(length)) {
+                let run = &mut runs[*q];
+                run.bar = run.bar.max(scan.bars.get(run.place));
+                let weight = self.corpus.weight(run.query);
+                let threshold = self.corpus.threshold(run.query, run.bar, columns.most);
+                let cut = Cut {
+                    unit: level.query.unit,
+                    offset: level.query.offset,
+                    reach: level.reach
+                        * columns.across(threshold, weight, level.query.norm)
+                        * SLACK,
+                    weight,
+                    threshold,
+                };
+                sign_scan::sums_reach(self.isa, sums, &columns.view(), &cut, masks);
+                picked.clear();
+                known.clear();
+                for (group, (&mask, &live)) in masks.iter().zip(&tile.masks).enumerate() {
+                    let mut mask = mask & live;
+                    while mask != 0 {
+                        let at = group * ROWS_PER_GROUP + mask.trailing_zeros() as usize;
+                        mask &= mask - 1;
+                        picked.push(tile.row(at));
+                        known.push((chunk.shape(place + at), sums[at]));
+                    }
+                }
+                let found = scan.refine(run, picked, &Known::Signs(known), buffers);
+                let all = tile.rows as f64;
+                tunings[*q].pass = [picked.len() as f64 / all, found as f64 / all];
+            }
+        }
+    }
+
+    /// Level 1 of all rows for some queries.
+    fn by_integers(
+        &self,
+        scan: &Scan<'_, E>,
+        which: &[usize],
+        runs: &mut [Run<'_>],
+        tunings: &mut [Tuning],
+        state: &mut State,
+    ) {
+        let Some(tables) = self.tables else { return };
+        let State {
+            buffers,
+            rows,
+            bytes,
+            ints,
+            picked,
+            products,
+            masks,
+            columns,
+            ..
+        } = state;
+        if which.len() < MIN_QUERIES_TO_EXPAND {
+            for &q in which {
+                let found = scan.refine(&mut runs[q], rows, &Known::Nothing, buffers);
+                tunings[q].pass[1] = found as f64 / rows.len() as f64;
+            }
+            return;
+        }
+        for &q in which {
+            tunings[q].pass[1] = 0.0;
+        }
+        let dim = tables.codes.dim();
+        if bytes.len() != code_products::tile_bytes(dim) {
+            *bytes = Aligned::new(code_products::tile_bytes(dim));
+        }
+        let levels: Vec<_> = which.iter().filter_map(|&q| runs[q].levels).collect();
+        let integers: Vec<_> = levels.iter().map(|levels| &levels.ints).collect();
+        masks.resize(1, 0);
+        for some in rows.chunks(ROWS_PER_GROUP) {
+            let packed = self.corpus.codes.packed;
+            code_products::expand(self.isa, &tables.codes, packed, some, bytes);
+            ints.resize(ROWS_PER_GROUP * which.len(), 0);
+            code_products::tile_products(self.isa, bytes, dim, &integers, ints);
+            columns.fill_alpha(self.corpus, some);
+            for ((&q, levels), ints) in which
+                .iter()
+                .zip(&levels)
+                .zip(ints.chunks_exact(ROWS_PER_GROUP))
+            {
+                let run = &mut runs[q];
+                run.bar = run.bar.max(scan.bars.get(run.place));
+                let cut = Cut {
+                    unit: levels.unit,
+                    offset: 0.0,
+                    reach: levels.margin * SLACK,
+                    weight: self.corpus.weight(run.query),
+                    threshold: self.corpus.threshold(run.query, run.bar, columns.most),
+                };
+                sign_scan::ints_reach(self.isa, ints, &columns.view(), &cut, masks);
+                let mut mask = masks[0] & first_bits(some.len());
+                if mask == 0 {
+                    continue;
+                }
+                picked.clear();
+                products.clear();
+                while mask != 0 {
+                    let at = mask.trailing_zeros() as usize;
+                    mask &= mask - 1;
+                    picked.push(some[at]);
+                    products.push(ints[at]);
+                }
+                let found = scan.refine_with(run, picked, products, &Known::Nothing, buffers);
+                tunings[q].pass[1] += found as f64 / rows.len() as f64;
+            }
+        }
+    }
+
+    /// What the levels cost, in nanoseconds per coordinate on a machine with these instructions, as
+    /// measured by `cargo bench`. Only the choice of modes depends on them.
+    fn costs(&self) -> Costs {
+        let many = self.queries.len() >= MIN_QUERIES_TO_EXPAND;
+        let [signs, integers, all_integers, all_exact] = match self.isa {
+            Isa::Avx512(_) => [1.0, 12.0, 3.0, 12.0],
+            Isa::Avx2(_) | Isa::Neon(_) => [1.5, 30.0, 10.0, 15.0],
+            Isa::Scalar => [10.0, 40.0, 40.0, 40.0],
+        };
+        Costs {
+            signs,
+            integers,
+            all_integers: if many { all_integers } else { integers },
+            exact: 100.0,
+            all_exact: if many { all_exact } else { 90.0 },
+        }
+    }
+}
+
+impl Tuning {
+    /// Chooses the mode of the next tile by what this tile has left, if there was a `bar`.
+    fn choose(&mut self, costs: &Costs, possible: [bool; 2], had_bar: bool) {
+        let [pass, found] = self.pass;
+        let exact = found * costs.exact;
+        let by_signs = costs.signs + pass * costs.integers + exact;
+        let by_integers = costs.all_integers + exact;
+        let [signs, integers] = possible;
+        self.tiles += 1;
+        let cheapest = if signs { Mode::Signs } else { Mode::Integers };
+        self.mode = match self.mode {
+            _ if !integers => Mode::Exact,
+            _ if !had_bar => cheapest,
+            Mode::Signs if by_signs.min(by_integers) > costs.all_exact => Mode::Exact,
+            Mode::Signs if by_signs > by_integers => Mode::Integers,
+            Mode::Integers if by_integers > costs.all_exact => Mode::Exact,
+            mode if self.tiles < self.trial => mode,
+            _ => cheapest,
+        };
+        if self.mode == cheapest {
+            // A trial that fails is repeated after twice as many tiles.
+            self.trial = (2 * self.tiles).max(TILES_PER_TRIAL);
+        }
+    }
+}
+
+/// Buffers of one thread.
+struct State {
+    buffers: Buffers,
+    chunk: Chunk,
+    tile: Tile,
+    columns: TileColumns,
+    sums: Vec<u16>,
+    masks: Vec<u64>,
+    /// The rows that a filter has left.
+    picked: Vec<u32>,
+    products: Vec<i32>,
+    known: Vec<(Shape, u16)>,
+    /// The allowed rows of the tile.
+    rows: Vec<u32>,
+    bytes: Aligned<u8>,
+    ints: Vec<i32>,
+    merits: Vec<f32>,
+}
+
+impl Default for State {
+    fn default() -> Self {
+        Self {
+            buffers: Buffers::default(),
+            chunk: Chunk::default(),
+            tile: Tile::default(),
+            columns: TileColumns::default(),
+            sums: Vec::new(),
+            masks: Vec::new(),
+            picked: Vec::new(),
+            products: Vec::new(),
+            known: Vec::new(),
+            rows: Vec::new(),
+            bytes: Aligned::new(0),
+            ints: Vec::new(),
+            merits: Vec::new(),
+        }
+    }
+}

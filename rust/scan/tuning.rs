@@ -1,0 +1,121 @@
+//! Which levels a query uses for the next tile. This changes the time of a search, never its result.
+
+use crate::isa::Isa;
+
+/// Tiles after which a query tries a cheaper mode again, the first time.
+const FIRST_PAUSE: usize = 2;
+
+/// How a query takes the rows of a tile.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Mode {
+    /// Level 0, then integers of what is left.
+    Signs,
+    /// Integers of all rows.
+    Integers,
+    /// Exact estimates of all rows.
+    Exact,
+}
+
+/// What one row costs a query, in any unit.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Costs {
+    signs: f64,
+    /// Integers of a single row.
+    integers: f64,
+    /// Integers of all rows of a tile.
+    all_integers: f64,
+    /// An exact estimate with its bounds.
+    exact: f64,
+    /// An exact estimate if all rows are estimated.
+    all_exact: f64,
+}
+
+/// What decides the mode of a query.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Tuning {
+    pub mode: Mode,
+    /// The modes that are possible: level 0, level 1.
+    possible: [bool; 2],
+    /// The rows of the tile that passed level 0.
+    pub passed: usize,
+    /// The exact estimates before this tile.
+    pub estimated: usize,
+    /// Tiles after which a cheaper mode is tried again, and how many are left.
+    pause: usize,
+    left: usize,
+}
+
+impl Costs {
+    /// What the levels cost, in nanoseconds per coordinate on a machine with these instructions, as
+    /// measured by `cargo bench`. Only the choice of modes depends on them.
+    pub fn new(isa: Isa, many: bool) -> Self {
+        let [signs, integers, all_integers, all_exact] = match isa {
+            Isa::Avx512(_) => [1.0, 25.0, 2.5, 13.0],
+            Isa::Avx2(_) | Isa::Neon(_) => [1.6, 35.0, 8.0, 15.0],
+            Isa::Scalar => [10.0, 60.0, 60.0, 60.0],
+        };
+        Self {
+            signs,
+            integers,
+            all_integers: if many { all_integers } else { integers },
+            exact: 65.0,
+            all_exact: if many { all_exact } else { 60.0 },
+        }
+    }
+}
+
+impl Tuning {
+    /// The mode of the first tile: many queries share exact estimates, which give the first bar.
+    pub fn new(many: bool, possible: [bool; 2]) -> Self {
+        Self {
+            mode: if possible[1] && !many {
+                Mode::Integers
+            } else {
+                Mode::Exact
+            },
+            possible,
+            passed: 0,
+            estimated: 0,
+            pause: FIRST_PAUSE,
+            left: 0,
+        }
+    }
+
+    pub fn cheapest(&self) -> Mode {
+        match self.possible {
+            [_, false] => Mode::Exact,
+            [false, _] => Mode::Integers,
+            [true, _] => Mode::Signs,
+        }
+    }
+
+    /// Whether the next tile is a trial of the cheapest mode.
+    pub fn is_due(&self) -> bool {
+        self.left == 0 && self.mode != self.cheapest()
+    }
+
+    /// Chooses the mode of the next tile by what a tile with so many rows cost in this one, and by
+    /// the exact estimates since then.
+    pub fn choose(&mut self, costs: &Costs, rows: usize, estimated: usize) {
+        let share = |count: usize| count as f64 / rows as f64;
+        let exact = share(estimated - self.estimated) * costs.exact;
+        let by_signs = costs.signs + share(self.passed) * costs.integers + exact;
+        let by_integers = costs.all_integers + exact;
+        let (old, cheapest) = (self.mode, self.cheapest());
+        self.mode = match old {
+            Mode::Signs if by_signs.min(by_integers) > costs.all_exact => Mode::Exact,
+            Mode::Signs if by_signs > by_integers => Mode::Integers,
+            Mode::Integers if by_integers > costs.all_exact => Mode::Exact,
+            mode => mode,
+        };
+        if self.mode == cheapest {
+            self.pause = FIRST_PAUSE;
+        } else if self.mode != old {
+            // A trial that fails is repeated after twice as many tiles.
+            self.left = self.pause;
+            self.pause *= 2;
+        } else {
+            self.left = self.left.saturating_sub(1);
+        }
+    }
+}
