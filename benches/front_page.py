@@ -48,7 +48,7 @@ def recalls() -> dict[str, tuple[float, float]]:
     text = (RESULTS / "peers_search.txt").read_text("utf-8")
     table = text[text.index("embeddings, d = 384") :]
     table = table[: table.index("beside the peer")]
-    line = r"^(\S.*?) +(\d+) +\d+ +[01]\.\d{3} +([01]\.\d{3}) "
+    line = r"^(\S.*?) +(\d+) +\d+ +[01]\.\d{3,} +([01]\.\d{3,}) "
     found = re.findall(line, table, re.MULTILINE)
     return {label: (float(size), float(recall)) for label, size, recall in found}
 

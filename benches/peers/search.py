@@ -1,117 +1,102 @@
 """Search in codes beside faiss and turbovec: speed, bytes and recall.
 
-Two sets of rows: the 50,000 embeddings in `../shared/data` (`--data` names another folder; without
-them the shipped sample, and the run says so) and 30,000 Gaussian rows. One table per set has, for
-each library and method:
+Rows: embeddings with 384 dimensions, 20,000 and 50,000 of them, and 400,000 that are these repeated
+with noise; embeddings lifted to 1536 dimensions and Gaussian rows of 1536, 20,000 and 50,000 each
+(`sets.py`). One thread for everyone: RAYON_NUM_THREADS=1 is set before a peer is imported. The
+first table of a set has, for each library and method:
 
-* bytes per vector: of the codes, and of the layout that a search derives from them and keeps;
+* bytes per vector: of the codes, and what single queries keep besides them (`scan`); what batches
+  keep is said below the table, if it is anything;
 * recall@k: the share of the true k nearest by inner product among the k found, over all queries,
-  of a search for k (what is sketched or filtered first depends on k);
-* ns per (query, vector) pair at 1, 10 and 100 queries per call for the 10 nearest: medians over
-  the turns, in which each method searches once after the other (`turns.py`).
+  of a search for k (what is filtered first depends on k). `exact` is recall@10 of a search that
+  estimates every row, which ours is to have within .002;
+* ns per (query, vector) pair at 1, 10 and 100 queries per call, for the 10 and the 100 nearest:
+  medians over the turns, in which each method searches once after the other (`turns.py`).
 
-A second table sets each of our methods beside the peer whose speed it is to reach, turn by turn.
-Where 100 queries take a method longer than half a second, fewer are timed, and a line says so.
-What is not installed, or fails, is named below the table.
+The second table sets our method of a rate beside turbovec's, turn by turn; the last one of the run
+has the speeds that are to be reached (`targets.py`). On a machine with AVX-512 the run is repeated,
+with fewer peers, in a process with BLOCKQUANT_ISA=avx2 (`--isa`).
+
+Calls take a tenth of a second at most: where 100 queries take longer, fewer are timed, and a line
+says so. What is not installed, or fails, is named below the table. `--quick` runs on small sets
+within a minute, for whether it works: its times mean nothing.
 
 turbovec picks kernels of AVX-512 VNNI where it can; TURBOVEC_NO_VNNI=1 makes it run without them.
+From 32,768 rows on it keeps a shortlist instead of scanning all rows in full.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
+import subprocess
+import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import cycle
+from pathlib import Path
 from statistics import median
 
 import numpy as np
 
+import blockquant as bq
+
 from .. import common
-from ..common import Rows
-from .adapters import Unavailable, confined, gaussian, start_pools
-from .searchers import Found, Searcher, create, set_threads
-from .tables import Table, machine, plural
+from . import sets, targets
+from .adapters import Unavailable
+from .searchers import Ours, Searcher, create, set_threads
+from .sets import Set, in_batches, recall
+from .tables import Table, machine
 from .turns import Side, interleave, take_turns
 
-EMBEDDINGS = "embeddings"
-GAUSSIAN = (30_000, 1536)
-GAUSSIAN_QUERIES = 200
-
 BATCH = 100
-SIZES = (1, 10, BATCH)
-"""Queries per call."""
+SIZES = (BATCH, 10, 1)
+"""Queries per call, in the order of timing: what single queries keep is not there for batches."""
 DEPTHS = (1, 10, 100)
 """The k of recall@k."""
-K = 10
-"""Of the searches that are timed."""
-SPEED_HEADS = ("ns|ours", "|peer", "|speed", "|min–max")
-LONGEST = 0.5
+TIMED = (10, 100)
+"""The k of the searches that are timed."""
+LONGEST = 0.1
 """Seconds a timed call may take."""
-
-
-@dataclass(frozen=True)
-class Rate:
-    """Our methods of a rate, and the peers beside them in batches and for single queries."""
-
-    bits: int
-    ours: Sequence[str]
-    batch: str
-    single: str
-
-
-def rates(dim: int) -> tuple[Rate, ...]:
-    scan, turbovec = "faiss HR,RaBitQfs", "turbovec {}".format
-    return (
-        Rate(1, ("blockquant 1 p=8", "eden 1"), scan, scan),
-        Rate(2, ("blockquant 2 p=4", "blockquant 2 p=2", "eden 2"), turbovec(2), pq(2, dim)),
-        Rate(3, ("blockquant 3 p=4",), turbovec(3), turbovec(3)),
-        Rate(4, ("blockquant 4 p=2", "eden 4"), turbovec(4), turbovec(4)),
-    )
-
-
-def peers(dim: int) -> list[str]:
-    return [
-        "faiss HR,RaBitQ",
-        "faiss HR,RaBitQ4",
-        "faiss HR,RaBitQfs",
-        *(pq(bits, dim) for bits in (1, 2, 3, 4)),
-        *(f"faiss HR,EDEN{bits}" for bits in (1, 2, 4)),
-        *(f"turbovec {bits}" for bits in (2, 3, 4)),
-        "faiss Flat",
-    ]
-
-
-def pq(bits: int, dim: int) -> str:
-    """faiss's product quantizer with 16 codewords per block, at this many bits per coordinate."""
-    return f"faiss PQ{dim * bits // 4}x4fs"
-
+TURN = 0.05
+"""Seconds of a turn of the first table; those of the second are twice as long."""
+THREADS = ("RAYON_NUM_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 LEGEND = """\
-ns per (query, vector) pair at 1, 10 and 100 queries per call, the 10 nearest by inner product;
-bytes per vector, `scan` what a search keeps besides; R@k recall against exact search. Blockquant
-and eden with the scale `unbiased`, the number is bits per coordinate, p the block. HR is faiss's
-Hadamard rotation, which pads to a power of two (longer codes, better recall); RaBitQ centers on the
-mean of the rows; PQ is trained on the rows; turbovec is uncalibrated, its bytes those that it
-writes."""
+ns per (query, vector) pair at 1, 10 and 100 queries per call, the 10 and the 100 nearest by inner
+product; bytes per vector, `scan` what single queries keep besides; @k recall against exact search,
+`exact` that of all estimates. All on one thread. Blockquant, eden and rabitq with the scale
+`unbiased`, the number is bits per coordinate, p the block. HR is faiss's Hadamard rotation, which
+pads to a power of two (longer codes, better recall); RaBitQ centers on the mean of the rows; PQ is
+trained on the rows; turbovec is uncalibrated, its bytes those that it writes. `repeated with
+noise`: the embeddings again and again, each time with other noise of .3 of their length; `lifted`:
+the embeddings by a random linear map, with noise of .1 of their length."""
 
 
 # ---- what is measured
 
+OURS = (
+    *("blockquant 1 p=8", "blockquant 2 p=4", "blockquant 3 p=4", "blockquant 4 p=2"),
+    *(f"eden {bits}" for bits in (1, 2, 3, 4)),
+)
+OURS_TOO = (
+    "blockquant 2 p=2",
+    *(f"{method} {bits}" for method in ("turboquant", "rabitq") for bits in (1, 2, 3, 4)),
+)
+SLOW = ("faiss HR,RaBitQ", "faiss HR,RaBitQ4", *(f"faiss HR,EDEN{bits}" for bits in (1, 2, 4)))
+TURBOVEC = tuple(f"turbovec {bits}" for bits in (2, 3, 4))
 
-@dataclass(frozen=True)
-class Set:
-    """Rows, queries, and the true nearest rows of each query."""
 
-    name: str
-    x: Rows
-    y: Rows
-    truth: Found
-
-    def __str__(self) -> str:
-        return f"{self.name}, d = {self.x.shape[1]}, {len(self.x)} vectors"
+def labels(data: Set, is_main: bool, fewer: bool) -> list[str]:
+    """Every method on the main set; elsewhere without variants, and without the slow peers."""
+    if fewer:
+        return [*OURS, *TURBOVEC]
+    dim = data.x.shape[1]
+    fast = ["faiss HR,RaBitQfs", *(f"faiss PQ{dim * bits // 4}x4fs" for bits in (1, 2, 4))]
+    if is_main:
+        return [*OURS, *OURS_TOO, *fast, *SLOW, *TURBOVEC, "faiss Flat"]
+    return [*OURS, *fast, *TURBOVEC]
 
 
 @dataclass(frozen=True)
@@ -120,129 +105,138 @@ class Ready:
 
     searcher: Searcher
     recall: tuple[float, ...]
+    exact: float | None
+    """Recall@10 of all estimates."""
     seconds: float
     """A query."""
+    batch_bytes: float
+    """Per vector, kept by searches in batches."""
 
-    def side(self, data: Set, queries: int) -> Side:
+    def side(self, data: Set, queries: int, k: int) -> Side:
         """Calls of so many queries at most, each call the next ones."""
         queries = min(self.affordable(queries), len(data.y))
         last = len(data.y) - queries
         batches = cycle([data.y[at : at + queries] for at in range(0, last + 1, queries)])
         return Side(
-            run=lambda: self.searcher.search(next(batches), K),
-            ready=lambda: None,
+            run=lambda: self.searcher.search(next(batches), k),
+            ready=self.searcher.forget if queries > 1 else lambda: None,
             rows=queries * len(data.x) / 1000,
         )
 
     def affordable(self, queries: int) -> int:
         return max(1, min(queries, int(LONGEST / self.seconds)))
 
+    @property
+    def at_10(self) -> float:
+        return self.recall[DEPTHS.index(10)]
 
-def prepare(label: str, data: Set, threads: int) -> Ready:
+
+def prepare(label: str, data: Set) -> Ready:
     """Has all queries answered in batches, for the recall and a first idea of the time."""
-    searcher = create(label, data.x, threads)
+    searcher = create(label, data.x, threads=1)
     passes = DEPTHS[-1:] if searcher.plain else DEPTHS
     found, start = {}, time.perf_counter()
     for k in passes:
-        found[k] = np.concatenate([searcher.search(some, k) for some in in_batches(data.y)])
+        found[k] = np.concatenate([searcher.search(some, k) for some in in_batches(data.y, BATCH)])
     seconds = (time.perf_counter() - start) / (len(passes) * len(data.y))
     shares = tuple(recall(found.get(k, found[DEPTHS[-1]]), data.truth, k) for k in DEPTHS)
-    return Ready(searcher, shares, seconds)
-
-
-def in_batches(y: Rows) -> Iterator[Rows]:
-    return (y[at : at + BATCH] for at in range(0, len(y), BATCH))
-
-
-def recall(found: Found, truth: Found, k: int) -> float:
-    hits = [
-        len(np.intersect1d(some, true))
-        for some, true in zip(found[:, :k], truth[:, :k], strict=True)
-    ]
-    return float(np.mean(hits)) / k
-
-
-def nearest(x: Rows, y: Rows, k: int) -> Found:
-    """By float32 inner products, greatest first, ties by the lower index."""
-    return np.concatenate(
-        [np.argsort(-(some @ x.T), axis=1, kind="stable")[:, :k] for some in in_batches(y)]
-    )
+    kept = searcher.bytes_per_vector()[1]
+    exact = None
+    if isinstance(searcher, Ours):
+        parts = [searcher.search(some, 10, exact=True) for some in in_batches(data.y, BATCH)]
+        exact = recall(np.concatenate(parts), data.truth, 10)
+    return Ready(searcher, shares, exact, seconds, kept)
 
 
 def overview(
-    ready: dict[str, Ready], left_out: dict[str, str], data: Set, threads: int, turns: int
+    ready: dict[str, Ready], left_out: dict[str, str], data: Set, repetitions: int, turn: float
 ) -> Table:
     """Bytes, recall and times of all."""
+    columns = [(k, size) for k in TIMED for size in sorted(SIZES)]
     table = Table(
-        f"{data}, {len(data.y)} queries, {plural(threads)}",
-        ["|", "bytes|codes", "|scan"]
-        + [f"{'recall' if k == DEPTHS[0] else ''}|@{k}" for k in DEPTHS]
-        + [f"{'ns' if size == SIZES[0] else ''}|{size}" for size in SIZES],
+        f"{data}, {len(data.y)} queries, 1 thread",
+        ["||", "bytes||codes", "||scan"]
+        + [f"{'recall' if k == DEPTHS[0] else ''}||@{k}" for k in DEPTHS[:2]]
+        + ["||exact", f"||@{DEPTHS[2]}"]
+        + [
+            f"{'ns' if place == 0 else ''}|{f'k={k}' if size == 1 else ''}|{size}"
+            for place, (k, size) in enumerate(columns)
+        ],
         left=1,
     )
-    times = [
-        take_turns([each.side(data, size) for each in ready.values()], turns) for size in SIZES
-    ]
-    for (label, each), *all_turns in zip(ready.items(), *times, strict=True):
+    times = {
+        (k, size): take_turns(
+            [each.side(data, size, k) for each in ready.values()], repetitions, turn
+        )
+        for size in SIZES
+        for k in TIMED
+    }
+    for place, (label, each) in enumerate(ready.items()):
         codes, scan = each.searcher.bytes_per_vector()
+        at_1, at_10, at_100 = (f"{share:.4f}" for share in each.recall)
+        exact = "–" if each.exact is None else f"{each.exact:.4f}"
         table.lines.append(
             [
                 label,
                 f"{codes:.0f}",
                 f"{scan:.0f}",
-                *(f"{share:.3f}" for share in each.recall),
-                *(f"{median(turns):.1f}" for turns in all_turns),
+                *(at_1, at_10, exact, at_100),
+                *(f"{median(times[column][place]):.2f}" for column in columns),
             ]
         )
         if each.affordable(BATCH) < BATCH:
             table.note(f"timed on {each.affordable(BATCH)} queries a call, not {BATCH}", label)
+        if round(each.batch_bytes):
+            table.note(f"batches keep {each.batch_bytes:.0f} bytes per vector", label)
+        if each.exact is not None and abs(each.exact - each.at_10) > targets.RECALL:
+            table.note(f"recall@10 is not within {targets.RECALL} of all estimates", label)
     for label, reason in left_out.items():
         table.note(f"left out, {reason}", label)
     return table
 
 
-def side_by_side(ready: dict[str, Ready], data: Set, threads: int, turns: int) -> Table:
-    """Each of our methods turn by turn with the peers of its rate."""
+def beside(
+    ready: dict[str, Ready], data: Set, summary: Table, repetitions: int, turn: float
+) -> Table:
+    """Our method of a rate turn by turn with turbovec's; adds what has a goal to the summary."""
     table = Table(
-        f"{data}, {plural(threads)}, beside the peer of the rate",
-        ["|bits", "|ours", "|peer", "queries|a call", "|R@10", *SPEED_HEADS],
-        left=3,
-    )
-    for rate in rates(data.x.shape[1]):
-        for size, peer in ((BATCH, rate.batch), (1, rate.single)):
-            for label in rate.ours:
-                if label not in ready:
-                    continue
-                if peer not in ready:
-                    table.note(f"left out, no {peer}", label)
-                    continue
-                sides = [ready[each].side(data, size) for each in (label, peer)]
-                took = interleave(*sides, turns)
-                line = [f"{rate.bits}", label, peer, f"{size}", at_10(ready[label])]
-                table.lines.append([*line, *took.cells()])
-    return table
-
-
-def best_recall(ready: dict[str, Ready], data: Set) -> Table:
-    """The best of our methods at each rate."""
-    table = Table(
-        f"{data}: our best method at each rate",
-        ["|bits", "|ours", "bytes|codes", "recall@10|ours"],
+        f"{data}, 1 thread, ours on {bq.isa()}, beside the peer of the rate",
+        [
+            *("|ours", "|peer", "queries|a call", "|k"),
+            *("ns|ours", "|peer", "|speed", "|min–max", "recall|ours", "@10|peer"),
+        ],
         left=2,
     )
-    for rate in rates(data.x.shape[1]):
-        ours = {
-            label: ready[label].recall[DEPTHS.index(10)] for label in rate.ours if label in ready
-        }
-        if ours:
-            label = max(ours, key=ours.__getitem__)
-            codes, _ = ready[label].searcher.bytes_per_vector()
-            table.lines.append([f"{rate.bits}", label, f"{codes:.0f}", at_10(ready[label])])
+    for bits, label in targets.OURS.items():
+        peer = f"turbovec {bits}"
+        if label not in ready or peer not in ready:
+            table.note(f"left out, no {peer if label in ready else label}", label)
+            continue
+        for size in SIZES:
+            for k in TIMED:
+                sides = [ready[each].side(data, size, k) for each in (label, peer)]
+                took = interleave(*sides, repetitions, turn)
+                ours, theirs = ready[label], ready[peer]
+                at_10 = [f"{share:.4f}" for share in (ours.at_10, theirs.at_10)]
+                table.lines.append([label, peer, f"{size}", f"{k}", *took.cells(2), *at_10])
+                goal = targets.find(data.kind, len(data.x), size, bits, k)
+                if goal is not None:
+                    line = [data.kind, f"{data.x.shape[1]}", f"{len(data.x):,}", f"{size}"]
+                    line += [f"{bits}", *took.cells(2)[:3], *goal.cells(took.ratio)]
+                    summary.lines.append([*line, at_10[0], f"{ours.exact:.4f}", at_10[1]])
     return table
 
 
-def at_10(each: Ready) -> str:
-    return f"{each.recall[DEPTHS.index(10)]:.3f}"
+def goals() -> Table:
+    """The table of all speeds that have a goal, empty."""
+    return Table(
+        f"What to reach: ours on {bq.isa()} beside turbovec, 1 thread, k = 10",
+        [
+            *("|rows", "|d", "|number", "|queries", "|bits", "ns|ours", "|peer", "|speed"),
+            *("|goal", "|then", "|reached", "recall|ours", "@10|exact", "|peer"),
+        ],
+        left=1,
+    )
 
 
 # ---- the command
@@ -250,61 +244,83 @@ def at_10(each: Ready) -> str:
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     common.add_data(parser)
-    parser.add_argument("--rows", type=int, help="only the first of each set")
-    parser.add_argument("--queries", type=int, help="only the first of each set")
-    parser.add_argument("--repetitions", type=int, default=5, help="turns of each side")
-    parser.add_argument("--threads", type=int, default=1, help="besides one")
+    parser.add_argument("--quick", action="store_true", help="small sets, to see that it works")
+    parser.add_argument("--kinds", nargs="+", help="of real, repeated, lifted, Gaussian (all)")
+    parser.add_argument("--rows", type=int, help="at most so many of each set")
+    parser.add_argument("--queries", type=int, help="at most so many of each set")
+    parser.add_argument("--repetitions", type=int, help="turns of each side (5, quick 1)")
+    parser.add_argument("--fewer", action="store_true", help="only ours and turbovec")
+    parser.add_argument(
+        "--isa",
+        nargs="*",
+        help="run again with --fewer on these instruction sets (avx2 where avx512 is in use)",
+    )
 
 
 def run(options: argparse.Namespace) -> None:
     """Search in codes beside the peers, over embeddings and Gaussian rows."""
     start = time.perf_counter()
-    start_pools(options.threads)
+    os.environ.update(dict.fromkeys(THREADS, "1"))
+    set_threads(1)
+    repetitions = options.repetitions or (1 if options.quick else 5)
     switches = [f"{name}={value}" for name, value in os.environ.items() if "TURBOVEC_" in name]
-    what = ", ".join([f"{options.repetitions} turns per side", *switches])
-    print(machine(what), "", LEGEND, sep="\n")
-    for data in (embeddings(options), gaussians(options)):
-        compare(data, options)
-    print(f"\n{time.perf_counter() - start:.0f} s in all")
+    what = ", ".join([f"{repetitions} turns per side", f"{THREADS[0]}=1", *switches])
+    print(machine(what), "", LEGEND, "", sep="\n")
+    found, summary = common.embeddings(options.data), goals()
+    for place, plan in enumerate(plans(options)):
+        compare(sets.make(plan, found), options, place == 0, summary, repetitions)
+    summary.note(f"{targets.judged()}", "goals")
+    summary.print()
+    print(f"\n{time.perf_counter() - start:.0f} s in all", flush=True)
+    others = options.isa
+    if others is None:
+        others = ["avx2"] if bq.isa() == "avx512" else []
+    for isa in others:
+        again(isa, [argument for argument in sys.argv[1:] if argument not in ("search", "--fewer")])
 
 
-def compare(data: Set, options: argparse.Namespace) -> None:
-    """The tables of one set; recall and the pairs are in the ones for a single thread."""
+def plans(options: argparse.Namespace) -> list[sets.Plan]:
+    most = options.rows or sys.maxsize
+    chosen = {}
+    for plan in sets.QUICK if options.quick else sets.FULL:
+        if options.kinds is None or plan.kind in options.kinds:
+            queries = min(plan.queries, options.queries or sys.maxsize)
+            plan = sets.Plan(plan.kind, min(plan.rows, most), queries)
+            chosen.setdefault((plan.kind, plan.rows), plan)
+    return list(chosen.values())
+
+
+def compare(
+    data: Set, options: argparse.Namespace, is_main: bool, summary: Table, repetitions: int
+) -> None:
+    """The tables of one set."""
     ready, left_out = {}, {}
-    dim = data.x.shape[1]
-    with confined(1):
-        for label in [*(ours for rate in rates(dim) for ours in rate.ours), *peers(dim)]:
-            try:
-                ready[label] = prepare(label, data, threads=1)
-            except Unavailable as reason:
-                left_out[label] = str(reason)
-            except Exception as error:  # whatever it is: the others are still measured
-                left_out[label] = f"{type(error).__name__}: {error}"
-    for threads in dict.fromkeys((1, options.threads)):
-        set_threads(threads)
-        with confined(threads):
-            overview(ready, left_out, data, threads, options.repetitions).print()
-            if threads == 1:
-                side_by_side(ready, data, threads, options.repetitions).print()
-    if data.name == EMBEDDINGS:
-        best_recall(ready, data).print()
+    for label in labels(data, is_main, options.fewer):
+        try:
+            ready[label] = prepare(label, data)
+        except Unavailable as reason:
+            left_out[label] = str(reason)
+        except Exception as error:  # whatever it is: the others are still measured
+            left_out[label] = f"{type(error).__name__}: {error}"
+    turn = 0.002 if options.quick else TURN
+    overview(ready, left_out, data, repetitions, turn).print()
+    beside(ready, data, summary, repetitions, 2 * turn).print()
 
 
-def embeddings(options: argparse.Namespace) -> Set:
-    print()
-    found = common.embeddings(options.data)
-    name = "sample of the embeddings" if found.is_sample else EMBEDDINGS
-    return make_set(name, found.x, found.y, options)
+def again(isa: str, arguments: Sequence[str]) -> None:
+    """The run in a process with that instruction set; ours alone and turbovec."""
+    print(f"\n\n==== BLOCKQUANT_ISA={isa}\n", flush=True)
+    command = [sys.executable, "-m", "benches.peers", "search", "--fewer"]
+    command += [*without_isa(arguments), "--isa"]
+    root = Path(__file__).resolve().parents[2]
+    subprocess.run(command, env=os.environ | {"BLOCKQUANT_ISA": isa}, cwd=root, check=True)
 
 
-def gaussians(options: argparse.Namespace) -> Set:
-    rows, dim = GAUSSIAN
-    return make_set(
-        "Gaussian rows", gaussian(rows, dim), gaussian(GAUSSIAN_QUERIES, dim, 1), options
-    )
-
-
-def make_set(name: str, x: Rows, y: Rows, options: argparse.Namespace) -> Set:
-    x = np.asarray(x[: options.rows], np.float32)
-    y = np.asarray(y[: options.queries], np.float32)
-    return Set(name, x, y, nearest(x, y, DEPTHS[-1]))
+def without_isa(arguments: Sequence[str]) -> list[str]:
+    """The arguments but for `--isa` and its values."""
+    kept, skips = [], False
+    for argument in arguments:
+        skips = argument == "--isa" or (skips and not argument.startswith("-"))
+        if not skips:
+            kept.append(argument)
+    return kept

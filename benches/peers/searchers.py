@@ -32,6 +32,9 @@ class Searcher(ABC):
     def search(self, y: Rows, k: int) -> Found:
         """The rows of the k greatest inner products, greatest first, for each query."""
 
+    def forget(self) -> None:  # noqa: B027  (most keep nothing)
+        """Drops what searches derived from the rows and kept; never timed."""
+
     @abstractmethod
     def bytes_per_vector(self) -> tuple[float, float]:
         """Of the codes, and of a layout for scanning held besides, once there was a search."""
@@ -40,8 +43,8 @@ class Searcher(ABC):
 class Ours(Searcher):
     """This library, its codes in the order of the rows."""
 
-    LAYOUTS = ("scan_nbytes", "sketch_nbytes")
-    """What the codes call the bytes of the layout that a search keeps with them, if they do."""
+    LAYOUTS = ("search_nbytes", "sketch_nbytes")
+    """What the codes call the bytes that searches keep with them."""
 
     def __init__(self, label: str, x: Rows, threads: int) -> None:
         self.quantizer = BlockQuant(label, x, threads).quantizer
@@ -49,8 +52,11 @@ class Ours(Searcher):
             raise Unavailable("this blockquant has no search")
         self.codes = self.quantizer.encode(x)
 
-    def search(self, y: Rows, k: int) -> Found:
-        return self.quantizer.search(self.codes, y, k)[1]
+    def search(self, y: Rows, k: int, exact: bool = False) -> Found:
+        return self.quantizer.search(self.codes, y, k, exact=exact)[1]
+
+    def forget(self) -> None:
+        self.codes = self.codes[:]
 
     def bytes_per_vector(self) -> tuple[float, float]:
         held = [getattr(self.codes, name, 0) for name in self.LAYOUTS]

@@ -31,7 +31,8 @@ class Table:
         widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
         aligned = [self._align(line, widths) for line in lines]
         rule = "-" * max(map(len, aligned))
-        body = [rule, *aligned[:2], rule, *aligned[2:]] if self.lines else []
+        count = len(self.heads)
+        body = [rule, *aligned[:count], rule, *aligned[count:]] if self.lines else []
         notes = [
             textwrap.fill(f"{', '.join(labels)}: {text}", 100, subsequent_indent="  ")
             for text, labels in self.notes.items()

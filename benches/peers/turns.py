@@ -38,9 +38,9 @@ class Side:
             self.run()
         return (time.perf_counter() - start) / (calls * self.rows) * 1e6
 
-    def calls(self) -> int:
+    def calls(self, seconds: float = TURN) -> int:
         """How many fill a turn."""
-        return max(1, round(TURN / (self.turn(1) * self.rows * 1e-6)))
+        return max(1, round(seconds / (self.turn(1) * self.rows * 1e-6)))
 
 
 @dataclass(frozen=True)
@@ -54,15 +54,17 @@ class Speed:
     def ratio(self) -> float:
         return median(self.theirs) / median(self.ours)
 
-    def cells(self) -> list[str]:
+    def cells(self, digits: int = 1) -> list[str]:
         each = [theirs / ours for ours, theirs in zip(self.ours, self.theirs, strict=True)]
-        times = [f"{median(turns):.1f}" for turns in (self.ours, self.theirs)]
+        times = [f"{median(turns):.{digits}f}" for turns in (self.ours, self.theirs)]
         return [*times, f"{self.ratio:.2f}", f"{min(each):.2f}–{max(each):.2f}"]
 
 
-def take_turns(sides: Sequence[Side], repetitions: int) -> list[tuple[float, ...]]:
+def take_turns(
+    sides: Sequence[Side], repetitions: int, seconds: float = TURN
+) -> list[tuple[float, ...]]:
     """The turns of each side: each takes its first, then each its second, and so on."""
-    counts = [side.calls() for side in sides]
+    counts = [side.calls(seconds) for side in sides]
     rounds = [
         [side.turn(calls) for side, calls in zip(sides, counts, strict=True)]
         for _ in range(repetitions)
@@ -70,8 +72,8 @@ def take_turns(sides: Sequence[Side], repetitions: int) -> list[tuple[float, ...
     return list(zip(*rounds, strict=True))
 
 
-def interleave(ours: Side, theirs: Side, repetitions: int) -> Speed:
-    return Speed(*take_turns((ours, theirs), repetitions))
+def interleave(ours: Side, theirs: Side, repetitions: int, seconds: float = TURN) -> Speed:
+    return Speed(*take_turns((ours, theirs), repetitions, seconds))
 
 
 def side(codec: Codec, x: Rows, decode: bool) -> Side:

@@ -6,7 +6,7 @@
 //! g·⟨sign(c), y′⟩ the product x = ⟨c, y′⟩ is at most the largest x with
 //!
 //! ```text
-//! x ≤ estimate + D·‖e‖·√(‖y′‖² − x²/‖c‖²)/√(d − 1)          D = 2.5 deviations
+//! x ≤ estimate + D·‖e‖·√(‖y′‖² − x²/‖c‖²)/√(d − 1)          D = 3 deviations
 //! ```
 //!
 //! except with a small probability. Weights of the query are whole numbers. Their rounding adds
@@ -20,7 +20,7 @@
 //! **Contract.** Both bounds depend on the code of the row and on the query alone, never on other
 //! rows, and are a fixed sequence of rounded operations. The law of level 0 is one over rotations,
 //! for a row and a query that do not depend on the rotation. Where it cannot hold, the bound is +∞:
-//! for a row whose coordinates are not spread (‖e‖ > ‖c‖) and for a query whose coordinates are not
+//! for a row whose coordinates are not spread ([`MAX_ERROR`]) and for a query whose coordinates are not
 //! (a kurtosis above [`MAX_KURTOSIS`], which is 3 for a Gaussian).
 
 use crate::isa::Isa;
@@ -28,12 +28,14 @@ use crate::kernels::code_products::{self, CodeTables, FieldWords, IntQuery};
 use crate::kernels::sign_scan::{self, SignQuery};
 
 /// Deviations of the error of level 0 that a bound allows for. A row whose score equals the k-th
-/// best is then overlooked once in 160 times, and a better row less often.
-const SIGN_DEVIATIONS: f64 = 2.5;
+/// best is then overlooked once in 740 times, and a better row less often.
+const SIGN_DEVIATIONS: f64 = 3.0;
 /// Deviations of the rounding error of level 1 that a bound allows for.
 const INT_DEVIATIONS: f64 = 4.0;
 /// η: the relative rounding error of the weights that every bound includes.
 const ROUNDING: f64 = 0.15;
+/// The largest ‖e‖²/‖c‖² of a row whose coordinates are spread: those of embeddings have .4 to .7.
+const MAX_ERROR: f64 = 0.75;
 /// The largest kurtosis of a query whose coordinates are spread.
 const MAX_KURTOSIS: f32 = 9.0;
 /// The most coordinates for which sums of weights fit 16 bits.
@@ -88,7 +90,7 @@ impl Tables {
         let factor = square / magnitude;
         let signs = factor * factor * self.codes.dim() as f64;
         let error = (signs - square).max(0.0);
-        if error > square {
+        if error > MAX_ERROR * square {
             return Shape::UNKNOWN;
         }
         Shape {

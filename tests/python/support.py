@@ -67,6 +67,11 @@ def pack_bits(index, width):
     return np.packbits(bits, axis=1, bitorder="little")
 
 
+def kept(codes):
+    """The bytes that searches keep with the codes."""
+    return getattr(codes, "search_nbytes", getattr(codes, "sketch_nbytes", None))
+
+
 def supports(name, bits, dim=64, **options):
     try:
         return bq.create(name, dim=dim, bits=bits, **options)

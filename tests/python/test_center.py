@@ -237,7 +237,7 @@ def test_a_shared_mean_does_not_cost_recall(sample, method, metric):
 
 @every
 @pytest.mark.parametrize("metric", ["ip", "cosine", "l2"])
-@pytest.mark.parametrize("count", [200, 600])  # every row is estimated; by way of the sketch
+@pytest.mark.parametrize("count", [200, 3000])
 def test_scores_are_the_estimates(name, metric, count, rng):
     x = (rng.standard_normal((count, DIM)) + 3).astype(np.float32)
     y = (rng.standard_normal((6, DIM)) + 3).astype(np.float32)
@@ -261,7 +261,7 @@ def test_scores_are_the_estimates(name, metric, count, rng):
     got = -score if metric == "l2" else score
     close = {"rtol": 2e-5, "atol": 1e-4}
     np.testing.assert_allclose(np.take_along_axis(estimate, index, 1), got, **close)
-    # A sketch overlooks few rows, and none of these.
+    # Bounds overlook few rows, and none of these.
     np.testing.assert_allclose(got, -np.sort(-estimate, axis=1)[:, :5], **close)
 
 

@@ -27,7 +27,7 @@ def test_masks_of_other_kinds(rng):
 
 @pytest.mark.parametrize("n", [40, 600])
 def test_masks_of_bytes_that_are_not_0_or_1(rng, n):
-    """A view of other bytes allows what is not 0, with a sketch and without, certified too."""
+    """A view of other bytes allows what is not 0, of few rows and of many, certified too."""
     q = bq.Eden(24, 2, store_norm=True)
     codes, y = q.encode(rng.standard_normal((n, 24))), rng.standard_normal((3, 24))
     for share in (0.01, 0.5, 1.0):
@@ -48,7 +48,7 @@ def test_the_core_takes_bytes():
     q = bq.Eden(8, 2)
     codes = q.encode(np.eye(8))
     parts = codes._arrays(), None, np.ones((1, 8), np.float32), 8, "ip"
-    index = q._core.search(*parts, np.uint8([0, 7, 0, 255, 0, 0, 1, 128]))[1]
+    index = q._core.search(*parts, np.uint8([0, 7, 0, 255, 0, 0, 1, 128]))[-1]
     assert sorted(index[0]) == [1, 3, 6, 7]
     with pytest.raises(TypeError):
         q._core.search(*parts, np.ones(8, bool))

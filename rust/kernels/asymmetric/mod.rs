@@ -28,6 +28,8 @@
 //! about one instruction per coordinate, and one and a half at 4 bits. For rows that lie far apart
 //! both are bound by reading the codes from memory.
 
+#[cfg(target_arch = "x86_64")]
+mod avx512;
 mod scalar;
 mod vector;
 
@@ -76,7 +78,7 @@ vector_kernel! {
         levels: &Levels,
         y: &[f32],
         out: &mut [f32; ROWS_PER_CALL],
-    )
+    ); avx512
 }
 
 /// Checks the arguments of [`level_products`].

@@ -128,7 +128,7 @@ pub fn level_products<S: Simd>(
 
 /// Eight bytes of a row from `from` on, with zeros beyond its end.
 #[inline(always)]
-fn eight_bytes(row: &[u8], from: usize) -> u64 {
+pub(super) fn eight_bytes(row: &[u8], from: usize) -> u64 {
     match row.get(from..from + 8).and_then(<[u8]>::first_chunk) {
         Some(bytes) => u64::from_le_bytes(*bytes),
         None => last_bytes(row, from),

@@ -102,7 +102,7 @@ vector_kernel! {
     /// # Panics
     /// If there are more than 64 rows, if `packed` ends before one of them, or if `tile` does not
     /// have [`tile_bytes`].
-    pub fn expand(tables: &CodeTables, packed: &[u8], rows: &[u32], tile: &mut [u8])
+    pub fn expand(tables: &CodeTables, packed: &[u8], rows: &[u32], tile: &mut [u8]); avx512
 }
 
 vector_kernel! {

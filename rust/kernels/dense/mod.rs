@@ -35,6 +35,8 @@
 //! additions besides the d multiply-adds per pair; it is bound by the multiply-adds, two vectors
 //! per cycle, since a panel of d = 384 (24 KiB) stays in the first-level cache.
 
+#[cfg(target_arch = "x86_64")]
+mod avx512;
 mod held;
 mod panel;
 mod scalar;
@@ -53,7 +55,7 @@ vector_kernel! {
     ///
     /// # Panics
     /// If the lengths do not fit together.
-    pub fn products(matrix: &[f32], dim: usize, x: &[f32], out: &mut [f32])
+    pub fn products(matrix: &[f32], dim: usize, x: &[f32], out: &mut [f32]); avx512
 }
 
 /// Vectors that [`panel_products`] multiplies with a panel in one pass over it.
@@ -89,7 +91,7 @@ vector_kernel! {
     ///
     /// # Panics
     /// If the lengths do not fit together.
-    pub fn panel_products(panel: &[f32], dim: usize, x: &[f32], out: &mut [f32])
+    pub fn panel_products(panel: &[f32], dim: usize, x: &[f32], out: &mut [f32]); avx512
 }
 
 /// Entries of the largest matrix for which [`transposed_products`] holds the results in registers.

@@ -6,11 +6,11 @@ use crate::kernels::simd::{LANES_32, Simd};
 
 /// The lanes of the contract in bit-reversed order, in which halving adds neighbors: 0 + 8, 4 + 12,
 /// then the sums of these, and so on.
-const BIT_REVERSED_LANES: [usize; SUM_LANES] =
+pub(super) const BIT_REVERSED_LANES: [usize; SUM_LANES] =
     [0, 8, 4, 12, 2, 10, 6, 14, 1, 9, 5, 13, 3, 11, 7, 15];
 
 /// The most sums that wait for their partner at a time.
-const MAX_PENDING: usize = SUM_LANES.ilog2() as usize;
+pub(super) const MAX_PENDING: usize = SUM_LANES.ilog2() as usize;
 
 #[inline(always)]
 pub fn pack_panel<S: Simd>(s: S, rows: &[f32], dim: usize, panel: &mut [f32]) {

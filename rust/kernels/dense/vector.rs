@@ -9,7 +9,7 @@ use crate::kernels::simd::{LANES_32, Simd};
 
 /// Matrix entries of a group of rows: they stay in the first-level cache, beside three vectors,
 /// while all vectors are multiplied with them.
-const L1_ENTRIES: usize = 4608;
+pub(super) const L1_ENTRIES: usize = 4608;
 
 #[inline(always)]
 pub fn products<S: Simd>(s: S, matrix: &[f32], dim: usize, x: &[f32], out: &mut [f32]) {

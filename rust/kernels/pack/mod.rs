@@ -26,6 +26,8 @@
 //! pieces together. Indexes that do not begin at a byte boundary, and the last ones of a row (fewer
 //! than 32), are packed one by one.
 
+#[cfg(target_arch = "x86_64")]
+mod avx512;
 mod scalar;
 pub(super) mod vector;
 
@@ -38,7 +40,7 @@ vector_kernel! {
     ///
     /// # Panics
     /// If the row is too short, or `width` is not from 1 to 16.
-    pub fn pack(indices: &[u16], width: u32, first: usize, row: &mut [u8])
+    pub fn pack(indices: &[u16], width: u32, first: usize, row: &mut [u8]); avx512
 }
 
 vector_kernel! {
@@ -46,5 +48,5 @@ vector_kernel! {
     ///
     /// # Panics
     /// If the row is too short, or `width` is not from 1 to 16.
-    pub fn unpack(row: &[u8], width: u32, first: usize, out: &mut [u16])
+    pub fn unpack(row: &[u8], width: u32, first: usize, out: &mut [u16]); avx512
 }

@@ -31,6 +31,8 @@ macro_rules! for_width {
     };
 }
 
+pub(super) use for_width;
+
 #[inline(always)]
 pub fn pack<S: Simd>(_s: S, indices: &[u16], width: u32, first: usize, row: &mut [u8]) {
     let mut done = 0;

@@ -27,6 +27,8 @@
 //! one permutation up to 3 bits, and two with a selection at 4 bits. Bound by the execution ports
 //! for permutations.
 
+#[cfg(target_arch = "x86_64")]
+mod avx512;
 mod scalar;
 mod vector;
 
@@ -95,7 +97,7 @@ vector_kernel! {
     ///
     /// # Panics
     /// If the lengths differ.
-    pub fn quantize(u: &[f32], levels: &Levels, index: &mut [u16])
+    pub fn quantize(u: &[f32], levels: &Levels, index: &mut [u16]); avx512
 }
 
 vector_kernel! {
@@ -106,5 +108,5 @@ vector_kernel! {
     ///
     /// # Panics
     /// If the lengths differ.
-    pub fn dequantize(index: &[u16], levels: &Levels, c: &mut [f32])
+    pub fn dequantize(index: &[u16], levels: &Levels, c: &mut [f32]); avx512
 }

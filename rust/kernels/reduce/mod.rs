@@ -23,7 +23,7 @@
 //! are bound by memory.
 
 #[cfg(target_arch = "x86_64")]
-mod avx512;
+pub(crate) mod avx512;
 pub(crate) mod scalar;
 pub(crate) mod vector;
 

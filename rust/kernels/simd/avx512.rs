@@ -199,6 +199,12 @@ impl Avx512 {
         fn store_i32(self, x: __m512i, to: &mut [i32; 16]) {
             _mm512_storeu_si512(to.as_mut_ptr().cast(), x)
         }
+        /// Reads each quarter from a place of its own. Four instructions.
+        fn load_quarters_u8(self, from: [&[u8; 16]; 4]) -> __m512i {
+            let [a, b, c, d] = from.map(|from| _mm_loadu_si128(from.as_ptr().cast()));
+            let x = _mm512_inserti32x4::<1>(_mm512_castsi128_si512(a), b);
+            _mm512_inserti32x4::<3>(_mm512_inserti32x4::<2>(x, c), d)
+        }
         /// Writes each quarter to a place of its own. Four instructions.
         fn store_quarters(self, x: __m512i, to: [&mut [u8; 16]; 4]) {
             let [a, b, c, d] = to.map(|to| to.as_mut_ptr().cast());
@@ -230,6 +236,64 @@ impl Avx512 {
         /// Reads 16 integers of 16 bits and extends them with zeros to 32.
         fn load_u16_as_i32(self, from: &[u16; 16]) -> __m512i {
             _mm512_cvtepu16_epi32(_mm256_loadu_si256(from.as_ptr().cast()))
+        }
+    }
+}
+
+/// Indexes, and the bits that they are packed in.
+impl Avx512 {
+    /// Writes as many of the first bytes as the slice has.
+    ///
+    /// # Panics
+    /// If it has more than 64.
+    #[inline(always)]
+    pub fn store_part_u8(self, x: __m512i, to: &mut [u8]) {
+        assert!(to.len() <= 64, "more bytes than a vector has");
+        let mask = u64::MAX.checked_shr(64 - to.len() as u32).unwrap_or(0);
+        // SAFETY: An `Avx512` is made only after the CPU was seen to have AVX-512 BW. The mask
+        // keeps the bytes of the slice only, and a byte that is masked off is not accessed.
+        unsafe { _mm512_mask_storeu_epi8(to.as_mut_ptr().cast(), mask, x) }
+    }
+
+    intrinsics! {
+        /// Looks up in a table of 16: lane l takes `table[index[l] mod 16]`.
+        fn lookup16(self, table: __m512, index: __m512i) -> __m512 {
+            _mm512_permutexvar_ps(index, table)
+        }
+        /// The same integer of 16 bits where the mask is set, else 0.
+        fn splat_i16_where(self, mask: __mmask32, x: i16) -> __m512i {
+            _mm512_maskz_set1_epi16(mask, x)
+        }
+        /// The same integer of 64 bits in all lanes.
+        fn splat_i64(self, x: i64) -> __m512i { _mm512_set1_epi64(x) }
+        /// Reads eight integers of 64 bits.
+        fn load_i64(self, from: &[i64; 8]) -> __m512i { _mm512_loadu_si512(from.as_ptr().cast()) }
+        /// The bits that are set in a or in b.
+        fn or(self, a: __m512i, b: __m512i) -> __m512i { _mm512_or_si512(a, b) }
+        /// Bits of a where those of the mask are set, else of b.
+        fn select_bits(self, mask: __m512i, a: __m512i, b: __m512i) -> __m512i {
+            _mm512_ternarylogic_epi32::<0xca>(mask, a, b)
+        }
+        /// Shifts lanes of 32 bits right, all by as many, and fills with zeros.
+        fn shift_right_by_u32(self, a: __m512i, by: u32) -> __m512i {
+            _mm512_srl_epi32(a, _mm_cvtsi32_si128(by as i32))
+        }
+        /// Shifts lanes of 64 bits right, all by as many, and fills with zeros.
+        fn shift_right_by_u64(self, a: __m512i, by: u32) -> __m512i {
+            _mm512_srl_epi64(a, _mm_cvtsi32_si128(by as i32))
+        }
+        /// Shifts lane l of 64 bits left by `by[l]` bits, from 0 to 63.
+        fn shift_left_each_u64(self, a: __m512i, by: __m512i) -> __m512i {
+            _mm512_sllv_epi64(a, by)
+        }
+        /// [`permute_bytes`](Self::permute_bytes) where the mask is set, else 0.
+        fn permute_bytes_where(self, mask: __mmask64, table: __m512i, index: __m512i) -> __m512i {
+            _mm512_maskz_permutexvar_epi8(mask, index, table)
+        }
+        /// Byte b takes eight bits of its word of 64 bits, from bit `first[b]` on, which is from 0
+        /// to 63; bit 0 follows bit 63.
+        fn bytes_from_bits(self, words: __m512i, first: __m512i) -> __m512i {
+            _mm512_multishift_epi64_epi8(first, words)
         }
     }
 }
@@ -267,6 +331,27 @@ impl Avx512 {
         fn lt(self, a: __m512, b: __m512) -> __mmask16 { _mm512_cmp_ps_mask::<_CMP_LT_OQ>(a, b) }
         /// The mask of a ≥ b; false for NaN.
         fn ge(self, a: __m512, b: __m512) -> __mmask16 { _mm512_cmp_ps_mask::<_CMP_GE_OQ>(a, b) }
+        /// The sums of the 16 lanes of four vectors, each in the order of [`sum`](Self::sum).
+        /// Fourteen instructions.
+        fn sums_of_four(self, of: [__m512; 4]) -> [f32; 4] {
+            // Each step adds the halves of the lanes that are left; a quarter is four lanes.
+            //
+            //   quarters of ab:    a0 + a2  a1 + a3  b0 + b2  b1 + b3     (also cd)
+            //   quarters of abcd:  a        b        c        d
+            let low = |a, b| _mm512_shuffle_f32x4::<0b01_00_01_00>(a, b);
+            let high = |a, b| _mm512_shuffle_f32x4::<0b11_10_11_10>(a, b);
+            let ab = _mm512_add_ps(low(of[0], of[1]), high(of[0], of[1]));
+            let cd = _mm512_add_ps(low(of[2], of[3]), high(of[2], of[3]));
+            let even = _mm512_shuffle_f32x4::<0b10_00_10_00>(ab, cd);
+            let odd = _mm512_shuffle_f32x4::<0b11_01_11_01>(ab, cd);
+            let abcd = _mm512_add_ps(even, odd);
+            let abcd = _mm512_add_ps(abcd, _mm512_permute_ps::<0b01_00_11_10>(abcd));
+            let abcd = _mm512_add_ps(abcd, _mm512_permute_ps::<0b10_11_00_01>(abcd));
+            let mut sums = [0f32; 4];
+            let first = _mm512_maskz_compress_ps(0x1111, abcd);
+            _mm_storeu_ps(sums.as_mut_ptr(), _mm512_castps512_ps128(first));
+            sums
+        }
         /// Lane l takes lane l xor 1.
         fn shuffle_xor1(self, a: __m512) -> __m512 { _mm512_permute_ps::<0b10_11_00_01>(a) }
         /// Lane l takes lane l xor 2.
@@ -279,6 +364,10 @@ impl Avx512 {
         fn eq(self, a: __m512, b: __m512) -> __mmask16 { _mm512_cmp_ps_mask::<_CMP_EQ_OQ>(a, b) }
         /// The largest of the 16 lanes, of which none is NaN. Eight instructions.
         fn largest(self, a: __m512) -> f32 { _mm512_reduce_max_ps(a) }
+        /// Lanes of b where the mask is set, else of a.
+        fn select(self, mask: __mmask16, a: __m512, b: __m512) -> __m512 {
+            _mm512_mask_blend_ps(mask, a, b)
+        }
         /// Converts integers of 32 bits to the nearest values, ties to even.
         fn to_f32(self, a: __m512i) -> __m512 { _mm512_cvtepi32_ps(a) }
         /// The nearest integers of 32 bits, ties to even; magnitudes must be below 2³¹.
@@ -410,6 +499,18 @@ impl Avx512 {
         /// The bytes of the low and of the high halves of each quarter of a and b, alternating.
         fn interleave_u8(self, a: __m512i, b: __m512i) -> [__m512i; 2] {
             [_mm512_unpacklo_epi8(a, b), _mm512_unpackhi_epi8(a, b)]
+        }
+        /// [`interleave_u8`](Self::interleave_u8) for lanes of 16 bits.
+        fn interleave_u16(self, a: __m512i, b: __m512i) -> [__m512i; 2] {
+            [_mm512_unpacklo_epi16(a, b), _mm512_unpackhi_epi16(a, b)]
+        }
+        /// [`interleave_u8`](Self::interleave_u8) for lanes of 32 bits.
+        fn interleave_u32(self, a: __m512i, b: __m512i) -> [__m512i; 2] {
+            [_mm512_unpacklo_epi32(a, b), _mm512_unpackhi_epi32(a, b)]
+        }
+        /// [`interleave_u8`](Self::interleave_u8) for lanes of 64 bits.
+        fn interleave_u64(self, a: __m512i, b: __m512i) -> [__m512i; 2] {
+            [_mm512_unpacklo_epi64(a, b), _mm512_unpackhi_epi64(a, b)]
         }
         /// The sums of all lanes of four vectors, wrapping. Fourteen instructions.
         fn sums_of_four_i32(self, of: [__m512i; 4]) -> [i32; 4] {

@@ -3,7 +3,7 @@
 use std::arch::x86_64::__m512i;
 
 use crate::isa::Avx512;
-use crate::kernels::code_products::shape::{TABLE, Table};
+use crate::kernels::code_products::shape::{Nibbles, TABLE, Table, Whole};
 
 /// The two halves of each byte.
 #[inline(always)]
@@ -49,6 +49,62 @@ impl Index256 {
             entries = s.permute_bytes_where(*mask, entries, s.load_u8(table), self.bytes);
         }
         entries
+    }
+}
+
+/// Finds the words of bytes with `C` coordinates. (A closure might not be inlined.)
+pub trait WordsOfBytes<const C: usize> {
+    /// word7 of each coordinate of 64 bytes.
+    fn look_up(&self, s: Avx512, bytes: __m512i) -> [__m512i; C];
+}
+
+/// The planes of a half of a byte.
+pub struct OfNibbles([__m512i; 4]);
+
+impl OfNibbles {
+    #[inline(always)]
+    pub fn new(s: Avx512, of: &Nibbles) -> Self {
+        let mut planes = [s.zero(); 4];
+        for (to, plane) in planes.iter_mut().zip(&of.planes) {
+            *to = s.broadcast_u8x16(plane);
+        }
+        Self(planes)
+    }
+}
+
+impl<const C: usize> WordsOfBytes<C> for OfNibbles {
+    #[inline(always)]
+    fn look_up(&self, s: Avx512, bytes: __m512i) -> [__m512i; C] {
+        let nibbles = halves(s, bytes);
+        let mut words = [s.zero(); C];
+        for (j, word) in words.iter_mut().enumerate() {
+            *word = s.shuffle_bytes(self.0[j % (C / 2)], nibbles[j / (C / 2)]);
+        }
+        words
+    }
+}
+
+/// The planes of whole bytes.
+pub struct OfWhole<'a, const C: usize>(&'a [[[u8; TABLE]; 4]; C]);
+
+impl<'a, const C: usize> OfWhole<'a, C> {
+    #[inline(always)]
+    pub fn new(of: &'a Whole) -> Self {
+        let (planes, _) = of.planes.as_chunks::<TABLE>();
+        let planes = planes.as_chunks::<4>().0.first_chunk::<C>();
+        Self(planes.expect("a plane of each coordinate"))
+    }
+}
+
+impl<const C: usize> WordsOfBytes<C> for OfWhole<'_, C> {
+    #[inline(always)]
+    fn look_up(&self, s: Avx512, bytes: __m512i) -> [__m512i; C] {
+        let index = Index256::new(s, bytes, u64::MAX);
+        let mut words = [s.zero(); C];
+        for (word, plane) in words.iter_mut().zip(self.0) {
+            *word = index.look_up_all(s, plane);
+        }
+        words
     }
 }
 

@@ -7,4 +7,4 @@ mod tile;
 
 pub use products::products;
 pub use signs::signs_and_sums;
-pub use tile::tile_products;
+pub use tile::{expand, tile_products};

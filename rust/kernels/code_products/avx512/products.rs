@@ -2,9 +2,9 @@
 
 use std::arch::x86_64::__m512i;
 
-use super::look_up::{Index256, Indexes16, Levels64, halves, look_up_levels};
+use super::look_up::{Indexes16, Levels64, OfNibbles, OfWhole, WordsOfBytes, look_up_levels};
 use crate::isa::Avx512;
-use crate::kernels::code_products::shape::{Bytes, Levels, Nibbles, Parts, Shape, TABLE, Whole};
+use crate::kernels::code_products::shape::{Bytes, Levels, Parts, Shape, TABLE};
 use crate::kernels::code_products::tables::FieldTable;
 use crate::kernels::code_products::{CodeTables, EachProduct, IntQuery, check_products};
 
@@ -28,55 +28,19 @@ pub fn products(
     let field = &tables.fields[0];
     match &tables.shape {
         Shape::Bytes(bytes) => match (&bytes.parts, bytes.coordinates) {
-            (Parts::Nibbles(of), 2) => nibbles::<2>(each, s, bytes, of, out),
-            (Parts::Nibbles(of), 4) => nibbles::<4>(each, s, bytes, of, out),
-            (Parts::Nibbles(of), _) => nibbles::<8>(each, s, bytes, of, out),
-            (Parts::Whole(of), 1) => whole::<1>(each, s, bytes, of, out),
-            (Parts::Whole(of), 2) => whole::<2>(each, s, bytes, of, out),
-            (Parts::Whole(of), 4) => whole::<4>(each, s, bytes, of, out),
-            (Parts::Whole(of), _) => whole::<8>(each, s, bytes, of, out),
+            (Parts::Nibbles(of), 2) => bytes_of::<2>(each, s, bytes, OfNibbles::new(s, of), out),
+            (Parts::Nibbles(of), 4) => bytes_of::<4>(each, s, bytes, OfNibbles::new(s, of), out),
+            (Parts::Nibbles(of), _) => bytes_of::<8>(each, s, bytes, OfNibbles::new(s, of), out),
+            (Parts::Whole(of), 1) => bytes_of::<1>(each, s, bytes, OfWhole::new(of), out),
+            (Parts::Whole(of), 2) => bytes_of::<2>(each, s, bytes, OfWhole::new(of), out),
+            (Parts::Whole(of), 4) => bytes_of::<4>(each, s, bytes, OfWhole::new(of), out),
+            (Parts::Whole(of), _) => bytes_of::<8>(each, s, bytes, OfWhole::new(of), out),
         },
         Shape::Levels(of) if of.width == 7 => levels::<true>(each, s, of, out),
         Shape::Levels(of) => levels::<false>(each, s, of, out),
         Shape::Words if field.coordinates <= 4 => short_words(each, s, field, out),
         Shape::Words if field.coordinates <= 8 => words(each, s, field, out),
         Shape::Words => long_words(each, s, field, out),
-    }
-}
-
-/// Finds the words of bytes with `C` coordinates. (A closure might not be inlined.)
-trait WordsOfBytes<const C: usize> {
-    /// word7 of each coordinate of 64 bytes.
-    fn look_up(&self, s: Avx512, bytes: __m512i) -> [__m512i; C];
-}
-
-/// The planes of a half of a byte.
-struct OfNibbles([__m512i; 4]);
-
-impl<const C: usize> WordsOfBytes<C> for OfNibbles {
-    #[inline(always)]
-    fn look_up(&self, s: Avx512, bytes: __m512i) -> [__m512i; C] {
-        let nibbles = halves(s, bytes);
-        let mut words = [s.zero(); C];
-        for (j, word) in words.iter_mut().enumerate() {
-            *word = s.shuffle_bytes(self.0[j % (C / 2)], nibbles[j / (C / 2)]);
-        }
-        words
-    }
-}
-
-/// The planes of whole bytes.
-struct OfWhole<'a, const C: usize>(&'a [[[u8; TABLE]; 4]; C]);
-
-impl<const C: usize> WordsOfBytes<C> for OfWhole<'_, C> {
-    #[inline(always)]
-    fn look_up(&self, s: Avx512, bytes: __m512i) -> [__m512i; C] {
-        let index = Index256::new(s, bytes, u64::MAX);
-        let mut words = [s.zero(); C];
-        for (word, plane) in words.iter_mut().zip(self.0) {
-            *word = index.look_up_all(s, plane);
-        }
-        words
     }
 }
 
@@ -109,35 +73,6 @@ fn bytes_of<const C: usize>(
         }
         each.put(i, bytes.indexes, s.sums_of_four_i32(lanes), out);
     }
-}
-
-#[inline(always)]
-fn nibbles<const C: usize>(
-    each: EachProduct<'_>,
-    s: Avx512,
-    bytes: &Bytes,
-    of: &Nibbles,
-    out: &mut [i32],
-) {
-    let mut planes = [s.zero(); 4];
-    for (to, plane) in planes.iter_mut().zip(&of.planes) {
-        *to = s.broadcast_u8x16(plane);
-    }
-    bytes_of::<C>(each, s, bytes, OfNibbles(planes), out);
-}
-
-#[inline(always)]
-fn whole<const C: usize>(
-    each: EachProduct<'_>,
-    s: Avx512,
-    bytes: &Bytes,
-    of: &Whole,
-    out: &mut [i32],
-) {
-    let (planes, _) = of.planes.as_chunks::<TABLE>();
-    let planes = planes.as_chunks::<4>().0.first_chunk::<C>();
-    let planes = planes.expect("a plane of each coordinate");
-    bytes_of::<C>(each, s, bytes, OfWhole(planes), out);
 }
 
 #[inline(always)]

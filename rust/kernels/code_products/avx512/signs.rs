@@ -49,15 +49,15 @@ pub fn signs_and_sums(
 }
 
 /// Finds the signs, the magnitudes and the squares of bytes.
-trait OfBytes {
+trait SizesOfBytes {
     /// Those of 64 bytes, 0 where they are not valid.
     fn look_up(&self, s: Avx512, bytes: __m512i, valid: u64) -> [__m512i; 3];
 }
 
 /// The tables of the low and of the high half of a byte.
-struct OfNibbles([[__m512i; 2]; 3]);
+struct SizesOfNibbles([[__m512i; 2]; 3]);
 
-impl OfBytes for OfNibbles {
+impl SizesOfBytes for SizesOfNibbles {
     #[inline(always)]
     fn look_up(&self, s: Avx512, bytes: __m512i, valid: u64) -> [__m512i; 3] {
         let [low, high] = halves(s, bytes);
@@ -70,7 +70,7 @@ impl OfBytes for OfNibbles {
     }
 }
 
-impl OfBytes for &Whole {
+impl SizesOfBytes for &Whole {
     #[inline(always)]
     fn look_up(&self, s: Avx512, bytes: __m512i, valid: u64) -> [__m512i; 3] {
         let index = Index256::new(s, bytes, valid);
@@ -89,7 +89,7 @@ fn bytes_of<const C: usize>(
     each: EachSigns<'_>,
     s: Avx512,
     bytes: &Bytes,
-    of: impl OfBytes,
+    of: impl SizesOfBytes,
     group: &mut [u8],
     sums: &mut [[u32; 2]; ROWS_PER_GROUP],
 ) {
@@ -144,7 +144,7 @@ fn nibbles<const C: usize>(
     {
         *to = s.broadcast_u8x16(tables);
     }
-    bytes_of::<C>(each, s, bytes, OfNibbles(tables), group, sums);
+    bytes_of::<C>(each, s, bytes, SizesOfNibbles(tables), group, sums);
 }
 
 #[inline(always)]
