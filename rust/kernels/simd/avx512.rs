@@ -287,7 +287,7 @@ impl Avx512 {
             _mm512_sllv_epi64(a, by)
         }
         /// [`permute_bytes`](Self::permute_bytes) where the mask is set, else 0.
-        fn permute_bytes_where(self, mask: __mmask64, table: __m512i, index: __m512i) -> __m512i {
+        fn permute_bytes_or_zero(self, mask: __mmask64, table: __m512i, index: __m512i) -> __m512i {
             _mm512_maskz_permutexvar_epi8(mask, index, table)
         }
         /// Byte b takes eight bits of its word of 64 bits, from bit `first[b]` on, which is from 0
@@ -317,10 +317,6 @@ impl Avx512 {
         }
         /// a·b − c, rounded once.
         fn fms(self, a: __m512, b: __m512, c: __m512) -> __m512 { _mm512_fmsub_ps(a, b, c) }
-        /// Lane l takes lane l xor 1.
-        fn swap_neighbors(self, a: __m512) -> __m512 { _mm512_permute_ps::<0b10_11_00_01>(a) }
-        /// Lane l takes lane l xor 2.
-        fn swap_pairs(self, a: __m512) -> __m512 { _mm512_permute_ps::<0b01_00_11_10>(a) }
         /// Truncates to integers of 32 bits; magnitudes must be below 2³¹.
         fn truncate_to_i32(self, a: __m512) -> __m512i { _mm512_cvttps_epi32(a) }
         /// The larger of a and b; b where a is NaN.
@@ -423,10 +419,6 @@ impl Avx512 {
         fn high_halves(self, a: __m512i, b: __m512i) -> __m512i {
             _mm512_shuffle_i64x2::<0b11_10_11_10>(a, b)
         }
-        /// Bits of a where those of the mask are set, else of b.
-        fn select_bits(self, mask: __m512i, a: __m512i, b: __m512i) -> __m512i {
-            _mm512_ternarylogic_epi32::<0xca>(mask, a, b)
-        }
         /// |a| in lanes of 32 bits.
         fn abs_i32(self, a: __m512i) -> __m512i { _mm512_abs_epi32(a) }
         /// The larger of a and b in lanes of 32 bits.
@@ -467,8 +459,6 @@ impl Avx512 {
         fn select_u8(self, mask: __mmask64, a: __m512i, b: __m512i) -> __m512i {
             _mm512_mask_blend_epi8(mask, a, b)
         }
-        /// The bits that are set in a or in b.
-        fn or(self, a: __m512i, b: __m512i) -> __m512i { _mm512_or_si512(a, b) }
         /// a·b in lanes of 32 bits, wrapping. Two instructions.
         fn mul_i32(self, a: __m512i, b: __m512i) -> __m512i { _mm512_mullo_epi32(a, b) }
         /// Shifts lane l of 32 bits right by `by[l]` bits and fills with zeros.
