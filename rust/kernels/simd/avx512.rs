@@ -287,7 +287,7 @@ impl Avx512 {
             _mm512_sllv_epi64(a, by)
         }
         /// [`permute_bytes`](Self::permute_bytes) where the mask is set, else 0.
-        fn permute_bytes_where(self, mask: __mmask64, table: __m512i, index: __m512i) -> __m512i {
+        fn permute_bytes_or_zero(self, mask: __mmask64, table: __m512i, index: __m512i) -> __m512i {
             _mm512_maskz_permutexvar_epi8(mask, index, table)
         }
         /// Byte b takes eight bits of its word of 64 bits, from bit `first[b]` on, which is from 0
@@ -317,10 +317,6 @@ impl Avx512 {
         }
         /// a·b − c, rounded once.
         fn fms(self, a: __m512, b: __m512, c: __m512) -> __m512 { _mm512_fmsub_ps(a, b, c) }
-        /// Lane l takes lane l xor 1.
-        fn swap_neighbors(self, a: __m512) -> __m512 { _mm512_permute_ps::<0b10_11_00_01>(a) }
-        /// Lane l takes lane l xor 2.
-        fn swap_pairs(self, a: __m512) -> __m512 { _mm512_permute_ps::<0b01_00_11_10>(a) }
         /// Truncates to integers of 32 bits; magnitudes must be below 2³¹.
         fn truncate_to_i32(self, a: __m512) -> __m512i { _mm512_cvttps_epi32(a) }
         /// The larger of a and b; b where a is NaN.
@@ -475,9 +471,11 @@ impl Avx512 {
         fn shuffle_bytes_where(self, mask: __mmask64, table: __m512i, index: __m512i) -> __m512i {
             _mm512_maskz_shuffle_epi8(mask, table, index)
         }
-        /// Byte b of each lane of 64 bits takes eight bits of the lane, from bit `from[b]` on.
-        fn bits_of_u64(self, a: __m512i, from: __m512i) -> __m512i {
-            _mm512_multishift_epi64_epi8(from, a)
+        /// [`permute_bytes`](Self::permute_bytes) where the mask is set, else `other`.
+        fn permute_bytes_where(
+            self, mask: __mmask64, other: __m512i, table: __m512i, index: __m512i
+        ) -> __m512i {
+            _mm512_mask_permutexvar_epi8(other, mask, index, table)
         }
         /// The dot product of the two bytes of each lane of 16 bits: a unsigned, b signed; it must
         /// fit 16 bits.
