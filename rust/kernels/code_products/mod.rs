@@ -71,7 +71,7 @@
 //!   1, 2, 4 bits      0.05   7 to 8  0.15  11 to 14
 //!   3 bits            0.12   13      0.5   31
 //! signs and sums      AVX-512        AVX2           for 1, 2, 3, 4 bits
-//!   of blocks         10, 17, 50, 25 27, 40, 81, 57 two tables more; the transposition takes 2 ns
+//!   of blocks         10, 17, 44, 24 27, 40, 81, 57 two tables more; the transposition takes 2 ns
 //!   of levels         9, 12, 19, 16  17, 22, 63, 37
 //! expand              7 to 30        33 to 95       stores of four bytes on AVX2
 //! tile_products       1.06           3.8            per query: two multiplications per cycle
