@@ -79,14 +79,16 @@
 
 #[cfg(target_arch = "x86_64")]
 mod avx512;
+mod field;
 mod query;
 mod scalar;
 mod shape;
 mod tables;
 mod vector;
 
+pub use field::FieldWords;
 pub use query::{IntQuery, query};
-pub use tables::{CodeTables, FieldWords};
+pub use tables::CodeTables;
 
 pub use super::sign_scan::{ROWS_PER_GROUP, group_bytes, sign_bytes};
 

@@ -1,6 +1,6 @@
 //! Tables of the first field in the order in which vectors look them up.
 
-use super::tables::FieldTable;
+use super::field::FieldTable;
 use crate::aligned::Aligned;
 
 /// Bytes of a vector that is looked up in one table, and entries of such a table.

@@ -6,8 +6,8 @@ use std::arch::x86_64::__m512i;
 
 use super::look_up::{Index256, Indexes16, Levels64, halves, look_up_levels};
 use crate::isa::Avx512;
+use crate::kernels::code_products::field::FieldTable;
 use crate::kernels::code_products::shape::{Bytes, Levels, Nibbles, Parts, Shape, Whole};
-use crate::kernels::code_products::tables::FieldTable;
 use crate::kernels::code_products::{
     CodeTables, EachSigns, PART, PART_COORDINATES, ROWS_PER_GROUP, Signs, check_group, vector,
 };
