@@ -89,9 +89,9 @@ fn pack_groups<const W: usize>(s: Avx512, indices: &[u16], bytes: &mut [u8]) {
         let x = s.select_bits(low16, x, s.shift_right_by_u32(x, 16 - W as u32));
         let x = s.select_bits(low32, x, s.shift_right_by_u64(x, 32 - 2 * W as u32));
         let x = s.shift_left_each_u64(x, shifts);
-        let mut packed = s.permute_bytes_where(even.1, x, s.load_u8(&even.0));
+        let mut packed = s.permute_bytes_or_zero(even.1, x, s.load_u8(&even.0));
         if W % 2 == 1 {
-            packed = s.or(packed, s.permute_bytes_where(odd.1, x, s.load_u8(&odd.0)));
+            packed = s.or(packed, s.permute_bytes_or_zero(odd.1, x, s.load_u8(&odd.0)));
         }
         s.store_part_u8(packed, bytes);
     }
