@@ -247,8 +247,8 @@ pub fn query(s: Avx512, y: &[f32]) -> SignQuery {
     let parts = y.len().div_ceil(SUM_LANES);
     // Every lane has the sum of the four lanes around it.
     let sums_of_fours = |magnitudes| {
-        let pairs = s.add(magnitudes, s.swap_neighbors(magnitudes));
-        s.add(pairs, s.swap_pairs(pairs))
+        let pairs = s.add(magnitudes, s.shuffle_xor1(magnitudes));
+        s.add(pairs, s.shuffle_xor2(pairs))
     };
     let (mut total, mut widest) = (s.splat(0.0), s.splat(0.0));
     for i in 0..parts {

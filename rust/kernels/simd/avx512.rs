@@ -323,10 +323,6 @@ impl Avx512 {
         }
         /// a·b − c, rounded once.
         fn fms(self, a: __m512, b: __m512, c: __m512) -> __m512 { _mm512_fmsub_ps(a, b, c) }
-        /// Lane l takes lane l xor 1.
-        fn swap_neighbors(self, a: __m512) -> __m512 { _mm512_permute_ps::<0b10_11_00_01>(a) }
-        /// Lane l takes lane l xor 2.
-        fn swap_pairs(self, a: __m512) -> __m512 { _mm512_permute_ps::<0b01_00_11_10>(a) }
         /// Truncates to integers of 32 bits; magnitudes must be below 2³¹.
         fn truncate_to_i32(self, a: __m512) -> __m512i { _mm512_cvttps_epi32(a) }
         /// The larger of a and b; b where a is NaN.
