@@ -286,6 +286,12 @@ impl Avx512 {
         fn shift_left_each_u64(self, a: __m512i, by: __m512i) -> __m512i {
             _mm512_sllv_epi64(a, by)
         }
+        /// [`permute_bytes`](Self::permute_bytes) where the mask is set, else `other`.
+        fn permute_bytes_where(
+            self, mask: __mmask64, other: __m512i, table: __m512i, index: __m512i
+        ) -> __m512i {
+            _mm512_mask_permutexvar_epi8(other, mask, index, table)
+        }
         /// [`permute_bytes`](Self::permute_bytes) where the mask is set, else 0.
         fn permute_bytes_or_zero(self, mask: __mmask64, table: __m512i, index: __m512i) -> __m512i {
             _mm512_maskz_permutexvar_epi8(mask, index, table)
