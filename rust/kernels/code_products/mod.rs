@@ -259,10 +259,10 @@ impl<'a> EachSigns<'a> {
         if !self.tables.has_rest(from) {
             return;
         }
-        for i in 0..self.rows.len() {
+        for (i, sums) in sums.iter_mut().enumerate().take(self.rows.len()) {
             for (j, field) in self.tables.fields.iter().enumerate() {
                 let from = if j == 0 { from } else { 0 };
-                scalar::signs_and_sums_of(field, from, self.row(i), i, group, &mut sums[i]);
+                scalar::signs_and_sums_of(field, from, self.row(i), i, group, sums);
             }
         }
     }

@@ -477,11 +477,9 @@ impl Avx512 {
         fn shuffle_bytes_where(self, mask: __mmask64, table: __m512i, index: __m512i) -> __m512i {
             _mm512_maskz_shuffle_epi8(mask, table, index)
         }
-        /// [`permute_bytes`](Self::permute_bytes) where the mask is set, else `other`.
-        fn permute_bytes_where(
-            self, mask: __mmask64, other: __m512i, table: __m512i, index: __m512i
-        ) -> __m512i {
-            _mm512_mask_permutexvar_epi8(other, mask, index, table)
+        /// Byte b of each lane of 64 bits takes eight bits of the lane, from bit `from[b]` on.
+        fn bits_of_u64(self, a: __m512i, from: __m512i) -> __m512i {
+            _mm512_multishift_epi64_epi8(from, a)
         }
         /// The dot product of the two bytes of each lane of 16 bits: a unsigned, b signed; it must
         /// fit 16 bits.

@@ -17,7 +17,7 @@ const QUAD: usize = 4 * ROWS_PER_BLOCK;
 #[inline(always)]
 pub fn expand<S: Simd>(s: S, tables: &CodeTables, packed: &[u8], rows: &[u32], tile: &mut [u8]) {
     check_tile(tables, rows, tile);
-    if rows.len() < ROWS_PER_GROUP || tables.fields.len() > 1 || tables.dim() % 4 != 0 {
+    if rows.len() < ROWS_PER_GROUP || tables.fields.len() > 1 || !tables.dim().is_multiple_of(4) {
         tile.fill(0);
     }
     let (quads_of_tile, _) = tile.as_chunks_mut::<QUAD>();
