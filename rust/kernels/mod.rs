@@ -50,6 +50,7 @@ pub const SUM_LANES: usize = 16;
 
 /// Calls a body that is compiled with the features of an instruction set, whose proof the caller
 /// holds: `compiled!(avx2, scalar::add(x: &mut [f32], y: &[f32]))`.
+#[cfg(target_arch = "x86_64")]
 macro_rules! compiled {
     (avx2, $($body:tt)*) => { $crate::kernels::compiled!(@ "avx2,fma", $($body)*) };
     (avx512, $($body:tt)*) => {
@@ -69,9 +70,11 @@ macro_rules! compiled {
         unsafe { body($($arg),*) }
     }};
 }
+#[cfg(target_arch = "x86_64")]
 pub(crate) use compiled;
 
 /// Returns what the body in `avx512` does, if the kernel has one and `isa` is AVX-512.
+#[cfg(target_arch = "x86_64")]
 macro_rules! avx512_body {
     ([] $isa:ident, $($rest:tt)*) => {};
     ([avx512] $isa:ident, $name:ident($($arg:ident: $ty:ty),*) $(-> $ret:ty)?) => {
@@ -83,6 +86,7 @@ macro_rules! avx512_body {
         }
     };
 }
+#[cfg(target_arch = "x86_64")]
 pub(crate) use avx512_body;
 
 /// Defines a public kernel that compiles the scalar definition for each instruction set.
