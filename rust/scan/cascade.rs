@@ -119,7 +119,7 @@ impl<'a, E: Expand> Cascade<'a, E> {
         let costs = Costs::new(self.isa, many);
         let most_groups = self.tile_groups();
         let is_small = many && self.corpus.codes.len() <= MAX_SMALL_ROWS;
-        self.seed(&scan, chunks.clone(), &mut runs, &tunings, &mut state);
+        self.seed(&scan, chunks.clone(), &mut runs, &mut tunings, &mut state);
         let mut groups = FIRST_ROWS.max(2 * self.count).div_ceil(ROWS_PER_GROUP);
         let mut seen = 0;
         for chunk in chunks {
@@ -174,7 +174,7 @@ impl<'a, E: Expand> Cascade<'a, E> {
         scan: &Scan<'_, E>,
         chunks: std::ops::Range<usize>,
         runs: &mut [Run<'_>],
-        tunings: &[Tuning],
+        tunings: &mut [Tuning],
         state: &mut State,
     ) {
         let seeds = 2 * self.count + MIN_SEEDS;
@@ -208,6 +208,7 @@ impl<'a, E: Expand> Cascade<'a, E> {
         }
         for q in which {
             runs[q].restart();
+            tunings[q].mode = Mode::Signs;
         }
     }
 
