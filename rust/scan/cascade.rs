@@ -160,10 +160,11 @@ impl<'a, E: Expand> Cascade<'a, E> {
                 }
                 for (tuning, run) in tunings.iter_mut().zip(&runs) {
                     tuning.estimated = run.estimated;
+                    tuning.candidates = run.candidates;
                 }
                 self.tile(&scan, places, &mut runs, &mut tunings, &mut state);
                 for (tuning, run) in tunings.iter_mut().zip(&runs) {
-                    tuning.choose(&costs, rows, run.estimated);
+                    tuning.choose(&costs, rows, run.estimated, run.candidates);
                 }
             }
         }

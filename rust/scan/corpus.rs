@@ -10,6 +10,8 @@ use super::top::Bar;
 use super::{Expand, Query, Work};
 use crate::codes::CodesRef;
 use crate::error::{Error, Result};
+use crate::isa::Isa;
+use crate::kernels::convert::{self, Centered, Score};
 use crate::kernels::prefetch;
 
 /// Rows whose codes are prefetched while the rows before them are estimated: candidates are far
@@ -129,25 +131,51 @@ impl<E: Expand> Corpus<'_, E> {
     /// The score of a row whose product with the query's vector is `dot`, and the score with the
     /// sign for which larger is better. Both grow with `dot`.
     pub(super) fn score(&self, query: SearchQuery<'_>, row: u32, dot: f32) -> (f32, f32) {
-        let SearchQuery { scan: query, norm } = query;
         let i = row as usize;
-        let center_product = self.center.map(|center| center.products[i]);
-        let estimate = query.product(dot, self.codes.scale[i]) + query.base(center_product);
-        let own = || f64::from(self.norm[i]);
+        let mut signed = [0.0];
+        let center = self.center.map(|center| &center.products[i..=i]);
+        let own = self.norm.get(i..=i).unwrap_or_default();
+        self.merits(
+            Isa::Scalar,
+            query,
+            &[dot],
+            &self.codes.scale[i..=i],
+            center,
+            own,
+            &mut signed,
+        );
         let score = match self.metric {
-            Metric::InnerProduct => estimate,
-            Metric::Euclidean => {
-                let distance = own() * own() + norm * norm - 2.0 * estimate;
-                distance.max(0.0)
-            }
-            Metric::Cosine => {
-                let by = own() * norm;
-                if by > 0.0 { estimate / by } else { 0.0 }
-            }
+            Metric::Euclidean => -signed[0],
+            _ => signed[0],
         };
-        // Adding zero turns −0 into 0, so that the two tie.
-        let score = score as f32 + 0.0;
         (score, self.metric.merit(score))
+    }
+
+    /// The merits of some rows with these products, scales, ⟨μ, r⟩ and norms, but NaN where a score
+    /// is NaN.
+    #[allow(clippy::too_many_arguments)]
+    pub(super) fn merits(
+        &self,
+        isa: Isa,
+        query: SearchQuery<'_>,
+        dots: &[f32],
+        scale: &[f32],
+        center: Option<&[f32]>,
+        own: &[f32],
+        merits: &mut [f32],
+    ) {
+        let SearchQuery { scan, norm } = query;
+        let score = match self.metric {
+            Metric::InnerProduct => Score::Product,
+            Metric::Euclidean => Score::MinusDistance { own, norm },
+            Metric::Cosine => Score::Cosine { own, norm },
+        };
+        let query = Centered {
+            factor: scan.factor,
+            offset: scan.offset,
+            along: scan.along,
+        };
+        convert::scores(isa, dots, scale, center, query, score, merits);
     }
 
     /// The hit of a row with this product, no larger than `upper` in its rank.

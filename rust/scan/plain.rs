@@ -26,18 +26,23 @@ impl<E: Expand> Plain<'_, E> {
                 corpus.expand.expand(row as usize, &mut index, out);
             }
         };
-        products::all_products(
-            self.isa,
-            &scans,
-            rows.len(),
-            merits,
-            expand,
-            |q, first, dots, out| {
-                let rows = &rows[first..][..dots.len()];
-                for ((&row, &dot), out) in rows.iter().zip(dots).zip(out) {
-                    *out = corpus.score(queries[q], row, dot).1;
-                }
-            },
-        );
+        // The numbers of the rows, one after the other.
+        let take =
+            |from: &[f32]| -> Vec<f32> { rows.iter().map(|&row| from[row as usize]).collect() };
+        let scale = take(corpus.codes.scale);
+        let center = corpus.center.map(|center| take(center.products));
+        let own = if corpus.norm.is_empty() {
+            Vec::new()
+        } else {
+            take(corpus.norm)
+        };
+        let finish = |q: usize, first: usize, dots: &[f32], out: &mut [f32]| {
+            let here = first..first + dots.len();
+            let center = center.as_ref().map(|center| &center[here.clone()]);
+            let own = own.get(here.clone()).unwrap_or_default();
+            let scale = &scale[here];
+            corpus.merits(self.isa, queries[q], dots, scale, center, own, out);
+        };
+        products::all_products(self.isa, &scans, rows.len(), merits, expand, finish);
     }
 }

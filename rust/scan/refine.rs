@@ -53,6 +53,8 @@ pub(super) struct Run<'q> {
     /// Exact estimates so far, and the rows of the last tile that passed level 0.
     pub estimated: usize,
     pub passed: usize,
+    /// Rows so far that passed the filter of level 1.
+    pub candidates: usize,
     pub late: Vec<Late>,
     /// The weight of the addends of keys.
     pub weight: f32,
@@ -80,6 +82,7 @@ impl<'q> Run<'q> {
             bar: Bar::NONE,
             estimated: 0,
             passed: 0,
+            candidates: 0,
             late: Vec::new(),
             weight,
             threshold: (Bar::NONE, 0.0, f32::NEG_INFINITY),
@@ -255,6 +258,7 @@ impl<E: Expand> Scan<'_, E> {
                 }
             }
         }
+        run.candidates += now.len();
         if !unknown.is_empty() {
             self.bound_by_signs(run, &unknown, &mut now, buffers);
         }
@@ -391,15 +395,20 @@ impl<E: Expand> Scan<'_, E> {
     ) {
         run.bar = run.bar.max(self.bars.get(run.place));
         let bar = run.bar;
-        // The rank of no bar is a NaN, which no merit reaches.
-        let rank = if bar == Bar::NONE {
-            f32::NEG_INFINITY
-        } else {
-            bar.rank()
-        };
+        // Rows after that of the bar must be better than it; the rank of no bar is a NaN.
+        let rank = bar.rank();
+        let ties = rows.first().is_some_and(|&row| bar.is_reached(rank, row));
         let mut reaching: Vec<(f32, u32)> = Vec::new();
         for (&row, &merit) in rows.iter().zip(merits) {
-            if merit >= rank && bar.is_reached(merit, row) {
+            if (!ties && merit <= rank) || merit < rank {
+                continue;
+            }
+            let merit = if merit.is_nan() {
+                f32::NEG_INFINITY
+            } else {
+                merit
+            };
+            if bar.is_reached(merit, row) {
                 reaching.push((merit, row));
             }
         }

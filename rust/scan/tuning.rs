@@ -25,7 +25,9 @@ pub(super) struct Costs {
     integers: f64,
     /// Integers of all rows of a tile.
     all_integers: f64,
-    /// An exact estimate with its bounds.
+    /// The bounds of a candidate.
+    candidate: f64,
+    /// An exact estimate.
     exact: f64,
     /// An exact estimate if all rows are estimated.
     all_exact: f64,
@@ -41,6 +43,8 @@ pub(super) struct Tuning {
     pub passed: usize,
     /// The exact estimates before this tile.
     pub estimated: usize,
+    /// The candidates before this tile.
+    pub candidates: usize,
 }
 
 impl Costs {
@@ -56,6 +60,7 @@ impl Costs {
             signs,
             integers,
             all_integers: if many { all_integers } else { integers },
+            candidate: 40.0,
             exact: 65.0,
             all_exact: if many { all_exact } else { 60.0 },
         }
@@ -74,6 +79,7 @@ impl Tuning {
             possible,
             passed: 0,
             estimated: 0,
+            candidates: 0,
         }
     }
 
@@ -86,10 +92,11 @@ impl Tuning {
     }
 
     /// Chooses the mode of the next tile by what a tile with so many rows cost in this one, and by
-    /// the exact estimates since then.
-    pub fn choose(&mut self, costs: &Costs, rows: usize, estimated: usize) {
+    /// the candidates and exact estimates since then.
+    pub fn choose(&mut self, costs: &Costs, rows: usize, estimated: usize, candidates: usize) {
         let share = |count: usize| count as f64 / rows as f64;
-        let exact = share(estimated - self.estimated) * costs.exact;
+        let exact = share(estimated - self.estimated) * costs.exact
+            + share(candidates - self.candidates) * costs.candidate;
         let by_signs = costs.signs + share(self.passed) * costs.integers + exact;
         let by_integers = costs.all_integers + exact;
         self.mode = match self.mode {

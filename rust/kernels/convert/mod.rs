@@ -96,6 +96,43 @@ kernel! {
     )
 }
 
+/// How the estimates of rows become scores.
+#[derive(Debug, Clone, Copy)]
+pub enum Score<'a> {
+    /// The estimate.
+    Product,
+    /// Minus the squared distance, own² + norm² − 2·estimate, at most 0.
+    MinusDistance {
+        /// ‖x‖ of each row.
+        own: &'a [f32],
+        /// ‖y‖.
+        norm: f64,
+    },
+    /// The estimate over own·norm; 0 where this is not positive.
+    Cosine {
+        /// ‖x‖ of each row.
+        own: &'a [f32],
+        /// ‖y‖.
+        norm: f64,
+    },
+}
+
+kernel! {
+    /// out ← scores of dots·scale·factor + (offset + along·products), each step in float64, rounded
+    /// to float32 in the end. Without products their addend is left out.
+    ///
+    /// # Panics
+    /// If the lengths differ.
+    pub fn scores(
+        dots: &[f32],
+        scale: &[f32],
+        products: Option<&[f32]>,
+        query: Centered,
+        score: Score<'_>,
+        out: &mut [f32],
+    )
+}
+
 /// The factors that float32 sums of bounds can do with. Rows of other factors, but for 0, have no
 /// bounds.
 pub const USABLE: std::ops::Range<f32> = 1e-30..1e30;

@@ -1,7 +1,7 @@
 //! The definition of the elementwise steps.
 
-use super::USABLE;
 use super::{Centered, is_moderate};
+use super::{Score, USABLE};
 
 #[inline(always)]
 pub fn scaled(x: &[f32], factor: f64, out: &mut [f32]) {
@@ -85,6 +85,53 @@ pub fn centered_estimates(
     for (out, ((&dot, &scale), &product)) in out.iter_mut().zip(rows) {
         let base = query.offset + query.along * f64::from(product);
         *out = (f64::from(dot) * f64::from(scale) * query.factor + base) as f32;
+    }
+}
+
+#[inline(always)]
+pub fn scores(
+    dots: &[f32],
+    scale: &[f32],
+    products: Option<&[f32]>,
+    query: Centered,
+    score: Score<'_>,
+    out: &mut [f32],
+) {
+    let rows = out.len();
+    assert!(
+        dots.len() == rows
+            && scale.len() == rows
+            && products.is_none_or(|products| products.len() == rows),
+        "one scale and one product per row"
+    );
+    let estimate = |i: usize| {
+        let base = products.map_or(query.offset, |products| {
+            query.offset + query.along * f64::from(products[i])
+        });
+        f64::from(dots[i]) * f64::from(scale[i]) * query.factor + base
+    };
+    match score {
+        Score::Product => {
+            for (i, out) in out.iter_mut().enumerate() {
+                // Adding zero turns −0 into 0, so that the two tie.
+                *out = estimate(i) as f32 + 0.0;
+            }
+        }
+        Score::MinusDistance { own, norm } => {
+            assert_eq!(own.len(), rows, "one norm per row");
+            for (i, out) in out.iter_mut().enumerate() {
+                let own = f64::from(own[i]);
+                let distance = own * own + norm * norm - 2.0 * estimate(i);
+                *out = -(if distance < 0.0 { 0.0 } else { distance } as f32);
+            }
+        }
+        Score::Cosine { own, norm } => {
+            assert_eq!(own.len(), rows, "one norm per row");
+            for (i, out) in out.iter_mut().enumerate() {
+                let by = f64::from(own[i]) * norm;
+                *out = if by > 0.0 { estimate(i) / by } else { 0.0 } as f32 + 0.0;
+            }
+        }
     }
 }
 
