@@ -1,7 +1,8 @@
 //! Slices of numbers that begin at a cache line.
 //!
-//! A load of 32 bytes that crosses the border of two cache lines costs two loads. Large blocks of
-//! the allocator begin 16 bytes after such a border, so that every second load would cross one.
+//! A load that crosses the border of two cache lines costs two loads. Large blocks of the allocator
+//! begin 16 bytes after such a border, so that every second load of 32 bytes would cross one, and
+//! every load of 64 bytes.
 
 use std::ops::{Deref, DerefMut};
 
@@ -9,7 +10,7 @@ use std::ops::{Deref, DerefMut};
 pub const CACHE_LINE_BYTES: usize = 64;
 
 /// A slice whose first value is at the beginning of a cache line.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Aligned<T> {
     values: Vec<T>,
     /// Where the slice begins in `values`.
@@ -20,21 +21,43 @@ pub struct Aligned<T> {
 impl<T: Copy + Default> Aligned<T> {
     /// Makes a slice of `length` zeros.
     pub fn new(length: usize) -> Self {
-        let values = vec![T::default(); length + CACHE_LINE_BYTES / size_of::<T>()];
-        // An interpreter (Miri) may not know addresses; it finds no aligned one, and the slice
-        // then begins anywhere.
-        let from = values.as_ptr().align_offset(CACHE_LINE_BYTES);
-        let from = if from + length <= values.len() {
-            from
-        } else {
-            0
-        };
+        let mut values = Vec::new();
+        let from = reserve(&mut values, length);
         Self {
             values,
             from,
             length,
         }
     }
+
+    /// Makes the slice `length` values long, all zeros if it had another length.
+    pub fn resize(&mut self, length: usize) {
+        if self.length != length {
+            *self = Self::new(length);
+        }
+    }
+}
+
+/// Makes room for `length` values from a cache line on, and returns where they begin.
+fn reserve<T: Copy + Default>(values: &mut Vec<T>, length: usize) -> usize {
+    let room = length + CACHE_LINE_BYTES / size_of::<T>();
+    if values.len() < room {
+        values.resize(room, T::default());
+    }
+    // An interpreter (Miri) may not know addresses; it finds no aligned one, and the slice then
+    // begins anywhere.
+    let from = values.as_ptr().align_offset(CACHE_LINE_BYTES);
+    if from + length <= values.len() {
+        from
+    } else {
+        0
+    }
+}
+
+/// `length` values of `values`, which grows as needed, from a cache line on.
+pub fn aligned_part<T: Copy + Default>(values: &mut Vec<T>, length: usize) -> &mut [T] {
+    let from = reserve(values, length);
+    &mut values[from..][..length]
 }
 
 impl<T: Copy + Default> From<&[T]> for Aligned<T> {

@@ -38,6 +38,7 @@
 //!
 //! FROZEN: the same seed always gives the same rotation.
 
+use crate::aligned::{Aligned, aligned_part};
 use crate::error::{Error, Result};
 use crate::isa::Isa;
 use crate::kernels::dense;
@@ -107,7 +108,7 @@ struct Windows {
     /// The first coordinate of each window.
     starts: Vec<usize>,
     /// ±1/√n for each coordinate of each window of each round.
-    factors: Vec<f32>,
+    factors: Aligned<f32>,
     /// The shuffle takes run `order[i]` to run i. Empty with one window, which needs no shuffle.
     order: Vec<u32>,
     /// The shuffle back takes run `inverse[i]` to run i.
@@ -170,7 +171,7 @@ impl Rotation {
         mut between: impl FnMut(),
     ) {
         self.check(x);
-        scratch.resize(x.len(), 0.0);
+        let scratch = aligned_part(scratch, x.len());
         match &self.form {
             Form::Matrix(matrix) => {
                 scratch.copy_from_slice(x);
@@ -187,7 +188,7 @@ impl Rotation {
     /// x ← Rᵀ x for each vector in `x`; `scratch` is resized as needed.
     pub fn apply_inverse(&self, isa: Isa, x: &mut [f32], scratch: &mut Vec<f32>) {
         self.check(x);
-        scratch.resize(x.len(), 0.0);
+        let scratch = aligned_part(scratch, x.len());
         match &self.form {
             Form::Matrix(matrix) => {
                 scratch.copy_from_slice(x);
@@ -214,6 +215,7 @@ impl Windows {
     fn new(dim: usize, size: usize, starts: Vec<usize>, seed: u64) -> Self {
         let scale = (1.0 / (size as f64).sqrt()) as f32;
         let signs = SeedStream::new(seed, LABEL_SIGNS).signs(ROUNDS * starts.len() * size);
+        let factors: Vec<f32> = signs.iter().map(|sign| sign * scale).collect();
         let runs = if starts.len() > 1 { dim / RUN } else { 0 };
         let stride = coprime_stride(dim / RUN);
         let order: Vec<u32> = (0..runs).map(|i| (i * stride % runs) as u32).collect();
@@ -224,7 +226,7 @@ impl Windows {
         Self {
             size,
             starts,
-            factors: signs.iter().map(|sign| sign * scale).collect(),
+            factors: Aligned::from(&*factors),
             order,
             inverse,
         }

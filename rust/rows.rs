@@ -18,8 +18,10 @@ pub trait Rows: Sync {
     /// Row `row` as float32. A row of another type is converted into `buffer`, which has
     /// [`dim`](Self::dim) values.
     fn read<'a>(&'a self, row: usize, buffer: &'a mut [f32]) -> &'a [f32];
-    /// Fetches coordinates of row `row`, which is read soon, into the cache.
-    fn prefetch(&self, row: usize, columns: Range<usize>);
+    /// Fetches coordinates of row `row`, which is read soon, into the cache; may do nothing.
+    fn prefetch(&self, row: usize, columns: Range<usize>) {
+        let _ = (row, columns);
+    }
     /// One value as text, for error messages.
     fn text(&self, row: usize, column: usize) -> String;
 }

@@ -52,7 +52,7 @@ impl Quantizer {
             scratch,
             ..
         } = buffers;
-        u.resize(which.len() * dim, 0.0);
+        u.resize(which.len() * dim);
         scratch.resize(scratch.len().max(dim), 0.0);
         norms.clear();
         center_products.clear();

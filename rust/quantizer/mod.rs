@@ -19,6 +19,7 @@
 //! [`VECTORS_PER_BATCH`](crate::kernels::dense::VECTORS_PER_BATCH) rows go together, so that the
 //! matrix is read once for all of them.
 
+use crate::aligned::Aligned;
 use crate::codes::Scalars;
 use crate::error::{Error, Result, counted};
 use crate::isa::Isa;
@@ -176,7 +177,7 @@ pub struct Quantizer {
 #[derive(Default)]
 struct Buffers {
     /// The rotated rows, in the units of u.
-    u: Vec<f32>,
+    u: Aligned<f32>,
     /// The norms of what is quantized.
     norms: Vec<f64>,
     /// ⟨μ, x − μ⟩ of rows or ⟨μ, y⟩ of queries, if there is a center μ.

@@ -170,7 +170,7 @@ impl Quantizer {
         let query = |_, row: usize| -> Result<(Query, f64)> {
             let mut buffers = Buffers::default();
             self.load(isa, y, row..row + 1, origin, &mut buffers)?;
-            let (mut vector, size) = (buffers.u, buffers.norms[0]);
+            let (mut vector, size) = (buffers.u.to_vec(), buffers.norms[0]);
             // Adding −0 does not change any sum, not even −0.
             let (mut offset, mut along, mut norm) = (-0.0, 0.0, size);
             match origin {

@@ -95,6 +95,35 @@ fn tiny_words_are_searched_exactly() {
     }
 }
 
+/// Values that are not finite, that are out of the reach of a screen and that tie with others.
+#[test]
+fn odd_values_are_searched_as_by_brute_force() {
+    let words = block_codebook(384, 8, 8).unwrap().words.clone();
+    // Each word twice, so that every block ties.
+    let twice: Vec<f32> = (words.as_chunks::<8>().0[..128].iter())
+        .flat_map(|word| [*word, *word])
+        .flatten()
+        .collect();
+    let odd = [f32::NAN, f32::INFINITY, f32::NEG_INFINITY, 1e30, -0.0, 4.0];
+    let mut stream = SeedStream::new(7, 0);
+    let u: Vec<f32> = (0..8 * 70)
+        .map(|i| match i % 11 {
+            0 => odd[i / 11 % odd.len()],
+            _ => stream.gaussian() as f32,
+        })
+        .collect();
+    for words in [&words, &twice] {
+        let plan = Plan::new(Words::new(words, 8), None);
+        let mut expected = vec![9u16; 70];
+        nearest::brute_force(Isa::Scalar, &u, plan.words(), &mut expected);
+        for isa in Isa::available() {
+            let mut got = vec![9u16; 70];
+            nearest::pruned(isa, &u, &plan, &mut got);
+            assert_eq!(got, expected, "{isa:?}");
+        }
+    }
+}
+
 /// The search at a real size finds what a walk through all critical values finds.
 #[test]
 fn rescaling_search_equals_a_full_walk_at_1536() {

@@ -25,7 +25,10 @@
 //! share of the multiply-add per block: about 1.2 instructions per coordinate at p = 4, bound by
 //! the loads, and twice that at p = 2. [`level_products`] takes one load of the bits for sixteen
 //! coordinates, then a broadcast, a shift, a permutation of the table and a multiply-add for eight:
-//! about one instruction per coordinate, and one and a half at 4 bits. For rows that lie far apart
+//! about one instruction per coordinate, and one and a half at 4 bits. On AVX-512 it takes four for
+//! sixteen coordinates, at each width, since one instruction reads bits from anywhere in a word;
+//! [`codeword_products`] gains nothing there, since four codewords join in a register one at a
+//! time. For rows that lie far apart
 //! both are bound by reading the codes from memory.
 
 #[cfg(target_arch = "x86_64")]

@@ -1,6 +1,6 @@
 //! The definition: row by row, index by index.
 
-use super::tables::FieldTable;
+use super::field::FieldTable;
 use super::{
     CodeTables, IntQuery, ROWS_PER_BLOCK, ROWS_PER_GROUP, check_group, check_products, check_tile,
     check_tile_products, row_of, slot,

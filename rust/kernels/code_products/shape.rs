@@ -1,6 +1,6 @@
 //! Tables of the first field in the order in which vectors look them up.
 
-use super::tables::FieldTable;
+use super::field::FieldTable;
 use crate::aligned::Aligned;
 
 /// Bytes of a vector that is looked up in one table, and entries of such a table.
@@ -50,7 +50,7 @@ pub(super) enum Parts {
     /// The low and the high half, where each has whole indexes.
     Nibbles(Nibbles),
     /// The byte.
-    Whole(Whole),
+    Whole(Box<Whole>),
 }
 
 /// Tables of the half of a byte, which has half of the coordinates.
@@ -133,7 +133,7 @@ impl Bytes {
             }
         }
         let parts = if field.width == 8 {
-            Parts::Whole(Whole::new(coordinates, &words, &sizes))
+            Parts::Whole(Box::new(Whole::new(coordinates, &words, &sizes)))
         } else {
             Parts::Nibbles(Nibbles::new(coordinates, &words, &sizes))
         };

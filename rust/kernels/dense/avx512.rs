@@ -54,7 +54,10 @@ fn block<const N: usize>(
     let x: [_; N] = std::array::from_fn(|i| split(&x[i * dim..][..dim]));
     let mut sums = [[s.splat(0.0); 4]; N];
     for place in 0..dim / SUM_LANES {
-        let a = matrix.map(|(row, _)| s.load(&row[place]));
+        let mut a = [s.splat(0.0); 4];
+        for (a, (row, _)) in a.iter_mut().zip(&matrix) {
+            *a = s.load(&row[place]);
+        }
         for i in 0..N {
             let x = s.load(&x[i].0[place]);
             for r in 0..4 {
@@ -66,7 +69,10 @@ fn block<const N: usize>(
     if rest > 0 {
         // Adding zero to the other lanes would make a −0 of them a 0.
         let mask = s.first(rest);
-        let a = matrix.map(|(_, row)| s.load_part(row));
+        let mut a = [s.splat(0.0); 4];
+        for (a, (_, row)) in a.iter_mut().zip(&matrix) {
+            *a = s.load_part(row);
+        }
         for i in 0..N {
             let x = s.load_part(x[i].1);
             for r in 0..4 {

@@ -33,7 +33,10 @@
 //! bound by the multiply-adds as long as most loads come from the first-level cache, where a group
 //! of matrix rows stays. [`panel_products`] takes eight loads for twelve multiply-adds, and fifteen
 //! additions besides the d multiply-adds per pair; it is bound by the multiply-adds, two vectors
-//! per cycle, since a panel of d = 384 (24 KiB) stays in the first-level cache.
+//! per cycle, since a panel of d = 384 (24 KiB) stays in the first-level cache. AVX-512 has the
+//! lanes of a sum, or the rows of a panel, in one register: [`products`] takes four rows against
+//! four vectors, and [`panel_products`] eight vectors in a pass. [`transposed_products`] keeps its
+//! AVX2 body.
 
 #[cfg(target_arch = "x86_64")]
 mod avx512;

@@ -215,7 +215,11 @@ fn prepare<const P: usize>(
 /// Writes the groups that may win block i, each as 16i + group, and returns their number.
 #[inline(always)]
 fn candidates(s: Avx512, wide: &Wide, blocks: &Blocks, i: usize, list: &mut [i32]) -> usize {
-    let q = [0, 1].map(|half: usize| s.splat_i32(blocks.bytes[half].as_flattened()[i]));
+    let [low, high] = &blocks.bytes;
+    let q = [
+        s.splat_i32(low.as_flattened()[i]),
+        s.splat_i32(high.as_flattened()[i]),
+    ];
     let mut maxima = s.splat_i32(i32::MIN);
     for small in &wide.vectors {
         let mut r = s.load_i32(&small.base);

@@ -24,7 +24,8 @@
 //!
 //! **Cost.** One to two instructions per index, bound by the shifts and the stores that put the
 //! pieces together. Indexes that do not begin at a byte boundary, and the last ones of a row (fewer
-//! than 32), are packed one by one.
+//! than 32), are packed one by one. AVX-512 permutes bytes of eight words at once, in a half to a
+//! quarter of the time.
 
 #[cfg(target_arch = "x86_64")]
 mod avx512;

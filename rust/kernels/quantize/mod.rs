@@ -25,7 +25,8 @@
 //! two additions for eight coordinates: 16 instructions per vector at 4 bits, where counting
 //! boundaries takes 30. Larger tables are gathered from the first-level cache. Looking levels up is
 //! one permutation up to 3 bits, and two with a selection at 4 bits. Bound by the execution ports
-//! for permutations.
+//! for permutations. AVX-512 looks up to sixteen levels up in one permutation, and searches one or
+//! two bits by masks, without tables.
 
 #[cfg(target_arch = "x86_64")]
 mod avx512;

@@ -340,10 +340,11 @@ impl Avx512 {
             //
             //   quarters of ab:    a0 + a2  a1 + a3  b0 + b2  b1 + b3     (also cd)
             //   quarters of abcd:  a        b        c        d
-            let low = |a, b| _mm512_shuffle_f32x4::<0b01_00_01_00>(a, b);
-            let high = |a, b| _mm512_shuffle_f32x4::<0b11_10_11_10>(a, b);
-            let ab = _mm512_add_ps(low(of[0], of[1]), high(of[0], of[1]));
-            let cd = _mm512_add_ps(low(of[2], of[3]), high(of[2], of[3]));
+            let [a, b, c, d] = of;
+            let low = _mm512_shuffle_f32x4::<0b01_00_01_00>(a, b);
+            let ab = _mm512_add_ps(low, _mm512_shuffle_f32x4::<0b11_10_11_10>(a, b));
+            let low = _mm512_shuffle_f32x4::<0b01_00_01_00>(c, d);
+            let cd = _mm512_add_ps(low, _mm512_shuffle_f32x4::<0b11_10_11_10>(c, d));
             let even = _mm512_shuffle_f32x4::<0b10_00_10_00>(ab, cd);
             let odd = _mm512_shuffle_f32x4::<0b11_01_11_01>(ab, cd);
             let abcd = _mm512_add_ps(even, odd);

@@ -111,8 +111,8 @@ impl<const C: usize> WordsOfBytes<C> for OfWhole<'_, C> {
 /// Unpacks 64 levels of up to seven bits from whole bytes.
 ///
 /// ```text
-/// spread:      the `width` bytes of eight levels into each lane of 64 bits
-/// bits_of_u64: eight bits from the first one of each level on
+/// spread:           the `width` bytes of eight levels into each lane of 64 bits
+/// bytes_from_bits:  eight bits from the first one of each level on
 /// ```
 ///
 /// The bits above a level belong to the next ones.
@@ -138,11 +138,12 @@ impl Levels64 {
     #[inline(always)]
     pub fn unpack(self, s: Avx512, bytes: &[u8]) -> __m512i {
         let spread = s.permute_bytes(s.load_part_u8(bytes), self.spread);
-        s.bits_of_u64(spread, self.bits)
+        s.bytes_from_bits(spread, self.bits)
     }
 }
 
-/// The entries of levels of up to `WIDTH` bits, 0 where they are not valid.
+/// The entries of levels, 0 where they are not valid; levels of fewer than seven bits need only the
+/// first table.
 #[inline(always)]
 pub fn look_up_levels<const SEVEN: bool>(
     s: Avx512,

@@ -4,8 +4,8 @@ use std::arch::x86_64::__m512i;
 
 use super::look_up::{Indexes16, Levels64, OfNibbles, OfWhole, WordsOfBytes, look_up_levels};
 use crate::isa::Avx512;
+use crate::kernels::code_products::field::FieldTable;
 use crate::kernels::code_products::shape::{Bytes, Levels, Parts, Shape, TABLE};
-use crate::kernels::code_products::tables::FieldTable;
 use crate::kernels::code_products::{CodeTables, EachProduct, IntQuery, check_products};
 
 /// The body of [`products`](super::super::products).
@@ -19,12 +19,7 @@ pub fn products(
     out: &mut [i32],
 ) {
     check_products(tables, rows, query, out);
-    let each = EachProduct {
-        tables,
-        packed,
-        rows,
-        query,
-    };
+    let each = EachProduct::new(tables, packed, rows, query);
     let field = &tables.fields[0];
     match &tables.shape {
         Shape::Bytes(bytes) => match (&bytes.parts, bytes.coordinates) {

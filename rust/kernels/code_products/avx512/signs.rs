@@ -6,8 +6,8 @@ use std::arch::x86_64::__m512i;
 
 use super::look_up::{Index256, Indexes16, Levels64, halves, look_up_levels};
 use crate::isa::Avx512;
+use crate::kernels::code_products::field::FieldTable;
 use crate::kernels::code_products::shape::{Bytes, Levels, Nibbles, Parts, Shape, Whole};
-use crate::kernels::code_products::tables::FieldTable;
 use crate::kernels::code_products::{
     CodeTables, EachSigns, PART, PART_COORDINATES, ROWS_PER_GROUP, Signs, check_group, vector,
 };
@@ -34,10 +34,10 @@ pub fn signs_and_sums(
             (Parts::Nibbles(of), 2) => nibbles::<2>(each, s, bytes, of, group, sums),
             (Parts::Nibbles(of), 4) => nibbles::<4>(each, s, bytes, of, group, sums),
             (Parts::Nibbles(of), _) => nibbles::<8>(each, s, bytes, of, group, sums),
-            (Parts::Whole(of), 1) => bytes_of::<1>(each, s, bytes, of, group, sums),
-            (Parts::Whole(of), 2) => bytes_of::<2>(each, s, bytes, of, group, sums),
-            (Parts::Whole(of), 4) => bytes_of::<4>(each, s, bytes, of, group, sums),
-            (Parts::Whole(of), _) => bytes_of::<8>(each, s, bytes, of, group, sums),
+            (Parts::Whole(of), 1) => bytes_of::<1>(each, s, bytes, &**of, group, sums),
+            (Parts::Whole(of), 2) => bytes_of::<2>(each, s, bytes, &**of, group, sums),
+            (Parts::Whole(of), 4) => bytes_of::<4>(each, s, bytes, &**of, group, sums),
+            (Parts::Whole(of), _) => bytes_of::<8>(each, s, bytes, &**of, group, sums),
         },
         Shape::Levels(of) if of.width == 7 => levels::<true>(each, s, of, group, sums),
         Shape::Levels(of) => levels::<false>(each, s, of, group, sums),
@@ -216,17 +216,14 @@ fn words(
                 let row = each.row(i + k);
                 let signs = &mut all[i + k];
                 let mut sizes = [s.zero(); 2];
-                let first = part * PART_COORDINATES / p;
+                let left = field.count.saturating_sub(part * PART_COORDINATES / p);
+                let vectors = left.min(PART_COORDINATES / p).div_ceil(16);
+                let (signs, others) = signs.split_at_mut(2 * p * vectors);
+                others.fill(0);
                 for (k, signs) in signs.chunks_exact_mut(2 * p).enumerate() {
-                    let at = first + 16 * k;
-                    let left = field.count.saturating_sub(at).min(16);
-                    if left == 0 {
-                        signs.fill(0);
-                        continue;
-                    }
-                    let index = indexes.unpack(s, row, at / 16);
+                    let index = indexes.unpack(s, row, part * (PART_COORDINATES / 16) / p + k);
                     let found = s.look_up_u32(&field.sizes, index);
-                    let found = s.lanes_where(s.first(left), found);
+                    let found = s.lanes_where(s.first((left - 16 * k).min(16)), found);
                     sizes[0] = s.add_i32(sizes[0], s.and(found, low));
                     let squares = s.and(s.shift_right_u32::<12>(found), low);
                     sizes[1] = s.add_i32(sizes[1], squares);

@@ -4,8 +4,8 @@ use std::arch::x86_64::__m512i;
 
 use super::look_up::{Indexes16, Levels64, OfNibbles, OfWhole, WordsOfBytes, look_up_levels};
 use crate::isa::Avx512;
+use crate::kernels::code_products::field::FieldTable;
 use crate::kernels::code_products::shape::{Levels, Parts, Shape};
-use crate::kernels::code_products::tables::FieldTable;
 use crate::kernels::code_products::{
     CodeTables, IntQuery, ROWS_PER_BLOCK, ROWS_PER_GROUP, check_tile, check_tile_products, row_of,
     scalar, vector,

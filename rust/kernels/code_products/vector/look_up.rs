@@ -1,6 +1,6 @@
 //! Levels of three bits as bytes, and words one after the other.
 
-use crate::kernels::code_products::tables::FieldTable;
+use crate::kernels::code_products::field::FieldTable;
 use crate::kernels::pack;
 use crate::kernels::simd::{BYTES, Simd};
 

@@ -4,8 +4,8 @@ use super::look_up::{
     INDEXES, LEVEL_BITS, LEVEL_BYTES, Levels32, SHORT, WORD_BYTES, level_table, load_part,
     put_words,
 };
+use crate::kernels::code_products::field::FieldTable;
 use crate::kernels::code_products::shape::{Bytes, Nibbles, Parts, Shape, TABLE};
-use crate::kernels::code_products::tables::FieldTable;
 use crate::kernels::code_products::{CodeTables, EachProduct, IntQuery, check_products};
 use crate::kernels::simd::{BYTES, Simd};
 
@@ -20,12 +20,7 @@ pub fn products<S: Simd>(
     out: &mut [i32],
 ) {
     check_products(tables, rows, query, out);
-    let each = EachProduct {
-        tables,
-        packed,
-        rows,
-        query,
-    };
+    let each = EachProduct::new(tables, packed, rows, query);
     let field = &tables.fields[0];
     match &tables.shape {
         Shape::Bytes(bytes) => match (&bytes.parts, bytes.coordinates) {

@@ -3,8 +3,8 @@
 //! The signs of each row are found in parts of 64 bytes, which are then transposed into the group.
 
 use super::look_up::{INDEXES, LEVEL_BITS, LEVEL_BYTES, LEVELS, Levels32, level_table, load_part};
+use crate::kernels::code_products::field::FieldTable;
 use crate::kernels::code_products::shape::{Bytes, Levels, Nibbles, Parts, Shape};
-use crate::kernels::code_products::tables::FieldTable;
 use crate::kernels::code_products::{
     CodeTables, EachSigns, PART, PART_COORDINATES, ROWS_PER_GROUP, Signs, check_group,
 };
@@ -188,8 +188,8 @@ fn levels<S: Simd>(
     each.put_rest(from, group, sums);
 }
 
-/// Words of any size, of P coordinates if P is not 0 (then 1, 2 or 4). The signs of a row are strung together before
-/// they are cut into parts.
+/// Words of any size, of P coordinates if P is not 0 (then 1, 2 or 4). The signs of a row are
+/// strung together before they are cut into parts.
 #[inline(always)]
 fn words<S: Simd, const P: usize>(
     each: EachSigns<'_>,

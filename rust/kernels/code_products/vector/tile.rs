@@ -17,7 +17,7 @@ const QUAD: usize = 4 * ROWS_PER_BLOCK;
 #[inline(always)]
 pub fn expand<S: Simd>(s: S, tables: &CodeTables, packed: &[u8], rows: &[u32], tile: &mut [u8]) {
     check_tile(tables, rows, tile);
-    if rows.len() < ROWS_PER_GROUP || tables.fields.len() > 1 || tables.dim() % 4 != 0 {
+    if rows.len() < ROWS_PER_GROUP || tables.fields.len() > 1 || !tables.dim().is_multiple_of(4) {
         tile.fill(0);
     }
     let (quads_of_tile, _) = tile.as_chunks_mut::<QUAD>();
@@ -76,7 +76,8 @@ fn put_quad(four: &[u8; 4], i: usize, quad: &mut [u8; QUAD]) {
     quad.as_chunks_mut::<4>().0[i] = *four;
 }
 
-/// Writes row i of a block, whose bytes have C = 4/N coordinates, or N = 1 and more of them.
+/// Writes row i of a block, whose bytes have C coordinates: N bytes are a quad, or one byte is one
+/// or two quads.
 #[inline(always)]
 fn put_bytes<const C: usize, const N: usize>(
     words: &[u8],
@@ -107,7 +108,8 @@ fn put_bytes<const C: usize, const N: usize>(
     }
 }
 
-/// Writes levels of three bits to row i of a block, as many as fill whole vectors. Returns how many.
+/// Writes levels of three bits to row i of a block, as many as fill whole vectors. Returns how
+/// many.
 #[inline(always)]
 fn put_levels<S: Simd>(
     s: S,
