@@ -13,7 +13,7 @@ const SIGNS: [Vector16; 4] = {
     let mut signs = [[1.0; 16]; 4];
     let mut i = 0;
     while i < 64 {
-        if i % 16 & (1 << (i / 16)) != 0 {
+        if (i % 16) & (1 << (i / 16)) != 0 {
             signs[i / 16][i % 16] = -1.0;
         }
         i += 1;
@@ -222,21 +222,24 @@ fn later_passes(s: Avx512, x: &mut [Vector16], to: impl Finish) {
     }
 }
 
-/// One pass: butterflies at the log₂ M strides from `stride` blocks of 16 vectors on.
+/// Sixteen vectors.
+type Block = [Vector16; 16];
+
+/// One pass: butterflies at the log₂ M strides from `stride` blocks on.
 #[inline(always)]
-fn pass<const M: usize>(s: Avx512, x: &mut [[Vector16; 16]], stride: usize, to: impl Finish) {
+fn pass<const M: usize>(s: Avx512, x: &mut [Block], stride: usize, to: impl Finish) {
     for (p, piece) in x.chunks_exact_mut(M * stride).enumerate() {
         for b in 0..stride {
             for j in 0..16 {
                 let mut v = [s.splat(0.0); M];
-                for (i, value) in v.iter_mut().enumerate() {
-                    *value = s.load(&piece[b + i * stride][j]);
+                for (value, block) in v.iter_mut().zip(piece[b..].iter().step_by(stride)) {
+                    *value = s.load(&block[j]);
                 }
                 butterflies(s, &mut v);
-                for (i, value) in v.into_iter().enumerate() {
-                    let place = b + i * stride;
-                    let value = to.finish(s, value, (p * M * stride + place) * 16 + j);
-                    s.store(value, &mut piece[place][j]);
+                let blocks = piece[b..].iter_mut().step_by(stride);
+                for (i, (value, block)) in v.into_iter().zip(blocks).enumerate() {
+                    let place = (p * M + i) * stride + b;
+                    s.store(to.finish(s, value, 16 * place + j), &mut block[j]);
                 }
             }
         }

@@ -57,12 +57,12 @@ const fn permutation(width: usize, odd: bool) -> ([u8; 64], u64) {
     while to < 4 * width {
         let (pair, byte) = (to / width, to % width);
         let middle = width / 2;
-        let in_second = if width % 2 == 0 || byte != middle {
+        let in_second = if width.is_multiple_of(2) || byte != middle {
             byte >= middle
         } else {
             odd
         };
-        if width % 2 == 0 || in_second == odd {
+        if width.is_multiple_of(2) || in_second == odd {
             let byte = if in_second { 8 + byte - middle } else { byte };
             from[to] = (16 * pair + byte) as u8;
             mask |= 1 << to;
