@@ -451,7 +451,7 @@ impl Tuning {
     }
 }
 
-/// Buffers of one thread.
+/// Buffers of a thread.
 struct State {
     buffers: Buffers,
     chunk: Chunk,

@@ -9,7 +9,8 @@
 //! the integers of the codewords drop the rows that cannot be among the best ([`bounds`]), and the
 //! others are estimated exactly.
 //!
-//! Layers: `search` → `cascade` → `refine`, `plain`, [`signs`] → `keys`, `top`, `corpus`, [`bounds`].
+//! Layers: `search` → `cascade` → `refine`, `plain`, [`signs`] → `keys`, `top`, `corpus`,
+//! [`bounds`].
 
 pub mod bounds;
 mod cascade;

@@ -63,7 +63,7 @@ impl<'q> Run<'q> {
     }
 }
 
-/// Buffers of one thread.
+/// Buffers of a thread.
 #[derive(Default)]
 pub(super) struct Buffers {
     work: Work,
