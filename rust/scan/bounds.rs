@@ -39,7 +39,7 @@ const MAX_ERROR: f64 = 0.75;
 /// The largest kurtosis of a query whose coordinates are spread.
 const MAX_KURTOSIS: f32 = 9.0;
 /// The most coordinates for which sums of weights fit 16 bits.
-const MAX_SIGNS: usize = 17_476;
+const MAX_SIGNS: usize = sign_scan::MAX_DIM;
 /// The most coordinates for which integer products fit 32 bits.
 const MAX_INTS: usize = 100_000;
 

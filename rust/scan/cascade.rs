@@ -29,6 +29,7 @@ use super::refine::{Buffers, Known, Run, Scan};
 use super::signs::{Chunk, GROUPS_PER_CHUNK, Places, ROWS_PER_CHUNK, Signs, first_bits};
 use super::tile::{Tile, TileColumns};
 use super::top::{Bar, Bars, Top};
+use super::tuning::{Costs, Mode, Tuning};
 use crate::aligned::Aligned;
 use crate::isa::Isa;
 use crate::kernels::code_products;
@@ -38,7 +39,7 @@ use crate::threads;
 /// Rows of the first tile.
 const FIRST_ROWS: usize = 128;
 /// Bytes of signs of a tile, which stay in the cache while all queries scan them.
-const TILE_BYTES: usize = 1 << 16;
+const TILE_BYTES: usize = 1 << 17;
 /// The fewest queries for which deriving signs costs less than it saves.
 pub const MIN_QUERIES_TO_DERIVE: usize = 4;
 /// The fewest queries for which a tile is expanded to bytes.
@@ -47,46 +48,16 @@ const MIN_QUERIES_TO_EXPAND: usize = 4;
 const QUERIES_PER_PASS: usize = 4;
 /// For many queries that search fewer rows than these, finding the mode costs more than it saves.
 const MAX_SMALL_ROWS: usize = 1024;
-/// Tiles after which a query tries a cheaper mode again.
-const TILES_PER_TRIAL: usize = 16;
+/// The most chunks in which a first bar is looked for, at most one in so many of all.
+const SEED_CHUNKS: usize = 4;
+const CHUNKS_PER_SEED_CHUNK: usize = 8;
+/// Seeds besides two for each row that is asked for, and the largest share of rows they may be.
+const MIN_SEEDS: usize = 32;
+const MAX_SEED_SHARE: f64 = 0.1;
+/// Groups of a tile in which a query tries a cheaper mode.
+const TRIAL_GROUPS: usize = 2;
 /// A part of the slack that a filter gives to rounding: see [`Tile::new`].
 const SLACK: f32 = 1.001;
-
-/// How a query takes the rows of a tile.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Mode {
-    /// Level 0, then integers of what is left.
-    Signs,
-    /// Integers of all rows.
-    Integers,
-    /// Exact estimates of all rows.
-    Exact,
-}
-
-/// What one row costs a query, in any unit.
-#[derive(Debug, Clone, Copy)]
-struct Costs {
-    signs: f64,
-    /// Integers of a single row.
-    integers: f64,
-    /// Integers of all rows of a tile.
-    all_integers: f64,
-    /// An exact estimate with its bounds.
-    exact: f64,
-    /// An exact estimate if all rows are estimated.
-    all_exact: f64,
-}
-
-/// What decides the mode of a query.
-#[derive(Debug, Clone, Copy)]
-struct Tuning {
-    mode: Mode,
-    /// The shares of rows that pass level 0 and level 1.
-    pass: [f64; 2],
-    /// Tiles so far, and at which of them a cheaper mode is tried again.
-    tiles: usize,
-    trial: usize,
-}
 
 /// A cascade over some rows.
 pub(super) struct Cascade<'a, E> {
@@ -126,6 +97,7 @@ impl<'a, E: Expand> Cascade<'a, E> {
 
     /// The best rows of each query among those of some chunks.
     pub fn run(&self, chunks: std::ops::Range<usize>, bars: &Bars) -> Vec<Top> {
+        let many = self.queries.len() >= MIN_QUERIES_TO_EXPAND;
         let scan = Scan {
             isa: self.isa,
             corpus: self.corpus,
@@ -135,38 +107,54 @@ impl<'a, E: Expand> Cascade<'a, E> {
         let mut runs: Vec<Run<'_>> = (self.queries.iter().zip(self.levels).enumerate())
             .map(|(place, (&query, levels))| Run::new(place, query, levels.as_ref(), self.count))
             .collect();
-        let mut tunings: Vec<Tuning> = self.levels.iter().map(|l| self.first(l.as_ref())).collect();
+        let has_signs = self.signs.is_some() || self.queries.len() >= MIN_QUERIES_TO_DERIVE;
+        let tuning = |levels: &Option<Levels>| {
+            let signs = levels
+                .as_ref()
+                .map(|levels| has_signs && levels.signs.is_some());
+            Tuning::new(many, [signs == Some(true), signs.is_some()])
+        };
+        let mut tunings: Vec<Tuning> = self.levels.iter().map(tuning).collect();
         let mut state = State::default();
-        let costs = self.costs();
+        let costs = Costs::new(self.isa, many);
         let most_groups = self.tile_groups();
-        let many = self.queries.len() >= MIN_QUERIES_TO_EXPAND;
         let is_small = many && self.corpus.codes.len() <= MAX_SMALL_ROWS;
+        self.seed(&scan, chunks.clone(), &mut runs, &tunings, &mut state);
         let mut groups = FIRST_ROWS.max(2 * self.count).div_ceil(ROWS_PER_GROUP);
+        let mut seen = 0;
         for chunk in chunks {
             let places = self.places(chunk);
             let end = places.length.div_ceil(ROWS_PER_GROUP);
             let mut from = 0;
             while from < end {
                 threads::check();
-                let to = end.min(from + groups.min(most_groups));
+                let most = if tunings.iter().any(Tuning::is_due) && seen > 0 {
+                    TRIAL_GROUPS
+                } else {
+                    groups.min(most_groups)
+                };
+                let to = end.min(from + most);
                 groups = if is_small {
                     GROUPS_PER_CHUNK
                 } else {
-                    2 * groups
+                    (2 * groups).min(most_groups)
                 };
                 state.tile.fill(places, from..to, self.allowed);
                 from = to;
-                if state.tile.rows == 0 {
+                let rows = state.tile.rows;
+                if rows == 0 {
                     continue;
                 }
-                let had_bars: Vec<bool> = runs.iter().map(|run| run.bar != Bar::NONE).collect();
-                self.tile(&scan, places, &mut runs, &mut tunings, &mut state);
-                if !is_small {
-                    for ((tuning, levels), had_bar) in
-                        tunings.iter_mut().zip(self.levels).zip(had_bars)
-                    {
-                        tuning.choose(&costs, self.possible(levels.as_ref()), had_bar);
+                for (tuning, run) in tunings.iter_mut().zip(&runs) {
+                    if tuning.is_due() && seen > 0 && !is_small {
+                        tuning.mode = tuning.cheapest();
                     }
+                    tuning.estimated = run.estimated;
+                }
+                self.tile(&scan, places, &mut runs, &mut tunings, &mut state);
+                seen += rows;
+                for (tuning, run) in tunings.iter_mut().zip(&runs) {
+                    tuning.choose(&costs, rows, run.estimated);
                 }
             }
         }
@@ -178,35 +166,56 @@ impl<'a, E: Expand> Cascade<'a, E> {
             .collect()
     }
 
+    /// Finds a first bar for the queries that can use signs: the rows of the first chunks whose
+    /// estimates by signs are among the largest go through all levels. They come again in their
+    /// turn, so only the bar is kept.
+    fn seed(
+        &self,
+        scan: &Scan<'_, E>,
+        chunks: std::ops::Range<usize>,
+        runs: &mut [Run<'_>],
+        tunings: &[Tuning],
+        state: &mut State,
+    ) {
+        let seeds = 2 * self.count + MIN_SEEDS;
+        let length = SEED_CHUNKS.min(chunks.len() / CHUNKS_PER_SEED_CHUNK);
+        let share = seeds as f64 / (length * ROWS_PER_CHUNK) as f64;
+        let has_bar = |run: &Run<'_>| scan.bars.get(run.place) != Bar::NONE;
+        let which: Vec<usize> = (0..runs.len())
+            .filter(|&q| tunings[q].cheapest() == Mode::Signs && !has_bar(&runs[q]))
+            .collect();
+        if length == 0 || share > MAX_SEED_SHARE || which.is_empty() {
+            return;
+        }
+        let mut thresholds: Vec<Option<f32>> = vec![None; runs.len()];
+        for chunk in chunks.take(length) {
+            let places = self.places(chunk);
+            let groups = 0..places.length.div_ceil(ROWS_PER_GROUP);
+            state.tile.fill(places, groups, self.allowed);
+            self.by_signs(
+                scan,
+                places,
+                &which,
+                runs,
+                state,
+                |q, cut, sums, columns| Cut {
+                    reach: 0.0,
+                    threshold: *thresholds[q]
+                        .get_or_insert_with(|| columns.high_key(sums, cut, share)),
+                    ..*cut
+                },
+            );
+        }
+        for q in which {
+            runs[q].restart();
+        }
+    }
+
     fn tile_groups(&self) -> usize {
         let bytes = self
             .tables
             .map_or(1, |tables| group_bytes(tables.codes.dim()));
         (TILE_BYTES / bytes).clamp(1, GROUPS_PER_CHUNK)
-    }
-
-    /// The mode of the first tile: many queries share exact estimates, which give the bar.
-    fn first(&self, levels: Option<&Levels>) -> Tuning {
-        let many = self.queries.len() >= MIN_QUERIES_TO_EXPAND;
-        let mode = match levels {
-            Some(_) if !many => Mode::Integers,
-            _ => Mode::Exact,
-        };
-        Tuning {
-            mode,
-            pass: [1.0; 2],
-            tiles: 0,
-            trial: TILES_PER_TRIAL,
-        }
-    }
-
-    /// Whether level 0 and level 1 are possible for a query.
-    fn possible(&self, levels: Option<&Levels>) -> [bool; 2] {
-        let has_signs = self.signs.is_some() || self.queries.len() >= MIN_QUERIES_TO_DERIVE;
-        [
-            has_signs && levels.is_some_and(|levels| levels.signs.is_some()),
-            levels.is_some(),
-        ]
     }
 
     fn tile(
@@ -226,13 +235,16 @@ impl<'a, E: Expand> Cascade<'a, E> {
         let integers = with(Mode::Integers, tunings);
         let exact = with(Mode::Exact, tunings);
         if !signs.is_empty() {
-            self.by_signs(scan, places, &signs, runs, tunings, state);
+            self.by_signs(scan, places, &signs, runs, state, |_, cut, _, _| *cut);
+            for &q in &signs {
+                tunings[q].passed = runs[q].passed;
+            }
         }
         if !(integers.is_empty() && exact.is_empty()) {
             state.tile.list(&mut state.rows);
         }
         if !integers.is_empty() {
-            self.by_integers(scan, &integers, runs, tunings, state);
+            self.by_integers(scan, &integers, runs, state);
         }
         if !exact.is_empty() {
             let plain = Plain {
@@ -243,22 +255,22 @@ impl<'a, E: Expand> Cascade<'a, E> {
             let rows = std::mem::take(&mut state.rows);
             plain.merits(&queries, &rows, &mut state.merits);
             for (&q, merits) in exact.iter().zip(state.merits.chunks_exact(rows.len())) {
-                let found = scan.take_exact(&mut runs[q], &rows, merits, &mut state.buffers);
-                tunings[q].pass[1] = found as f64 / rows.len() as f64;
+                scan.take_exact(&mut runs[q], &rows, merits, &mut state.buffers);
             }
             state.rows = rows;
         }
     }
 
-    /// Level 0 for some queries.
+    /// Level 0 for some queries, and the other levels for the rows that it leaves. `cut` makes what
+    /// is cut off of the number of a query, the cut of its bar, the sums and the columns.
     fn by_signs(
         &self,
         scan: &Scan<'_, E>,
         places: Places<'_>,
         which: &[usize],
         runs: &mut [Run<'_>],
-        tunings: &mut [Tuning],
         state: &mut State,
+        mut cut: impl FnMut(usize, &Cut, &[u16], &TileColumns) -> Cut,
     ) {
         let Some(tables) = self.tables else { return };
         let dim = tables.codes.dim();
@@ -301,7 +313,7 @@ impl<'a, E: Expand> Cascade<'a, E> {
                 run.bar = run.bar.max(scan.bars.get(run.place));
                 let weight = self.corpus.weight(run.query);
                 let threshold = self.corpus.threshold(run.query, run.bar, columns.most);
-                let cut = Cut {
+                let of_bar = Cut {
                     unit: level.query.unit,
                     offset: level.query.offset,
                     reach: level.reach
@@ -310,6 +322,7 @@ impl<'a, E: Expand> Cascade<'a, E> {
                     weight,
                     threshold,
                 };
+                let cut = cut(*q, &of_bar, sums, columns);
                 sign_scan::sums_reach(self.isa, sums, &columns.view(), &cut, masks);
                 picked.clear();
                 known.clear();
@@ -322,9 +335,8 @@ impl<'a, E: Expand> Cascade<'a, E> {
                         known.push((chunk.shape(place + at), sums[at]));
                     }
                 }
-                let found = scan.refine(run, picked, &Known::Signs(known), buffers);
-                let all = tile.rows as f64;
-                tunings[*q].pass = [picked.len() as f64 / all, found as f64 / all];
+                scan.refine(run, picked, &Known::Signs(known), buffers);
+                run.passed = picked.len();
             }
         }
     }
@@ -335,7 +347,6 @@ impl<'a, E: Expand> Cascade<'a, E> {
         scan: &Scan<'_, E>,
         which: &[usize],
         runs: &mut [Run<'_>],
-        tunings: &mut [Tuning],
         state: &mut State,
     ) {
         let Some(tables) = self.tables else { return };
@@ -352,13 +363,9 @@ impl<'a, E: Expand> Cascade<'a, E> {
         } = state;
         if which.len() < MIN_QUERIES_TO_EXPAND {
             for &q in which {
-                let found = scan.refine(&mut runs[q], rows, &Known::Nothing, buffers);
-                tunings[q].pass[1] = found as f64 / rows.len() as f64;
+                scan.refine(&mut runs[q], rows, &Known::Nothing, buffers);
             }
             return;
-        }
-        for &q in which {
-            tunings[q].pass[1] = 0.0;
         }
         let dim = tables.codes.dim();
         if bytes.len() != code_products::tile_bytes(dim) {
@@ -400,53 +407,8 @@ impl<'a, E: Expand> Cascade<'a, E> {
                     picked.push(some[at]);
                     products.push(ints[at]);
                 }
-                let found = scan.refine_with(run, picked, products, &Known::Nothing, buffers);
-                tunings[q].pass[1] += found as f64 / rows.len() as f64;
+                scan.refine_with(run, picked, products, &Known::Nothing, buffers);
             }
-        }
-    }
-
-    /// What the levels cost, in nanoseconds per coordinate on a machine with these instructions, as
-    /// measured by `cargo bench`. Only the choice of modes depends on them.
-    fn costs(&self) -> Costs {
-        let many = self.queries.len() >= MIN_QUERIES_TO_EXPAND;
-        let [signs, integers, all_integers, all_exact] = match self.isa {
-            Isa::Avx512(_) => [1.0, 12.0, 3.0, 12.0],
-            Isa::Avx2(_) | Isa::Neon(_) => [1.5, 30.0, 10.0, 15.0],
-            Isa::Scalar => [10.0, 40.0, 40.0, 40.0],
-        };
-        Costs {
-            signs,
-            integers,
-            all_integers: if many { all_integers } else { integers },
-            exact: 100.0,
-            all_exact: if many { all_exact } else { 90.0 },
-        }
-    }
-}
-
-impl Tuning {
-    /// Chooses the mode of the next tile by what this tile has left, if there was a `bar`.
-    fn choose(&mut self, costs: &Costs, possible: [bool; 2], had_bar: bool) {
-        let [pass, found] = self.pass;
-        let exact = found * costs.exact;
-        let by_signs = costs.signs + pass * costs.integers + exact;
-        let by_integers = costs.all_integers + exact;
-        let [signs, integers] = possible;
-        self.tiles += 1;
-        let cheapest = if signs { Mode::Signs } else { Mode::Integers };
-        self.mode = match self.mode {
-            _ if !integers => Mode::Exact,
-            _ if !had_bar => cheapest,
-            Mode::Signs if by_signs.min(by_integers) > costs.all_exact => Mode::Exact,
-            Mode::Signs if by_signs > by_integers => Mode::Integers,
-            Mode::Integers if by_integers > costs.all_exact => Mode::Exact,
-            mode if self.tiles < self.trial => mode,
-            _ => cheapest,
-        };
-        if self.mode == cheapest {
-            // A trial that fails is repeated after twice as many tiles.
-            self.trial = (2 * self.tiles).max(TILES_PER_TRIAL);
         }
     }
 }

@@ -9,8 +9,8 @@
 //! the integers of the codewords drop the rows that cannot be among the best ([`bounds`]), and the
 //! others are estimated exactly.
 //!
-//! Layers: `search` → `cascade` → `refine`, `plain`, [`signs`] → `keys`, `top`, `corpus`,
-//! [`bounds`].
+//! Layers: `search` → `cascade` → `keys`, `plain`, `refine`, `tile`, `tuning` → [`signs`], `top` →
+//! [`bounds`], `corpus`.
 
 pub mod bounds;
 mod cascade;

@@ -37,6 +37,9 @@ pub(super) struct Run<'q> {
     pub top: Top,
     /// The bar when it was last read.
     pub bar: Bar,
+    /// Exact estimates so far, and the rows of the last tile that passed level 0.
+    pub estimated: usize,
+    pub passed: usize,
     count: usize,
     waiting: Vec<Candidate>,
     /// How many may wait before those below the bar are dropped.
@@ -56,10 +59,21 @@ impl<'q> Run<'q> {
             levels,
             top: Top::new(count),
             bar: Bar::NONE,
+            estimated: 0,
+            passed: 0,
             count,
             waiting: Vec::new(),
             most_waiting: 8 * count + MOST_WAITING,
         }
+    }
+}
+
+impl Run<'_> {
+    /// Forgets all rows, but not the bar: rows that reach it come again.
+    pub fn restart(&mut self) {
+        self.top = Top::new(self.count);
+        self.waiting.clear();
+        self.estimated = 0;
     }
 }
 
@@ -92,19 +106,19 @@ pub(super) struct Scan<'a, E> {
 }
 
 impl<E: Expand> Scan<'_, E> {
-    /// Level 1 for these rows, and what follows from it. Returns how many can be in the result.
+    /// Level 1 for these rows, and what follows from it.
     pub fn refine(
         &self,
         run: &mut Run<'_>,
         rows: &[u32],
         known: &Known<'_>,
         buffers: &mut Buffers,
-    ) -> usize {
+    ) {
         let (Some(tables), Some(levels)) = (self.tables, run.levels) else {
             return self.estimate_all(run, rows, buffers);
         };
         if rows.is_empty() {
-            return 0;
+            return;
         }
         let mut ints = std::mem::take(&mut buffers.ints);
         ints.resize(rows.len(), 0);
@@ -117,9 +131,8 @@ impl<E: Expand> Scan<'_, E> {
             &levels.ints,
             &mut ints,
         );
-        let found = self.refine_with(run, rows, &ints, known, buffers);
+        self.refine_with(run, rows, &ints, known, buffers);
         buffers.ints = ints;
-        found
     }
 
     /// [`Scan::refine`] with the integer products of the rows.
@@ -130,7 +143,7 @@ impl<E: Expand> Scan<'_, E> {
         ints: &[i32],
         known: &Known<'_>,
         buffers: &mut Buffers,
-    ) -> usize {
+    ) {
         let Some(levels) = run.levels else {
             return self.estimate_all(run, rows, buffers);
         };
@@ -193,11 +206,9 @@ impl<E: Expand> Scan<'_, E> {
         let reached =
             |c: &Candidate| bar.is_reached(self.corpus.score(query, c.row, c.upper).1, c.row);
         now.retain(|c| c.upper == f32::INFINITY || reached(c));
-        let found = now.len();
         buffers.rows = unknown;
         self.sort_out(run, &mut now, buffers);
         buffers.now = now;
-        found
     }
 
     /// Lowers the bounds of the candidates with these rows to those of level 0, from their codes.
@@ -297,6 +308,8 @@ impl<E: Expand> Scan<'_, E> {
 
     /// Adds the hit of a row.
     fn push(&self, run: &mut Run<'_>, row: u32, dot: f32, upper: f32) {
+        DONE.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        run.estimated += 1;
         let hit = self.corpus.hit(run.query, row, dot, upper);
         if let Some(bar) = run.top.push(hit) {
             run.bar = self.bars.raise(run.place, bar).max(run.bar);
@@ -304,24 +317,23 @@ impl<E: Expand> Scan<'_, E> {
     }
 
     /// Estimates all of these rows exactly. They have no bounds.
-    fn estimate_all(&self, run: &mut Run<'_>, rows: &[u32], buffers: &mut Buffers) -> usize {
+    fn estimate_all(&self, run: &mut Run<'_>, rows: &[u32], buffers: &mut Buffers) {
         let Buffers { work, dots, .. } = buffers;
         self.corpus.products(run.query, rows, work, dots);
         for (&row, &dot) in rows.iter().zip(&*dots) {
             self.push(run, row, dot, f32::INFINITY);
         }
-        rows.len()
     }
 
     /// Takes rows whose exact merits are known, in ascending order of rows. Bounds are computed for
-    /// those whose merit reaches the bar. Returns their number.
+    /// those whose merit reaches the bar.
     pub fn take_exact(
         &self,
         run: &mut Run<'_>,
         rows: &[u32],
         merits: &[f32],
         buffers: &mut Buffers,
-    ) -> usize {
+    ) {
         run.bar = run.bar.max(self.bars.get(run.place));
         let bar = run.bar;
         // The rank of no bar is a NaN, which no merit reaches.
@@ -336,7 +348,6 @@ impl<E: Expand> Scan<'_, E> {
                 reaching.push((merit, row));
             }
         }
-        let found = reaching.len();
         reaching.sort_unstable_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
         for some in reaching.chunks(run.count.clamp(8, ROWS_PER_GROUP)) {
             let bar = run.bar;
@@ -349,7 +360,6 @@ impl<E: Expand> Scan<'_, E> {
             }
             self.bound_exactly(run, &rows, buffers);
         }
-        found
     }
 
     /// Adds the hits of a few rows with all bounds.
@@ -384,3 +394,5 @@ impl<E: Expand> Scan<'_, E> {
         }
     }
 }
+
+pub static DONE: std::sync::atomic::AtomicUsize = std::sync::atomic::AtomicUsize::new(0);

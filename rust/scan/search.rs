@@ -16,7 +16,7 @@ pub use super::cascade::MIN_QUERIES_TO_DERIVE;
 use super::corpus::SearchQuery;
 pub use super::corpus::{Center, Corpus, Hit, Metric};
 use super::signs::Signs;
-use super::top::{Bars, Top};
+use super::top::{Bar, Bars, Top};
 use super::{Expand, Query};
 use crate::isa::Isa;
 use crate::kernels::sign_scan::ROWS_PER_GROUP;
@@ -121,7 +121,7 @@ fn bits(allowed: &[bool]) -> Vec<u64> {
 /// Keeps the `count` hits of the best ranks, in no order.
 fn keep_best(hits: &mut Vec<Hit>, count: usize) {
     if hits.len() > count {
-        hits.select_nth_unstable_by_key(count, |hit| std::cmp::Reverse(hit.bar()));
+        hits.select_nth_unstable_by_key(count, |hit| std::cmp::Reverse(Bar::of(hit)));
         hits.truncate(count);
     }
 }

@@ -6,7 +6,10 @@ use super::corpus::Corpus;
 use super::signs::{Chunk, Places};
 use crate::isa::Isa;
 use crate::kernels::convert;
-use crate::kernels::sign_scan::{Columns, ROWS_PER_GROUP};
+use crate::kernels::sign_scan::{Columns, Cut, ROWS_PER_GROUP};
+
+/// Rows of the sample that a high key is taken from.
+const SAMPLE: usize = 256;
 
 /// Places of a chunk, in whole groups, and the rows that they hold.
 #[derive(Debug, Default)]
@@ -213,6 +216,22 @@ impl TileColumns {
             spread: &self.spread,
             shift: (!self.shift.is_empty()).then_some(&self.shift),
         }
+    }
+
+    /// A key that about this share of the rows reaches, from a sample of them.
+    pub fn high_key(&self, sums: &[u16], cut: &Cut, share: f64) -> f32 {
+        let step = (sums.len() / SAMPLE).max(1);
+        let key = |place: usize| {
+            let product = cut.unit.mul_add(f32::from(sums[place]), cut.offset);
+            let shift = self
+                .shift
+                .get(place)
+                .map_or(0.0, |shift| cut.weight * shift);
+            self.factor[place].mul_add(product, shift)
+        };
+        let mut keys: Vec<f32> = (0..sums.len()).step_by(step).map(key).collect();
+        let rank = ((share * keys.len() as f64).ceil() as usize).clamp(1, keys.len() - 1);
+        *keys.select_nth_unstable_by(rank, |a, b| b.total_cmp(a)).1
     }
 
     /// The largest √(1 − cos²) between the query and a row that reaches the threshold: the row

@@ -66,7 +66,7 @@ impl Costs {
 }
 
 impl Tuning {
-    /// The mode of the first tile: many queries share exact estimates, which give the first bar.
+    /// The mode of the first tile without a bar: many queries share exact estimates.
     pub fn new(many: bool, possible: [bool; 2]) -> Self {
         Self {
             mode: if possible[1] && !many {

@@ -105,7 +105,7 @@ kernel! {
     /// neither 0 nor [`USABLE`]. Returns the largest usable alpha.
     ///
     /// # Panics
-    /// If the lengths differ.
+    /// If the lengths differ, or are not a multiple of 16.
     pub fn scale_columns(
         alpha: &[f32],
         factor: &[f32],

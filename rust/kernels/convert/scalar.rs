@@ -105,24 +105,30 @@ pub fn scale_columns(
     ];
     assert_eq!(lengths, [rows; 4], "one number per row in each column");
     const LANES: usize = 16;
+    assert!(rows.is_multiple_of(LANES), "a multiple of {LANES} rows");
     let mut most = [0f32; LANES];
-    let columns = (alpha
-        .chunks(LANES)
-        .zip(factor.chunks(LANES))
-        .zip(spread.chunks(LANES)))
-    .zip(
-        scaled_factor
-            .chunks_mut(LANES)
-            .zip(scaled_spread.chunks_mut(LANES)),
+    let (alpha, factor, spread) = (
+        alpha.as_chunks().0,
+        factor.as_chunks().0,
+        spread.as_chunks().0,
     );
-    for (((alpha, factor), spread), (scaled_factor, scaled_spread)) in columns {
-        for (i, &alpha) in alpha.iter().enumerate() {
-            let usable = USABLE.contains(&alpha);
-            let known = usable || alpha == 0.0;
-            scaled_factor[i] = if known { alpha * factor[i] } else { 0.0 };
-            // A spread without a bound stays ∞, also for a factor of 0.
-            let finite = if alpha == 0.0 { 0.0 } else { alpha * spread[i] };
-            scaled_spread[i] = if known { finite } else { f32::INFINITY };
+    let scaled = scaled_factor.as_chunks_mut().0.iter_mut();
+    let scaled = scaled.zip(scaled_spread.as_chunks_mut().0);
+    for (((alpha, factor), spread), (scaled_factor, scaled_spread)) in
+        alpha.iter().zip(factor).zip(spread).zip(scaled)
+    {
+        let (alpha, factor, spread): (&[f32; LANES], &[f32; LANES], &[f32; LANES]) =
+            (alpha, factor, spread);
+        let (scaled_factor, scaled_spread): (&mut [f32; LANES], &mut [f32; LANES]) =
+            (scaled_factor, scaled_spread);
+        for i in 0..LANES {
+            // Without branches, which the compiler would not turn into vectors.
+            let alpha = alpha[i];
+            let usable = (alpha >= USABLE.start) & (alpha < USABLE.end);
+            let product = alpha * spread[i];
+            let unusable = if alpha == 0.0 { 0.0 } else { f32::INFINITY };
+            scaled_factor[i] = if usable { alpha * factor[i] } else { 0.0 };
+            scaled_spread[i] = if usable { product } else { unusable };
             let own = if usable { alpha } else { 0.0 };
             most[i] = if own > most[i] { own } else { most[i] };
         }

@@ -280,7 +280,7 @@ pub fn query(s: Avx512, y: &[f32]) -> SignQuery {
         let rounded = s.truncate_to_i32(s.fma(magnitudes, per_unit, rounding));
         total = s.add_i32(total, rounded);
         let signed = s.sub_i32_where(s.lt(y, zero), rounded, s.zero(), rounded);
-        s.store_low_of_u32(signed, weights);
+        s.store_i32_as_i8(signed, weights);
         let error = s.fms(magnitudes, per_unit, s.to_f32(rounded));
         let z = s.mul(magnitudes, per_unit);
         let square = s.mul(z, z);

@@ -212,6 +212,10 @@ impl Avx512 {
         fn broadcast_u8x16(self, from: &[u8; 16]) -> __m512i {
             _mm512_broadcast_i32x4(_mm_loadu_si128(from.as_ptr().cast()))
         }
+        /// Writes the low byte of each lane of 32 bits, signed. Two instructions.
+        fn store_i32_as_i8(self, x: __m512i, to: &mut [i8; 16]) {
+            _mm_storeu_si128(to.as_mut_ptr().cast(), _mm512_cvtepi32_epi8(x))
+        }
         /// Reads 16 integers of 16 bits and extends them with zeros to 32.
         fn load_u16_as_i32(self, from: &[u16; 16]) -> __m512i {
             _mm512_cvtepu16_epi32(_mm256_loadu_si256(from.as_ptr().cast()))
