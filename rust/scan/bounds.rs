@@ -200,7 +200,7 @@ impl SignLevel {
         if square <= 0.0 {
             return f32::INFINITY;
         }
-        let estimate = self.query.unit.mul_add(f32::from(sum), self.query.offset);
+        let estimate = self.query.unit * f32::from(sum) + self.query.offset;
         let size = square.sqrt() * f64::from(self.query.norm);
         let near = f64::from(shape.factor) * f64::from(estimate) / size;
         let far = f64::from(self.reach) * f64::from(shape.spread) / size;

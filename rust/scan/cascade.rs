@@ -25,7 +25,7 @@ use super::Expand;
 use super::bounds::{Levels, Shape, Tables};
 use super::corpus::{Corpus, SearchQuery};
 use super::plain::Plain;
-use super::refine::{Buffers, Known, Run, Scan};
+use super::refine::{Buffers, Known, LATE_ROWS, Late, Run, Scan};
 use super::signs::{Chunk, GROUPS_PER_CHUNK, Places, ROWS_PER_CHUNK, Signs, first_bits};
 use super::tile::{Tile, TileColumns};
 use super::top::{Bar, Bars, Top};
@@ -105,7 +105,10 @@ impl<'a, E: Expand> Cascade<'a, E> {
             bars,
         };
         let mut runs: Vec<Run<'_>> = (self.queries.iter().zip(self.levels).enumerate())
-            .map(|(place, (&query, levels))| Run::new(place, query, levels.as_ref(), self.count))
+            .map(|(place, (&query, levels))| {
+                let weight = self.corpus.weight(query);
+                Run::new(place, query, weight, levels.as_ref(), self.count)
+            })
             .collect();
         let has_signs = self.signs.is_some() || self.queries.len() >= MIN_QUERIES_TO_DERIVE;
         let tuning = |levels: &Option<Levels>| {
@@ -119,7 +122,7 @@ impl<'a, E: Expand> Cascade<'a, E> {
         let costs = Costs::new(self.isa, many);
         let most_groups = self.tile_groups();
         let is_small = many && self.corpus.codes.len() <= MAX_SMALL_ROWS;
-        self.seed(&scan, chunks.clone(), &mut runs, &tunings, &mut state);
+        self.seed(&scan, chunks.clone(), &mut runs, &mut tunings, &mut state);
         let mut groups = FIRST_ROWS.max(2 * self.count).div_ceil(ROWS_PER_GROUP);
         let mut seen = 0;
         for chunk in chunks {
@@ -160,7 +163,14 @@ impl<'a, E: Expand> Cascade<'a, E> {
         }
         (runs.into_iter())
             .map(|mut run| {
-                scan.estimate_waiting(&mut run, &mut state.buffers, 0);
+                let State {
+                    picked,
+                    known,
+                    buffers,
+                    ..
+                } = &mut state;
+                scan.refine_late(&mut run, picked, known, buffers);
+                scan.estimate_waiting(&mut run, buffers, 0);
                 run.top
             })
             .collect()
@@ -174,7 +184,7 @@ impl<'a, E: Expand> Cascade<'a, E> {
         scan: &Scan<'_, E>,
         chunks: std::ops::Range<usize>,
         runs: &mut [Run<'_>],
-        tunings: &[Tuning],
+        tunings: &mut [Tuning],
         state: &mut State,
     ) {
         let seeds = 2 * self.count + MIN_SEEDS;
@@ -208,6 +218,7 @@ impl<'a, E: Expand> Cascade<'a, E> {
         }
         for q in which {
             runs[q].restart();
+            tunings[q].mode = Mode::Signs;
         }
     }
 
@@ -310,9 +321,8 @@ impl<'a, E: Expand> Cascade<'a, E> {
             sign_scan::sums(self.isa, planes, dim, &luts, sums);
             for ((q, level), sums) in levels.iter().zip(sums.chunks_exact(length)) {
                 let run = &mut runs[*q];
-                run.bar = run.bar.max(scan.bars.get(run.place));
-                let weight = self.corpus.weight(run.query);
-                let threshold = self.corpus.threshold(run.query, run.bar, columns.most);
+                let threshold = scan.threshold(run, columns.most);
+                let weight = run.weight;
                 let of_bar = Cut {
                     unit: level.query.unit,
                     offset: level.query.offset,
@@ -326,17 +336,28 @@ impl<'a, E: Expand> Cascade<'a, E> {
                 sign_scan::sums_reach(self.isa, sums, &columns.view(), &cut, masks);
                 picked.clear();
                 known.clear();
+                run.passed = 0;
                 for (group, (&mask, &live)) in masks.iter().zip(&tile.masks).enumerate() {
                     let mut mask = mask & live;
+                    run.passed += mask.count_ones() as usize;
                     while mask != 0 {
                         let at = group * ROWS_PER_GROUP + mask.trailing_zeros() as usize;
                         mask &= mask - 1;
-                        picked.push(tile.row(at));
-                        known.push((chunk.shape(place + at), sums[at]));
+                        let (row, sum) = (tile.row(at), sums[at]);
+                        let signs = (chunk.shape(place + at), sum);
+                        let [key, bound] = columns.bound(at, sum, &cut);
+                        if key < threshold {
+                            run.late.push(Late { row, bound, signs });
+                        } else {
+                            picked.push(row);
+                            known.push(signs);
+                        }
                     }
                 }
                 scan.refine(run, picked, &Known::Signs(known), buffers);
-                run.passed = picked.len();
+                if run.late.len() >= LATE_ROWS {
+                    scan.refine_late(run, picked, known, buffers);
+                }
             }
         }
     }
@@ -386,13 +407,13 @@ impl<'a, E: Expand> Cascade<'a, E> {
                 .zip(ints.chunks_exact(ROWS_PER_GROUP))
             {
                 let run = &mut runs[q];
-                run.bar = run.bar.max(scan.bars.get(run.place));
+                let threshold = scan.threshold(run, columns.most);
                 let cut = Cut {
                     unit: levels.unit,
                     offset: 0.0,
                     reach: levels.margin * SLACK,
-                    weight: self.corpus.weight(run.query),
-                    threshold: self.corpus.threshold(run.query, run.bar, columns.most),
+                    weight: run.weight,
+                    threshold,
                 };
                 sign_scan::ints_reach(self.isa, ints, &columns.view(), &cut, masks);
                 let mut mask = masks[0] & first_bits(some.len());

@@ -60,6 +60,15 @@ impl<E: Expand> Corpus<'_, E> {
         shift as f32
     }
 
+    /// |h| of a row; 0 if rows have no addend.
+    pub(super) fn shift_size(&self, row: u32) -> f32 {
+        if self.has_shift() {
+            self.shift(row as usize).abs()
+        } else {
+            0.0
+        }
+    }
+
     /// w of a query.
     pub(super) fn weight(&self, query: SearchQuery<'_>) -> f32 {
         let weight = match self.metric {

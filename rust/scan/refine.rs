@@ -28,6 +28,19 @@ pub(super) struct Candidate {
     upper: f32,
 }
 
+/// Rows that wait for level 1 before they are taken together.
+pub(super) const LATE_ROWS: usize = 256;
+
+/// A row whose bound reached the bar while its estimate did not: it waits for a higher bar.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Late {
+    pub row: u32,
+    /// The bound of its key.
+    pub bound: f32,
+    /// Its shape and its sum of weights.
+    pub signs: (Shape, u16),
+}
+
 /// The state of the search for one query.
 pub(super) struct Run<'q> {
     /// The number of the query.
@@ -40,6 +53,11 @@ pub(super) struct Run<'q> {
     /// Exact estimates so far, and the rows of the last tile that passed level 0.
     pub estimated: usize,
     pub passed: usize,
+    pub late: Vec<Late>,
+    /// The weight of the addends of keys.
+    pub weight: f32,
+    /// The bar and the largest addend of the last threshold, and the threshold.
+    threshold: (Bar, f32, f32),
     count: usize,
     waiting: Vec<Candidate>,
     /// How many may wait before those below the bar are dropped.
@@ -50,6 +68,7 @@ impl<'q> Run<'q> {
     pub fn new(
         place: usize,
         query: SearchQuery<'q>,
+        weight: f32,
         levels: Option<&'q Levels>,
         count: usize,
     ) -> Self {
@@ -61,6 +80,9 @@ impl<'q> Run<'q> {
             bar: Bar::NONE,
             estimated: 0,
             passed: 0,
+            late: Vec::new(),
+            weight,
+            threshold: (Bar::NONE, 0.0, f32::NEG_INFINITY),
             count,
             waiting: Vec::new(),
             most_waiting: 8 * count + MOST_WAITING,
@@ -73,6 +95,7 @@ impl Run<'_> {
     pub fn restart(&mut self) {
         self.top = Top::new(self.count);
         self.waiting.clear();
+        self.late.clear();
         self.estimated = 0;
     }
 }
@@ -106,6 +129,39 @@ pub(super) struct Scan<'a, E> {
 }
 
 impl<E: Expand> Scan<'_, E> {
+    /// The least key of a row that can reach the bar, which is read again, if no addend is larger
+    /// than `most`.
+    pub fn threshold(&self, run: &mut Run<'_>, most: f32) -> f32 {
+        run.bar = run.bar.max(self.bars.get(run.place));
+        if (run.threshold.0, run.threshold.1) != (run.bar, most) {
+            let threshold = self.corpus.threshold(run.query, run.bar, most);
+            run.threshold = (run.bar, most, threshold);
+        }
+        run.threshold.2
+    }
+
+    /// Level 1 for the rows that wait for it and still reach the bar.
+    pub fn refine_late(
+        &self,
+        run: &mut Run<'_>,
+        rows: &mut Vec<u32>,
+        signs: &mut Vec<(Shape, u16)>,
+        buffers: &mut Buffers,
+    ) {
+        let most = (run.late.iter()).map(|late| self.corpus.shift_size(late.row));
+        let most = most.fold(0.0, f32::max);
+        let threshold = self.threshold(run, most);
+        rows.clear();
+        signs.clear();
+        for late in run.late.drain(..) {
+            if late.bound >= threshold || late.bound.is_nan() {
+                rows.push(late.row);
+                signs.push(late.signs);
+            }
+        }
+        self.refine(run, rows, &Known::Signs(signs), buffers);
+    }
+
     /// Level 1 for these rows, and what follows from it.
     pub fn refine(
         &self,
@@ -147,23 +203,22 @@ impl<E: Expand> Scan<'_, E> {
         let Some(levels) = run.levels else {
             return self.estimate_all(run, rows, buffers);
         };
-        run.bar = run.bar.max(self.bars.get(run.place));
-        let Run { query, bar, .. } = *run;
         let has_shift = self.corpus.has_shift();
-        let weight = self.corpus.weight(query);
+        // The threshold of keys holds for the largest addend of these rows.
+        let most = rows.iter().map(|&row| self.corpus.shift_size(row));
+        let most = if has_shift {
+            most.fold(0.0, f32::max)
+        } else {
+            0.0
+        };
+        let threshold = self.threshold(run, most);
+        let Run {
+            query, bar, weight, ..
+        } = *run;
         let mut now = std::mem::take(&mut buffers.now);
         now.clear();
         let mut unknown = std::mem::take(&mut buffers.rows);
         unknown.clear();
-        // The threshold of keys holds for the largest addend of these rows.
-        let most = if has_shift {
-            (rows.iter()).fold(0f32, |most, &row| {
-                most.max(self.corpus.shift(row as usize).abs())
-            })
-        } else {
-            0.0
-        };
-        let threshold = self.corpus.threshold(query, bar, most);
         for (i, (&row, &product)) in rows.iter().zip(ints).enumerate() {
             let upper = levels.upper(product);
             let alpha = self.corpus.alpha(row as usize);
@@ -175,7 +230,7 @@ impl<E: Expand> Scan<'_, E> {
                     } else {
                         0.0
                     };
-                    if alpha.mul_add(upper, shift) < threshold {
+                    if alpha * upper + shift < threshold {
                         continue;
                     }
                     upper

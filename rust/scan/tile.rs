@@ -218,17 +218,21 @@ impl TileColumns {
         }
     }
 
+    /// The key of a place with this sum, and its bound.
+    pub fn bound(&self, place: usize, sum: u16, cut: &Cut) -> [f32; 2] {
+        // Products are not fused: without the instruction that is a call.
+        let product = cut.unit * f32::from(sum) + cut.offset;
+        let mut key = self.factor[place] * product;
+        if let Some(&shift) = self.shift.get(place) {
+            key += cut.weight * shift;
+        }
+        [key, cut.reach * self.spread[place] + key]
+    }
+
     /// A key that about this share of the rows reaches, from a sample of them.
     pub fn high_key(&self, sums: &[u16], cut: &Cut, share: f64) -> f32 {
         let step = (sums.len() / SAMPLE).max(1);
-        let key = |place: usize| {
-            let product = cut.unit.mul_add(f32::from(sums[place]), cut.offset);
-            let shift = self
-                .shift
-                .get(place)
-                .map_or(0.0, |shift| cut.weight * shift);
-            self.factor[place].mul_add(product, shift)
-        };
+        let key = |place: usize| self.bound(place, sums[place], cut)[0];
         let mut keys: Vec<f32> = (0..sums.len()).step_by(step).map(key).collect();
         let rank = ((share * keys.len() as f64).ceil() as usize).clamp(1, keys.len() - 1);
         *keys.select_nth_unstable_by(rank, |a, b| b.total_cmp(a)).1

@@ -44,7 +44,7 @@
 //!   prefetched a tile ahead (11 µs otherwise).
 //! * *No grid* (256 words in seven or eight dimensions, where a cell would name half of the words):
 //!   the words are screened by small integers (`screen.rs`). p = 8, K = 256: 6.1 µs per row; brute
-//!   force 12. AVX-512 screens with products of four bytes (`avx512.rs`), in 0.65 times the time.
+//!   force 12. AVX-512 screens with products of four bytes (`avx512.rs`), in 0.7 times the time.
 //! * Other large blocks (five or six coordinates below 512 words, seven or eight beyond 256, more
 //!   than eight) are left to brute force.
 //! * A block outside the grid, or in a cell that nothing bounds, is scored against all groups.
