@@ -23,7 +23,8 @@ def test_sdist_holds_the_tests_and_nothing_of_the_machine(tmp_path):
     for pattern in (
         *("tests/python/*.py", "tests/frameworks/*.py", "tests/rust/**/*.rs", "tests/data/*"),
         *("tests/golden/**/*", "tests/proptest-regressions/*"),
-        *("benches/*.*", "benches/peers/*.py", "benches/inference_parts/*.py", "benches/results/*"),
+        *("benches/*.*", "benches/kernels/*.rs", "benches/peers/*.py"),
+        *("benches/inference_parts/*.py", "benches/results/*"),
     ):
         paths = (path for path in ROOT.glob(pattern) if path.is_file())
         wanted = {path.relative_to(ROOT).as_posix() for path in paths}
