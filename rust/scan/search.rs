@@ -1,6 +1,6 @@
 //! The k best rows of each query: prune and rerank.
 //!
-//! A [cascade](super::cascade) of upper bounds leaves few rows, which are estimated exactly. Rows
+//! A cascade (`cascade.rs`) of upper bounds leaves few rows, which are estimated exactly. Rows
 //! are chosen by m, the merit at the least of the exact product and its two upper bounds
 //! ([`bounds`](super::bounds)), and the rows found are then sorted by their exact scores.
 //!
