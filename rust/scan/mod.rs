@@ -9,13 +9,14 @@
 //! the integers of the codewords drop the rows that cannot be among the best ([`bounds`]), and the
 //! others are estimated exactly.
 //!
-//! Layers: `search` → `cascade` → `keys`, `plain`, `refine`, `tile`, `tuning` → [`signs`], `top` →
-//! [`bounds`], `corpus`.
+//! Layers: `search` → `cascade` → `passes` → `refine`, `tile` → `keys`, `plain`, [`signs`], `top`,
+//! `tuning` → [`bounds`], `corpus`.
 
 pub mod bounds;
 mod cascade;
 mod corpus;
 mod keys;
+mod passes;
 mod plain;
 pub mod products;
 mod refine;
