@@ -12,7 +12,7 @@ use crate::kernels::sign_scan::{self, Cut, ROWS_PER_GROUP, group_bytes};
 
 /// Queries that share the LUT pass over a tile.
 const QUERIES_PER_PASS: usize = 4;
-/// A part of the slack that a filter gives to rounding: see [`Tile::new`].
+/// How much wider than computed the reach of a filter is: it rounds more than the bound does.
 const SLACK: f32 = 1.001;
 /// The fewest queries for which a tile is expanded to bytes.
 pub(super) const MIN_QUERIES_TO_EXPAND: usize = 4;
