@@ -116,18 +116,28 @@ impl<'a, E: Expand> Cascade<'a, E> {
         let is_small = many && self.corpus.codes.len() <= MAX_SMALL_ROWS;
         self.seed(&scan, chunks.clone(), &mut runs, &mut tunings, &mut state);
         let mut groups = FIRST_ROWS.max(2 * self.count).div_ceil(ROWS_PER_GROUP);
-        let mut seen = 0;
+        let (mut tiles, mut next_trial) = (0, 1);
         for chunk in chunks {
             let places = self.places(chunk);
             let end = places.length.div_ceil(ROWS_PER_GROUP);
             let mut from = 0;
             while from < end {
                 threads::check();
-                let most = if tunings.iter().any(Tuning::is_due) && seen > 0 {
-                    TRIAL_GROUPS
-                } else {
-                    groups.min(most_groups)
-                };
+                // Trials come for all queries at once, and less and less often.
+                let mut most = groups.min(most_groups);
+                if tiles == next_trial && !is_small {
+                    next_trial *= 2;
+                    if tunings
+                        .iter()
+                        .any(|tuning| tuning.mode != tuning.cheapest())
+                    {
+                        most = TRIAL_GROUPS;
+                    }
+                    tunings
+                        .iter_mut()
+                        .for_each(|tuning| tuning.mode = tuning.cheapest());
+                }
+                tiles += 1;
                 let to = end.min(from + most);
                 groups = if is_small {
                     GROUPS_PER_CHUNK
@@ -141,13 +151,9 @@ impl<'a, E: Expand> Cascade<'a, E> {
                     continue;
                 }
                 for (tuning, run) in tunings.iter_mut().zip(&runs) {
-                    if tuning.is_due() && seen > 0 && !is_small {
-                        tuning.mode = tuning.cheapest();
-                    }
                     tuning.estimated = run.estimated;
                 }
                 self.tile(&scan, places, &mut runs, &mut tunings, &mut state);
-                seen += rows;
                 for (tuning, run) in tunings.iter_mut().zip(&runs) {
                     tuning.choose(&costs, rows, run.estimated);
                 }

@@ -3,8 +3,9 @@
 
 use crate::isa::Isa;
 
-/// Tiles after which a query tries a cheaper mode again, the first time.
-const FIRST_PAUSE: usize = 2;
+/// How many times as much as the next mode a mode must cost before it is given up: both costs are
+/// rough, and a mode that is given up comes back late.
+const PATIENCE: f64 = 1.5;
 
 /// How a query takes the rows of a tile.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,9 +42,6 @@ pub(super) struct Tuning {
     pub passed: usize,
     /// The exact estimates before this tile.
     pub estimated: usize,
-    /// Tiles after which a cheaper mode is tried again, and how many are left.
-    pause: usize,
-    left: usize,
 }
 
 impl Costs {
@@ -77,8 +75,6 @@ impl Tuning {
             possible,
             passed: 0,
             estimated: 0,
-            pause: FIRST_PAUSE,
-            left: 0,
         }
     }
 
@@ -90,11 +86,6 @@ impl Tuning {
         }
     }
 
-    /// Whether the next tile is a trial of the cheapest mode.
-    pub fn is_due(&self) -> bool {
-        self.left == 0 && self.mode != self.cheapest()
-    }
-
     /// Chooses the mode of the next tile by what a tile with so many rows cost in this one, and by
     /// the exact estimates since then.
     pub fn choose(&mut self, costs: &Costs, rows: usize, estimated: usize) {
@@ -102,21 +93,11 @@ impl Tuning {
         let exact = share(estimated - self.estimated) * costs.exact;
         let by_signs = costs.signs + share(self.passed) * costs.integers + exact;
         let by_integers = costs.all_integers + exact;
-        let (old, cheapest) = (self.mode, self.cheapest());
-        self.mode = match old {
-            Mode::Signs if by_signs.min(by_integers) > costs.all_exact => Mode::Exact,
-            Mode::Signs if by_signs > by_integers => Mode::Integers,
-            Mode::Integers if by_integers > costs.all_exact => Mode::Exact,
+        self.mode = match self.mode {
+            Mode::Signs if by_signs.min(by_integers) > PATIENCE * costs.all_exact => Mode::Exact,
+            Mode::Signs if by_signs > PATIENCE * by_integers => Mode::Integers,
+            Mode::Integers if by_integers > PATIENCE * costs.all_exact => Mode::Exact,
             mode => mode,
         };
-        if self.mode == cheapest {
-            self.pause = FIRST_PAUSE;
-        } else if self.mode != old {
-            // A trial that fails is repeated after twice as many tiles.
-            self.left = self.pause;
-            self.pause *= 2;
-        } else {
-            self.left = self.left.saturating_sub(1);
-        }
     }
 }
