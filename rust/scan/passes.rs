@@ -1,5 +1,5 @@
 //! A pass of a level over all rows of a tile, for some queries: level 0, or level 1 of each row.
-//! What it leaves goes through the other levels.
+//! The rows that pass go through the other levels.
 
 use super::Expand;
 use super::bounds::Shape;
