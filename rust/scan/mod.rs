@@ -9,8 +9,8 @@
 //! the integers of the codewords drop the rows that cannot be among the best ([`bounds`]), and the
 //! others are estimated exactly.
 //!
-//! Layers: `search` → `cascade` → `passes` → `refine`, `tile` → `keys`, `plain`, [`signs`], `top`,
-//! `tuning` → [`bounds`], `corpus`.
+//! Layers: `search` → `cascade` → `passes` → `refine`, `tile` → `keys`, `plain`, `run`, [`signs`],
+//! `tuning` → `top` → [`bounds`], `corpus`.
 
 pub mod bounds;
 mod cascade;
@@ -20,6 +20,7 @@ mod passes;
 mod plain;
 pub mod products;
 mod refine;
+mod run;
 pub mod search;
 pub mod signs;
 mod tile;

@@ -3,7 +3,8 @@
 
 use super::Expand;
 use super::bounds::Shape;
-use super::refine::{Buffers, Known, LATE_ROWS, Late, Run, Scan};
+use super::refine::{Buffers, Known, LATE_ROWS, Scan};
+use super::run::{Late, Run};
 use super::signs::{Chunk, Places, first_bits};
 use super::tile::{Tile, TileColumns};
 use crate::aligned::Aligned;
