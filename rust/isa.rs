@@ -4,16 +4,16 @@
 //! AVX-512, AVX2 or NEON, so a kernel that is handed one may use those instructions. Every kernel
 //! takes it as its first argument.
 //!
-//! `BLOCKQUANT_ISA=scalar|avx2|avx512|neon` chooses the instruction set that is used by default. A name
-//! that this CPU cannot run is an error, not a fallback.
+//! `BLOCKQUANT_ISA=scalar|avx2|avx512|neon` chooses the instruction set that is used by default. A
+//! name that this CPU cannot run is an error, not a fallback.
 
 use std::sync::atomic::{AtomicU8, Ordering};
 
 use crate::error::{Error, Result};
 
-/// Proof that the CPU has AVX-512 with the extensions F, BW, VL, VBMI and VNNI (from Intel's Ice Lake
-/// and AMD's Zen 4 on), what [`Avx2`] proves, and the instructions for bits, which every such CPU
-/// has: POPCNT, LZCNT, BMI1 and BMI2.
+/// Proof that the CPU has AVX-512 with the extensions F, BW, VL, VBMI and VNNI (from Intel's Ice
+/// Lake and AMD's Zen 4 on), what [`Avx2`] proves, and the instructions for bits, which every such
+/// CPU has: POPCNT, LZCNT, BMI1 and BMI2.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Avx512(());
 

@@ -117,11 +117,11 @@
 //! because results would then depend on how a prompt is divided.
 //!
 //! **Search bounds, prunes and reranks.** The signs of a code and its integers give every row two
-//! upper bounds, and only rows whose bounds reach the k-th best row known are estimated. Reranking a
-//! fixed number of rows was rejected, because the probability of losing a row would then be unknown.
-//! Here it is a parameter, and an exact search overlooks no row. Rows are chosen by the least of the
-//! estimate and its bounds, which depends on the row and the query alone; so threads, instruction
-//! sets and splits of the rows give the same result. See [`scan`].
+//! upper bounds, and only rows whose bounds reach the k-th best row known are estimated. Reranking
+//! a fixed number of rows was rejected, because the probability of losing a row would then be
+//! unknown. Here it is a parameter, and an exact search overlooks no row. Rows are chosen by the
+//! least of the estimate and its bounds, which depends on the row and the query alone; so threads,
+//! instruction sets and splits of the rows give the same result. See [`scan`].
 //!
 //! **Intervals follow from an exact law.** The error of an estimate is a known random variable
 //! given θ, and θ follows from the stored scalars. Fitted constants were rejected. See

@@ -8,63 +8,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from blockquant import _core, _row_bytes
+from blockquant import _row_bytes
 from blockquant._arrays import as_selection, refuse_ambiguous
 from blockquant._checks import brief, counted, whole
+from blockquant._filled import ORDER, Arrays, Filled, Searched, in_order
 
 _Float = NDArray[np.float32]
-#: The arrays as the core takes them, and as the bytes of a row follow each other.
-_ORDER = ("packed", "scale", "norm", "residual_norm", "center_product")
-_Arrays = tuple[NDArray[np.uint8], _Float, _Float | None, _Float | None, _Float | None]
-
-
-class _Searched:
-    """What searches have derived from rows, shared by the rows to which others are appended."""
-
-    __slots__ = ("signs", "times")
-
-    def __init__(self, times: int = 0, signs: _core.Signs | None = None) -> None:
-        #: Searches with few queries so far.
-        self.times = times
-        #: The signs of some of the first rows; later searches need them.
-        self.signs = signs
-
-    def kept(self, keep: NDArray[np.bool_]) -> _Searched:
-        """The same of the rows that are kept."""
-        signs = None if self.signs is None else self.signs.kept(keep.view(np.uint8))
-        return _Searched(self.times, signs)
-
-
-class _Rows(dict[str, NDArray[Any]]):
-    """The arrays of codes at one moment, with what searches have derived from these rows.
-
-    Both stand in one object, so that a search sees arrays and signs that belong together while
-    another thread appends or deletes.
-    """
-
-    __slots__ = ("searched",)
-
-    def __init__(self, arrays: dict[str, NDArray[Any]], searched: _Searched) -> None:
-        super().__init__(arrays)
-        self.searched = searched
-
-    def signs(self, core: _core.Quantizer, queries: int) -> _core.Signs | None:
-        """The signs for a search with so many queries, or None where it is as fast without them.
-
-        A single search earns back less than deriving them costs, so the second one derives them.
-        """
-        searched, rows = self.searched, len(self["scale"])
-        signs = searched.signs
-        if signs is not None and len(signs) == rows:
-            return signs
-        if queries >= _core.MIN_QUERIES_TO_DERIVE:
-            return None
-        searched.times += 1
-        if searched.times < 2 or (signs is not None and len(signs) > rows):
-            return None
-        signs = core.signs(_in_order(self), signs)
-        searched.signs = signs
-        return signs
 
 
 class Codes:
@@ -113,9 +62,10 @@ class Codes:
     __slots__ = ("_filled", "_room", "dim", "made_by")
 
     #: The arrays, rows × something each.
-    _filled: _Rows
+    _filled: Filled
     #: Arrays of more rows that begin with `_filled`; of no other codes.
     _room: dict[str, NDArray[Any]]
+
     def __init__(
         self,
         packed: NDArray[np.uint8],
@@ -145,13 +95,13 @@ class Codes:
                 found = counted(len(array), "row")
                 raise ValueError(f"{name} has {found}, expected {len(scale)} as scale")
         # The core reads no number from an address that its type does not divide.
-        self._filled = _Rows(
+        self._filled = Filled(
             {
                 name: array if array.flags.aligned else array.copy()
                 for name, array, *_ in parts
                 if array is not None
             },
-            _Searched(),
+            Searched(),
         )
         self._room = {}
         self.dim = whole(dim, "dim")
@@ -188,14 +138,14 @@ class Codes:
         return Codes, (*leading, self.dim, self.made_by, center_product)
 
     @classmethod
-    def _of(cls, arrays: _Arrays, dim: int, made_by: str) -> Codes:
+    def _of(cls, arrays: Arrays, dim: int, made_by: str) -> Codes:
         """Codes of the arrays as the core gives them."""
         packed, scale, norm, residual_norm, center_product = arrays
         return cls(packed, scale, norm, residual_norm, dim, made_by, center_product)
 
     def _with(self, arrays: dict[str, NDArray[Any]]) -> Codes:
         """Codes of the same quantizer with other rows."""
-        return Codes._of(_in_order(arrays), self.dim, self.made_by)
+        return Codes._of(in_order(arrays), self.dim, self.made_by)
 
     def __len__(self) -> int:
         return len(self.scale)
@@ -239,7 +189,7 @@ class Codes:
 
     def _held(self) -> dict[str, NDArray[Any]]:
         """The arrays that the codes hold, in the order of :meth:`to_bytes`."""
-        return {name: self._filled[name] for name in _ORDER if name in self._filled}
+        return {name: self._filled[name] for name in ORDER if name in self._filled}
 
     def append(self, other: Codes) -> None:
         """Adds the rows of other codes of the same quantizer at the end, in place.
@@ -287,7 +237,7 @@ class Codes:
             room[name][before:after] = array
         self._room = room
         rows = {name: array[:after] for name, array in room.items()}
-        self._filled = _Rows(rows, self._filled.searched)
+        self._filled = Filled(rows, self._filled.searched)
 
     def delete(self, rows: Any) -> None:
         """Removes rows in place; the rows after them move up, as in a list.
@@ -324,7 +274,7 @@ class Codes:
             refuse_ambiguous(selection, len(self), "rows")
         keep[selection] = False
         searched = self._filled.searched.kept(keep)
-        self._filled = _Rows({name: array[keep] for name, array in self._filled.items()}, searched)
+        self._filled = Filled({name: array[keep] for name, array in self._filled.items()}, searched)
         self._room = {}
 
     def __getitem__(self, rows: Any) -> Codes:
@@ -352,8 +302,8 @@ class Codes:
 
     __hash__ = None  # type: ignore[assignment]
 
-    def _arrays(self) -> _Arrays:
-        return _in_order(self._filled)
+    def _arrays(self) -> Arrays:
+        return in_order(self._filled)
 
     @property
     def nbytes(self) -> int:
@@ -417,12 +367,6 @@ def concatenate(codes: Iterable[Codes]) -> Codes:
         return np.concatenate([part._filled[name] for part in parts])
 
     return first._with({name: join(name) for name in first._filled})
-
-
-def _in_order(arrays: dict[str, NDArray[Any]]) -> _Arrays:
-    """Arrays by name as the core takes them."""
-    norm, residual_norm, center_product = (arrays.get(name) for name in _ORDER[2:])
-    return arrays["packed"], arrays["scale"], norm, residual_norm, center_product
 
 
 def _check_alike(other: Any, first: Codes, what: str, whose: str) -> None:

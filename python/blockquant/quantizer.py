@@ -2,35 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, NamedTuple, overload
+from typing import Any, Literal, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
-from blockquant import _core
-from blockquant._arrays import as_float32, as_mask, as_rows
+from blockquant._arrays import as_float32, as_rows
 from blockquant._certainty import certain
 from blockquant._checks import between, flag, whole
 from blockquant._parameters import Parameters
+from blockquant._search import search
 from blockquant.codes import Codes
 
 _Float = NDArray[np.float32]
 _Rows = NDArray[np.int64]
-
-#: Where at most one row in so many is allowed, a search does not scan signs.
-_FEW = 16
-
-
-class _Found(NamedTuple):
-    """What a search has found, and what it has searched."""
-
-    score: _Float
-    #: By which rows are chosen: at most the score, or minus the distance.
-    rank: _Float
-    index: _Rows
-    codes: Codes
-    queries: _Float
-    allowed: NDArray[np.bool_] | None
 
 
 class Quantizer(Parameters):
@@ -332,13 +317,14 @@ class Quantizer(Parameters):
         ((3, 5), [0, 1, 2])
         """
         exact, certified = flag(exact, "exact"), flag(certified, "certified")
-        found = self._search(codes, y, k, metric, mask, exact=exact)
+        self._check(codes)
+        found = search(self._core, codes, y, k, metric, mask, exact=exact)
         if not certified:
-            return found.score, found.index
+            return found.score, found.position
         certain_rows = certain(
-            self, found.codes, found.queries, found.index, metric, found.allowed, confidence
+            self, found.codes, found.queries, found.position, metric, found.allowed, confidence
         )
-        return found.score, found.index, certain_rows
+        return found.score, found.position, certain_rows
 
     def _search_ranked(
         self, codes: Codes, y: Any, k: int = 10, metric: str = "ip", mask: Any = None
@@ -347,44 +333,9 @@ class Quantizer(Parameters):
 
         ``_core.merge`` merges those of parts of the codes to those of all, by rank.
         """
-        found = self._search(codes, y, k, metric, mask, ranked=True)
-        return found.score, found.rank, found.index
-
-    def _search(
-        self,
-        codes: Codes,
-        y: Any,
-        k: int,
-        metric: str,
-        mask: Any,
-        *,
-        exact: bool = False,
-        ranked: bool = False,
-    ) -> _Found:
         self._check(codes)
-        k = whole(k, "k")
-        queries = as_float32(y, self.dim, "y")
-        if not isinstance(metric, str):
-            raise TypeError(f"metric is {type(metric).__name__}, expected str")
-        # The arrays of one moment: another thread may let the codes grow.
-        filled = codes._filled
-        now = codes._with(filled)
-        rows = len(now)
-        allowed = None if mask is None else as_mask(mask, rows)
-        few = allowed is not None and _FEW * int(allowed.sum()) < rows
-        signs = None if exact or few else filled.signs(self._core, len(queries))
-        mask_bytes = None if allowed is None else allowed.view(np.uint8)
-        score, rank, index = self._core.search(
-            now._arrays(),
-            signs,
-            queries,
-            min(k, max(rows, 1)),
-            metric,
-            mask_bytes,
-            exact=exact,
-            ranked=ranked,
-        )
-        return _Found(score, rank, index, now, queries, allowed)
+        found = search(self._core, codes, y, k, metric, mask, ranked=True)
+        return found.score, found.rank, found.position
 
     def codes_from(self, data: bytes | bytearray | memoryview, rows: int) -> Codes:
         """Codes of the bytes that :meth:`Codes.to_bytes` returned.

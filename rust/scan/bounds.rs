@@ -20,8 +20,8 @@
 //! **Contract.** Both bounds depend on the code of the row and on the query alone, never on other
 //! rows, and are a fixed sequence of rounded operations. The law of level 0 is one over rotations,
 //! for a row and a query that do not depend on the rotation. Where it cannot hold, the bound is +∞:
-//! for a row whose coordinates are not spread ([`MAX_ERROR`]) and for a query whose coordinates are not
-//! (a kurtosis above [`MAX_KURTOSIS`], which is 3 for a Gaussian).
+//! for a row whose coordinates are not spread (`MAX_ERROR`) and for a query whose coordinates are
+//! not (a kurtosis above `MAX_KURTOSIS`, which is 3 for a Gaussian).
 
 use crate::isa::Isa;
 use crate::kernels::code_products::{self, CodeTables, FieldWords, IntQuery};

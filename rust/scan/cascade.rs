@@ -22,18 +22,17 @@
 //! number whose signs fit half of the first-level cache, at least one group.
 
 use super::Expand;
-use super::bounds::{Levels, Shape, Tables};
+use super::bounds::{Levels, Tables};
 use super::corpus::{Corpus, SearchQuery};
+use super::passes::{MIN_QUERIES_TO_EXPAND, State};
 use super::plain::Plain;
-use super::refine::{Buffers, Known, LATE_ROWS, Late, Run, Scan};
-use super::signs::{Chunk, GROUPS_PER_CHUNK, Places, ROWS_PER_CHUNK, Signs, first_bits};
-use super::tile::{Tile, TileColumns};
+use super::refine::Scan;
+use super::run::Run;
+use super::signs::{GROUPS_PER_CHUNK, Places, ROWS_PER_CHUNK, Signs};
 use super::top::{Bar, Bars, Top};
 use super::tuning::{Costs, Mode, Tuning};
-use crate::aligned::Aligned;
 use crate::isa::Isa;
-use crate::kernels::code_products;
-use crate::kernels::sign_scan::{self, Cut, ROWS_PER_GROUP, group_bytes};
+use crate::kernels::sign_scan::{Cut, ROWS_PER_GROUP, group_bytes};
 use crate::threads;
 
 /// Rows of the first tile.
@@ -42,10 +41,6 @@ const FIRST_ROWS: usize = 128;
 const TILE_BYTES: usize = 1 << 17;
 /// The fewest queries for which deriving signs costs less than it saves.
 pub const MIN_QUERIES_TO_DERIVE: usize = 4;
-/// The fewest queries for which a tile is expanded to bytes.
-const MIN_QUERIES_TO_EXPAND: usize = 4;
-/// Queries that share the LUT pass over a tile.
-const QUERIES_PER_PASS: usize = 4;
 /// For many queries that search fewer rows than these, finding the mode costs more than it saves.
 const MAX_SMALL_ROWS: usize = 1024;
 /// The most chunks in which a first bar is looked for, at most one in so many of all.
@@ -56,8 +51,6 @@ const MIN_SEEDS: usize = 32;
 const MAX_SEED_SHARE: f64 = 0.1;
 /// Groups of a tile in which a query tries a cheaper mode.
 const TRIAL_GROUPS: usize = 2;
-/// A part of the slack that a filter gives to rounding: see [`Tile::new`].
-const SLACK: f32 = 1.001;
 
 /// A cascade over some rows.
 pub(super) struct Cascade<'a, E> {
@@ -209,19 +202,11 @@ impl<'a, E: Expand> Cascade<'a, E> {
             let places = self.places(chunk);
             let groups = 0..places.length.div_ceil(ROWS_PER_GROUP);
             state.tile.fill(places, groups, self.allowed);
-            self.by_signs(
-                scan,
-                places,
-                &which,
-                runs,
-                state,
-                |q, cut, sums, columns| Cut {
-                    reach: 0.0,
-                    threshold: *thresholds[q]
-                        .get_or_insert_with(|| columns.high_key(sums, cut, share)),
-                    ..*cut
-                },
-            );
+            scan.by_signs(places, &which, runs, state, |q, cut, sums, columns| Cut {
+                reach: 0.0,
+                threshold: *thresholds[q].get_or_insert_with(|| columns.high_key(sums, cut, share)),
+                ..*cut
+            });
         }
         for q in which {
             runs[q].restart();
@@ -253,7 +238,7 @@ impl<'a, E: Expand> Cascade<'a, E> {
         let integers = with(Mode::Integers, tunings);
         let exact = with(Mode::Exact, tunings);
         if !signs.is_empty() {
-            self.by_signs(scan, places, &signs, runs, state, |_, cut, _, _| *cut);
+            scan.by_signs(places, &signs, runs, state, |_, cut, _, _| *cut);
             for &q in &signs {
                 tunings[q].passed = runs[q].passed;
             }
@@ -262,7 +247,7 @@ impl<'a, E: Expand> Cascade<'a, E> {
             state.tile.list(&mut state.rows);
         }
         if !integers.is_empty() {
-            self.by_integers(scan, &integers, runs, state);
+            scan.by_integers(&integers, runs, state);
         }
         if !exact.is_empty() {
             let plain = Plain {
@@ -276,206 +261,6 @@ impl<'a, E: Expand> Cascade<'a, E> {
                 scan.take_exact(&mut runs[q], &rows, merits, &mut state.buffers);
             }
             state.rows = rows;
-        }
-    }
-
-    /// Level 0 for some queries, and the other levels for the rows that it leaves. `cut` makes what
-    /// is cut off of the number of a query, the cut of its bar, the sums and the columns.
-    fn by_signs(
-        &self,
-        scan: &Scan<'_, E>,
-        places: Places<'_>,
-        which: &[usize],
-        runs: &mut [Run<'_>],
-        state: &mut State,
-        mut cut: impl FnMut(usize, &Cut, &[u16], &TileColumns) -> Cut,
-    ) {
-        let Some(tables) = self.tables else { return };
-        let dim = tables.codes.dim();
-        let State {
-            buffers,
-            chunk,
-            tile,
-            columns,
-            sums,
-            masks,
-            picked,
-            known,
-            ..
-        } = state;
-        let groups = tile.masks.len();
-        // Kept signs are those of the whole chunk, derived ones those of the tile.
-        let (chunk, place) = match places.chunk {
-            Some(chunk) => (chunk, tile.group * ROWS_PER_GROUP),
-            None => {
-                tile.list_all(picked);
-                chunk.derive(self.isa, tables, self.corpus.codes, picked);
-                (&*chunk, 0)
-            }
-        };
-        columns.fill(self.isa, self.corpus, chunk, place, tile);
-        let bytes = group_bytes(dim);
-        let planes = &chunk.groups[place / ROWS_PER_GROUP * bytes..][..groups * bytes];
-        let length = groups * ROWS_PER_GROUP;
-        masks.resize(groups, 0);
-        for some in which.chunks(QUERIES_PER_PASS) {
-            let levels = some
-                .iter()
-                .filter_map(|&q| Some((q, runs[q].levels?.signs.as_ref()?)));
-            let levels: Vec<_> = levels.collect();
-            let luts: Vec<&[u8]> = levels.iter().map(|(_, level)| &*level.query.lut).collect();
-            sums.resize(length * luts.len(), 0);
-            sign_scan::sums(self.isa, planes, dim, &luts, sums);
-            for ((q, level), sums) in levels.iter().zip(sums.chunks_exact(length)) {
-                let run = &mut runs[*q];
-                let threshold = scan.threshold(run, columns.most);
-                let weight = run.weight;
-                let of_bar = Cut {
-                    unit: level.query.unit,
-                    offset: level.query.offset,
-                    reach: level.reach
-                        * columns.across(threshold, weight, level.query.norm)
-                        * SLACK,
-                    weight,
-                    threshold,
-                };
-                let cut = cut(*q, &of_bar, sums, columns);
-                sign_scan::sums_reach(self.isa, sums, &columns.view(), &cut, masks);
-                picked.clear();
-                known.clear();
-                run.passed = 0;
-                for (group, (&mask, &live)) in masks.iter().zip(&tile.masks).enumerate() {
-                    let mut mask = mask & live;
-                    run.passed += mask.count_ones() as usize;
-                    while mask != 0 {
-                        let at = group * ROWS_PER_GROUP + mask.trailing_zeros() as usize;
-                        mask &= mask - 1;
-                        let (row, sum) = (tile.row(at), sums[at]);
-                        let signs = (chunk.shape(place + at), sum);
-                        let [key, bound] = columns.bound(at, sum, &cut);
-                        if key < threshold {
-                            run.late.push(Late { row, bound, signs });
-                        } else {
-                            picked.push(row);
-                            known.push(signs);
-                        }
-                    }
-                }
-                scan.refine(run, picked, &Known::Signs(known), buffers);
-                if run.late.len() >= LATE_ROWS {
-                    scan.refine_late(run, picked, known, buffers);
-                }
-            }
-        }
-    }
-
-    /// Level 1 of all rows for some queries.
-    fn by_integers(
-        &self,
-        scan: &Scan<'_, E>,
-        which: &[usize],
-        runs: &mut [Run<'_>],
-        state: &mut State,
-    ) {
-        let Some(tables) = self.tables else { return };
-        let State {
-            buffers,
-            rows,
-            bytes,
-            ints,
-            picked,
-            products,
-            masks,
-            columns,
-            ..
-        } = state;
-        if which.len() < MIN_QUERIES_TO_EXPAND {
-            for &q in which {
-                scan.refine(&mut runs[q], rows, &Known::Nothing, buffers);
-            }
-            return;
-        }
-        let dim = tables.codes.dim();
-        if bytes.len() != code_products::tile_bytes(dim) {
-            *bytes = Aligned::new(code_products::tile_bytes(dim));
-        }
-        let levels: Vec<_> = which.iter().filter_map(|&q| runs[q].levels).collect();
-        let integers: Vec<_> = levels.iter().map(|levels| &levels.ints).collect();
-        masks.resize(1, 0);
-        for some in rows.chunks(ROWS_PER_GROUP) {
-            let packed = self.corpus.codes.packed;
-            code_products::expand(self.isa, &tables.codes, packed, some, bytes);
-            ints.resize(ROWS_PER_GROUP * which.len(), 0);
-            code_products::tile_products(self.isa, bytes, dim, &integers, ints);
-            columns.fill_alpha(self.corpus, some);
-            for ((&q, levels), ints) in which
-                .iter()
-                .zip(&levels)
-                .zip(ints.chunks_exact(ROWS_PER_GROUP))
-            {
-                let run = &mut runs[q];
-                let threshold = scan.threshold(run, columns.most);
-                let cut = Cut {
-                    unit: levels.unit,
-                    offset: 0.0,
-                    reach: levels.margin * SLACK,
-                    weight: run.weight,
-                    threshold,
-                };
-                sign_scan::ints_reach(self.isa, ints, &columns.view(), &cut, masks);
-                let mut mask = masks[0] & first_bits(some.len());
-                if mask == 0 {
-                    continue;
-                }
-                picked.clear();
-                products.clear();
-                while mask != 0 {
-                    let at = mask.trailing_zeros() as usize;
-                    mask &= mask - 1;
-                    picked.push(some[at]);
-                    products.push(ints[at]);
-                }
-                scan.refine_with(run, picked, products, &Known::Nothing, buffers);
-            }
-        }
-    }
-}
-
-/// Buffers of one thread.
-struct State {
-    buffers: Buffers,
-    chunk: Chunk,
-    tile: Tile,
-    columns: TileColumns,
-    sums: Vec<u16>,
-    masks: Vec<u64>,
-    /// The rows that a filter has left.
-    picked: Vec<u32>,
-    products: Vec<i32>,
-    known: Vec<(Shape, u16)>,
-    /// The allowed rows of the tile.
-    rows: Vec<u32>,
-    bytes: Aligned<u8>,
-    ints: Vec<i32>,
-    merits: Vec<f32>,
-}
-
-impl Default for State {
-    fn default() -> Self {
-        Self {
-            buffers: Buffers::default(),
-            chunk: Chunk::default(),
-            tile: Tile::default(),
-            columns: TileColumns::default(),
-            sums: Vec::new(),
-            masks: Vec::new(),
-            picked: Vec::new(),
-            products: Vec::new(),
-            known: Vec::new(),
-            rows: Vec::new(),
-            bytes: Aligned::new(0),
-            ints: Vec::new(),
-            merits: Vec::new(),
         }
     }
 }

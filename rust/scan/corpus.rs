@@ -6,7 +6,6 @@
 
 use std::cmp::Ordering;
 
-use super::top::Bar;
 use super::{Expand, Query, Work};
 use crate::codes::CodesRef;
 use crate::error::{Error, Result};
@@ -96,10 +95,6 @@ impl Hit {
     /// The order of a result: the best score first, then the lower row.
     pub(crate) fn order(&self, other: &Self) -> Ordering {
         (other.merit.total_cmp(&self.merit)).then(self.row.cmp(&other.row))
-    }
-
-    pub(super) fn bar(&self) -> Bar {
-        Bar::new(self.rank, self.row)
     }
 }
 

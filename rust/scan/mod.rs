@@ -9,15 +9,18 @@
 //! the integers of the codewords drop the rows that cannot be among the best ([`bounds`]), and the
 //! others are estimated exactly.
 //!
-//! Layers: `search` → `cascade` → `refine`, `plain`, [`signs`] → `keys`, `top`, `corpus`, [`bounds`].
+//! Layers: `search` → `cascade` → `passes` → `refine`, `tile` → `keys`, `plain`, `run`, [`signs`],
+//! `tuning` → `top` → [`bounds`], `corpus`.
 
 pub mod bounds;
 mod cascade;
 mod corpus;
 mod keys;
+mod passes;
 mod plain;
 pub mod products;
 mod refine;
+mod run;
 pub mod search;
 pub mod signs;
 mod tile;

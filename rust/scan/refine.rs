@@ -5,105 +5,20 @@
 //! likely to raise the bar and are estimated exactly at once, the best first; the others wait until
 //! the bar has risen.
 
-use super::bounds::{Levels, Shape};
-use super::corpus::{Corpus, SearchQuery};
+use super::bounds::{Shape, Tables};
+use super::corpus::Corpus;
+use super::run::{Candidate, MOST_WAITING, Run};
 use super::signs::Chunk;
-use super::top::{Bar, Bars, Top};
+use super::top::{Bar, Bars};
 use super::{Expand, Work};
 use crate::isa::Isa;
 use crate::kernels::code_products;
 use crate::kernels::sign_scan::{self, ROWS_PER_GROUP};
-use crate::scan::bounds::Tables;
-
-/// Candidates that may wait besides eight for each row that is asked for.
-const MOST_WAITING: usize = 256;
-
-/// A row that can be in the result.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Candidate {
-    row: u32,
-    /// The estimate of its product, and the merit that this gives.
-    merit: f32,
-    /// The least upper bound of its product.
-    upper: f32,
-}
 
 /// Rows that wait for level 1 before they are taken together.
 pub(super) const LATE_ROWS: usize = 256;
 
-/// A row whose bound reached the bar while its estimate did not: it waits for a higher bar.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Late {
-    pub row: u32,
-    /// The bound of its key.
-    pub bound: f32,
-    /// Its shape and its sum of weights.
-    pub signs: (Shape, u16),
-}
-
-/// The state of the search for one query.
-pub(super) struct Run<'q> {
-    /// The number of the query.
-    pub place: usize,
-    pub query: SearchQuery<'q>,
-    pub levels: Option<&'q Levels>,
-    pub top: Top,
-    /// The bar when it was last read.
-    pub bar: Bar,
-    /// Exact estimates so far, and the rows of the last tile that passed level 0.
-    pub estimated: usize,
-    pub passed: usize,
-    /// Rows so far that passed the filter of level 1.
-    pub candidates: usize,
-    pub late: Vec<Late>,
-    /// The weight of the addends of keys.
-    pub weight: f32,
-    /// The bar and the largest addend of the last threshold, and the threshold.
-    threshold: (Bar, f32, f32),
-    count: usize,
-    waiting: Vec<Candidate>,
-    /// How many may wait before those below the bar are dropped.
-    most_waiting: usize,
-}
-
-impl<'q> Run<'q> {
-    pub fn new(
-        place: usize,
-        query: SearchQuery<'q>,
-        weight: f32,
-        levels: Option<&'q Levels>,
-        count: usize,
-    ) -> Self {
-        Self {
-            place,
-            query,
-            levels,
-            top: Top::new(count),
-            bar: Bar::NONE,
-            estimated: 0,
-            passed: 0,
-            candidates: 0,
-            late: Vec::new(),
-            weight,
-            threshold: (Bar::NONE, 0.0, f32::NEG_INFINITY),
-            count,
-            waiting: Vec::new(),
-            most_waiting: 8 * count + MOST_WAITING,
-        }
-    }
-}
-
-impl Run<'_> {
-    /// Forgets all rows, but not the bar: rows that reach it come again.
-    pub fn restart(&mut self) {
-        self.top = Top::new(self.count);
-        self.waiting.clear();
-        self.late.clear();
-        self.estimated = 0;
-    }
-}
-
-/// Buffers of one thread.
+/// Buffers of a thread.
 #[derive(Default)]
 pub(super) struct Buffers {
     work: Work,

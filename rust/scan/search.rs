@@ -1,6 +1,6 @@
 //! The k best rows of each query: prune and rerank.
 //!
-//! A [cascade](super::cascade) of upper bounds leaves few rows, which are estimated exactly. Rows
+//! A cascade (`cascade.rs`) of upper bounds leaves few rows, which are estimated exactly. Rows
 //! are chosen by m, the merit at the least of the exact product and its two upper bounds
 //! ([`bounds`](super::bounds)), and the rows found are then sorted by their exact scores.
 //!
@@ -16,7 +16,7 @@ pub use super::cascade::MIN_QUERIES_TO_DERIVE;
 use super::corpus::SearchQuery;
 pub use super::corpus::{Center, Corpus, Hit, Metric};
 use super::signs::Signs;
-use super::top::{Bars, Top};
+use super::top::{Bar, Bars, Top};
 use super::{Expand, Query};
 use crate::isa::Isa;
 use crate::kernels::sign_scan::ROWS_PER_GROUP;
@@ -121,7 +121,7 @@ fn bits(allowed: &[bool]) -> Vec<u64> {
 /// Keeps the `count` hits of the best ranks, in no order.
 fn keep_best(hits: &mut Vec<Hit>, count: usize) {
     if hits.len() > count {
-        hits.select_nth_unstable_by_key(count, |hit| std::cmp::Reverse(hit.bar()));
+        hits.select_nth_unstable_by_key(count, |hit| std::cmp::Reverse(Bar::of(hit)));
         hits.truncate(count);
     }
 }

@@ -238,8 +238,8 @@ impl TileColumns {
         *keys.select_nth_unstable_by(rank, |a, b| b.total_cmp(a)).1
     }
 
-    /// The largest √(1 − cos²) between the query and a row that reaches the threshold: the row whose
-    /// key needs the least cosine for it.
+    /// The largest √(1 − cos²) between the query and a row that reaches the threshold: the row
+    /// whose key needs the least cosine for it.
     pub fn across(&self, threshold: f32, weight: f32, norm: f32) -> f32 {
         let added = f64::from(weight * self.ends[0]).max(f64::from(weight * self.ends[1]));
         let size = f64::from(self.size) * f64::from(norm);

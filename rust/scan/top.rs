@@ -24,6 +24,11 @@ impl Bar {
         Self((u64::from(ordered) << 32) | u64::from(!row))
     }
 
+    /// The bar that this hit and better ones reach.
+    pub fn of(hit: &Hit) -> Self {
+        Self::new(hit.rank, hit.row)
+    }
+
     /// The rank; −∞ or a NaN below it for [`Bar::NONE`].
     pub fn rank(self) -> f32 {
         let ordered = (self.0 >> 32) as u32;
@@ -98,7 +103,7 @@ impl Top {
             return None;
         }
         self.keep_best();
-        let worst = self.hits.iter().map(Hit::bar).min();
+        let worst = self.hits.iter().map(Bar::of).min();
         let risen = worst.filter(|bar| self.own.is_none_or(|own| *bar > own));
         self.own = risen.or(self.own);
         risen
@@ -107,7 +112,7 @@ impl Top {
     fn keep_best(&mut self) {
         if self.hits.len() > self.count {
             self.hits
-                .select_nth_unstable_by_key(self.count, |hit| std::cmp::Reverse(hit.bar()));
+                .select_nth_unstable_by_key(self.count, |hit| std::cmp::Reverse(Bar::of(hit)));
             self.hits.truncate(self.count);
         }
     }

@@ -1,4 +1,5 @@
-//! Which levels a query uses for the next tile. This changes the time of a search, never its result.
+//! Which levels a query uses for the next tile. This changes the time of a search, never its
+//! result.
 
 use crate::isa::Isa;
 

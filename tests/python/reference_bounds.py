@@ -11,9 +11,11 @@ import numpy as np
 
 from support import rotate
 
-DEVIATIONS = 2.5
+DEVIATIONS = 3
 INTEGER_DEVIATIONS = 4
 ROUNDING = 0.15
+#: Of the squared norm of a row: the largest error of its signs for which the law holds.
+MAX_ERROR = 0.75
 MAX_KURTOSIS = 9
 
 
@@ -78,7 +80,9 @@ def by_signs(c, y):
     reach = DEVIATIONS * max(1, error / ROUNDING) * norm / math.sqrt(max(1, dim - 1))
     far = reach * spread / size
     across = np.sqrt(np.maximum(0, 1 + far**2 - near**2))
-    return np.where(signs - square > square, np.inf, (near + far * across) / (1 + far**2) * size)
+    return np.where(
+        signs - square > MAX_ERROR * square, np.inf, (near + far * across) / (1 + far**2) * size
+    )
 
 
 def by_integers(q, c, y):

@@ -22,9 +22,9 @@ PYTHON = (
     ("files", "registry", "theory"),
     ("methods",),
     ("quantizer",),
-    ("_certainty", "_parameters", "threads"),
+    ("_certainty", "_parameters", "_search", "threads"),
     ("codes",),
-    ("_arrays", "_row_bytes"),
+    ("_arrays", "_filled", "_row_bytes"),
     ("_checks", "_json", "_methods"),
     ("_core",),
 )
@@ -35,9 +35,9 @@ RUST = (
     ("file",),
     ("quantizer",),
     ("methods", "scan"),
-    ("codebook", "codes", "rotation"),
+    ("codebook", "codes", "rotation", "rows"),
     ("kernels",),
-    ("aligned", "interval", "isa", "rng", "rows", "threads"),
+    ("aligned", "interval", "isa", "rng", "threads"),
     ("error",),
 )
 

@@ -36,13 +36,23 @@ def reference(q, codes, x, y, k, metric="ip", allowed=None):
     return np.take_along_axis(score, index, axis=1), index
 
 
-def agree(found, expected, most_differing=0):
+def most_differing(places):
+    """What a search promises: of 10,000 places about 20 differ from those of an exact search.
+
+    A test has fewer places, and a few of them differ by chance: so three standard deviations of
+    such a count are added.
+    """
+    mean = places * 20 / 10_000
+    return int(mean + 3 * np.sqrt(mean))
+
+
+def agree(found, expected, lossless=True):
     (score, index), (expected_score, expected_index) = found, expected
     assert score.dtype == np.float32
     assert index.dtype == np.int64
     assert score.shape == index.shape == expected_index.shape
     overlooked = sum(len(set(a) - set(b)) for a, b in zip(expected_index, index, strict=True))
-    assert overlooked <= most_differing
+    assert overlooked <= (0 if lossless else most_differing(expected_index.size))
     if overlooked == 0:
         np.testing.assert_allclose(score, expected_score, rtol=2e-5, atol=1e-6)
 
@@ -55,8 +65,7 @@ def test_finds_the_best_estimates(sample, name, metric):
     q = bq.create(name, dim=x.shape[1], bits=2, store_norm=True)
     codes = q.encode(x)
     expected = reference(q, codes, x, y, 10, metric)
-    # Of 1,000 hits, one in a thousand at the last place.
-    agree(q.search(codes, y, 10, metric), expected, most_differing=2)
+    agree(q.search(codes, y, 10, metric), expected, lossless=False)
     one = q.search(codes, y[3], 10, metric)
     np.testing.assert_array_equal(one[1][0], q.search(codes, y, 10, metric)[1][3])
 
@@ -80,8 +89,8 @@ def test_masks(sample, rng, share):
     mask[: int(share > 0)] = True
     k = min(10, mask.sum())
     expected = reference(q, codes, x, y, k, allowed=mask)
-    agree(q.search(codes, y, 10, mask=mask), expected, most_differing=2)
-    agree(q.search(codes, y, 10, mask=np.flatnonzero(mask)), expected, most_differing=2)
+    agree(q.search(codes, y, 10, mask=mask), expected, lossless=False)
+    agree(q.search(codes, y, 10, mask=np.flatnonzero(mask)), expected, lossless=False)
     assert set(q.search(codes, y, 10, mask=mask)[1].ravel()) <= set(np.flatnonzero(mask))
 
 
@@ -181,7 +190,7 @@ def test_centered_codes(sample, name):
     # Biased estimates with a center are refused by the others.
     for metric in ("ip", "l2", "cosine") if q.scale == "unbiased" else ("l2",):
         expected = reference(q, codes, x, y, 10, metric)
-        agree(q.search(codes, y, 10, metric), expected, most_differing=2)
+        agree(q.search(codes, y, 10, metric), expected, lossless=False)
 
 
 def test_growing_codes_are_searched_whole(sample):
@@ -264,7 +273,7 @@ def test_rows_that_one_bit_does_not_part(rng):
     mask = rng.random(len(x)) < 0.7
     for metric in ("ip", "l2", "cosine"):
         expected = reference(q, codes, x, y, 10, metric, mask)
-        agree(q.search(codes, y, 10, metric, mask), expected, most_differing=2)
+        agree(q.search(codes, y, 10, metric, mask), expected, lossless=False)
 
 
 @pytest.mark.parametrize("dim", [1, 2, 3, 5])
@@ -285,7 +294,7 @@ def test_a_large_negative_offset(sample):
     codes = q.encode(x + 3)
     for metric in ("ip", "cosine"):
         expected = reference(q, codes, x, y, 10, metric)
-        agree(q.search(codes, y, 10, metric), expected, most_differing=4)
+        agree(q.search(codes, y, 10, metric), expected, lossless=False)
 
 
 @pytest.mark.parametrize("name", METHODS)

@@ -293,7 +293,7 @@ fn unusable_words_have_no_tables() {
     assert!(!tables(&[1.0, f32::NAN]));
     assert!(!tables(&[f32::INFINITY, 1.0]));
     assert!(!tables(&[1e-40, 0.0]));
-    assert!(!tables(&[1e30, 0.0]), "its square is no float32");
+    assert!(!tables(&[1e30, 0.0]), "its square is not a float32");
     assert!(CodeTables::new(&[]).is_none());
 }
 

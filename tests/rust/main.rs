@@ -12,6 +12,7 @@ mod golden;
 mod interval;
 mod kernels;
 mod methods;
+mod nearest;
 mod products;
 mod search;
 mod sign_scan;

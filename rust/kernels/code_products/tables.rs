@@ -28,7 +28,7 @@ impl CodeTables {
     /// The tables of these fields, of which the first begins at bit 0 of a row and every other one
     /// where the one before it ends.
     ///
-    /// None if there are no words, if all are 0, if one is not finite, or if they are so large or
+    /// None without words, if all are 0, if one is not finite, or if they are so large or
     /// so small that float32 has no number for a unit.
     ///
     /// # Panics

@@ -138,8 +138,8 @@ kernel! {
 pub const USABLE: std::ops::Range<f32> = 1e-30..1e30;
 
 kernel! {
-    /// scaled_factor ← alpha·factor and scaled_spread ← alpha·spread; 0 and ∞ where alpha is neither
-    /// 0 nor [`USABLE`]. Returns the largest usable alpha.
+    /// scaled_factor ← alpha·factor and scaled_spread ← alpha·spread; 0 and ∞ where alpha is
+    /// neither 0 nor [`USABLE`]. Returns the largest usable alpha.
     ///
     /// # Panics
     /// If the lengths differ, or are not a multiple of 16.

@@ -171,6 +171,7 @@ pub fn scale_columns(
         for i in 0..LANES {
             // Without branches, which the compiler would not turn into vectors.
             let alpha = alpha[i];
+            #[allow(clippy::manual_range_contains)]
             let usable = (alpha >= USABLE.start) & (alpha < USABLE.end);
             let product = alpha * spread[i];
             let unusable = if alpha == 0.0 { 0.0 } else { f32::INFINITY };

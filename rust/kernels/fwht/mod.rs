@@ -30,8 +30,8 @@
 //!
 //! AVX-512 has sixteen vectors of sixteen coordinates in registers: windows of 128 and of 256
 //! coordinates are one pass, and in longer ones every second block of 256 adds the stride of 256 to
-//! the first pass. It takes 0.75 to 0.83 times as long: a stride within a vector takes a shuffle and
-//! a multiply-add, and the units for these are fewer for registers of 512 bits.
+//! the first pass. It takes 0.75 to 0.83 times as long: a stride within a vector takes a shuffle
+//! and a multiply-add, and the units for these are fewer for registers of 512 bits.
 
 #[cfg(target_arch = "x86_64")]
 mod avx512;

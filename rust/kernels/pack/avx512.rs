@@ -45,8 +45,8 @@ pub fn unpack(s: Avx512, row: &[u8], width: u32, first: usize, out: &mut [u16]) 
     scalar::unpack(row, width, first, &mut out[done..]);
 }
 
-/// Which byte of eight words each of 4·`width` packed bytes is read from, and the mask of the packed
-/// bytes that are read.
+/// Which byte of eight words each of 4·`width` packed bytes is read from, and the mask of the
+/// packed bytes that are read.
 ///
 /// A pair of words fills `width` bytes. If `width` is odd, the byte in the middle has bits of both
 /// words: then this is for the words with even numbers or for those with `odd` ones, whose bits

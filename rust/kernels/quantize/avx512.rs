@@ -1,6 +1,6 @@
 //! One or two comparisons for sixteen coordinates, and look-ups in a table of sixteen levels.
 //!
-//! With more than 2 bits a step of the binary search turns the mask of a comparison into the index
+//! With more than 2 bits, a step of the binary search turns the mask of a comparison into the index
 //! of the next look-up, which costs what the wider registers gain: then the search is that of the
 //! vector body.
 

@@ -20,8 +20,8 @@
 //! **Cost.** One fused multiply-add and two loads for eight coordinates (four in float64, with two
 //! conversions). In float32 the [`SUM_LANES`](super::SUM_LANES) lanes are two accumulators of eight
 //! lanes, and the sum is bound by the latency of the multiply-add; rows that are not in the cache
-//! are bound by memory. The one register of AVX-512 waits as long, so that only [`dot`], which other
-//! kernels call there, has a body for it.
+//! are bound by memory. The one register of AVX-512 waits as long, so that only [`dot`], which
+//! other kernels call there, has a body for it.
 
 #[cfg(target_arch = "x86_64")]
 pub(crate) mod avx512;

@@ -14,15 +14,15 @@
 //! |qᵢ| = ⌊|yᵢ|·(2/unit) + ½⌋
 //! ```
 //!
-//! and a look-up table (LUT) has this sum for each sign of a few coordinates. `unit` is the first of
-//! widest/15 · 1.02ⁿ, n = 0, 1, …, for which Σ|q| ≤ 15 in every group of four coordinates, where
+//! and a look-up table (LUT) has this sum for each sign of a few coordinates. `unit` is the first
+//! of widest/15 · 1.02ⁿ, n = 0, 1, …, for which Σ|q| ≤ 15 in every group of four coordinates, where
 //! widest is the largest 2Σ|y| of such a group. All sums are integers, so that every order of
 //! summation agrees, and they fit 16 bits up to [`MAX_DIM`] coordinates.
 //!
 //! **The layout.** Rows stand in groups of [`ROWS_PER_GROUP`]. A group has 64 bytes for each eight
-//! coordinates, one per row; bit i of the byte is set where coordinate i is not negative. Even bytes
-//! are rows 0 to 31 and odd ones rows 32 to 63 ([`slot`]), so that 16-bit lanes split into two runs
-//! of rows in order:
+//! coordinates, one per row; bit i of the byte is set where coordinate i is not negative. Even
+//! bytes are rows 0 to 31 and odd ones rows 32 to 63 ([`slot`]), so that 16-bit lanes split into
+//! two runs of rows in order:
 //!
 //! ```text
 //! codes:   row 0, row 32, row 1, row 33, …, row 31, row 63        signs 8j … 8j + 7 of each
@@ -49,13 +49,13 @@
 //! ```
 //!
 //! **Cost.** Vector instructions besides loads for 64 coordinates of 64 rows with four queries: on
-//! AVX2 328, which are 16 times three to split the codes and 16 to look up and add, and 24 to widen;
-//! on AVX-512 109, which are 13 for the indexes and for each query 11 look-ups, 10 additions and 3
-//! to widen. AVX2 is bound by its three vector ports, two of which shuffle. AVX-512 has two, one of
-//! which shuffles, and a lower clock. On an Intel Xeon of 2024 a row of d = 384 takes each of four
-//! queries 0.83 ns on AVX2 and 0.44 ns on AVX-512, a single query 1.05 and 0.64 ns; but a single
-//! query that reads the 48 bytes of the row from beyond the second-level cache is bound by that. The
-//! bound of a row takes seven instructions per vector of rows, 0.13 and 0.08 ns.
+//! AVX2 328, which are 16 times three to split the codes and 16 to look up and add, and 24 to
+//! widen; on AVX-512 109, which are 13 for the indexes and for each query 11 look-ups, 10 additions
+//! and 3 to widen. AVX2 is bound by its three vector ports, two of which shuffle. AVX-512 has two,
+//! one of which shuffles, and a lower clock. On an Intel Xeon of 2024 a row of d = 384 takes each
+//! of four queries 0.83 ns on AVX2 and 0.44 ns on AVX-512, a single query 1.05 and 0.64 ns; but a
+//! single query that reads the 48 bytes of the row from beyond the second-level cache is bound by
+//! that. The bound of a row takes seven instructions per vector of rows, 0.13 and 0.08 ns.
 
 #[cfg(target_arch = "x86_64")]
 mod avx512;
@@ -96,7 +96,8 @@ pub fn slot(row: usize) -> usize {
 #[derive(Debug, Clone)]
 pub struct SignQuery {
     /// The tables, in the form of the instruction set on which the query was made: 16 entries for
-    /// each four coordinates, or on AVX-512 the eleven tables of 64 entries for each 64 coordinates.
+    /// each four coordinates, or on AVX-512 the eleven tables of 64 entries for each 64
+    /// coordinates.
     pub lut: Aligned<u8>,
     /// What a sum of 1 is worth.
     pub unit: f32,
@@ -114,9 +115,9 @@ pub struct SignQuery {
 vector_kernel! {
     /// Rounds a query to weights and makes its LUT.
     ///
-    /// A query has no weights if it is zero, not finite, or so small or large that unit or 2/unit is
-    /// not a finite number: its unit is then 1, its offset 0, its error is its norm (∞ if that is
-    /// not finite), and its kurtosis is infinite.
+    /// A query has no weights if it is zero, not finite, or so small or large that unit or 2/unit
+    /// is not a finite number: its unit is then 1, its offset 0, its error is its norm (∞ if that
+    /// is not finite), and its kurtosis is infinite.
     pub fn query(y: &[f32]) -> SignQuery; avx512
 }
 
@@ -163,8 +164,8 @@ pub struct Cut {
 }
 
 vector_kernel! {
-    /// Bit r of masks\[g\] ← whether the bound of row 64g + r, from its sum of weights, is not below
-    /// the threshold; it is set where the bound is NaN.
+    /// Bit r of masks\[g\] ← whether the bound of row 64g + r, from its sum of weights, is not
+    /// below the threshold; it is set where the bound is NaN.
     ///
     /// # Panics
     /// If the lengths do not fit together.

@@ -1,0 +1,67 @@
+"""A search of codes: checks of what is asked, and a call of the core."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from blockquant import _core
+from blockquant._arrays import as_float32, as_mask
+from blockquant._checks import whole
+from blockquant.codes import Codes
+
+_Float = NDArray[np.float32]
+
+#: Where at most one row in so many is allowed, a search does not scan signs.
+_FEW = 16
+
+
+class Found(NamedTuple):
+    """What a search has found, and what it has searched."""
+
+    score: _Float
+    #: By which rows are chosen: at most the score, or minus the distance.
+    rank: _Float
+    position: NDArray[np.int64]
+    codes: Codes
+    queries: _Float
+    allowed: NDArray[np.bool_] | None
+
+
+def search(
+    core: _core.Quantizer,
+    codes: Codes,
+    y: Any,
+    k: int,
+    metric: str,
+    mask: Any,
+    *,
+    exact: bool = False,
+    ranked: bool = False,
+) -> Found:
+    """The rows that the core finds in its codes; ``ranked`` asks for ranks that can be merged."""
+    k = whole(k, "k")
+    queries = as_float32(y, core.dim, "y")
+    if not isinstance(metric, str):
+        raise TypeError(f"metric is {type(metric).__name__}, expected str")
+    # The arrays of one moment: another thread may let the codes grow.
+    filled = codes._filled
+    now = codes._with(filled)
+    rows = len(now)
+    allowed = None if mask is None else as_mask(mask, rows)
+    few = allowed is not None and _FEW * int(allowed.sum()) < rows
+    signs = None if exact or few else filled.signs(core, len(queries))
+    mask_bytes = None if allowed is None else allowed.view(np.uint8)
+    score, rank, position = core.search(
+        now._arrays(),
+        signs,
+        queries,
+        min(k, max(rows, 1)),
+        metric,
+        mask_bytes,
+        exact=exact,
+        ranked=ranked,
+    )
+    return Found(score, rank, position, now, queries, allowed)
