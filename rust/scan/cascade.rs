@@ -127,7 +127,7 @@ impl<'a, E: Expand> Cascade<'a, E> {
                 // Trials come for all queries at once, and less and less often.
                 let mut most = groups.min(most_groups);
                 if tiles == next_trial && !is_small {
-                    next_trial *= 2;
+                    next_trial *= 4;
                     if tunings
                         .iter()
                         .any(|tuning| tuning.mode != tuning.cheapest())
@@ -202,11 +202,19 @@ impl<'a, E: Expand> Cascade<'a, E> {
             let places = self.places(chunk);
             let groups = 0..places.length.div_ceil(ROWS_PER_GROUP);
             state.tile.fill(places, groups, self.allowed);
-            scan.by_signs(places, &which, runs, state, |q, cut, sums, columns| Cut {
-                reach: 0.0,
-                threshold: *thresholds[q].get_or_insert_with(|| columns.high_key(sums, cut, share)),
-                ..*cut
-            });
+            scan.by_signs(
+                places,
+                &which,
+                runs,
+                state,
+                2 * seeds,
+                |q, cut, sums, columns| Cut {
+                    reach: 0.0,
+                    threshold: *thresholds[q]
+                        .get_or_insert_with(|| columns.high_key(sums, cut, share)),
+                    ..*cut
+                },
+            );
         }
         for q in which {
             runs[q].restart();
@@ -238,7 +246,7 @@ impl<'a, E: Expand> Cascade<'a, E> {
         let integers = with(Mode::Integers, tunings);
         let exact = with(Mode::Exact, tunings);
         if !signs.is_empty() {
-            scan.by_signs(places, &signs, runs, state, |_, cut, _, _| *cut);
+            scan.by_signs(places, &signs, runs, state, usize::MAX, |_, cut, _, _| *cut);
             for &q in &signs {
                 tunings[q].passed = runs[q].passed;
             }

@@ -19,14 +19,16 @@ const SLACK: f32 = 1.001;
 pub(super) const MIN_QUERIES_TO_EXPAND: usize = 4;
 
 impl<E: Expand> Scan<'_, E> {
-    /// Level 0 for some queries, and the other levels for the rows that it leaves. `cut` makes what
-    /// is cut off of the number of a query, the cut of its bar, the sums and the columns.
+    /// Level 0 for some queries, and the other levels for at most `most` of the rows that it leaves.
+    /// `cut` makes what is cut off of the number of a query, the cut of its bar, the sums and the
+    /// columns.
     pub fn by_signs(
         &self,
         places: Places<'_>,
         which: &[usize],
         runs: &mut [Run<'_>],
         state: &mut State,
+        most: usize,
         mut cut: impl FnMut(usize, &Cut, &[u16], &TileColumns) -> Cut,
     ) {
         let Some(tables) = self.tables else { return };
@@ -100,6 +102,7 @@ impl<E: Expand> Scan<'_, E> {
                         }
                     }
                 }
+                picked.truncate(most);
                 self.refine(run, picked, &Known::Signs(known), buffers);
                 if run.late.len() >= LATE_ROWS {
                     self.refine_late(run, picked, known, buffers);
