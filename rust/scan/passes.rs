@@ -19,9 +19,9 @@ const SLACK: f32 = 1.001;
 pub(super) const MIN_QUERIES_TO_EXPAND: usize = 4;
 
 impl<E: Expand> Scan<'_, E> {
-    /// Level 0 for some queries, and the other levels for at most `most` of the rows that it leaves.
-    /// `cut` makes what is cut off of the number of a query, the cut of its bar, the sums and the
-    /// columns.
+    /// Level 0 for some queries, and the other levels for at most `most` of the rows that it
+    /// leaves. `cut` makes what is cut off of the number of a query, the cut of its bar, the sums
+    /// and the columns.
     pub fn by_signs(
         &self,
         places: Places<'_>,
