@@ -45,7 +45,7 @@ pub const MIN_QUERIES_TO_DERIVE: usize = 4;
 const MAX_SMALL_ROWS: usize = 1024;
 /// The most chunks in which a first bar is looked for, at most one in so many of all.
 const SEED_CHUNKS: usize = 4;
-const CHUNKS_PER_SEED_CHUNK: usize = 8;
+const CHUNKS_PER_SEED_CHUNK: usize = 12;
 /// Seeds besides two for each row that is asked for, and the largest share of rows they may be.
 const MIN_SEEDS: usize = 32;
 const MAX_SEED_SHARE: f64 = 0.1;
@@ -176,7 +176,7 @@ impl<'a, E: Expand> Cascade<'a, E> {
             .collect()
     }
 
-    /// Finds a first bar for the queries that can use signs: the rows of the first chunks whose
+    /// Finds a first bar for the queries that can use signs: the rows of a few chunks whose
     /// estimates by signs are among the largest go through all levels. They come again in their
     /// turn, so only the bar is kept.
     fn seed(
@@ -198,7 +198,9 @@ impl<'a, E: Expand> Cascade<'a, E> {
             return;
         }
         let mut thresholds: Vec<Option<f32>> = vec![None; runs.len()];
-        for chunk in chunks.take(length) {
+        // Rows that are alike often stand together, so the chunks are spread over all.
+        let step = chunks.len() / length;
+        for chunk in chunks.step_by(step).take(length) {
             let places = self.places(chunk);
             let groups = 0..places.length.div_ceil(ROWS_PER_GROUP);
             state.tile.fill(places, groups, self.allowed);
