@@ -74,7 +74,7 @@ def encode(q: bq.Quantizer, rows: int) -> bq.Codes:
 
 def kept(codes: bq.Codes) -> int:
     """The bytes that searches keep with the codes."""
-    return getattr(codes, "search_nbytes", getattr(codes, "sketch_nbytes", 0))
+    return codes.search_nbytes
 
 
 def measure(q: bq.Quantizer, rows: int, turns: int) -> Lines:

@@ -119,7 +119,7 @@
 //! **Search bounds, prunes and reranks.** The signs of a code and its integers give every row two
 //! upper bounds, and only rows whose bounds reach the k-th best row known are estimated. Reranking
 //! a fixed number of rows was rejected, because the probability of losing a row would then be
-//! unknown. Here it is a parameter, and an exact search overlooks no row. Rows are chosen by the
+//! unknown. Here it is known, and an exact search overlooks no row. Rows are chosen by the
 //! least of the estimate and its bounds, which depends on the row and the query alone; so threads,
 //! instruction sets and splits of the rows give the same result. See [`scan`].
 //!

@@ -43,7 +43,7 @@ class Searcher(ABC):
 class Ours(Searcher):
     """This library, its codes in the order of the rows."""
 
-    LAYOUTS = ("search_nbytes", "sketch_nbytes")
+    LAYOUTS = ("search_nbytes",)
     """What the codes call the bytes that searches keep with them."""
 
     def __init__(self, label: str, x: Rows, threads: int) -> None:

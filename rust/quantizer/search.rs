@@ -101,7 +101,7 @@ impl Quantizer {
             .as_ref()
     }
 
-    /// The `count` best rows of each of m × dim queries by the inner product.
+    /// The `count` best rows of each of m × dim queries.
     ///
     /// # Errors
     /// As [`search_with`](Self::search_with), and if the length is not a multiple of dim.
@@ -124,8 +124,8 @@ impl Quantizer {
     /// The best rows of each query by their estimates, best first, or all allowed rows if they are
     /// fewer. Ties go to the lower index.
     ///
-    /// A row is overlooked with a small probability over rotations, because a bound of its product
-    /// is a statistical one; see [`bounds`](crate::scan::bounds). This says nothing about rows that
+    /// A row is overlooked with a small probability over rotations, because the bounds of its
+    /// product are statistical ones; see [`bounds`](crate::scan::bounds). This says nothing about rows that
     /// are made from the rotation of this quantizer. With [`exact`](Request::exact) none is
     /// overlooked.
     ///

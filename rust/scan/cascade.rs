@@ -18,8 +18,13 @@
 //! changes its mode by what the tile before has left, and tries the cheaper ones again from time to
 //! time. The mode never changes the result: see [`top`](super::top).
 //!
-//! **Tiles** grow from [`FIRST_ROWS`] rows, because the bar rises most in the beginning, up to the
-//! number whose signs fit half of the first-level cache, at least one group.
+//! **Tiles** grow from [`FIRST_ROWS`] rows, because the bar rises most in the beginning, up to a
+//! chunk, or to the number of rows whose signs take [`TILE_BYTES`], which stay in the second-level
+//! cache.
+//!
+//! **Cost.** On AVX-512 with 100 queries of d = 384 at 2 bits, the scan of signs takes a quarter of
+//! the time; integer products, deriving the signs, and picking rows from masks take about an eighth
+//! each, and exact estimates a sixteenth. One query is bound by reading the signs: 48 bytes per row.
 
 use super::Expand;
 use super::bounds::{Levels, Tables};

@@ -49,8 +49,9 @@ pub(super) struct Tuning {
 }
 
 impl Costs {
-    /// What the levels cost, in nanoseconds per coordinate on a machine with these instructions, as
-    /// measured by `cargo bench`. Only the choice of modes depends on them.
+    /// What the levels cost per row and query, where the scan of signs costs 1 on AVX-512. They are
+    /// rough ratios of the times that the modules of the kernels give for d = 384; for other d they
+    /// change little. Only the choice of modes depends on them.
     pub fn new(isa: Isa, many: bool) -> Self {
         let [signs, integers, all_integers, all_exact] = match isa {
             Isa::Avx512(_) => [1.0, 25.0, 2.5, 13.0],

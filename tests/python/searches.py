@@ -79,11 +79,6 @@ KINDS = ("Gaussian", "mean", "norms", "equal", "massive", "near")
 # ---- ranks
 
 
-def has_ranks():
-    """Whether this core ranks rows by m."""
-    return hasattr(bq.Eden, "_search_ranked")
-
-
 def ranked(q, codes, y, k, metric="ip", mask=None):
     """Scores, ranks and positions of the rows found, for merging."""
     return q._search_ranked(codes, y, k, metric, mask)
@@ -146,8 +141,7 @@ def digests(folder):
             parts = [q.search(codes, y, 10, metric), q.search(codes, y, 7, metric, mask)]
             for _ in range(3):
                 parts.append(q.search(codes, y[1:2], 10, metric))
-            if has_ranks():
-                parts.append(ranked(q, codes, y, 10, metric))
+            parts.append(ranked(q, codes, y, 10, metric))
             found[f"{label} {metric}"] = digest(*(array for part in parts for array in part))
     return found
 

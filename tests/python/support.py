@@ -69,7 +69,7 @@ def pack_bits(index, width):
 
 def kept(codes):
     """The bytes that searches keep with the codes."""
-    return getattr(codes, "search_nbytes", getattr(codes, "sketch_nbytes", None))
+    return codes.search_nbytes
 
 
 def supports(name, bits, dim=64, **options):

@@ -21,11 +21,6 @@ import searches
 from blockquant import _core
 from searches import KINDS, METRICS, NAMES, QUANTIZERS, make, merged, ranked, rows
 
-needs_ranks = pytest.mark.skipif(not searches.has_ranks(), reason="this core has no ranks")
-needs_cascade = pytest.mark.skipif(
-    not hasattr(bq.Codes, "search_nbytes"), reason="this core has a sketch"
-)
-
 some_quantizers = pytest.mark.parametrize(("name", "dim", "options"), QUANTIZERS, ids=NAMES)
 
 
@@ -82,7 +77,6 @@ def test_queries_in_any_division(name, dim, options):
                 same(map(np.concatenate, zip(*parts, strict=True)), whole)
 
 
-@needs_ranks
 @some_quantizers
 @pytest.mark.parametrize("kind", ["Gaussian", "near", "norms"])
 def test_rows_in_any_division(name, dim, options, kind):
@@ -100,7 +94,6 @@ def test_rows_in_any_division(name, dim, options, kind):
             same(merged(parts, k, metric), q.search(codes, y, k, metric, mask))
 
 
-@needs_ranks
 def test_the_core_merges_ranked_parts(rng):
     """As the definition in `searches.merged` does, ties and NaN included."""
     parts = []
@@ -165,7 +158,6 @@ def few_hot(q, rng, n, dim):
     return (few @ q.rotate(np.eye(dim))).astype(np.float32)
 
 
-@needs_cascade
 @pytest.mark.parametrize("kind", ["Gaussian", "few-hot"])
 @pytest.mark.parametrize(
     ("name", "dim", "options"),
@@ -366,7 +358,6 @@ def test_any_k(rng, k):
 # ---- memory
 
 
-@needs_cascade
 def test_batches_keep_nothing_and_single_queries_keep_signs(rng):
     q = bq.BlockQuant(384, 2)
     x, y = rows(rng, "Gaussian", 6000, 384)
