@@ -125,9 +125,9 @@ impl Quantizer {
     /// fewer. Ties go to the lower index.
     ///
     /// A row is overlooked with a small probability over rotations, because the bounds of its
-    /// product are statistical ones; see [`bounds`](crate::scan::bounds). This says nothing about rows that
-    /// are made from the rotation of this quantizer. With [`exact`](Request::exact) none is
-    /// overlooked.
+    /// product are statistical ones; see [`bounds`](crate::scan::bounds). This says nothing about
+    /// rows that are made from the rotation of this quantizer. With [`exact`](Request::exact) none
+    /// is overlooked.
     ///
     /// # Errors
     /// If the codes or the signs belong to another quantizer, a query is not finite, `allowed` has

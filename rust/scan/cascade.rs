@@ -24,7 +24,8 @@
 //!
 //! **Cost.** On AVX-512 with 100 queries of d = 384 at 2 bits, the scan of signs takes a quarter of
 //! the time; integer products, deriving the signs, and picking rows from masks take about an eighth
-//! each, and exact estimates a sixteenth. One query is bound by reading the signs: 48 bytes per row.
+//! each, and exact estimates a sixteenth. One query is bound by reading the signs, 48 bytes per
+//! row.
 
 use super::Expand;
 use super::bounds::{Levels, Tables};

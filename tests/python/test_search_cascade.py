@@ -195,11 +195,10 @@ def test_the_rows_found_are_those_of_the_greatest_m(kind, name, dim, options):
         missing = np.ones(m.shape, bool)
         np.put_along_axis(missing, index, False, axis=1)
         assert not (missing & (m > worst + 2 * slack)).any()
-    if searches.has_ranks():
-        score, rank, index = ranked(q, codes, y, k)
-        found, margin = (np.take_along_axis(each, index, axis=1) for each in (m, slack))
-        assert (np.abs(rank - found) <= margin).all()
-        assert (rank <= score).all()
+    score, rank, index = ranked(q, codes, y, k)
+    found, margin = (np.take_along_axis(each, index, axis=1) for each in (m, slack))
+    assert (np.abs(rank - found) <= margin).all()
+    assert (rank <= score).all()
 
 
 def by_one(q, codes, y, k):
