@@ -42,7 +42,7 @@ use crate::kernels::sign_scan::{Cut, ROWS_PER_GROUP, group_bytes};
 use crate::threads;
 
 /// Rows of the first tile.
-const FIRST_ROWS: usize = 128;
+const FIRST_ROWS: usize = 64;
 /// Bytes of signs of a tile, which stay in the cache while all queries scan them.
 const TILE_BYTES: usize = 1 << 17;
 /// The fewest queries for which deriving signs costs less than it saves.
@@ -56,7 +56,7 @@ const CHUNKS_PER_SEED_CHUNK: usize = 12;
 const MIN_SEEDS: usize = 32;
 const MAX_SEED_SHARE: f64 = 0.1;
 /// Groups of a tile in which a query tries a cheaper mode.
-const TRIAL_GROUPS: usize = 2;
+const TRIAL_GROUPS: usize = 1;
 
 /// A cascade over some rows.
 pub(super) struct Cascade<'a, E> {
@@ -121,9 +121,10 @@ impl<'a, E: Expand> Cascade<'a, E> {
         let costs = Costs::new(self.isa, many);
         let most_groups = self.tile_groups();
         let is_small = many && self.corpus.codes.len() <= MAX_SMALL_ROWS;
-        self.seed(&scan, chunks.clone(), &mut runs, &mut tunings, &mut state);
+        let is_seeded = self.seed(&scan, chunks.clone(), &mut runs, &mut tunings, &mut state);
         let mut groups = FIRST_ROWS.max(2 * self.count).div_ceil(ROWS_PER_GROUP);
-        let (mut tiles, mut next_trial) = (0, 1);
+        // Without a first bar the first tile finds one by exact estimates.
+        let (mut tiles, mut next_trial) = (0, if is_seeded { 4 } else { 1 });
         for chunk in chunks {
             let places = self.places(chunk);
             let end = places.length.div_ceil(ROWS_PER_GROUP);
@@ -184,7 +185,7 @@ impl<'a, E: Expand> Cascade<'a, E> {
 
     /// Finds a first bar for the queries that can use signs: the rows of a few chunks whose
     /// estimates by signs are among the largest go through all levels. They come again in their
-    /// turn, so only the bar is kept.
+    /// turn, so only the bar is kept. Returns whether there were such queries.
     fn seed(
         &self,
         scan: &Scan<'_, E>,
@@ -192,7 +193,7 @@ impl<'a, E: Expand> Cascade<'a, E> {
         runs: &mut [Run<'_>],
         tunings: &mut [Tuning],
         state: &mut State,
-    ) {
+    ) -> bool {
         let seeds = 2 * self.count + MIN_SEEDS;
         let length = SEED_CHUNKS.min(chunks.len() / CHUNKS_PER_SEED_CHUNK);
         let share = seeds as f64 / (length * ROWS_PER_CHUNK) as f64;
@@ -201,7 +202,7 @@ impl<'a, E: Expand> Cascade<'a, E> {
             .filter(|&q| tunings[q].cheapest() == Mode::Signs && !has_bar(&runs[q]))
             .collect();
         if length == 0 || share > MAX_SEED_SHARE || which.is_empty() {
-            return;
+            return false;
         }
         let mut thresholds: Vec<Option<f32>> = vec![None; runs.len()];
         // Rows that are alike often stand together, so the chunks are spread over all.
@@ -228,6 +229,7 @@ impl<'a, E: Expand> Cascade<'a, E> {
             runs[q].restart();
             tunings[q].mode = Mode::Signs;
         }
+        true
     }
 
     fn tile_groups(&self) -> usize {
