@@ -9,9 +9,16 @@
 //! x ≤ estimate + D·‖e‖·√(‖y′‖² − x²/‖c‖²)/√(d − 1)          D = 3 deviations
 //! ```
 //!
-//! except with a small probability. Weights of the query are whole numbers. Their rounding adds
-//! g·‖y′ − ŷ‖ times such a coordinate, which `e′² = ‖e‖² + η²·g²·d` includes as long as
-//! ‖y′ − ŷ‖ ≤ η·‖y′‖; a query with a larger error gets a larger D.
+//! except with a small probability. Weights of the query are whole numbers, and their rounding adds
+//! g·⟨sign(c), ŷ − y′⟩, whose deviation is g·‖y′ − ŷ‖ however near c and y′ are. The two errors are
+//! independent, so their squares add:
+//!
+//! ```text
+//! x ≤ estimate + √(D²·‖e‖²·(‖y′‖² − x²/‖c‖²)/(d − 1) + D²·g²·‖y′ − ŷ‖²)
+//! ```
+//!
+//! A row keeps g and the spread `e′² = ‖e‖² + η²·g²·d`, which filters multiply with one number per
+//! query and tile.
 //!
 //! **Level 1, the integers.** c ≈ c̃ in 7 bits and y′ ≈ ỹ in 8 bits give the integer product
 //! ⟨c̃, ỹ⟩. Its error has two parts, the rounding of either factor times the other factor. D₁ = 4
@@ -32,8 +39,8 @@ use crate::kernels::sign_scan::{self, SignQuery};
 const SIGN_DEVIATIONS: f64 = 3.0;
 /// Deviations of the rounding error of level 1 that a bound allows for.
 const INT_DEVIATIONS: f64 = 4.0;
-/// η: the relative rounding error of the weights that every bound includes.
-const ROUNDING: f64 = 0.15;
+/// η: how much of the rounding error of the weights the spread of a row includes.
+const ROUNDING: f64 = 0.25;
 /// The largest ‖e‖²/‖c‖² of a row whose coordinates are spread: those of embeddings have .4 to .7.
 const MAX_ERROR: f64 = 0.75;
 /// The largest kurtosis of a query whose coordinates are spread.
@@ -116,6 +123,13 @@ impl Shape {
         spread: f32::INFINITY,
     };
 
+    /// ‖e‖, from g and e′ alone.
+    fn error(self, dim: usize) -> f64 {
+        let (factor, spread) = (f64::from(self.factor), f64::from(self.spread));
+        let rounding = ROUNDING * ROUNDING * factor * factor * dim as f64;
+        (spread * spread - rounding).max(0.0).sqrt()
+    }
+
     /// ‖c‖², from g and e′ alone; 0 without a bound.
     pub fn square(self, dim: usize) -> f64 {
         let (factor, spread) = (f64::from(self.factor), f64::from(self.spread));
@@ -146,6 +160,8 @@ pub struct SignLevel {
     pub query: SignQuery,
     /// D·‖y′‖/√(d − 1): what a spread of 1 adds to an estimate of a row orthogonal to the query.
     pub reach: f32,
+    /// ‖y′ − ŷ‖/‖y′‖.
+    error: f64,
     dim: usize,
 }
 
@@ -165,12 +181,13 @@ impl Levels {
         let signs = signs
             .filter(|query| query.kurtosis <= MAX_KURTOSIS)
             .map(|query| {
-                let error = f64::from(query.error) / f64::from(query.norm);
-                let deviations = SIGN_DEVIATIONS * (error / ROUNDING).max(1.0);
-                let reach = deviations * f64::from(query.norm) / (dim as f64 - 1.0).max(1.0).sqrt();
+                let norm = f64::from(query.norm);
+                let error = f64::from(query.error) / norm;
+                let reach = SIGN_DEVIATIONS * norm / (dim as f64 - 1.0).max(1.0).sqrt();
                 SignLevel {
                     query,
                     reach: reach as f32,
+                    error,
                     dim,
                 }
             });
@@ -203,9 +220,17 @@ impl SignLevel {
         let estimate = self.query.unit * f32::from(sum) + self.query.offset;
         let size = square.sqrt() * f64::from(self.query.norm);
         let near = f64::from(shape.factor) * f64::from(estimate) / size;
-        let far = f64::from(self.reach) * f64::from(shape.spread) / size;
-        let across = (1.0 + far * far - near * near).max(0.0).sqrt();
-        let upper = (near + far * across) / (1.0 + far * far);
+        let far = f64::from(self.reach) * shape.error(self.dim) / size;
+        let rounding = SIGN_DEVIATIONS * f64::from(shape.factor) * self.error / square.sqrt();
+        let all = 1.0 + far * far;
+        let reach = far * far * (all - near * near) + rounding * rounding * all;
+        let upper = (near + reach.max(0.0).sqrt()) / all;
         (upper * size) as f32
+    }
+
+    /// The least multiple of a spread that covers both errors of a row that reaches the bound, if
+    /// √(1 − cos²) between it and the query is at most `across`.
+    pub fn widening(&self, across: f32) -> f32 {
+        across.max((self.error / ROUNDING) as f32)
     }
 }

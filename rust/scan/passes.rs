@@ -75,7 +75,7 @@ impl<E: Expand> Scan<'_, E> {
                     unit: level.query.unit,
                     offset: level.query.offset,
                     reach: level.reach
-                        * columns.across(threshold, weight, level.query.norm)
+                        * level.widening(columns.across(threshold, weight, level.query.norm))
                         * SLACK,
                     weight,
                     threshold,

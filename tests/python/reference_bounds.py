@@ -13,7 +13,6 @@ from support import rotate
 
 DEVIATIONS = 3
 INTEGER_DEVIATIONS = 4
-ROUNDING = 0.15
 #: Of the squared norm of a row: the largest error of its signs for which the law holds.
 MAX_ERROR = 0.75
 MAX_KURTOSIS = 9
@@ -74,15 +73,14 @@ def by_signs(c, y):
     square, magnitude = (c**2).sum(axis=1), np.abs(c).sum(axis=1)
     factor = square / magnitude
     signs = factor**2 * dim
-    spread = np.sqrt(np.maximum(signs - square, 0) + ROUNDING**2 * signs)
+    spread = np.sqrt(np.maximum(signs - square, 0))
     size = np.sqrt(square) * norm
     near = factor * (np.where(c >= 0, 1, -1) @ (unit / 2 * whole)) / size
-    reach = DEVIATIONS * max(1, error / ROUNDING) * norm / math.sqrt(max(1, dim - 1))
-    far = reach * spread / size
-    across = np.sqrt(np.maximum(0, 1 + far**2 - near**2))
-    return np.where(
-        signs - square > MAX_ERROR * square, np.inf, (near + far * across) / (1 + far**2) * size
-    )
+    far = DEVIATIONS * norm / math.sqrt(max(1, dim - 1)) * spread / size
+    rounding = DEVIATIONS * factor * error / np.sqrt(square)
+    both = far**2 * (1 + far**2 - near**2) + rounding**2 * (1 + far**2)
+    upper = (near + np.sqrt(np.maximum(0, both))) / (1 + far**2)
+    return np.where(signs - square > MAX_ERROR * square, np.inf, upper * size)
 
 
 def by_integers(q, c, y):
