@@ -49,7 +49,8 @@ pub(super) struct Bytes {
 pub(super) enum Parts {
     /// The low and the high half, where each has whole indexes.
     Nibbles(Nibbles),
-    /// The byte.
+    /// The byte. Only AVX-512 has registers for its tables.
+    #[cfg_attr(not(target_arch = "x86_64"), allow(dead_code))]
     Whole(Box<Whole>),
 }
 
@@ -66,6 +67,7 @@ pub(super) struct Nibbles {
 
 /// Tables of whole bytes, in pieces of 64 entries.
 #[derive(Debug)]
+#[cfg_attr(not(target_arch = "x86_64"), allow(dead_code))]
 pub(super) struct Whole {
     /// \[coordinate\]\[byte\]: word7.
     pub planes: Aligned<u8>,

@@ -31,6 +31,7 @@ macro_rules! for_width {
     };
 }
 
+#[cfg(target_arch = "x86_64")]
 pub(super) use for_width;
 
 #[inline(always)]
