@@ -22,10 +22,7 @@
 //!
 //! **Level 1, the integers.** c ≈ c̃ in 7 bits and y′ ≈ ỹ in 8 bits give the integer product
 //! ⟨c̃, ỹ⟩. Its error has two parts, the rounding of either factor times the other factor. D₁ = 4
-//! times the deviation that the largest error and the longest codeword allow is added. The error of
-//! c̃ is a function of c, so it does not average out where y′ is near c: there it can change the
-//! product by the part ‖c̃ − c‖/‖c‖ of itself. Twice this part, for codewords of the mean length of
-//! the codebook, is added too.
+//! times the deviation that the largest error and the longest codeword allow is added.
 //!
 //! **Contract.** Both bounds depend on the code of the row and on the query alone, never on other
 //! rows, and are a fixed sequence of rounded operations. The law of level 0 is one over rotations,
@@ -60,8 +57,6 @@ pub struct Tables {
     pub codes: CodeTables,
     /// The largest ‖c‖/√d of any code.
     longest: f64,
-    /// The part of a product by which the rounding of codewords can change it for good.
-    drift: f64,
 }
 
 impl Tables {
@@ -72,19 +67,16 @@ impl Tables {
         if codes.dim() > MAX_INTS {
             return None;
         }
-        let squares = (fields.iter())
+        let longest = (fields.iter())
             .flat_map(|field| field.words.chunks_exact(field.coordinates))
             .map(|word| {
                 let square: f64 = word.iter().map(|&w| f64::from(w) * f64::from(w)).sum();
                 square / word.len() as f64
-            });
-        let longest = squares.clone().fold(0.0, f64::max);
-        let mean = squares.clone().sum::<f64>() / squares.count() as f64;
-        let drift = 2.0 * f64::from(codes.word_error) / mean.sqrt();
+            })
+            .fold(0.0, f64::max);
         Some(Self {
             codes,
             longest: longest.sqrt(),
-            drift,
         })
     }
 
@@ -159,8 +151,6 @@ pub struct Levels {
     pub unit: f32,
     /// What level 1 adds to its estimate.
     pub margin: f32,
-    /// What it adds besides, as a part of the estimate's magnitude.
-    pub drift: f32,
 }
 
 /// Level 0 of a query.
@@ -205,7 +195,6 @@ impl Levels {
             signs,
             unit: (f64::from(ints.unit) * f64::from(tables.codes.word_unit)) as f32,
             margin: (INT_DEVIATIONS * margin) as f32,
-            drift: tables.drift as f32,
             ints,
         })
     }
@@ -217,8 +206,7 @@ impl Levels {
 
     /// The bound of level 1.
     pub fn upper(&self, product: i32) -> f32 {
-        let estimate = self.estimate(product);
-        estimate + (self.margin + self.drift * estimate.abs())
+        self.estimate(product) + self.margin
     }
 }
 

@@ -151,13 +151,10 @@ impl<E: Expand> Scan<'_, E> {
             {
                 let run = &mut runs[q];
                 let threshold = self.threshold(run, columns.most);
-                let most = ints
-                    .iter()
-                    .fold(0, |most, product| most.max(product.unsigned_abs()));
                 let cut = Cut {
                     unit: levels.unit,
                     offset: 0.0,
-                    reach: (levels.margin + levels.drift * levels.unit * most as f32) * SLACK,
+                    reach: levels.margin * SLACK,
                     weight: run.weight,
                     threshold,
                 };

@@ -94,10 +94,8 @@ def by_integers(q, c, y):
     whole = np.rint(y / unit)
     error = np.linalg.norm(y - unit * whole)
     margin = math.hypot(error * longest, np.linalg.norm(y) * word_error)
-    mean = np.concatenate([(some**2).mean(axis=1) for some in words]).mean()
-    drift = 2 * word_error / math.sqrt(mean)
-    estimate = unit * word_unit * (np.rint(c / word_unit) @ whole)
-    return estimate + INTEGER_DEVIATIONS * margin + drift * np.abs(estimate)
+    product = np.rint(c / word_unit) @ whole
+    return unit * word_unit * product + INTEGER_DEVIATIONS * margin
 
 
 def least(q, packed, y, dim):
