@@ -1,11 +1,11 @@
-"""What commands print: bars, figures, JSON."""
+"""What commands print: figures, JSON and, from below, bars."""
 
 from __future__ import annotations
 
 import json
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -14,48 +14,9 @@ import click
 import blockquant
 from blockquant._checks import counted
 from blockquant._json import plain
+from blockquant._progress import bar as bar
 from blockquant.codes import Codes
 from blockquant.quantizer import Quantizer
-
-
-@contextmanager
-def bar(total: int, unit: str, what: str = "") -> Iterator[Callable[..., None] | None]:
-    """What takes progress and shows it with rate and time left; None without a terminal at stderr.
-
-    It is called with the progress since the last call, and if you like with a text to show.
-
-    Parameters
-    ----------
-    total : int
-        Of all progress.
-    unit : str
-        Of `total`, as it follows a number: `` rows``.
-    what : str
-        Stands before the bar.
-    """
-    if not sys.stderr.isatty():
-        yield None
-        return
-    from tqdm import tqdm
-
-    with tqdm(
-        total=total,
-        unit=unit,
-        unit_scale=total >= 10_000,
-        desc=what or None,
-        file=sys.stderr,
-        leave=False,
-        **_width(),
-    ) as shown:
-
-        def step(progress: int, text: str | None = None) -> None:
-            if text is not None:
-                shown.set_postfix_str(text, refresh=False)
-            shown.update(progress)
-            if not progress:
-                shown.refresh()
-
-        yield step
 
 
 @contextmanager
@@ -73,15 +34,6 @@ def building() -> Iterator[None]:
         # The next line is written over this one, of which nothing is left.
         sys.stderr.write(f"\r{' ' * len(shown)}\r" if shown else "")
         sys.stderr.flush()
-
-
-def _width() -> dict[str, Any]:
-    """The terminal's size, or a usual one where it does not say: tqdm would show nothing."""
-    try:
-        is_told = os.get_terminal_size(sys.stderr.fileno()).columns > 0
-    except (OSError, ValueError):
-        is_told = False
-    return {"dynamic_ncols": True} if is_told else {"ncols": 80, "nrows": 24}
 
 
 def emit(values: dict[str, Any]) -> None:
