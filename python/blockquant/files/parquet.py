@@ -136,29 +136,34 @@ class _Column(ForwardRows):
         with _open(path) as file:
             groups = range(file.metadata.num_row_groups)
             sizes = [file.metadata.row_group(group).num_rows for group in groups]
-        #: The first row of each group.
-        self._starts = [0, *np.cumsum(sizes).tolist()][: len(sizes)]
+        self.groups = [0, *np.cumsum(sizes).tolist()][: len(sizes)]
 
     def _group(self, row: int) -> int:
-        return bisect_right(self._starts, row) - 1
+        return bisect_right(self.groups, row) - 1
 
     def _start_before(self, row: int) -> int:
-        return int(self._starts[self._group(row)])
+        return int(self.groups[self._group(row)])
 
     def _pieces_from(self, start: int) -> Iterator[Array]:
-        groups = list(range(self._group(start), len(self._starts)))
+        groups = list(range(self._group(start), len(self.groups)))
         row = start
         try:
             with _open(self.path) as file, _plain_errors():
-                batches = file.iter_batches(
-                    chunk_rows(self.shape[1]),
-                    row_groups=groups,
-                    columns=[self.array],
-                    use_threads=False,
-                )
-                for batch in batches:
-                    yield self._floats(_column(file, batch, self._index), row)
-                    row += batch.num_rows
+                for group in groups:
+                    # One at a time: a batch of several would fail where only the last is damaged.
+                    batches = file.iter_batches(
+                        chunk_rows(self.shape[1]),
+                        row_groups=[group],
+                        columns=[self.array],
+                        use_threads=False,
+                    )
+                    for batch in batches:
+                        column = _column(file, batch, self._index)
+                        if self.bad is None:
+                            yield self._floats(column, row)
+                        else:
+                            yield self._good_floats(column, row, self.bad)
+                        row += batch.num_rows
         except ValueError as error:
             if str(error).startswith(self.path):  # of `_floats`
                 raise
@@ -187,3 +192,15 @@ class _Column(ForwardRows):
             row, at = divmod(place, dim)
             raise self._fault(f"row {start + row}, column {at} is null, expected a float")
         return np.asarray(values.to_numpy(zero_copy_only=False)).reshape(-1, dim)
+
+    def _good_floats(self, column: Any, start: int, bad: dict[int, str]) -> Array:
+        """The same with NaN in the rows that are not `dim` floats, whose reasons go to `bad`."""
+        try:
+            return self._floats(column, start)
+        except ValueError as error:
+            if len(column) == 1:
+                bad[start] = str(error)
+                return np.full((1, self.shape[1]), np.nan, self.dtype)
+        middle = len(column) // 2
+        halves = (column.slice(0, middle), start), (column.slice(middle), start + middle)
+        return np.concatenate([self._good_floats(*half, bad) for half in halves])

@@ -10,7 +10,7 @@ import math
 import os
 import sys
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
@@ -106,9 +106,16 @@ class Rows(ABC):
         The type of a slice: float16, float32 or float64 in the machine's byte order.
     stored : str
         The type in the file: the name of `dtype`, or ``bfloat16``, which is read as float32.
+    groups : list of int
+        The first row of each row group of a Parquet file; empty for other formats.
+    bad : dict or None
+        If it is a dict, rows that a table holds and that are not `dim` floats are read as NaN, and
+        the reason is put there under the position of the row. If it is None, they are errors.
     """
 
     ndim = 2
+    groups: Sequence[int] = ()
+    bad: dict[int, str] | None = None
 
     def __init__(self, path: str, entry: Entry) -> None:
         if entry.stored not in FLOATS:
