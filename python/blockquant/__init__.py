@@ -13,7 +13,7 @@
 (200, 2000)
 """
 
-from blockquant import files, theory
+from blockquant import files, shards, theory
 from blockquant._arrays import sample
 from blockquant._core import available_isa, isa, num_threads, version
 from blockquant.cache import KeyValueCache
@@ -52,5 +52,6 @@ __all__ = [
     "sample",
     "save",
     "set_num_threads",
+    "shards",
     "theory",
 ]

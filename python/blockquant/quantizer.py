@@ -327,14 +327,21 @@ class Quantizer(Parameters):
         return found.score, found.position, certain_rows
 
     def _search_ranked(
-        self, codes: Codes, y: Any, k: int = 10, metric: str = "ip", mask: Any = None
+        self,
+        codes: Codes,
+        y: Any,
+        k: int = 10,
+        metric: str = "ip",
+        mask: Any = None,
+        *,
+        exact: bool = False,
     ) -> tuple[_Float, _Float, _Rows]:
         """The score, rank and position of the rows that :meth:`search` finds.
 
         ``_core.merge`` merges those of parts of the codes to those of all, by rank.
         """
         self._check(codes)
-        found = search(self._core, codes, y, k, metric, mask, ranked=True)
+        found = search(self._core, codes, y, k, metric, mask, exact=exact, ranked=True)
         return found.score, found.rank, found.position
 
     def codes_from(self, data: bytes | bytearray | memoryview, rows: int) -> Codes:

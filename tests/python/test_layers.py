@@ -17,6 +17,7 @@ PYTHON = (
     ("__main__",),
     ("cli", "integrations"),
     ("__init__",),  # the names that a user imports
+    ("shards",),
     ("report",),
     ("cache", "measurement"),
     ("files", "registry", "theory"),
@@ -25,7 +26,7 @@ PYTHON = (
     ("_certainty", "_parameters", "_search", "threads"),
     ("codes",),
     ("_arrays", "_filled", "_row_bytes"),
-    ("_checks", "_json", "_methods"),
+    ("_checks", "_json", "_methods", "_progress"),
     ("_core",),
 )
 
