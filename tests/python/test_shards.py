@@ -120,7 +120,7 @@ def test_folders_globs_and_lists(tmp_path, x):
     same_rows(encode(str(rows / "**" / "[az].npy"), tmp_path / "g"), q, np.vstack([x[:100], x[:9]]))
     some = encode([rows / "c.npy", str(rows / "[ab].npy")], tmp_path / "of list")
     same_rows(some, q, np.concatenate([x[200:], x[:200]]))
-    # The codes themselves are no sources of a second job.
+    # A second job does not take the codes for rows.
     inside = encode(rows, rows / "codes")
     assert encode(rows, rows / "codes").files == inside.files
 

@@ -161,8 +161,8 @@ def _local(function: Callable[[Any], Any], tasks: Sequence[Any], engine: Engine)
 def _watch(told: Connection) -> None:
     """Makes a worker end when the process that started it ends, is killed or says so.
 
-    Without this a worker whose parent is killed waits for tasks for ever. Ctrl-C on a terminal goes
-    to all processes; workers leave it to their parent.
+    Without this a worker whose parent is killed waits for tasks without end. Ctrl-C on a terminal
+    goes to all processes; workers leave it to their parent.
     """
     is_told = threading.Event()
 

@@ -159,7 +159,7 @@ def plan(sources: Any, out: str, options: Options, dim: int | None = None) -> Pl
     sources : path-like, RowGroups, or iterable of these
         Files, globs, folders and row groups.
     out : str
-        The folder of the job; files in it are no sources.
+        The folder of the job, whose files are not sources.
     options : Options
         How they are divided.
     dim : int, optional
