@@ -33,7 +33,7 @@ def same_rows(shards, q, x):
     codes = q.encode(x)
     assert len(shards) == len(x)
     assert shards.quantizer == q
-    assert shards.codes() == codes
+    assert shards[:] == codes
     np.testing.assert_array_equal(shards.decode(), q.decode(codes))
     y = x[::17][:9] * np.float32(0.5) + 0.1
     for metric in ("ip", "l2", "cosine") if q.store_norm else ("ip",):

@@ -410,7 +410,7 @@ def test_ranges(tmp_path, x):
     shards = encode(parts(tmp_path / "rows", x), tmp_path / "codes")
     codes = bq.create(dim=32, **SPEC).encode(x)
     for start, stop in ((0, None), (0, 0), (63, 65), (99, 201), (-5, None), (250, 1000), (9, 3)):
-        assert shards.codes(start, stop) == codes[start:stop]
+        assert shards[start:stop] == codes[start:stop]
     assert repr(shards).startswith("<Shards of 300 rows in 6 shards, eden/unbiased, dim=32, bits=2")
     info = shards.info()
     assert (info["rows"], info["shards"], info["shard_rows"]) == (300, 6, 64)

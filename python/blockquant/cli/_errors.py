@@ -34,7 +34,8 @@ def of_system(error: OSError, what: str | None = None) -> Failure:
     reason = error.strerror or str(error)
     names = (what, error.filename if isinstance(error.filename, str) else None)
     where = "".join(f"{name}: " for name in dict.fromkeys(names) if name)
-    return Failure(where + reason, 1 if error.errno in _MACHINE else 2)
+    is_machine = error.errno in _MACHINE or isinstance(error, ChildProcessError)
+    return Failure(where + reason, 1 if is_machine else 2)
 
 
 @contextmanager

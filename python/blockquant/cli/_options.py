@@ -18,6 +18,8 @@ from blockquant.cli._errors import Failure, of_system
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
 EXISTING = click.Path(exists=True, dir_okay=False)
+#: A file or a folder of codes.
+CODES = click.Path(exists=True)
 NEW = click.Path(dir_okay=False)
 
 json_option = click.option("--json", "as_json", is_flag=True, help="One JSON object, for machines.")

@@ -17,6 +17,7 @@ from blockquant._json import plain
 from blockquant._progress import bar as bar
 from blockquant.codes import Codes
 from blockquant.quantizer import Quantizer
+from blockquant.shards import Shards
 
 
 @contextmanager
@@ -73,7 +74,7 @@ def parameters(q: Quantizer) -> dict[str, Any]:
     }
 
 
-def measures(path: str, q: Quantizer, codes: Codes) -> dict[str, Any]:
+def measures(path: str, q: Quantizer, codes: Codes | Shards) -> dict[str, Any]:
     """What codes cost, for JSON: null without rows."""
     rows = len(codes)
     each = codes.nbytes / rows if rows else None

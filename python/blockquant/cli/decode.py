@@ -9,14 +9,14 @@ import click
 
 from blockquant._checks import counted
 from blockquant.cli import _options
+from blockquant.cli._folder import load_codes
 from blockquant.cli._output import bar, building, emit, parameters, size
 from blockquant.files import chunk_rows, write_rows
-from blockquant.files.codes import load
 from blockquant.files.writers import WRITTEN, written_suffix
 
 
-@click.command("decode", short_help="Decodes a file of codes to rows.")
-@click.argument("codes", type=_options.EXISTING)
+@click.command("decode", short_help="Decodes codes to rows.")
+@click.argument("codes", type=_options.CODES)
 @click.option("--out", required=True, type=_options.NEW, help=f"The rows: {', '.join(WRITTEN)}.")
 @click.option(
     "--rows", "span", type=_options.Span(), help="Only these: a to b - 1, from the end if negative."
@@ -28,14 +28,14 @@ from blockquant.files.writers import WRITTEN, written_suffix
 def command(
     codes: str, out: str, span: slice | None, name: str, verify: bool, force: bool, as_json: bool
 ) -> None:
-    """Decodes CODES, a file of `blockquant encode`, to rows of float32, a chunk at a time.
+    """Decodes CODES of `blockquant encode`, a file or a folder, to rows of float32 by the chunk.
 
     The file appears when all rows are written, or not at all.
     """
     _options.prepare(out, [codes], force, WRITTEN)
     written_suffix(out)
     with building():
-        q, held = load(codes, verify)
+        q, held = load_codes(codes, verify)
     wanted = _options.within(span, len(held), codes)
     start = perf_counter()
     chunk = chunk_rows(q.dim)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from blockquant import registry
 from blockquant._checks import counted
 from blockquant._methods import DEFAULT, PARTS, TABLE
-from blockquant.cli import _options
+from blockquant.cli import _folder, _options
 from blockquant.cli._output import bar, building, cost, emit, measures
 from blockquant.codes import Codes
 from blockquant.files import Rows, open_rows
@@ -23,9 +23,11 @@ from blockquant.quantizer import Quantizer
 _BLOCKED = ", ".join(name for name, method in TABLE.items() if method.has_blocks)
 
 
-@click.command("encode", short_help="Encodes rows to a file of codes.")
-@click.argument("file", type=_options.EXISTING)
-@click.option("--out", required=True, type=_options.NEW, help="The codes, .safetensors.")
+@click.command("encode", short_help="Encodes rows to a file or a folder of codes.")
+@click.argument("files", metavar="FILE...", nargs=-1, required=True, type=click.Path())
+@click.option(
+    "--out", required=True, type=click.Path(), help="The codes, .safetensors or a folder."
+)
 @_options.array_option("--array", "FILE")
 @click.option("--method", default=DEFAULT, type=_options.Method(), show_default=True)
 @click.option("--bits", default=2.0, type=float, show_default=True, help="Bits per coordinate.")
@@ -44,12 +46,14 @@ _BLOCKED = ", ".join(name for name, method in TABLE.items() if method.has_blocks
 @click.option(
     "--center", type=_options.EXISTING, help="Subtract the mean of the rows of this file."
 )
+@_folder.job_options
 @_options.force_option
 @_options.json_option
 @click.pass_context
 def command(
     context: click.Context,
-    file: str,
+    /,
+    files: tuple[str, ...],
     out: str,
     array: str | None,
     method: str,
@@ -62,10 +66,14 @@ def command(
     center: str | None,
     force: bool,
     as_json: bool,
+    **job: Any,
 ) -> None:
     """Encodes the rows of FILE, a chunk at a time: it may be larger than memory.
 
     The codes stay in memory until all are there, then --out is written at once or not at all.
+
+    If --out is a folder, FILE may be many files, globs and folders. Each worker writes a file of
+    codes per about a million rows, and a job that was killed goes on when it is called again.
     """
     options: dict[str, Any] = {"rotation": rotation, "store_norm": store_norm}
     if block is not None:
@@ -74,6 +82,16 @@ def command(
         options["block"] = block
     if center_mean and center is not None:
         raise click.UsageError("--center and --center-mean exclude each other", context)
+    if _folder.is_folder(out):
+        spec = {"name": method, "bits": bits, "seed": seed, **options}
+        if center_mean:
+            spec["center"] = "mean"
+        elif center is not None:
+            with open_rows(center) as sample:
+                spec["center"] = _mean(sample)
+        _folder.encode(files, out, spec, array, force, job, as_json)
+        return
+    file = _folder.one_file(context, files, out, job)
     with open_rows(file, array=array, option="--array ") as rows:
         _options.prepare(out, [file, *([center] if center else [])], force, [".safetensors"])
         dim = rows.shape[1]

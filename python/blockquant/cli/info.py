@@ -11,7 +11,7 @@ import numpy as np
 
 from blockquant import _core, registry
 from blockquant._checks import counted
-from blockquant.cli import _options
+from blockquant.cli import _folder, _options
 from blockquant.cli._output import building, cost, emit, measures, size, version
 from blockquant.files import list_arrays, open_entry
 from blockquant.files.codes import load
@@ -20,16 +20,18 @@ from blockquant.files.tensors import is_codes
 
 
 @click.command("info", short_help="Says what a file is, or this installation.")
-@click.argument("file", required=False, type=_options.EXISTING)
+@click.argument("file", required=False, type=_options.CODES)
 @_options.verify_option
 @_options.json_option
 def command(file: str | None, verify: bool, as_json: bool) -> None:
-    """Says what FILE is, codes or rows; without FILE what this installation is.
+    """Says what FILE is, codes, rows or a folder of codes; without FILE what this installation is.
 
     Of codes the checksums are compared, unless --no-verify is given: a damaged file is an error.
     """
     if file is None:
         _installation(as_json)
+    elif os.path.isdir(file):
+        _folder.info(file, verify, as_json)
     elif is_codes(regular(file)):
         _codes(file, verify, as_json)
     else:

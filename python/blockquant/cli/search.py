@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from time import perf_counter
 from typing import Any
 
@@ -11,19 +13,19 @@ from numpy.typing import NDArray
 
 from blockquant._checks import counted
 from blockquant.cli import _options
+from blockquant.cli._errors import Failure
+from blockquant.cli._folder import load_codes
 from blockquant.cli._output import bar, building, emit
-from blockquant.codes import Codes
 from blockquant.files import Rows, open_rows
 from blockquant.files.atomic import replacing
-from blockquant.files.codes import load
-from blockquant.quantizer import Quantizer
+from blockquant.shards import Shards
 
 #: Queries that are searched for in one call.
 _QUERIES = 1024
 
 
 @click.command("search", short_help="Searches codes for the best rows of queries.")
-@click.argument("codes", type=_options.EXISTING)
+@click.argument("codes", type=_options.CODES)
 @click.option("--queries", required=True, type=_options.EXISTING, help="A file of rows.")
 @_options.array_option("--queries-array", "--queries")
 @click.option("-k", default=10, type=click.IntRange(min=1), show_default=True, help="Rows to find.")
@@ -65,7 +67,7 @@ def command(
     force: bool,
     as_json: bool,
 ) -> None:
-    """Searches CODES, a file of `blockquant encode`, for the best rows of each query.
+    """Searches CODES, a file or folder of `blockquant encode`, for the best rows of each query.
 
     Prints a table, a line for each row found; with --json the results are in the object; with --out
     they are in the file alone. Where CODES has fewer than k rows, each query gets all of them, and
@@ -75,14 +77,20 @@ def command(
         _options.prepare(out, [codes, queries], force, [".npz"])
     with open_rows(queries, array=queries_array, option="--queries-array ") as rows:
         with building():
-            q, held = load(codes, verify)
+            q, held = load_codes(codes, verify)
         if rows.shape[1] != q.dim:
             raise ValueError(f"{queries} has d = {rows.shape[1]}, {codes} has d = {q.dim}")
         options: dict[str, Any] = {"k": k, "metric": metric, "exact": exact}
         if certified:
             options |= {"certified": True, "confidence": confidence}
+        if not isinstance(held, Shards):
+            search = partial(q.search, held, **options)
+        elif certified:
+            raise Failure(f"--certified is for a file of codes, and {codes} is a folder")
+        else:
+            search = partial(held.search, **options)
         start = perf_counter()
-        found = _search(q, held, rows, options)
+        found = _search(search, rows)
         seconds = perf_counter() - start
     each = found["index"].shape[1]
     if each < k:
@@ -115,9 +123,7 @@ def command(
         click.echo(f"{line}; {seconds:.2f} s, {len(rows) / seconds:,.0f} queries/s")
 
 
-def _search(
-    q: Quantizer, codes: Codes, rows: Rows, options: dict[str, Any]
-) -> dict[str, NDArray[Any]]:
+def _search(search: Callable[..., Any], rows: Rows) -> dict[str, NDArray[Any]]:
     """Score, index and, if certified, certain, of all queries."""
     names = ("score", "index", "certain")
     parts: list[tuple[NDArray[Any], ...]] = []
@@ -127,7 +133,7 @@ def _search(
             error = rows.not_finite(start, chunk)
             if error is not None:
                 raise error
-            parts.append(q.search(codes, chunk, **options))
+            parts.append(search(chunk))
             if step is not None:
                 step(len(chunk))
     joined = map(np.concatenate, zip(*parts, strict=True))

@@ -35,6 +35,7 @@ def encode(
     array: str | None = None,
     skip_bad: bool = False,
     progress: bool = True,
+    _option: str = "array=",
 ) -> Shards:
     """Encodes files of rows to a folder of shards.
 
@@ -110,7 +111,7 @@ def encode(
     """
     job = Job(
         os.path.abspath(os.fsdecode(out)),
-        Options(shard_rows, array, skip_bad),
+        Options(shard_rows, array, skip_bad, _option),
         Engine.of(engine, workers, retries, address),
         flag(progress, "progress"),
     )

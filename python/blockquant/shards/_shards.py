@@ -85,6 +85,20 @@ class Shards:
         return self._quantizer
 
     @property
+    def nbytes(self) -> int:
+        """Every stored byte of the codes, as :attr:`Codes.nbytes`."""
+        manifest = self._manifest
+        held = self._codes(manifest, manifest.shards[0])._held()
+        each = sum(array.itemsize * int(np.prod(array.shape[1:])) for array in held.values())
+        return each * manifest.rows
+
+    @property
+    def bits_per_dimension(self) -> float:
+        """Every stored bit over n·dim; NaN for no rows."""
+        rows = len(self)
+        return 8 * self.nbytes / (rows * self.quantizer.dim) if rows else float("nan")
+
+    @property
     def sources(self) -> list[str]:
         """The files that the rows come from, in order, those without rows and bad ones included."""
         return [source.file for source in self._manifest.sources]
@@ -182,28 +196,14 @@ class Shards:
         assert best is not None  # Every folder has a shard.
         return best[0], best[2]
 
-    def codes(self, start: int = 0, stop: int | None = None) -> Codes:
-        """The codes of a range of rows, in memory.
-
-        Parameters
-        ----------
-        start, stop : int
-            The rows, as in a slice.
-
-        Returns
-        -------
-        Codes
-            For instance for ``shards.quantizer.inner_product``.
-
-        Raises
-        ------
-        ValueError
-            If a shard is damaged.
-        OSError
-            If a shard cannot be read.
-        """
+    def __getitem__(self, rows: slice) -> Codes:
+        """The codes of a range of rows, in memory; a slice of step 1."""
+        if not isinstance(rows, slice):
+            raise TypeError(f"rows of shards are taken by a slice, not by {type(rows).__name__}")
         manifest = self._manifest
-        start, stop, _ = slice(start, stop).indices(manifest.rows)
+        start, stop, step = rows.indices(manifest.rows)
+        if step != 1:
+            raise ValueError(f"rows of shards are taken in slices of step 1, not {step}")
         parts = []
         for shard in manifest.shards:
             first, last = (max(0, row - shard.first_row) for row in (start, stop))
@@ -230,7 +230,7 @@ class Shards:
         OSError
             If a shard cannot be read.
         """
-        return self.quantizer.decode(self.codes(start, stop))
+        return self.quantizer.decode(self[start:stop])
 
     def locate(self, index: Any) -> tuple[_Rows, _Rows]:
         """Where rows come from: the file, and the row in it.
