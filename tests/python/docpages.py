@@ -24,7 +24,7 @@ COMMAND = re.compile(r"^\$ (.*)\n((?:(?!\$ ).*\n)*)", re.M)
 TIME = re.compile(r"\d+\.\d\d s, [\d,]+ (rows|queries)/s")
 
 #: These need the extra of an integration; `tests/frameworks` runs them.
-OF_FRAMEWORKS = ("transformers.md",)
+OF_FRAMEWORKS = ("transformers.md", "cluster.md")
 PAGES = sorted(
     page
     for page in DOCS.rglob("*.md")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -240,9 +241,17 @@ def _start_ray(ray: Any, engine: Engine) -> None:
     if engine.address in (None, "local") and not os.environ.get("RAY_ADDRESS"):
         options |= {"num_cpus": engine.workers, "include_dashboard": False}
     try:
+        _check_reachable(engine.address)
         ray.init(**options)
-    except ConnectionError as error:
+    except (ValueError, OSError) as error:
         raise ConnectionError(f"address={engine.address!r}: {error}") from None
+
+
+def _check_reachable(address: str | None) -> None:
+    """Raises OSError if nothing listens at HOST:PORT, where Ray waits for minutes and exits."""
+    host, _, port = (address or "").rpartition(":")
+    if host and port.isdigit() and "/" not in host:
+        socket.create_connection((host, int(port)), timeout=_GRACE).close()
 
 
 def _result(ray: Any, reference: Any) -> Any:
