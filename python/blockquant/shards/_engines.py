@@ -243,8 +243,9 @@ def _start_ray(ray: Any, engine: Engine) -> None:
     try:
         _check_reachable(engine.address)
         ray.init(**options)
-    except (ValueError, OSError) as error:
-        raise ConnectionError(f"address={engine.address!r}: {error}") from None
+    except Exception as error:  # Ray raises nothing more special where it starts too slowly
+        what = "Ray" if engine.address is None else f"address={engine.address!r}"
+        raise ConnectionError(f"{what}: {error}") from None
 
 
 def _check_reachable(address: str | None) -> None:
