@@ -10,6 +10,7 @@ from docpages import DOCS, OF_FRAMEWORKS, check_page
 @pytest.mark.filterwarnings(
     "ignore::ResourceWarning",
     "ignore::DeprecationWarning",
+    "ignore:PySpark does not yet fully support pandas:FutureWarning",
     "ignore::pytest.PytestUnraisableExceptionWarning",
 )
 @pytest.mark.parametrize("name", OF_FRAMEWORKS)
