@@ -143,7 +143,7 @@ def test_workers_that_die_are_the_machine(rows, tmp_path, monkeypatch):
     def die(*_given, **_options):
         raise ChildProcessError("a worker died 4 times")
 
-    monkeypatch.setattr("blockquant.shards.encode", die)
+    monkeypatch.setattr("blockquant.shards._job.encode_part", die)
     fails(1, "encode", rows, "--out", tmp_path / "codes", ["a worker died 4 times"])
 
 

@@ -19,6 +19,9 @@ from blockquant.codes import Codes
 from blockquant.files.codes import load
 from blockquant.quantizer import Quantizer
 from blockquant.shards import Shards
+from blockquant.shards._engines import Engine
+from blockquant.shards._job import Job
+from blockquant.shards._sources import Options
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
@@ -108,7 +111,13 @@ def encode(
     if force:
         raise Failure(f"--force is for files; a job goes on in its folder, and {out} is one")
     start = perf_counter()
-    found = shards.encode(list(files), out, spec, array=array, _option="--array ", **job)
+    made = Job(
+        os.path.abspath(out),
+        Options(job["shard_rows"], array, job["skip_bad"], "--array "),
+        Engine.of(job["engine"], job["workers"], shards.RETRIES, job["address"]),
+        progress=True,
+    )
+    found = Shards(made.folder, made.encode(list(files), spec), True)
     seconds = perf_counter() - start
     values = _measures(out, found)
     rate = len(found) / seconds

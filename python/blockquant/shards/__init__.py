@@ -15,11 +15,11 @@ from blockquant._checks import flag
 from blockquant.quantizer import Quantizer
 from blockquant.shards import _manifest
 from blockquant.shards._engines import Engine
-from blockquant.shards._job import SHARD_ROWS, Job
+from blockquant.shards._job import RETRIES, SHARD_ROWS, Job
 from blockquant.shards._shards import Damage, Shards
 from blockquant.shards._sources import Options, RowGroups
 
-__all__ = ["SHARD_ROWS", "Damage", "RowGroups", "Shards", "encode", "open"]
+__all__ = ["RETRIES", "SHARD_ROWS", "Damage", "RowGroups", "Shards", "encode", "open"]
 
 
 def encode(
@@ -30,12 +30,11 @@ def encode(
     engine: str | Executor = "local",
     workers: int | None = None,
     address: str | None = None,
-    retries: int = 3,
+    retries: int = RETRIES,
     shard_rows: int = SHARD_ROWS,
     array: str | None = None,
     skip_bad: bool = False,
     progress: bool = True,
-    _option: str = "array=",
 ) -> Shards:
     """Encodes files of rows to a folder of shards.
 
@@ -111,7 +110,7 @@ def encode(
     """
     job = Job(
         os.path.abspath(os.fsdecode(out)),
-        Options(shard_rows, array, skip_bad, _option),
+        Options(shard_rows, array, skip_bad),
         Engine.of(engine, workers, retries, address),
         flag(progress, "progress"),
     )

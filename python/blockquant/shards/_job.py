@@ -30,6 +30,8 @@ from blockquant.shards._work import Encoded, Summed, Task, encode_part, sum_part
 
 #: About a million, and as many as pyarrow puts into a row group.
 SHARD_ROWS = 2**20
+#: How often workers may die before a job gives up.
+RETRIES = 3
 _JOB = "job.json"
 _FORMAT = "blockquant-shards-job"
 

@@ -21,7 +21,7 @@ from blockquant.files.tensors import metadata
 from blockquant.quantizer import Quantizer
 from blockquant.shards import _manifest
 from blockquant.shards._engines import Engine
-from blockquant.shards._job import Job
+from blockquant.shards._job import RETRIES, Job
 from blockquant.shards._manifest import Manifest, Shard
 from blockquant.shards._sources import Options
 
@@ -292,7 +292,7 @@ class Shards:
         engine: str | Executor = "local",
         workers: int | None = None,
         address: str | None = None,
-        retries: int = 3,
+        retries: int = RETRIES,
         array: str | None = None,
         skip_bad: bool = False,
         progress: bool = True,
