@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from blockquant import _core
 from blockquant._arrays import as_float32, as_mask
 from blockquant._checks import whole
+from blockquant._filled import Filled, in_order
 from blockquant.codes import Codes
 
 _Float = NDArray[np.float32]
@@ -25,7 +26,8 @@ class Found(NamedTuple):
     #: By which rows are chosen: at most the score, or minus the distance.
     rank: _Float
     position: NDArray[np.int64]
-    codes: Codes
+    #: The arrays that were searched: another thread may let the codes grow.
+    filled: Filled
     queries: _Float
     allowed: NDArray[np.bool_] | None
 
@@ -46,16 +48,14 @@ def search(
     queries = as_float32(y, core.dim, "y")
     if not isinstance(metric, str):
         raise TypeError(f"metric is {type(metric).__name__}, expected str")
-    # The arrays of one moment: another thread may let the codes grow.
     filled = codes._filled
-    now = codes._with(filled)
-    rows = len(now)
+    rows = len(filled["scale"])
     allowed = None if mask is None else as_mask(mask, rows)
     few = allowed is not None and _FEW * int(allowed.sum()) < rows
     signs = None if exact or few else filled.signs(core, len(queries))
     mask_bytes = None if allowed is None else allowed.view(np.uint8)
     score, rank, position = core.search(
-        now._arrays(),
+        in_order(filled),
         signs,
         queries,
         min(k, max(rows, 1)),
@@ -64,4 +64,4 @@ def search(
         exact=exact,
         ranked=ranked,
     )
-    return Found(score, rank, position, now, queries, allowed)
+    return Found(score, rank, position, filled, queries, allowed)

@@ -321,8 +321,9 @@ class Quantizer(Parameters):
         found = search(self._core, codes, y, k, metric, mask, exact=exact)
         if not certified:
             return found.score, found.position
+        searched = codes._with(found.filled)
         certain_rows = certain(
-            self, found.codes, found.queries, found.position, metric, found.allowed, confidence
+            self, searched, found.queries, found.position, metric, found.allowed, confidence
         )
         return found.score, found.position, certain_rows
 
