@@ -1,11 +1,18 @@
 //! Which levels a query uses for the next tile. This changes the time of a search, never its
 //! result.
+//!
+//! A query that leaves a cheap mode comes back by a trial: for one group of rows it is counted how
+//! many pass each level, and nothing else is done with them, since rows that pass cost the most.
 
+use super::run::TileWork;
 use crate::isa::Isa;
 
 /// How many times as much as the next mode a mode must cost before it is given up: both costs are
-/// rough, and a mode that is given up comes back late.
-const PATIENCE: f64 = 1.5;
+/// rough.
+const PATIENCE: f64 = 1.15;
+/// By how much the share of candidates whose exact estimate is needed exceeds the share of rows that
+/// are candidates: where many rows hardly differ, all are estimated.
+const EXACT_SHARE: f64 = 4.0;
 
 /// How a query takes the rows of a tile.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,7 +25,7 @@ pub(super) enum Mode {
     Exact,
 }
 
-/// What one row costs a query, in any unit.
+/// What one row costs a query, in nanoseconds.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Costs {
     signs: f64,
@@ -40,49 +47,40 @@ pub(super) struct Tuning {
     pub mode: Mode,
     /// The modes that are possible: level 0, level 1.
     possible: [bool; 2],
-    /// The rows of the tile that passed level 0.
-    pub passed: usize,
-    /// The exact estimates before this tile.
-    pub estimated: usize,
-    /// The candidates before this tile.
-    pub candidates: usize,
 }
 
 impl Costs {
-    /// What the levels cost per row and query, where the scan of signs costs 1 on AVX-512. They are
-    /// rough ratios of the times that the modules of the kernels give for d = 384; for other d they
-    /// change little. Only the choice of modes depends on them.
+    /// Rough times of the kernels for d = 384 and 2 to 4 bits, whose ratios change little with d.
+    /// Only the choice of modes depends on them.
     pub fn new(isa: Isa, many: bool) -> Self {
-        let [signs, integers, all_integers, all_exact] = match isa {
-            Isa::Avx512(_) => [1.0, 25.0, 2.5, 13.0],
-            Isa::Avx2(_) | Isa::Neon(_) => [1.6, 35.0, 8.0, 15.0],
-            Isa::Scalar => [10.0, 60.0, 60.0, 60.0],
+        let [signs, integers, dense, candidate, exact, all_exact] = match isa {
+            Isa::Avx512(_) => [0.45, 12.0, 2.0, 20.0, 30.0, 6.0],
+            Isa::Avx2(_) | Isa::Neon(_) => [0.7, 70.0, 6.0, 100.0, 150.0, 14.0],
+            Isa::Scalar => [5.0, 500.0, 300.0, 100.0, 400.0, 300.0],
         };
         Self {
             signs,
             integers,
-            all_integers: if many { all_integers } else { integers },
-            candidate: 40.0,
-            exact: 65.0,
-            all_exact: if many { all_exact } else { 60.0 },
+            all_integers: if many { dense } else { integers },
+            candidate,
+            exact,
+            all_exact: if many { all_exact } else { exact },
         }
     }
 }
 
 impl Tuning {
-    /// The mode of the first tile without a bar: many queries share exact estimates.
-    pub fn new(many: bool, possible: [bool; 2]) -> Self {
+    /// Without a bar the first tile is estimated exactly: nothing can be left out of it.
+    pub fn new(possible: [bool; 2]) -> Self {
         Self {
-            mode: if possible[1] && !many {
-                Mode::Integers
-            } else {
-                Mode::Exact
-            },
+            mode: Mode::Exact,
             possible,
-            passed: 0,
-            estimated: 0,
-            candidates: 0,
         }
+    }
+
+    /// Whether a cheaper mode is possible.
+    pub fn is_dear(&self) -> bool {
+        self.mode != self.cheapest()
     }
 
     pub fn cheapest(&self) -> Mode {
@@ -93,19 +91,37 @@ impl Tuning {
         }
     }
 
-    /// Chooses the mode of the next tile by what a tile with so many rows cost in this one, and by
-    /// the candidates and exact estimates since then.
-    pub fn choose(&mut self, costs: &Costs, rows: usize, estimated: usize, candidates: usize) {
+    /// Chooses the mode of the next tile by what a tile with so many rows has cost in this one.
+    pub fn choose(&mut self, costs: &Costs, rows: usize, work: TileWork) {
         let share = |count: usize| count as f64 / rows as f64;
-        let exact = share(estimated - self.estimated) * costs.exact
-            + share(candidates - self.candidates) * costs.candidate;
-        let by_signs = costs.signs + share(self.passed) * costs.integers + exact;
-        let by_integers = costs.all_integers + exact;
+        let (passed, candidates) = (share(work.passed), share(work.candidates));
+        let exact = share(work.estimated) * costs.exact;
+        let found = candidates * costs.candidate + exact;
+        let by_signs = costs.signs + passed * costs.integers + found;
+        let by_integers = costs.all_integers + found;
         self.mode = match self.mode {
             Mode::Signs if by_signs.min(by_integers) > PATIENCE * costs.all_exact => Mode::Exact,
             Mode::Signs if by_signs > PATIENCE * by_integers => Mode::Integers,
             Mode::Integers if by_integers > PATIENCE * costs.all_exact => Mode::Exact,
             mode => mode,
+        };
+    }
+
+    /// Chooses the mode by the shares of rows that pass level 0, and level 1.
+    pub fn choose_by_trial(&mut self, costs: &Costs, [signs, integers]: [f64; 2]) {
+        let exact = (EXACT_SHARE * integers).min(1.0) * costs.exact;
+        let found = signs.min(integers) * (costs.candidate + exact);
+        let by_signs = costs.signs + signs * costs.integers + found;
+        let by_integers = costs.all_integers + integers * (costs.candidate + exact);
+        let (mode, cost) = if self.possible[0] && by_signs <= by_integers {
+            (Mode::Signs, by_signs)
+        } else {
+            (Mode::Integers, by_integers)
+        };
+        self.mode = if self.possible[1] && cost <= costs.all_exact {
+            mode
+        } else {
+            Mode::Exact
         };
     }
 }
