@@ -30,13 +30,13 @@
 use super::Expand;
 use super::bounds::{Levels, Tables};
 use super::corpus::{Corpus, SearchQuery};
-use super::passes::{MIN_QUERIES_TO_EXPAND, State};
+use super::passes::State;
 use super::plain::Plain;
 use super::refine::Scan;
 use super::run::{Run, TileWork};
 use super::signs::{GROUPS_PER_CHUNK, Places, ROWS_PER_CHUNK, Signs};
 use super::top::{Bar, Bars, Top};
-use super::tuning::{Costs, Mode, Tuning};
+use super::tuning::{Costs, MIN_QUERIES_TO_EXPAND, Mode, Tuning, choose_all};
 use crate::isa::Isa;
 use crate::kernels::sign_scan::{Cut, ROWS_PER_GROUP, group_bytes};
 use crate::threads;
@@ -118,7 +118,8 @@ impl<'a, E: Expand> Cascade<'a, E> {
         };
         let mut tunings: Vec<Tuning> = self.levels.iter().map(tuning).collect();
         let mut state = State::default();
-        let costs = Costs::new(self.isa, many);
+        let every: Vec<usize> = (0..runs.len()).collect();
+        let costs = Costs::new(self.isa);
         let most_groups = self.tile_groups();
         let is_small = many && self.corpus.codes.len() <= MAX_SMALL_ROWS;
         let is_seeded = self.seed(&scan, chunks.clone(), &mut runs, &tunings, &mut state);
@@ -152,22 +153,21 @@ impl<'a, E: Expand> Cascade<'a, E> {
                 }
                 if is_trial {
                     state.tile.list(&mut state.rows);
-                    let which: Vec<(usize, bool)> = (tunings.iter().enumerate())
-                        .filter(|(_, tuning)| tuning.is_dear())
-                        .map(|(q, tuning)| (q, tuning.cheapest() == Mode::Signs))
-                        .collect();
-                    let shares = scan.trial(places, &which, &mut runs, &mut state);
-                    for ((q, _), shares) in which.into_iter().zip(shares) {
-                        tunings[q].choose_by_trial(&costs, shares);
-                    }
+                    let dear = (0..tunings.len()).filter(|&q| tunings[q].is_dear());
+                    let which: Vec<usize> = dear.collect();
+                    let has_signs = |q: usize| tunings[q].cheapest() == Mode::Signs;
+                    let shares = scan.trial(places, &which, has_signs, &mut runs, &mut state);
+                    choose_all(&mut tunings, &which, |place, tuning, sharing| {
+                        tuning.by_trial(&costs, sharing, shares[place])
+                    });
                 }
                 for run in &mut runs {
                     run.work = TileWork::default();
                 }
                 self.tile(&scan, places, &mut runs, &tunings, &mut state);
-                for (tuning, run) in tunings.iter_mut().zip(&runs) {
-                    tuning.choose(&costs, rows, run.work);
-                }
+                choose_all(&mut tunings, &every, |q, tuning, sharing| {
+                    tuning.by_work(&costs, sharing, rows, runs[q].work)
+                });
             }
         }
         (runs.into_iter())

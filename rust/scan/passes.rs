@@ -7,6 +7,7 @@ use super::refine::{Buffers, Known, LATE_ROWS, Scan};
 use super::run::{Late, Run};
 use super::signs::{Chunk, Places, first_bits};
 use super::tile::{Tile, TileColumns};
+use super::tuning::MIN_QUERIES_TO_EXPAND;
 use crate::aligned::Aligned;
 use crate::kernels::code_products;
 use crate::kernels::sign_scan::{self, Cut, ROWS_PER_GROUP, group_bytes};
@@ -17,8 +18,6 @@ const QUERIES_PER_PASS: usize = 4;
 const SLACK: f32 = 1.001;
 /// Rows of a trial whose integers are multiplied.
 const TRIED_ROWS: usize = 16;
-/// The fewest queries for which a tile is expanded to bytes.
-pub(super) const MIN_QUERIES_TO_EXPAND: usize = 4;
 
 impl<E: Expand> Scan<'_, E> {
     /// Level 0 for some queries, and the other levels for at most `most` of the rows that it
@@ -95,11 +94,13 @@ impl<E: Expand> Scan<'_, E> {
     }
 
     /// The shares of the rows of a small tile that pass level 0, and level 1, of some queries.
-    /// Nothing is done with the rows. A query comes with whether level 0 is possible.
+    /// Nothing is done with the rows. `has_signs` says for which queries level 0 is
+    /// possible.
     pub fn trial(
         &self,
         places: Places<'_>,
-        which: &[(usize, bool)],
+        which: &[usize],
+        has_signs: impl Fn(usize) -> bool,
         runs: &mut [Run<'_>],
         state: &mut State,
     ) -> Vec<[f64; 2]> {
@@ -121,7 +122,7 @@ impl<E: Expand> Scan<'_, E> {
         let groups = tile.masks.len();
         sums.resize(groups * ROWS_PER_GROUP, 0);
         masks.resize(groups, 0);
-        let signs = which.iter().any(|&(_, has_signs)| has_signs).then(|| {
+        let signs = which.iter().any(|&q| has_signs(q)).then(|| {
             let (chunk, place) = self.signs_of(tables, places, tile, chunk, picked);
             columns.fill(self.isa, self.corpus, chunk, place, tile);
             planes(chunk, place, groups, dim)
@@ -157,9 +158,7 @@ impl<E: Expand> Scan<'_, E> {
                 reaching.count() as f64 / picked.len() as f64,
             ]
         };
-        let shares = which
-            .iter()
-            .map(|&(q, has_signs)| shares(&mut runs[q], has_signs));
+        let shares = which.iter().map(|&q| shares(&mut runs[q], has_signs(q)));
         shares.collect()
     }
 
