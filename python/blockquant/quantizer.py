@@ -32,7 +32,8 @@ class Quantizer(Parameters):
         ----------
         x : array_like, (n, dim) or (dim,)
             Rows of float16, bfloat16, float32 or float64 with any strides: NumPy, torch CPU
-            tensors, or anything with DLPack or ``__array__``.
+            tensors, or anything with DLPack, ``__array__`` or the Arrow PyCapsule interface (a
+            column of lists of one length, without nulls).
 
         Returns
         -------

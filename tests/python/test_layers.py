@@ -25,6 +25,7 @@ PYTHON = (
     ("_certainty", "_parameters", "_search", "threads"),
     ("codes",),
     ("_arrays", "_filled", "_row_bytes"),
+    ("_arrow", "_objects"),
     ("_checks", "_json", "_methods"),
     ("_core",),
 )
