@@ -18,6 +18,7 @@ import json
 import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -100,10 +101,17 @@ def opened(x: Any, what: str) -> tuple[Any, Iterator[Any]]:
     """
     nanoarrow = library(f"{what} is {type(x).__name__}, and an Arrow object")
     with _plain_errors(x, what):
-        stream = nanoarrow.c_array_stream(x)
-        schema = stream.get_schema()
+        if hasattr(x, "__arrow_c_stream__"):
+            stream = nanoarrow.c_array_stream(x)
+            schema, chunks = stream.get_schema(), _chunks(stream, x, what)
+        else:  # A stream that nanoarrow 0.9 makes of an array of views crashes.
+            array = nanoarrow.c_array(x)
+            array.view()
+            schema, chunks = array.schema, iter([array])
+        if schema.format is None:
+            raise ValueError("its type has no format")
         named(schema)  # a format that nanoarrow does not know is an error here
-    return schema, _chunks(stream, x, what)
+    return schema, chunks
 
 
 def _chunks(stream: Any, x: Any, what: str) -> Iterator[Any]:
@@ -122,7 +130,8 @@ def named(schema: Any) -> str:
     """The type as nanoarrow prints it, such as ``list<item: int64>``."""
     import nanoarrow
 
-    return repr(nanoarrow.Schema(schema)).partition("\n")[0].removeprefix("<Schema> ")
+    bare = schema.modify(name="", nullable=True)
+    return repr(nanoarrow.Schema(bare)).partition("\n")[0].removeprefix("<Schema> ")
 
 
 def floats(x: Any, what: str, dim: int | None = None) -> NDArray[Any]:
@@ -153,7 +162,7 @@ def floats(x: Any, what: str, dim: int | None = None) -> NDArray[Any]:
         If a row or a value is null, or rows differ in length; both are named.
     """
     schema, chunks = opened(x, what)
-    columns = list(schema.children) if schema.format == _STRUCT else [schema]
+    columns = columns_of(schema)
     if schema.format == _STRUCT and len(columns) != 1:
         _refuse_mixed(columns, what)
     is_table_of_floats = schema.format == _STRUCT and columns[0].format in _FLOATS
@@ -161,18 +170,37 @@ def floats(x: Any, what: str, dim: int | None = None) -> NDArray[Any]:
         _Reader(column, what, place if is_table_of_floats else None)
         for place, column in enumerate(columns)
     ]
-    for chunk in chunks:
-        rows = range(chunk.offset, chunk.offset + chunk.length)
-        if schema.format != _STRUCT:
-            readers[0].read(chunk, rows)
-            continue
-        _refuse_nulls(chunk.view(), rows, what, readers[0].named, "a row")
-        for place, reader in enumerate(readers):
-            column = chunk.child(place)
-            reader.read(column, _inside(column, rows, what))
+    for parts in by_column(schema, chunks, what):
+        for reader, (part, places) in zip(readers, parts, strict=True):
+            reader.read(part, places)
     if is_table_of_floats:
         return np.column_stack([reader.joined(dim) for reader in readers])
     return readers[0].joined(dim)
+
+
+def columns_of(schema: Any) -> list[Any]:
+    """The types of the columns of a table; an array is one column."""
+    return list(schema.children) if schema.format == _STRUCT else [schema]
+
+
+def row_after(first: int, at: int) -> str:
+    """A row in words, by its place among those that begin with the row `first`."""
+    return f"row {first + at}"
+
+
+def by_column(schema: Any, chunks: Iterator[Any], what: str) -> Iterator[list[tuple[Any, range]]]:
+    """For each chunk its columns, each with the places of its rows in its buffers."""
+    first = 0
+    for chunk in chunks:
+        rows = range(chunk.offset, chunk.offset + chunk.length)
+        if schema.format != _STRUCT:
+            yield [(chunk, rows)]
+        else:
+            refuse_nulls(chunk.view(), rows, what, partial(row_after, first), "a row")
+            # Of the array: a child of a view of nanoarrow 0.9 keeps no memory alive.
+            children = [chunk.child(place) for place in range(chunk.n_children)]
+            yield [(child, _inside(child, rows, what)) for child in children]
+        first += len(rows)
 
 
 def _refuse_mixed(columns: list[Any], what: str) -> None:
@@ -198,7 +226,7 @@ def _inside(child: Any, places: range, what: str) -> range:
     return range(places.start + child.offset, places.stop + child.offset)
 
 
-def _refuse_nulls(
+def refuse_nulls(
     view: Any, places: range, what: str, where: Callable[[int], str], expected: str
 ) -> None:
     """Refuses a null among the places of an array. `where` says in words which one it is.
@@ -243,10 +271,6 @@ class _Reader:
         self._dtype: np.dtype[Any] = _FLOATS[kind.format]
         self._tensor = _tensor_shape(schema, what)
 
-    def named(self, at: int) -> str:
-        """The row at a place of the next chunk, in words."""
-        return f"row {self.rows + at}"
-
     def read(self, chunk: Any, places: range) -> None:
         """Takes the values of a chunk at some places of its buffers."""
         if len(places):
@@ -280,14 +304,13 @@ class _Reader:
         level = len(shape) - 1
         is_last = level == len(self._sizes)
         expected = "a float" if is_last else self._expected(level)
-        _refuse_nulls(view, places, self._what, lambda at: self._place(at, shape), expected)
+        refuse_nulls(view, places, self._what, lambda at: self._place(at, shape), expected)
         if not len(places):
             return np.empty((*shape, *(size or 0 for size in self._sizes[level:])), self._dtype)
         if is_last:
             held = np.asarray(view.buffer(1)).view(self._dtype)
             return held[places.start : places.stop].reshape(shape)
         size, inside = self._lists(schema, view, places, shape)
-        # Of the array: a child of a view of nanoarrow 0.9 keeps no memory alive.
         child = array.child(0)
         inside = _inside(child, inside, self._what)
         return self._values(schema.child(0), child, inside, (*shape, size))

@@ -11,18 +11,30 @@ from numpy.typing import NDArray
 from blockquant._checks import brief, counted
 
 
+def _library(x: Any) -> str:
+    return type(x).__module__.partition(".")[0]
+
+
+def column_of_datasets(x: Any) -> Any:
+    """A column of a data set of ``datasets`` as Arrow; everything else as it is.
+
+    Such a column has the selection of rows of its data set, and gives Python's lists, or what the
+    data set is formatted for.
+    """
+    if _library(x) != "datasets" or type(x).__name__ != "Column" or not hasattr(x, "source"):
+        return x
+    if hasattr(x.source, "with_format"):
+        return x.source.with_format("arrow")[x.column_name]
+    return list(x)  # of a struct
+
+
 def column_of_frame(x: Any) -> Any:
     """What NumPy or Arrow takes of a column of a library that offers neither, or not for all types.
 
-    pandas gives a column of NumPy's types through pyarrow only, and with a copy. A column of
-    ``datasets`` would be read as Python's lists, whatever the data set is formatted for.
+    pandas gives a column of NumPy's types through pyarrow only, and with a copy.
     """
-    library = type(x).__module__.partition(".")[0]
-    if library == "datasets" and type(x).__name__ == "Column" and hasattr(x, "source"):
-        if hasattr(x.source, "with_format"):
-            return x.source.with_format("arrow")[x.column_name]
-        return list(x)  # of a struct
-    if library != "pandas" or getattr(x, "ndim", None) not in (1, 2):
+    x = column_of_datasets(x)
+    if _library(x) != "pandas" or getattr(x, "ndim", None) not in (1, 2):
         return x
     if x.ndim == 2 and x.shape[1] == 1 and getattr(x.dtypes.iloc[0], "kind", "O") == "O":
         x = x.iloc[:, 0]  # of lists

@@ -375,6 +375,20 @@ class Quantizer(Parameters):
         rows = whole(rows, "rows", 0)
         return self.encode(np.empty((0, self.dim), np.float32))._from_bytes(data, rows)
 
+    def to_arrow(self, codes: Codes, name: str = "codes") -> Any:
+        """The column of :meth:`Codes.to_arrow`, with the center in its metadata.
+
+        So :func:`blockquant.from_arrow` makes the quantizer again: without a center the column of
+        the codes alone is enough for that. The center takes 16/3 bytes per coordinate there.
+
+        Raises
+        ------
+        ValueError
+            If the codes come from another quantizer.
+        """
+        self._check(codes)
+        return codes._to_arrow(name, self.center)
+
     def rotate(self, x: Any) -> _Float:
         """R x for each row: float32 (n, dim)."""
         return self._core.rotate(as_float32(x, self.dim))
