@@ -1,29 +1,15 @@
 """Rows of bytes as one Arrow column, with a description of what they are in the field's metadata.
 
-The column is of fixed-size binary, one value per row. The metadata of its field has the key
-``blockquant``; the value is a JSON object:
-
-| key | value |
-|---|---|
-| `version` | 1 |
-| `made_by` | the quantizer, as `repr` gives it and `blockquant.create` takes it |
-| `dim` | coordinates of a row |
-| `arrays` | what a value consists of, in this order: `packed`, `scale` and those of `norm`, \
-`residual_norm` and `center_product` that the codes hold |
-| `center` | only where the quantizer wrote the column and has a center: its coordinates as \
-little-endian float32, in base64 |
-
-Each of the arrays but `packed` is one little-endian float32, so `packed` has what is left of the
-value. Readers of later versions read version 1. Polars, DuckDB and ``datasets`` drop the metadata
-of fields, and the first two make the column one of binary values of any length; such a column is
-read too, with a quantizer that says what the metadata would.
+``docs/format.md`` has the layout. Polars, DuckDB and ``datasets`` drop the metadata of fields, and
+the first two make the column one of binary values of any length; such a column is read too, with a
+quantizer that says what the metadata would.
 """
 
 from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -111,9 +97,9 @@ class Description:
         return {**arrays, **{name: np.empty(0, np.float32) for name in scalars}}
 
 
-def metadata(description: Description) -> dict[str, str]:
-    """The metadata of a field."""
-    return {_KEY: description.to_json()}
+def is_described(metadata: Mapping[bytes, bytes] | None) -> bool:
+    """Whether metadata of a field are ours."""
+    return metadata is not None and _KEY.encode() in metadata
 
 
 def column(table: NDArray[np.uint8], name: str, description: Description) -> Any:
@@ -127,7 +113,9 @@ def column(table: NDArray[np.uint8], name: str, description: Description) -> Any
     na = _arrow.library("an Arrow column")
     rows, width = table.shape
     kind = na.fixed_size_binary(width)
-    field = na.c_schema(kind).modify(name=name, metadata=metadata(description), nullable=False)
+    field = na.c_schema(kind).modify(
+        name=name, metadata={_KEY: description.to_json()}, nullable=False
+    )
     schema = na.c_schema(na.struct({name: kind})).modify(children=[field], nullable=False)
     values = na.c_array_from_buffers(kind, rows, [None, table.reshape(-1)], null_count=0)
     return na.Array(na.c_array_from_buffers(schema, rows, [None], children=[values], null_count=0))

@@ -70,7 +70,7 @@ class Exchange:
             A table of one column of fixed-size binary, without nulls: the bytes of
             :meth:`to_bytes`, one value per row. Whatever takes Arrow takes it, for instance
             ``pyarrow.table(…)`` or ``polars.DataFrame(…)``. The metadata of the field has the key
-            ``blockquant``; the page "Tables" of the documentation has the layout.
+            ``blockquant``; ``docs/format.md`` has the layout.
 
         Raises
         ------
