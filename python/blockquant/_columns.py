@@ -32,7 +32,7 @@ _FIXED = "w:"
 #: The widths of offsets, and the type of values of which only a view lies in the column.
 _BINARY, _VIEWS = ("z", "Z"), "vz"
 #: A view has the length and the place in a buffer, or, of 12 bytes or fewer, the value.
-_VIEW = np.dtype([("length", "<i4"), ("start", "V4"), ("buffer", "<i4"), ("offset", "<i4")])
+_VIEW = np.dtype([("length", "i4"), ("start", "V4"), ("buffer", "i4"), ("offset", "i4")])
 _INLINE = 12
 
 
