@@ -378,13 +378,15 @@ class Quantizer(Parameters):
     def to_arrow(self, codes: Codes, name: str = "codes") -> Any:
         """The column of :meth:`Codes.to_arrow`, with the center in its metadata.
 
-        So :func:`blockquant.from_arrow` makes the quantizer again: without a center the column of
-        the codes alone is enough for that. The center takes 16/3 bytes per coordinate there.
+        So :func:`blockquant.from_arrow` makes the quantizer again; without a center the column of
+        the codes alone is enough. In the metadata a center takes 16/3 bytes per coordinate.
 
-        Raises
-        ------
-        ValueError
-            If the codes come from another quantizer.
+        Parameters
+        ----------
+        codes : Codes
+            Of this quantizer, or of one with the same parameters; a ValueError says if not.
+        name : str
+            The name of the column.
         """
         self._check(codes)
         return codes._to_arrow(name, self.center)
