@@ -141,8 +141,8 @@ def floats(x: Any, what: str, dim: int | None = None) -> NDArray[Any]:
     ----------
     x : object
         An array, a stream or a table of one column. Its values are lists of one length (fixed-size
-        lists and lists, also in each other), or floats. A table of several columns of
-        floats has one coordinate per column.
+        lists and lists, also in each other), or floats. A table of columns of floats has one
+        coordinate per column.
     what : str
         The name of the object in errors.
     dim : int, optional
@@ -281,9 +281,9 @@ class _Reader:
         """All that was read."""
         if not self._parts:
             sizes = [(dim or 0) if size is None else size for size in self._sizes]
-            return np.empty((0, *sizes), self._dtype)
+            self._parts = [np.empty((0, *sizes), self._dtype)]
         joined = self._parts[0] if len(self._parts) == 1 else np.concatenate(self._parts)
-        return joined if self._tensor is None else joined.reshape(-1, *self._tensor)
+        return joined if self._tensor is None else joined.reshape(len(joined), *self._tensor)
 
     def _place(self, at: int, shape: tuple[int, ...]) -> str:
         """A place in a chunk of some shape, in words."""

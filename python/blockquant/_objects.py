@@ -62,12 +62,18 @@ def _is_row(value: Any) -> bool:
     return isinstance(value, (list, tuple)) or getattr(value, "ndim", 0) > 0
 
 
+def _is_null(value: Any) -> bool:
+    """Whether an object stands for a missing one, in Python or in pandas."""
+    is_nan = isinstance(value, float) and value != value
+    return value is None or is_nan or type(value).__name__ in ("NAType", "NaTType")
+
+
 def refuse_ragged(rows: Sequence[Any], what: str) -> None:
     """Refuses rows that differ in length, and a null in place of a row or of a value."""
     expected = None
     for place, row in enumerate(rows):
         if not _is_row(row):
-            found = "null" if row is None or row != row else brief(row)
+            found = "null" if _is_null(row) else brief(row)
             raise ValueError(f"{what}: row {place} is {found}, expected a list of floats")
         try:
             values = np.asarray(row)
@@ -75,7 +81,7 @@ def refuse_ragged(rows: Sequence[Any], what: str) -> None:
             continue  # Its own parts differ in length.
         if values.dtype == object:
             for at, value in enumerate(values.reshape(-1)):
-                if value is None:
+                if _is_null(value):
                     raise ValueError(f"{what}: row {place}, column {at} is null, expected a float")
         if expected is not None and values.shape != expected:
             found = f"row {place} has {counted(values.size, 'value')}"

@@ -120,6 +120,16 @@ def test_nulls_and_lengths(maker, rows, found):
         as_rows(MAKERS[maker](rows), 3)
 
 
+@pytest.mark.parametrize("null", [None, pd.NA, float("nan"), pd.NaT])
+def test_nulls_of_pandas(null):
+    row = [1.0, 2.0, 3.0]
+    with pytest.raises(ValueError, match=r"^x: row 1 is null, expected a list of floats$"):
+        as_rows(pd.Series([row, null, row]), 3)
+    if null is None or null is pd.NA:
+        with pytest.raises(ValueError, match=r"^x: row 1, column 2 is null, expected a float$"):
+            as_rows(pd.Series([row, [1.0, 2.0, null]]), 3)
+
+
 @pytest.mark.parametrize(
     ("column", "found"),
     [

@@ -103,6 +103,7 @@ def test_lists_in_lists_have_more_dimensions():
         Q.encode(pairs)
     tensors = pa.FixedShapeTensorArray.from_numpy_ndarray(X.reshape(25, 3, 4))
     np.testing.assert_array_equal(as_floats(tensors, "x")[0], X.reshape(25, 3, 4))
+    assert as_floats(tensors[:0], "x")[0].shape == (0, 3, 4)
 
 
 @pytest.mark.parametrize(
