@@ -24,6 +24,7 @@ from blockquant.methods import BlockQuant, Eden, RaBitQ, TurboQuant
 from blockquant.quantizer import Quantizer
 from blockquant.registry import available, create, register
 from blockquant.report import Comparison, compare
+from blockquant.tables import from_arrow
 from blockquant.threads import set_num_threads
 
 __version__ = version()
@@ -44,6 +45,7 @@ __all__ = [
     "concatenate",
     "create",
     "files",
+    "from_arrow",
     "isa",
     "load",
     "measure",

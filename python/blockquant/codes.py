@@ -11,12 +11,13 @@ from numpy.typing import NDArray
 from blockquant import _row_bytes
 from blockquant._arrays import as_selection, refuse_ambiguous
 from blockquant._checks import brief, counted, whole
-from blockquant._filled import ORDER, Arrays, Filled, Searched, in_order
+from blockquant._exchange import Exchange
+from blockquant._filled import Arrays, Filled, Searched, in_order
 
 _Float = NDArray[np.float32]
 
 
-class Codes:
+class Codes(Exchange):
     """The codes of a batch of rows.
 
     Parameters
@@ -150,46 +151,9 @@ class Codes:
     def __len__(self) -> int:
         return len(self.scale)
 
-    def to_bytes(self) -> bytes:
-        """The rows as bytes, one row after the other, for instance for a column of a database.
-
-        Returns
-        -------
-        bytes
-            n times the bytes of one row, ``nbytes`` in all. A row is its packed indexes, then those
-            of scale, norm, residual norm and center product that the codes hold, in this order,
-            each as a little-endian float32. So the bytes of rows that are joined are the bytes of
-            the joined rows.
-
-        See Also
-        --------
-        Quantizer.codes_from : Makes codes of the bytes.
-        save : Writes a file that says which quantizer made the codes, with checksums.
-
-        Notes
-        -----
-        The bytes do not say which quantizer made them: keep ``repr(q)``, and the center where
-        there is one, beside them.
-
-        Examples
-        --------
-        >>> import blockquant as bq
-        >>> q = bq.Eden(dim=384, bits=1)
-        >>> codes = q.encode(bq.sample()[0])
-        >>> len(codes[:1].to_bytes()), codes.nbytes // len(codes)
-        (52, 52)
-        >>> q.codes_from(codes.to_bytes(), rows=2000) == codes
-        True
-        """
-        return _row_bytes.to_bytes(self._held())
-
     def _from_bytes(self, data: bytes | bytearray | memoryview, rows: int) -> Codes:
         """Codes of the bytes of :meth:`to_bytes`, with the arrays that these codes hold."""
         return self._with(_row_bytes.from_bytes(data, rows, self._held()))
-
-    def _held(self) -> dict[str, NDArray[Any]]:
-        """The arrays that the codes hold, in the order of :meth:`to_bytes`."""
-        return {name: self._filled[name] for name in ORDER if name in self._filled}
 
     def append(self, other: Codes) -> None:
         """Adds the rows of other codes of the same quantizer at the end, in place.

@@ -32,7 +32,8 @@ class Quantizer(Parameters):
         ----------
         x : array_like, (n, dim) or (dim,)
             Rows of float16, bfloat16, float32 or float64 with any strides: NumPy, torch CPU
-            tensors, or anything with DLPack or ``__array__``.
+            tensors, or anything with DLPack, ``__array__`` or the Arrow PyCapsule interface (a
+            column of lists of one length, without nulls).
 
         Returns
         -------
@@ -374,6 +375,22 @@ class Quantizer(Parameters):
             raise TypeError(f"data is {type(data).__name__}, expected bytes")
         rows = whole(rows, "rows", 0)
         return self.encode(np.empty((0, self.dim), np.float32))._from_bytes(data, rows)
+
+    def to_arrow(self, codes: Codes, name: str = "codes") -> Any:
+        """The column of :meth:`Codes.to_arrow`, with the center in its metadata.
+
+        So :func:`blockquant.from_arrow` makes the quantizer again; without a center the column of
+        the codes alone is enough. In the metadata a center takes 16/3 bytes per coordinate.
+
+        Parameters
+        ----------
+        codes : Codes
+            Of this quantizer, or of one with the same parameters; a ValueError says if not.
+        name : str
+            The name of the column.
+        """
+        self._check(codes)
+        return codes._to_arrow(name, self.center)
 
     def rotate(self, x: Any) -> _Float:
         """R x for each row: float32 (n, dim)."""

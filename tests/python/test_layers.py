@@ -19,12 +19,16 @@ PYTHON = (
     ("__init__",),  # the names that a user imports
     ("report",),
     ("cache", "measurement"),
-    ("files", "registry", "theory"),
+    ("files", "theory"),
+    ("tables",),
+    ("registry",),
     ("methods",),
     ("quantizer",),
     ("_certainty", "_parameters", "_search", "threads"),
     ("codes",),
-    ("_arrays", "_filled", "_row_bytes"),
+    ("_exchange",),
+    ("_arrays", "_columns", "_row_bytes"),
+    ("_arrow", "_filled", "_objects"),
     ("_checks", "_json", "_methods"),
     ("_core",),
 )

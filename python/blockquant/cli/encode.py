@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
 from time import perf_counter
 from typing import Any
 
@@ -17,15 +19,21 @@ from blockquant.cli._output import bar, building, cost, emit, measures
 from blockquant.codes import Codes
 from blockquant.files import Rows, open_rows
 from blockquant.files.codes import save
+from blockquant.files.parquet import is_parquet
+from blockquant.files.tables import kept_fields, write_codes
 from blockquant.quantizer import Quantizer
 
 #: The methods with blocks, for texts.
 _BLOCKED = ", ".join(name for name, method in TABLE.items() if method.has_blocks)
+#: What codes are written as.
+_SUFFIXES = (".safetensors", ".parquet")
 
 
 @click.command("encode", short_help="Encodes rows to a file of codes.")
 @click.argument("file", type=_options.EXISTING)
-@click.option("--out", required=True, type=_options.NEW, help="The codes, .safetensors.")
+@click.option(
+    "--out", required=True, type=_options.NEW, help="The codes, .safetensors or .parquet."
+)
 @_options.array_option("--array", "FILE")
 @click.option("--method", default=DEFAULT, type=_options.Method(), show_default=True)
 @click.option("--bits", default=2.0, type=float, show_default=True, help="Bits per coordinate.")
@@ -44,6 +52,10 @@ _BLOCKED = ", ".join(name for name, method in TABLE.items() if method.has_blocks
 @click.option(
     "--center", type=_options.EXISTING, help="Subtract the mean of the rows of this file."
 )
+@click.option(
+    "--keep", metavar="NAMES", help="Columns of FILE, a Parquet file, that --out has too: id,text."
+)
+@click.option("--name", default="codes", show_default=True, help="Of the column in a .parquet.")
 @_options.force_option
 @_options.json_option
 @click.pass_context
@@ -60,12 +72,15 @@ def command(
     store_norm: bool,
     center_mean: bool,
     center: str | None,
+    keep: str | None,
+    name: str,
     force: bool,
     as_json: bool,
 ) -> None:
     """Encodes the rows of FILE, a chunk at a time: it may be larger than memory.
 
-    The codes stay in memory until all are there, then --out is written at once or not at all.
+    The codes stay in memory until all are there, then --out is written at once or not at all. A
+    .parquet is written as the codes come, beside the columns of --keep, and appears at the end.
     """
     options: dict[str, Any] = {"rotation": rotation, "store_norm": store_norm}
     if block is not None:
@@ -74,8 +89,14 @@ def command(
         options["block"] = block
     if center_mean and center is not None:
         raise click.UsageError("--center and --center-mean exclude each other", context)
+    kept = [] if keep is None else [part.strip() for part in keep.split(",")]
+    is_table = os.path.splitext(out)[1].lower() == ".parquet"
+    if kept and not (is_table and is_parquet(file)):
+        raise click.UsageError("--keep is for a FILE and an --out that are .parquet", context)
+    if kept:
+        kept_fields(file, kept, name)
     with open_rows(file, array=array, option="--array ") as rows:
-        _options.prepare(out, [file, *([center] if center else [])], force, [".safetensors"])
+        _options.prepare(out, [file, *([center] if center else [])], force, _SUFFIXES)
         dim = rows.shape[1]
         # Wrong parameters are found before the file is read for its mean.
         with building():
@@ -91,17 +112,25 @@ def command(
             with building():
                 q = registry.create(method, dim=dim, bits=bits, seed=seed, **options)
         start = perf_counter()
-        codes = encode_rows(q, rows)
+        if is_table:
+            with write_codes(out, q, name=name, source=file, keep=kept) as table:
+                for codes in encoded(q, rows):
+                    table.write(codes)
+            count, nbytes = table.rows, table.nbytes
+        else:
+            codes = encode_rows(q, rows)
+            count, nbytes = len(codes), codes.nbytes
         seconds = perf_counter() - start
-    save(out, q, codes)
-    found = measures(out, q, codes)
-    rate = len(codes) / seconds
+    if not is_table:
+        save(out, q, codes)
+    found = measures(out, q, count, nbytes)
+    rate = count / seconds
     if as_json:
         named = {"file": file, "array": rows.array, "stored": rows.stored, "out": out}
         speed = {"seconds": seconds, "rows_per_second": rate}
         emit({"command": "encode", **named, **found, **speed})
         return
-    click.echo(f"{out}: {counted(len(codes), 'row')}, d = {dim}, of {file} ({rows.stored})")
+    click.echo(f"{out}: {counted(count, 'row')}, d = {dim}, of {file} ({rows.stored})")
     click.echo(f"{q!r}")
     click.echo(cost(found))
     click.echo(f"{seconds:.2f} s, {rate:,.0f} rows/s")
@@ -116,16 +145,22 @@ def encode_rows(q: Quantizer, rows: Rows) -> Codes:
         If a value is not finite; its row in the file is named.
     """
     codes = q.encode(np.empty((0, rows.shape[1]), np.float32))
+    for part in encoded(q, rows):
+        codes.append(part)
+    return codes
+
+
+def encoded(q: Quantizer, rows: Rows) -> Iterator[Codes]:
+    """The codes of the rows of a file, one chunk after the other, as :func:`encode_rows`."""
     with bar(len(rows), " rows", "encode") as step:
         for start, chunk in rows.chunks():
             try:
                 part = q.encode(chunk)
             except ValueError as error:
                 raise rows.not_finite(start, chunk) or error from None
-            codes.append(part)
+            yield part
             if step is not None:
                 step(len(chunk))
-    return codes
 
 
 def _mean(rows: Rows) -> NDArray[np.float64]:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from blockquant import _core
 from blockquant._checks import flag
 from blockquant.codes import Codes
+from blockquant.files import parquet, tables, tensors
 from blockquant.methods import FACES
 from blockquant.quantizer import Quantizer
 
@@ -69,8 +70,24 @@ def save(path: _Path, quantizer: Quantizer, codes: Codes) -> None:
     _core.save(os.fsdecode(path), quantizer._core, codes._arrays())
 
 
+def holds_codes(path: str) -> bool:
+    """Whether :func:`load` takes a file of this name for codes; only it tells whether they are.
+
+    Examples
+    --------
+    >>> holds_codes(__file__)
+    False
+    """
+    if parquet.is_parquet(path):
+        return bool(tables.code_columns(path))
+    return tensors.is_codes(path)
+
+
 def load(path: _Path, verify: bool = True) -> tuple[Quantizer, Codes]:
     """Reads a file that :func:`save` wrote. The codes are views of the mapped file.
+
+    A Parquet file with one column of codes, as ``blockquant encode`` writes it, is read too; then
+    the codes are in memory of their own, and `verify` is about the checksums of its pages.
 
     Any byte that :func:`save` would not have written is an error. The header and the sizes are
     always checked. So a file that is read without verification can hold wrong numbers, but never a
@@ -120,6 +137,8 @@ def load(path: _Path, verify: bool = True) -> tuple[Quantizer, Codes]:
     """
     verify = flag(verify, "verify")
     where = os.fsdecode(path)
+    if parquet.is_parquet(where):
+        return tables.load_codes(where, verify)
     # The operating system does not map an empty file.
     data: NDArray[np.uint8] = np.zeros(0, np.uint8)
     if os.stat(where).st_size > 0:
