@@ -213,4 +213,9 @@ def test_strings_of_equal_keys(monkeypatch, different):
         return np.array([len(string) % different for string in self], np.int64)
 
     monkeypatch.setattr(_ids.Strings, "keys", keys)
+    index = bq.Index.of(Q)
+    index.add(POOL[:3], ids=["a", "bcd", "c"])
+    index.remove("c")
+    assert [id for id in ("a", "bcd", "c", "e", "efg", "") if id in index] == ["a", "bcd"]
+    assert index.codes(["bcd", "a"]) == Q.encode(POOL[[1, 0]])
     run_state_machine_as_test(Strings, settings=settings(options, max_examples=25))

@@ -55,6 +55,9 @@ def test_ties_go_to_the_row_that_was_added_first():
         )
     index.add(X[0], ids=3, replace=True)
     assert index.search(Y, 5)[1].tolist() == [[9, 7, 1, 5, 3]] * 6
+    index.add(np.tile(X[:1], (95, 1)), ids=range(100, 195))
+    for allow in ([150, 7, 120], [120, 150, 7, 7]):  # few of many
+        assert index.search(Y, 3, allow=allow)[1].tolist() == [[7, 120, 150]] * 6
 
 
 @pytest.mark.parametrize("few", [3, 150])

@@ -192,6 +192,36 @@ def test_replaced_rows_are_there_once():
     together(turns(400, replace), *[turns(10**6, look)] * 7)
 
 
+class Watched(bq.Index):
+    """An index that looks at each moment as a thread would that reads it at once."""
+
+    def __setattr__(self, name, value):
+        super().__setattr__(name, value)
+        if name == "_now":
+            live = value.left > value.change
+            assert int(live.sum()) == len(value)
+            ids = [id for id, is_live in zip(value.ids, live, strict=True) if is_live]
+            assert len(set(ids)) == len(ids)
+            assert value.live is None or (value.live == live).all()
+            rows = value.find(value.ids)
+            assert (rows[live] == np.flatnonzero(live)).all()
+            assert all(array.shape[0] == len(value.left) for array in value.filled.values())
+
+
+@pytest.mark.parametrize("kind", ["int64", "str"])
+def test_every_moment_is_whole(kind):
+    """What is published is complete at that very time, not soon after."""
+    names = list(range(200)) if kind == "int64" else [f"{id}" for id in range(200)]
+    index = Watched(DIM, 2)
+    for turn in range(60):
+        index.add(X[:5], ids=names[turn : turn + 5], replace=True)
+        index.add(X[5:7], ids=names[100 + 2 * (turn % 50) :][:2], replace=True)
+        if turn % 3 == 0:
+            index.remove([names[turn], names[100 + 2 * (turn % 50)]])
+    index.compact()
+    assert len(index._now.left) == len(index) == len(set(index))
+
+
 def test_filters_while_rows_move():
     """Removals copy rows to other places; what a filter allows is found all the same."""
     index = make()
