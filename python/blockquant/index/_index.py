@@ -286,6 +286,17 @@ rotation='hadamard', seed=0)>
 
         It saves the memory of removed rows, and the part of a search that passes over them: some
         2 ns for each row of the index, removed or not. Ids and results stay the same.
+
+        Examples
+        --------
+        >>> import blockquant as bq
+        >>> index = bq.Index(dim=384, bits=2)
+        >>> ids = index.add(bq.sample()[0])
+        >>> index.remove([0, 1])
+        2
+        >>> index.compact()
+        >>> len(index), list(index)[:2]
+        (1998, [2, 3])
         """
         with self._lock:
             now = self._settled()

@@ -125,6 +125,17 @@ class State:
             If the file is damaged, as for :func:`load`.
         OSError
             If the file cannot be read.
+
+        Examples
+        --------
+        >>> import tempfile, pathlib, blockquant as bq
+        >>> q = bq.Eden(dim=384, bits=2)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = pathlib.Path(folder, "codes.safetensors")
+        ...     bq.save(path, q, q.encode(bq.sample()[0]))
+        ...     index = bq.Index.load(path)
+        >>> index.add(bq.sample()[0][0]).tolist(), len(index)
+        ([2000], 2001)
         """
         opened = open_codes(path, verify)
         rows, tensors = len(opened.codes), opened.tensors
