@@ -19,6 +19,7 @@ from blockquant._core import available_isa, isa, num_threads, version
 from blockquant.cache import KeyValueCache
 from blockquant.codes import Codes, concatenate
 from blockquant.files.codes import load, save
+from blockquant.index import Index
 from blockquant.measurement import Distortion, measure
 from blockquant.methods import BlockQuant, Eden, RaBitQ, TurboQuant
 from blockquant.quantizer import Quantizer
@@ -35,6 +36,7 @@ __all__ = [
     "Comparison",
     "Distortion",
     "Eden",
+    "Index",
     "KeyValueCache",
     "Quantizer",
     "RaBitQ",

@@ -12,7 +12,7 @@ from blockquant import _row_bytes
 from blockquant._arrays import as_selection, refuse_ambiguous
 from blockquant._checks import brief, counted, whole
 from blockquant._exchange import Exchange
-from blockquant._filled import Arrays, Filled, Searched, in_order
+from blockquant._filled import Arrays, Filled, Room, Searched, appended, in_order, kept
 
 _Float = NDArray[np.float32]
 
@@ -65,7 +65,7 @@ class Codes(Exchange):
     #: The arrays, rows × something each.
     _filled: Filled
     #: Arrays of more rows that begin with `_filled`; of no other codes.
-    _room: dict[str, NDArray[Any]]
+    _room: Room
 
     def __init__(
         self,
@@ -185,23 +185,9 @@ class Codes(Exchange):
         >>> codes == q.encode(x)
         True
         """
-        _check_alike(other, self, "the codes to append", "these")
-        before = len(self)
-        after = before + len(other)
-        room = self._room
-        if not room or len(room["scale"]) < after:
-            size = max(after, 2 * before)
-            room = {
-                name: np.empty((size, *array.shape[1:]), array.dtype)
-                for name, array in self._filled.items()
-            }
-            for name, array in self._filled.items():
-                room[name][:before] = array
-        for name, array in other._filled.items():
-            room[name][before:after] = array
-        self._room = room
-        rows = {name: array[:after] for name, array in room.items()}
-        self._filled = Filled(rows, self._filled.searched)
+        check_alike(other, self, "the codes to append", "these")
+        filled, self._room = appended(self._filled, self._room, other._filled)
+        self._filled = filled
 
     def delete(self, rows: Any) -> None:
         """Removes rows in place; the rows after them move up, as in a list.
@@ -237,8 +223,7 @@ class Codes(Exchange):
         if not isinstance(rows, slice) and not _is_one_position(rows):
             refuse_ambiguous(selection, len(self), "rows")
         keep[selection] = False
-        searched = self._filled.searched.kept(keep)
-        self._filled = Filled({name: array[keep] for name, array in self._filled.items()}, searched)
+        self._filled = kept(self._filled, keep)
         self._room = {}
 
     def __getitem__(self, rows: Any) -> Codes:
@@ -325,7 +310,7 @@ def concatenate(codes: Iterable[Codes]) -> Codes:
         raise ValueError("no codes to concatenate, expected at least one")
     first = parts[0]
     for place, other in enumerate(parts):
-        _check_alike(other, first, f"codes {place}", "the first")
+        check_alike(other, first, f"codes {place}", "the first")
 
     def join(name: str) -> NDArray[Any]:
         return np.concatenate([part._filled[name] for part in parts])
@@ -333,7 +318,7 @@ def concatenate(codes: Iterable[Codes]) -> Codes:
     return first._with({name: join(name) for name in first._filled})
 
 
-def _check_alike(other: Any, first: Codes, what: str, whose: str) -> None:
+def check_alike(other: Any, first: Codes, what: str, whose: str) -> None:
     """Refuses what cannot follow `first`."""
     if not isinstance(other, Codes):
         raise TypeError(f"{what} is {type(other).__name__}, expected Codes")

@@ -17,8 +17,8 @@
 //! x ≤ estimate + √(D²·‖e‖²·(‖y′‖² − x²/‖c‖²)/(d − 1) + D²·g²·‖y′ − ŷ‖²)
 //! ```
 //!
-//! Of 1 − cos² at least A² = 1/4 is taken: where rows have a direction in common with the query,
-//! their errors are alike, and a bound that is close to all of them would rank them by these errors.
+//! Of 1 − x²/(‖c‖²‖y′‖²) at least A² = 1/4 is taken. Where rows have a direction in common with the
+//! query, their errors are alike, and bounds close to all of them would rank rows by these errors.
 //!
 //! A row keeps g and the spread `e′² = ‖e‖² + η²·g²·d`, which filters multiply with one number per
 //! query and tile.

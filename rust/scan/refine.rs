@@ -287,8 +287,8 @@ impl<E: Expand> Scan<'_, E> {
         }
     }
 
-    /// Takes rows, in ascending order, whose exact merits are known. Bounds are computed for the best of those whose
-    /// merit reaches the bar, until no other reaches it.
+    /// Takes rows, in ascending order, whose exact merits are known. Bounds are computed for the
+    /// best of those whose merit reaches the bar, until no other reaches it.
     pub fn take_exact(
         &self,
         run: &mut Run<'_>,

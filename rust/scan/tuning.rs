@@ -12,8 +12,8 @@ pub(super) const MIN_QUERIES_TO_EXPAND: usize = 4;
 /// How many times as much as the next mode a mode must cost before it is given up: both costs are
 /// rough.
 const PATIENCE: f64 = 1.15;
-/// By how much the share of candidates whose exact estimate is needed exceeds the share of rows that
-/// are candidates: where many rows hardly differ, all are estimated.
+/// The share of candidates whose exact estimate is needed, over the share of rows that are
+/// candidates: where many rows hardly differ, all candidates are estimated.
 const EXACT_SHARE: f64 = 4.0;
 
 /// How a query takes the rows of a tile.

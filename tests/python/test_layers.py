@@ -18,7 +18,7 @@ PYTHON = (
     ("cli", "integrations"),
     ("__init__",),  # the names that a user imports
     ("report",),
-    ("cache", "measurement"),
+    ("cache", "index", "measurement"),
     ("files", "theory"),
     ("tables",),
     ("registry",),
