@@ -154,7 +154,7 @@ impl<E: Expand> Corpus<'_, E> {
         signed[0]
     }
 
-    /// The scores of some rows with these products, scales, ⟨μ, r⟩ and norms. They have the sign for
+    /// The scores of some rows with these products, scales, ⟨μ, r⟩ and norms, with the sign for
     /// which larger is better.
     #[allow(clippy::too_many_arguments)]
     pub(super) fn signed_scores(
