@@ -12,11 +12,13 @@
 //! at the end: candidates that still reach the bar are estimated
 //! ```
 //!
-//! **Modes.** Where most rows pass level 0, its pass is not worth its cost: the query then takes
+//! **Modes.** Where many rows pass level 0, its pass is not worth its cost: the query then takes
 //! integer products of all rows (of a tile that is expanded to bytes once, if several queries do).
-//! Where most rows pass level 1 too, as equal rows do, all are estimated in float32. A query
-//! changes its mode by what the tile before has left, and tries the cheaper ones again from time to
-//! time. The mode never changes the result: see [`top`](super::top).
+//! Where many rows pass level 1 too, as equal rows do, all are estimated in float32. A query gives
+//! a mode up when a tile has cost more than the next mode would. It comes back by a trial: in a
+//! tile of one group of rows it is counted how many pass each level. Trials come at tiles 1, 2, 4,
+//! 8, …, so they cost little where they fail. The mode never changes the result: see
+//! [`top`](super::top).
 //!
 //! **Tiles** grow from [`FIRST_ROWS`] rows, because the bar rises most in the beginning, up to a
 //! chunk, or to the number of rows whose signs take [`TILE_BYTES`], which stay in the second-level
