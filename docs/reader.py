@@ -1,4 +1,4 @@
-"""Reads a file of `blockquant.save` and decodes it, by the documented rules alone.
+"""Reads a file of `save` or `Index.save` and decodes it, by the documented rules alone.
 
 NumPy and the standard library; `tests/python/test_docs_reader.py` compares it with the library. It
 is written to be read, not to be fast, and it refuses less than the library does.
@@ -7,6 +7,7 @@ is written to be read, not to be fast, and it refuses less than the library does
 import json
 import math
 import struct
+from itertools import pairwise
 
 import numpy as np
 
@@ -21,7 +22,8 @@ def read(path):
     start = 8 + length
     header = json.loads(data[8:start])
     metadata = header.pop("__metadata__")
-    assert (metadata["format"], metadata["version"]) == ("blockquant", "1")
+    assert metadata["format"] == "blockquant"
+    assert metadata["version"] == ("2" if "ids" in metadata else "1")
     zeroed = data[:start].replace(metadata["header_checksum"].encode(), b"0" * 16, 1)
     assert crc64(zeroed) == int(metadata["header_checksum"], 16)
     tensors = {}
@@ -29,9 +31,17 @@ def read(path):
         first, last = entry["data_offsets"]
         part = data[start + first : start + last]
         assert crc64(part) == int(metadata[f"{name}_checksum"], 16)
-        kind = {"F32": "<f4", "U8": "u1"}[entry["dtype"]]
+        kind = {"F32": "<f4", "I64": "<i8", "U8": "u1"}[entry["dtype"]]
         tensors[name] = np.frombuffer(part, kind).reshape(entry["shape"])
     return metadata, tensors
+
+
+def ids(metadata, tensors):
+    """The ids of the rows of an index, numbers or strings."""
+    if metadata["ids"] == "int64":
+        return tensors["ids"].tolist()
+    text, ends = tensors["id_bytes"].tobytes(), tensors["id_offsets"].tolist()
+    return [text[a:b].decode() for a, b in pairwise(ends)]
 
 
 def crc64(data):

@@ -13,7 +13,7 @@ fn main() -> Result<()> {
     let codes = quantizer.encode(&rows)?;
     let name = format!("blockquant-{}.safetensors", std::process::id());
     let path = std::env::temp_dir().join(name);
-    file::save(&path, &quantizer, codes.view())?;
+    file::save(&path, &quantizer, codes.view(), None)?;
     let (same, back) = file::load(&path, true)?;
     std::fs::remove_file(&path).ok();
     println!("{} rows of {:?} came back", back.len(), same.spec().method);

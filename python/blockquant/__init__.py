@@ -19,11 +19,13 @@ from blockquant._core import available_isa, isa, num_threads, version
 from blockquant.cache import KeyValueCache
 from blockquant.codes import Codes, concatenate
 from blockquant.files.codes import load, save
+from blockquant.index import Index
 from blockquant.measurement import Distortion, measure
 from blockquant.methods import BlockQuant, Eden, RaBitQ, TurboQuant
 from blockquant.quantizer import Quantizer
 from blockquant.registry import available, create, register
 from blockquant.report import Comparison, compare
+from blockquant.tables import from_arrow
 from blockquant.threads import set_num_threads
 
 __version__ = version()
@@ -34,6 +36,7 @@ __all__ = [
     "Comparison",
     "Distortion",
     "Eden",
+    "Index",
     "KeyValueCache",
     "Quantizer",
     "RaBitQ",
@@ -44,6 +47,7 @@ __all__ = [
     "concatenate",
     "create",
     "files",
+    "from_arrow",
     "isa",
     "load",
     "measure",

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
 from importlib.resources import as_file, files
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from blockquant import _arrow, _objects
 from blockquant._checks import brief, counted, expected_rows, figure
 
 Array = NDArray[Any]
@@ -26,11 +26,14 @@ def _bfloat16_bits_of_torch(x: Any) -> Array | None:
     return bits.view(np.uint16)
 
 
-def _to_numpy(x: Any, what: str) -> Array:
+def _to_numpy(x: Any, what: str, dim: int | None) -> Array:
     if isinstance(x, np.ma.MaskedArray):
         raise TypeError(f"{what} is a masked array; fill it or drop the masked rows first")
     if isinstance(x, np.ndarray):
         return x
+    x = _objects.column_of_frame(x)
+    if _arrow.offers_arrow(x):
+        return _arrow.floats(x, what, dim)
     if hasattr(x, "detach") and callable(x.detach):  # a tensor that may record gradients
         x = x.detach()
     if hasattr(x, "__dlpack__"):
@@ -40,28 +43,23 @@ def _to_numpy(x: Any, what: str) -> Array:
             if not hasattr(x, "__array__"):
                 raise TypeError(f"{what}: cannot take {type(x).__name__}: {error}") from error
     if isinstance(x, (list, tuple)):
-        _reject_masks(x, what)
+        _objects.reject_masks(x, what)
     if hasattr(x, "__array__") or isinstance(x, (list, tuple)):
         try:
             return np.asarray(x)
         except ValueError as error:
+            if isinstance(x, (list, tuple)):
+                _objects.refuse_ragged(x, what)
             raise ValueError(f"{what}: rows of unequal length: {error}") from error
     raise TypeError(
         f"{what} is {type(x).__name__}, expected an array of float16, bfloat16, float32 or float64"
     )
 
 
-def _reject_masks(rows: Sequence[Any], what: str) -> None:
-    """NumPy drops the mask of an array in a list: rows and the values of rows are looked at."""
-    masked = np.ma.MaskedArray
-    for place, row in enumerate(rows):
-        inside = row if isinstance(row, (list, tuple)) else ()
-        if isinstance(row, masked) or any(isinstance(value, masked) for value in inside):
-            raise TypeError(f"{what}: row {place} is masked; fill it or drop the masked rows first")
-
-
-def as_floats(x: Any, what: str) -> tuple[Array, bool]:
+def as_floats(x: Any, what: str, dim: int | None = None) -> tuple[Array, bool]:
     """A real floating array-like of any shape, as :func:`as_rows` takes it.
+
+    `dim` is the length of rows where there are none to tell it.
 
     Returns
     -------
@@ -73,6 +71,8 @@ def as_floats(x: Any, what: str) -> tuple[Array, bool]:
     ------
     TypeError
         If the elements are not real floating-point numbers.
+    ValueError
+        If rows differ in length, or a row or value is null.
 
     Examples
     --------
@@ -80,8 +80,10 @@ def as_floats(x: Any, what: str) -> tuple[Array, bool]:
     dtype('float16')
     """
     bits = _bfloat16_bits_of_torch(x)
-    array = _to_numpy(x, what) if bits is None else bits
+    array = _to_numpy(x, what, dim) if bits is None else bits
     is_bfloat16 = bits is not None
+    if array.dtype == object:
+        array = _objects.stacked(array, what, dim)
     if array.dtype.name == "bfloat16":
         array, is_bfloat16 = array.view(np.uint16), True
     elif bits is None and array.dtype.name not in _FLOATS:
@@ -116,8 +118,8 @@ def as_rows(x: Any, dim: int | None, what: str = "x") -> tuple[Array, bool]:
     Parameters
     ----------
     x : array_like, (n, dim) or (dim,)
-        float16, bfloat16, float32 or float64: NumPy, torch CPU, a list, or anything with DLPack or
-        ``__array__``.
+        float16, bfloat16, float32 or float64: NumPy, torch CPU, a list, or anything with DLPack,
+        ``__array__`` or the Arrow PyCapsule interface (lists of one length, without nulls).
     dim : int or None
         The expected number of columns, or None for any number.
     what : str
@@ -142,7 +144,7 @@ def as_rows(x: Any, dim: int | None, what: str = "x") -> tuple[Array, bool]:
     >>> rows.shape
     (1, 2)
     """
-    array, is_bfloat16 = as_floats(x, what)
+    array, is_bfloat16 = as_floats(x, what, dim)
     if array.ndim == 1:
         array = array[np.newaxis]
     if array.ndim != 2:

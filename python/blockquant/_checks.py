@@ -107,6 +107,8 @@ def whole(value: Any, what: str, least: int = 1, most: int | None = None) -> int
         ...
     ValueError: dim=0, expected a whole number, at least 1
     """
+    if type(value) is int and least <= value and (most is None or value <= most):
+        return value
     span = f"at least {least}" if most is None else f"{least} to {most}"
     text = f"{what}={brief(value)}, expected a whole number, {span}"
     is_whole = isinstance(value, (int, np.integer)) and not isinstance(value, bool)

@@ -15,6 +15,10 @@ ORDER = ("packed", "scale", "norm", "residual_norm", "center_product")
 Arrays = tuple[NDArray[np.uint8], _Float, _Float | None, _Float | None, _Float | None]
 
 
+#: Arrays of more rows that begin with those of `Filled`, by name.
+Room = dict[str, NDArray[Any]]
+
+
 def in_order(arrays: dict[str, NDArray[Any]]) -> Arrays:
     """Arrays by name as the core takes them."""
     norm, residual_norm, center_product = (arrays.get(name) for name in ORDER[2:])
@@ -68,3 +72,37 @@ class Filled(dict[str, NDArray[Any]]):
         signs = core.signs(in_order(self), signs)
         searched.signs = signs
         return signs
+
+
+def grown(room: NDArray[Any] | None, now: NDArray[Any], more: NDArray[Any]) -> NDArray[Any]:
+    """An array that begins with `now` and `more`: `room`, which begins with `now`, if it is large
+    enough, or else a new one of at least twice the rows, so that a row costs O(1) on average.
+
+    Nothing is written over `now`, so that those who read it need not know.
+
+    Examples
+    --------
+    >>> room = grown(None, np.array([1, 2]), np.array([3]))
+    >>> room[:3].tolist(), len(room), grown(room, room[:3], np.array([4])) is room
+    ([1, 2, 3], 4, True)
+    """
+    before, after = len(now), len(now) + len(more)
+    if room is None or len(room) < after:
+        room = np.empty((max(after, 2 * before), *now.shape[1:]), now.dtype)
+        room[:before] = now
+    room[before:after] = more
+    return room
+
+
+def appended(filled: Filled, room: Room, more: dict[str, NDArray[Any]]) -> tuple[Filled, Room]:
+    """The arrays with more rows, and the room in which they stand; `filled` stays as it is."""
+    after = len(filled["scale"]) + len(more["scale"])
+    room = {name: grown(room.get(name), array, more[name]) for name, array in filled.items()}
+    rows = {name: array[:after] for name, array in room.items()}
+    return Filled(rows, filled.searched), room
+
+
+def kept(filled: Filled, keep: NDArray[np.bool_]) -> Filled:
+    """The arrays of the rows that are kept, in arrays of their own."""
+    rows = {name: array[keep] for name, array in filled.items()}
+    return Filled(rows, filled.searched.kept(keep))

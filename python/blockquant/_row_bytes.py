@@ -13,36 +13,51 @@ from blockquant._checks import counted
 _Arrays = dict[str, NDArray[Any]]
 
 
-def to_bytes(arrays: Mapping[str, NDArray[Any]]) -> bytes:
-    """The rows of all arrays, (n,) or (n, width): row 0 of each array, then row 1, and so on.
+def to_table(arrays: Mapping[str, NDArray[Any]]) -> NDArray[np.uint8]:
+    """The rows of all arrays, (n,) or (n, width), as (n, bytes): each array's part after another.
 
     Numbers are little-endian.
     """
     table = np.empty(len(next(iter(arrays.values()))), _layout(arrays))
     for name, array in arrays.items():
         table[name] = array
-    return table.tobytes()
+    return table.view(np.uint8).reshape(len(table), table.itemsize)
 
 
 def from_bytes(
     data: bytes | bytearray | memoryview, rows: int, like: Mapping[str, NDArray[Any]]
 ) -> _Arrays:
-    """New arrays of the bytes of :func:`to_bytes`, with the names, types and widths of `like`.
+    """New arrays of the bytes of :func:`to_table`, with the names, types and widths of `like`.
 
     A ValueError says what the length is and should be, or which number is not finite.
     """
-    layout = _layout(like)
-    size = memoryview(data).nbytes
-    if size != rows * layout.itemsize:
-        found, expected = counted(size, "byte"), f"{rows * layout.itemsize}: {counted(rows, 'row')}"
-        raise ValueError(f"data has {found}, expected {expected} of {layout.itemsize} bytes")
-    table = np.frombuffer(memoryview(data).tobytes(), layout) if rows else np.empty(0, layout)
-    arrays = {name: np.ascontiguousarray(table[name], array.dtype) for name, array in like.items()}
+    width, size = row_bytes(like), memoryview(data).nbytes
+    if size != rows * width:
+        found, expected = counted(size, "byte"), f"{rows * width}: {counted(rows, 'row')}"
+        raise ValueError(f"data has {found}, expected {expected} of {width} bytes")
+    table = np.frombuffer(memoryview(data).tobytes(), np.uint8) if rows else np.empty(0, np.uint8)
+    return from_table(table.reshape(rows, width), like, "data")
+
+
+def row_bytes(like: Mapping[str, NDArray[Any]]) -> int:
+    """Bytes per row of arrays of these types and widths."""
+    return _layout(like).itemsize
+
+
+def from_table(
+    table: NDArray[np.uint8], like: Mapping[str, NDArray[Any]], what: str, first: int = 0
+) -> _Arrays:
+    """New arrays of the rows of :func:`to_table`, with the names, types and widths of `like`.
+
+    A ValueError says which number is not finite. It counts the rows from `first`.
+    """
+    fields: NDArray[Any] = np.ascontiguousarray(table).view(_layout(like)).reshape(len(table))
+    arrays = {name: np.ascontiguousarray(fields[name], array.dtype) for name, array in like.items()}
     for name, array in arrays.items():
         if array.dtype.kind == "f" and not np.isfinite(array).all():
             row = int(np.argmin(np.isfinite(array)))
-            found = f"row {row} has the {name} {array[row]}"
-            raise ValueError(f"data: {found}, expected a finite float32 value")
+            found = f"row {first + row} has the {name} {array[row]}"
+            raise ValueError(f"{what}: {found}, expected a finite float32 value")
     return arrays
 
 

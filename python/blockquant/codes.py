@@ -11,12 +11,13 @@ from numpy.typing import NDArray
 from blockquant import _row_bytes
 from blockquant._arrays import as_selection, refuse_ambiguous
 from blockquant._checks import brief, counted, whole
-from blockquant._filled import ORDER, Arrays, Filled, Searched, in_order
+from blockquant._exchange import Exchange
+from blockquant._filled import Arrays, Filled, Room, Searched, appended, in_order, kept
 
 _Float = NDArray[np.float32]
 
 
-class Codes:
+class Codes(Exchange):
     """The codes of a batch of rows.
 
     Parameters
@@ -64,7 +65,7 @@ class Codes:
     #: The arrays, rows × something each.
     _filled: Filled
     #: Arrays of more rows that begin with `_filled`; of no other codes.
-    _room: dict[str, NDArray[Any]]
+    _room: Room
 
     def __init__(
         self,
@@ -150,46 +151,9 @@ class Codes:
     def __len__(self) -> int:
         return len(self.scale)
 
-    def to_bytes(self) -> bytes:
-        """The rows as bytes, one row after the other, for instance for a column of a database.
-
-        Returns
-        -------
-        bytes
-            n times the bytes of one row, ``nbytes`` in all. A row is its packed indexes, then those
-            of scale, norm, residual norm and center product that the codes hold, in this order,
-            each as a little-endian float32. So the bytes of rows that are joined are the bytes of
-            the joined rows.
-
-        See Also
-        --------
-        Quantizer.codes_from : Makes codes of the bytes.
-        save : Writes a file that says which quantizer made the codes, with checksums.
-
-        Notes
-        -----
-        The bytes do not say which quantizer made them: keep ``repr(q)``, and the center where
-        there is one, beside them.
-
-        Examples
-        --------
-        >>> import blockquant as bq
-        >>> q = bq.Eden(dim=384, bits=1)
-        >>> codes = q.encode(bq.sample()[0])
-        >>> len(codes[:1].to_bytes()), codes.nbytes // len(codes)
-        (52, 52)
-        >>> q.codes_from(codes.to_bytes(), rows=2000) == codes
-        True
-        """
-        return _row_bytes.to_bytes(self._held())
-
     def _from_bytes(self, data: bytes | bytearray | memoryview, rows: int) -> Codes:
         """Codes of the bytes of :meth:`to_bytes`, with the arrays that these codes hold."""
         return self._with(_row_bytes.from_bytes(data, rows, self._held()))
-
-    def _held(self) -> dict[str, NDArray[Any]]:
-        """The arrays that the codes hold, in the order of :meth:`to_bytes`."""
-        return {name: self._filled[name] for name in ORDER if name in self._filled}
 
     def append(self, other: Codes) -> None:
         """Adds the rows of other codes of the same quantizer at the end, in place.
@@ -221,23 +185,9 @@ class Codes:
         >>> codes == q.encode(x)
         True
         """
-        _check_alike(other, self, "the codes to append", "these")
-        before = len(self)
-        after = before + len(other)
-        room = self._room
-        if not room or len(room["scale"]) < after:
-            size = max(after, 2 * before)
-            room = {
-                name: np.empty((size, *array.shape[1:]), array.dtype)
-                for name, array in self._filled.items()
-            }
-            for name, array in self._filled.items():
-                room[name][:before] = array
-        for name, array in other._filled.items():
-            room[name][before:after] = array
-        self._room = room
-        rows = {name: array[:after] for name, array in room.items()}
-        self._filled = Filled(rows, self._filled.searched)
+        check_alike(other, self, "the codes to append", "these")
+        filled, self._room = appended(self._filled, self._room, other._filled)
+        self._filled = filled
 
     def delete(self, rows: Any) -> None:
         """Removes rows in place; the rows after them move up, as in a list.
@@ -273,8 +223,7 @@ class Codes:
         if not isinstance(rows, slice) and not _is_one_position(rows):
             refuse_ambiguous(selection, len(self), "rows")
         keep[selection] = False
-        searched = self._filled.searched.kept(keep)
-        self._filled = Filled({name: array[keep] for name, array in self._filled.items()}, searched)
+        self._filled = kept(self._filled, keep)
         self._room = {}
 
     def __getitem__(self, rows: Any) -> Codes:
@@ -361,7 +310,7 @@ def concatenate(codes: Iterable[Codes]) -> Codes:
         raise ValueError("no codes to concatenate, expected at least one")
     first = parts[0]
     for place, other in enumerate(parts):
-        _check_alike(other, first, f"codes {place}", "the first")
+        check_alike(other, first, f"codes {place}", "the first")
 
     def join(name: str) -> NDArray[Any]:
         return np.concatenate([part._filled[name] for part in parts])
@@ -369,7 +318,7 @@ def concatenate(codes: Iterable[Codes]) -> Codes:
     return first._with({name: join(name) for name in first._filled})
 
 
-def _check_alike(other: Any, first: Codes, what: str, whose: str) -> None:
+def check_alike(other: Any, first: Codes, what: str, whose: str) -> None:
     """Refuses what cannot follow `first`."""
     if not isinstance(other, Codes):
         raise TypeError(f"{what} is {type(other).__name__}, expected Codes")

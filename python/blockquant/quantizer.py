@@ -32,7 +32,8 @@ class Quantizer(Parameters):
         ----------
         x : array_like, (n, dim) or (dim,)
             Rows of float16, bfloat16, float32 or float64 with any strides: NumPy, torch CPU
-            tensors, or anything with DLPack or ``__array__``.
+            tensors, or anything with DLPack, ``__array__`` or the Arrow PyCapsule interface (a
+            column of lists of one length, without nulls).
 
         Returns
         -------
@@ -248,14 +249,14 @@ class Quantizer(Parameters):
 
         Both bounds are statistical, so rows can be overlooked, and the next best ones are then
         found in their place. The bounds of the signs allow for 3 standard deviations over
-        rotations. Of 10,000 places of the ten best, at most 6 were lost on embeddings, 8 on image
-        descriptors, and 36 on Gaussian, one-hot and equal rows. Where rows and queries share a
-        large mean, as hidden states do, the errors of all rows are alike, and a search can lose
-        many of them at once: at most 82 were lost on hidden states, and 154 on rows with a mean of
-        10 deviations. Quantize such rows with a `center`. More places differ (at most 813), as the
-        rows after a lost one move up. The bounds of the integers allow for 4 times the deviation
-        that the largest rounding error allows, which is not certain either. For rows that are made
-        from the seed's own rotation nothing is promised: up to 11 places were lost of rows with two
+        rotations. Of 10,000 places of the ten best, at most 6 were lost on embeddings, 8 on hidden
+        states, 9 on image descriptors, and 36 on Gaussian, one-hot and equal rows. Where a mean of
+        10 deviations dominates rows and queries, the errors of all rows are alike, and a search can
+        lose many of them at once: with 1 bit at most 154 places were lost, from 2 bits on none.
+        Quantize such rows with a `center`. More places differ (at most 813), as the rows after a
+        lost one move up. The bounds of the integers allow for 4 times the deviation that the
+        largest rounding error allows, which is not certain either. For rows that are made from the
+        seed's own rotation nothing is promised: up to 11 places were lost of rows with two
         coordinates in its basis, and none of rows that are cubed in it, with its axes as queries.
         ``benches/overlooked.py`` counts all this, over several methods and seeds
         (``benches/results/overlooked.txt``). Take `exact` where no row may be overlooked.
@@ -321,8 +322,9 @@ class Quantizer(Parameters):
         found = search(self._core, codes, y, k, metric, mask, exact=exact)
         if not certified:
             return found.score, found.position
+        searched = codes._with(found.filled)
         certain_rows = certain(
-            self, found.codes, found.queries, found.position, metric, found.allowed, confidence
+            self, searched, found.queries, found.position, metric, found.allowed, confidence
         )
         return found.score, found.position, certain_rows
 
@@ -380,6 +382,22 @@ class Quantizer(Parameters):
             raise TypeError(f"data is {type(data).__name__}, expected bytes")
         rows = whole(rows, "rows", 0)
         return self.encode(np.empty((0, self.dim), np.float32))._from_bytes(data, rows)
+
+    def to_arrow(self, codes: Codes, name: str = "codes") -> Any:
+        """The column of :meth:`Codes.to_arrow`, with the center in its metadata.
+
+        So :func:`blockquant.from_arrow` makes the quantizer again; without a center the column of
+        the codes alone is enough. In the metadata a center takes 16/3 bytes per coordinate.
+
+        Parameters
+        ----------
+        codes : Codes
+            Of this quantizer, or of one with the same parameters; a ValueError says if not.
+        name : str
+            The name of the column.
+        """
+        self._check(codes)
+        return codes._to_arrow(name, self.center)
 
     def rotate(self, x: Any) -> _Float:
         """R x for each row: float32 (n, dim)."""

@@ -24,7 +24,7 @@ const CHECKSUM_DIGITS: usize = 16;
 pub(crate) struct Kind {
     /// The value of `format` in the metadata.
     pub format: &'static str,
-    /// The only version that this build reads and writes.
+    /// The version of the format, which every build that writes this kind gives it.
     pub version: &'static str,
     /// What such a file is called in errors.
     pub title: &'static str,
@@ -35,6 +35,13 @@ pub(super) const CODES: Kind = Kind {
     format: "blockquant",
     version: "1",
     title: "blockquant file",
+};
+
+/// A quantizer with its codes and the ids of their rows. Builds that know version 1 alone refuse
+/// it by its version.
+pub(super) const CODES_WITH_IDS: Kind = Kind {
+    version: "2",
+    ..CODES
 };
 
 /// A key-value cache.
@@ -75,7 +82,7 @@ pub(crate) fn width(dtype: &str) -> Option<usize> {
         "U8" => 1,
         "I16" | "F16" | "BF16" => 2,
         "U32" | "F32" => 4,
-        "F64" => 8,
+        "I64" | "F64" => 8,
         _ => return None,
     })
 }
@@ -146,10 +153,20 @@ impl Kind {
     /// The length and the header of a file as bytes, and the header as JSON. The kind, the version
     /// and the checksum of the header are checked.
     pub(crate) fn open(self, file: &[u8]) -> Result<(&[u8], Value)> {
-        let (bytes, json) = self.frame(file)?;
-        self.check_format(&json)?;
-        self.check_checksum(bytes)?;
+        let (_, bytes, json) = self.open_this_or(&[], file)?;
         Ok((bytes, json))
+    }
+
+    /// As [`Kind::open`], with the kind of the file: this one, or one of the other versions.
+    pub(super) fn open_this_or<'a>(
+        self,
+        others: &[Self],
+        file: &'a [u8],
+    ) -> Result<(Self, &'a [u8], Value)> {
+        let (bytes, json) = self.frame(file)?;
+        let kind = self.check_format(others, &json)?;
+        kind.check_checksum(bytes)?;
+        Ok((kind, bytes, json))
     }
 
     fn frame(self, file: &[u8]) -> Result<(&[u8], Value)> {
@@ -186,8 +203,8 @@ impl Kind {
         Ok((bytes, json))
     }
 
-    /// Checks that the file is of this kind and version.
-    fn check_format(self, json: &Value) -> Result<()> {
+    /// Checks that the file is of this kind, and returns that of its version.
+    fn check_format(self, others: &[Self], json: &Value) -> Result<Self> {
         let found = json["__metadata__"]["format"].as_str();
         if found != Some(self.format) {
             let other = READERS.iter().find(|(kind, _)| found == Some(kind.format));
@@ -202,13 +219,14 @@ impl Kind {
             }));
         }
         let version = text(metadata(json)?, "version")?;
-        if version != self.version {
-            return Err(Error::invalid(format!(
-                "the file has version {version:?} of the format, this build reads {:?}",
-                self.version
-            )));
-        }
-        Ok(())
+        let kinds = || std::iter::once(self).chain(others.iter().copied());
+        kinds().find(|kind| kind.version == version).ok_or_else(|| {
+            let known: Vec<_> = kinds().map(|kind| format!("{:?}", kind.version)).collect();
+            Error::invalid(format!(
+                "the file has version {version:?} of the format, this build reads {}",
+                known.join(" and ")
+            ))
+        })
     }
 
     /// The checksum of length and header, with zeros in the place of its digits.
@@ -320,6 +338,12 @@ pub(crate) fn hexadecimal(checksum: u64) -> String {
 pub(crate) fn float32(bytes: &[u8]) -> impl Iterator<Item = f32> {
     let (words, _) = bytes.as_chunks::<4>();
     words.iter().map(|word| f32::from_le_bytes(*word))
+}
+
+/// The values of a tensor of int64.
+pub(super) fn int64(bytes: &[u8]) -> impl Iterator<Item = i64> {
+    let (words, _) = bytes.as_chunks::<8>();
+    words.iter().map(|word| i64::from_le_bytes(*word))
 }
 
 /// Refuses a header that differs from the one that would be written for the same content.

@@ -2,8 +2,9 @@
 
 use serde_json::{Map, Value};
 
-use super::container::{CODES, Entry, check_length, checksum_key, digits, float32, hexadecimal};
-use super::container::{metadata, number, parsed, text};
+use super::container::{CODES, CODES_WITH_IDS, Entry, Kind, check_length, checksum_key, digits};
+use super::container::{float32, hexadecimal, metadata, number, parsed, text};
+use super::ids::Shape;
 use crate::error::{Error, Result, counted};
 use crate::quantizer::Spec;
 use crate::rotation::RotationKind;
@@ -15,26 +16,37 @@ pub(super) struct Header {
     pub rows: usize,
     pub row_bytes: usize,
     pub digest: u64,
+    pub ids: Option<Shape>,
     pub tensors: Vec<Entry>,
 }
 
 impl Header {
     /// The header of these codes. The checksums of the tensors are still 0.
-    pub(super) fn new(spec: &Spec, rows: usize, digest: u64) -> Result<Self> {
+    pub(super) fn new(spec: &Spec, rows: usize, digest: u64, ids: Option<Shape>) -> Result<Self> {
         let mut spec = spec.clone();
         let (shape, _) = spec.fill()?;
         let row = [rows];
         let row_bytes = shape.layout.row_bytes();
         let packed = [rows, row_bytes];
+        let offsets = [rows.saturating_add(1)];
+        let (has_numbers, text_bytes) = match ids {
+            Some(Shape::Numbers { .. }) => (true, None),
+            Some(Shape::Texts { bytes }) => (false, Some(bytes)),
+            None => (false, None),
+        };
+        let has_texts = text_bytes.is_some();
         // This is the only list of tensors, and it gives their order.
         let scalars = shape.scalars;
-        let tensors: [(&str, &str, &[usize], bool); 6] = [
+        let tensors: [(&str, &str, &[usize], bool); 9] = [
             ("center", "F32", &[spec.dim], spec.center.is_some()),
             ("norm", "F32", &row, scalars.norm),
             ("residual_norm", "F32", &row, scalars.residual_norm),
             ("center_product", "F32", &row, scalars.center_product),
             ("scale", "F32", &row, true),
+            ("ids", "I64", &row, has_numbers),
+            ("id_offsets", "I64", &offsets, has_texts),
             ("packed", "U8", &packed, true),
+            ("id_bytes", "U8", &[text_bytes.unwrap_or(0)], has_texts),
         ];
         let entry = |(name, dtype, shape, is_stored): (_, _, &[usize], bool)| {
             let (shape, checksum) = (shape.to_vec(), 0);
@@ -49,6 +61,7 @@ impl Header {
             rows,
             row_bytes,
             digest,
+            ids,
             tensors: tensors.into_iter().filter_map(entry).collect(),
             spec,
         })
@@ -70,14 +83,29 @@ impl Header {
             ("seed", spec.seed.to_string()),
             ("store_norm", spec.store_norm.to_string()),
         ]);
-        let packed = self.tensors.len() - 1;
-        CODES.render(&pairs, self.tensors.iter(), packed)
+        match self.ids {
+            Some(Shape::Numbers { next }) => {
+                pairs.extend([("ids", "int64".into()), ("next_id", next.to_string())]);
+            }
+            Some(Shape::Texts { .. }) => pairs.push(("ids", "utf-8".into())),
+            None => {}
+        }
+        let packed = self.tensors.iter().position(|entry| entry.name == "packed");
+        self.kind()
+            .render(&pairs, self.tensors.iter(), packed.unwrap_or(0))
+    }
+
+    fn kind(&self) -> Kind {
+        match self.ids {
+            Some(_) => CODES_WITH_IDS,
+            None => CODES,
+        }
     }
 
     /// Reads the header of a file, and checks it and the length of the file. The second value is
     /// where the tensors start.
     pub(super) fn parse(file: &[u8]) -> Result<(Self, usize)> {
-        let (bytes, json) = CODES.open(file)?;
+        let (kind, bytes, json) = CODES.open_this_or(&[CODES_WITH_IDS], file)?;
         let metadata = metadata(&json)?;
         let rows = json["scale"]["shape"][0].as_u64();
         let rows = rows
@@ -85,13 +113,17 @@ impl Header {
             .ok_or_else(|| Error::invalid("the header does not give a number of rows for scale"))?;
         let mut spec = spec(metadata)?;
         spec.center = center(metadata, &spec, &file[bytes.len()..])?;
-        let mut header = Self::new(&spec, rows, number(metadata, "digest", digits)?)?;
+        let ids = match kind == CODES_WITH_IDS {
+            true => Some(ids(metadata, &json)?),
+            false => None,
+        };
+        let mut header = Self::new(&spec, rows, number(metadata, "digest", digits)?, ids)?;
         for tensor in &mut header.tensors {
             tensor.checksum = number(metadata, &checksum_key(tensor.name), digits)?;
         }
         let tensors: u128 = header.tensors.iter().map(Entry::bytes).sum();
         check_length(file, bytes.len() as u128 + tensors, &counted(rows, "row"))?;
-        CODES.check_header(bytes, header.render())?;
+        kind.check_header(bytes, header.render())?;
         Ok((header, bytes.len()))
     }
 }
@@ -112,6 +144,26 @@ fn spec(metadata: &Map<String, Value>) -> Result<Spec> {
             number(metadata, "bits", parsed)?,
         )
     })
+}
+
+/// What ids a file of version 2 has.
+fn ids(metadata: &Map<String, Value>, json: &Value) -> Result<Shape> {
+    match text(metadata, "ids")? {
+        "int64" => {
+            let next = number(metadata, "next_id", parsed)?;
+            Ok(Shape::Numbers { next })
+        }
+        "utf-8" => {
+            let bytes = json["id_bytes"]["shape"][0].as_u64();
+            let bytes = bytes.and_then(|bytes| usize::try_from(bytes).ok());
+            let bytes = bytes
+                .ok_or_else(|| Error::invalid("the header does not give the size of id_bytes"))?;
+            Ok(Shape::Texts { bytes })
+        }
+        other => Err(Error::invalid(format!(
+            "ids is {other:?} in the metadata, expected \"int64\" or \"utf-8\""
+        ))),
+    }
 }
 
 /// The center, if there is one. It is the first of the tensors.

@@ -12,22 +12,32 @@
 //! | `residual_norm` | F32 (n) | |
 //! | `center_product` | F32 (n) | |
 //! | `scale` | F32 (n) | always |
+//! | `ids` | I64 (n) | if rows have numbers as ids |
+//! | `id_offsets` | I64 (n + 1) | if rows have texts as ids |
 //! | `packed` | U8 (n, row bytes) | always |
+//! | `id_bytes` | U8 (bytes of all texts) | if rows have texts as ids |
 //!
 //! | key of `__metadata__` | value, a string |
 //! |---|---|
-//! | `format`, `version` | `blockquant`, `1` |
+//! | `format`, `version` | `blockquant`, and `1` without ids or `2` with ids |
 //! | `header_checksum` | of N and the header, with zeros in the place of this checksum |
 //! | `digest` | of what decoding depends on besides the file: codebook, rotation, projection of `prod` ([`digest`]) |
 //! | `method`, `dim`, `bits`, `rotation`, `seed`, `store_norm` | as in [`Spec`] |
 //! | `scale`, `block` | as in [`Spec`], if the method has a choice |
+//! | `ids` | `int64` or `utf-8`, if rows have ids |
+//! | `next_id` | a number above every id that a row has or had, at most 2⁶³, if ids are numbers |
 //! | *tensor*`_checksum` | of the tensor's bytes |
 //!
 //! Keys and tensors stand in this order, metadata first, without white space. The `data_offsets` of
 //! the tensors are in this order too. The header ends with the fewest spaces that make `packed`
-//! start at a multiple of 64 bytes in the file. The float32 tensors then start at multiples of 4.
+//! start at a multiple of 64 bytes in the file. The int64 tensors then start at multiples of 8 and
+//! the float32 tensors at multiples of 4.
 //! (safetensors forbids gaps between tensors, so not every tensor can start at a multiple of 64.)
 //! Numbers are written as Rust prints them, and checksums as 16 lower-case hexadecimal digits.
+//!
+//! **Ids** name the rows of an index. Numbers are any int64 but −1, which stands for no row. Text i
+//! is the bytes from `id_offsets`\[i\] to `id_offsets`\[i + 1\] of `id_bytes`, in UTF-8; the first
+//! offset is 0. No id stands twice. All numbers are little-endian.
 //!
 //! **Checksums** are CRC-64/XZ. They find *every* damage within 64 successive bits, so every
 //! flipped byte. Other damage is missed with probability 2⁻⁶⁴. They do not protect against a
@@ -43,26 +53,28 @@
 //! A forged header can still name a quantizer that takes long to build: two minutes for 65,536
 //! words, or hours and 8 GiB for `haar` at d = 2¹⁵.
 //!
-//! FROZEN: every later version reads files of version 1; `tests/golden` pins them.
+//! FROZEN: every later version reads files of versions 1 and 2; `tests/golden` pins them. A file
+//! without ids has version 1, byte for byte as before there were ids.
 
-use std::io::Write;
 use std::ops::Range;
 use std::path::Path;
 
 use crate::codes::{Codes, CodesRef};
-use crate::error::{Error, Result, counted};
+use crate::error::{Error, Result};
 use crate::quantizer::{Quantizer, Spec};
-use crate::threads;
 
 pub(crate) mod atomic;
 pub(crate) mod checksum;
 pub(crate) mod container;
 mod header;
+mod ids;
+mod write;
 
 pub use checksum::{checksum, digest};
+pub use ids::Ids;
+pub use write::write;
 
-use checksum::{BYTES_PER_CHECK, Checksum, little_endian};
-use container::{float32, hexadecimal};
+use container::{float32, hexadecimal, int64};
 use header::Header;
 
 /// A tensor of a file.
@@ -86,12 +98,14 @@ pub struct Contents<'a> {
     /// The tensors, in the order of the file.
     pub tensors: Vec<Tensor>,
     digest: u64,
+    ids: Option<ids::Shape>,
     file: &'a [u8],
 }
 
 impl<'a> Contents<'a> {
-    /// Reads the bytes of a file. The header, the center and the sizes are checked. With `verify`
-    /// the checksums of the tensors are checked too, and that all float32 values are finite.
+    /// Reads the bytes of a file. The header, the center, the sizes and the offsets of ids are
+    /// checked. With `verify` the checksums of the tensors are checked too, that all float32 values
+    /// are finite, and that all ids are valid and no two are the same.
     ///
     /// # Errors
     /// If any checked byte differs from what [`write()`] writes.
@@ -105,21 +119,50 @@ impl<'a> Contents<'a> {
             from = bytes.end;
             if verify || tensor.name == "center" {
                 check_tensor(tensor.name, tensor.checksum, file, &bytes)?;
-                if tensor.name != "packed" {
+                if tensor.dtype == "F32" {
                     check_finite(tensor.name, float32(&file[bytes.clone()]))?;
                 }
             }
             let name = tensor.name;
             tensors.push(Tensor { name, bytes });
         }
-        Ok(Self {
+        let contents = Self {
             spec: header.spec,
             rows: header.rows,
             row_bytes: header.row_bytes,
             tensors,
             digest: header.digest,
+            ids: header.ids,
             file,
-        })
+        };
+        if let Some(ids::Shape::Texts { bytes }) = header.ids {
+            let offsets = contents.bytes("id_offsets").unwrap_or_default();
+            ids::check_offsets(int64(offsets), bytes)?;
+        }
+        if let Some(ids) = contents.ids().filter(|_| verify) {
+            ids.check(contents.rows)?;
+        }
+        Ok(contents)
+    }
+
+    /// The ids of the rows, if the file has them. Without verification they can be wrong.
+    pub fn ids(&self) -> Option<Ids<'a>> {
+        let tensor = |name: &str| self.bytes(name).unwrap_or_default();
+        Some(ids::read(self.ids?, tensor))
+    }
+
+    /// The number above all ids that rows have or had, if ids are numbers.
+    pub fn next_id(&self) -> Option<u64> {
+        match self.ids? {
+            ids::Shape::Numbers { next } => Some(next),
+            ids::Shape::Texts { .. } => None,
+        }
+    }
+
+    /// The bytes of a tensor.
+    fn bytes(&self, name: &str) -> Option<&'a [u8]> {
+        let tensor = self.tensors.iter().find(|tensor| tensor.name == name)?;
+        Some(&self.file[tensor.bytes.clone()])
     }
 
     /// Builds the quantizer.
@@ -134,12 +177,8 @@ impl<'a> Contents<'a> {
 
     /// A copy of the codes.
     pub fn codes(&self) -> Codes {
-        let bytes = |name| {
-            let tensor = self.tensors.iter().find(|tensor| tensor.name == name)?;
-            Some(&self.file[tensor.bytes.clone()])
-        };
-        let floats = |name| Some(float32(bytes(name)?).collect());
-        let packed = bytes("packed").unwrap_or_default().to_vec();
+        let floats = |name| Some(float32(self.bytes(name)?).collect());
+        let packed = self.bytes("packed").unwrap_or_default().to_vec();
         Codes {
             row_bytes: self.row_bytes,
             packed,
@@ -204,71 +243,8 @@ pub(crate) fn check_finite(name: &str, mut values: impl Iterator<Item = f32>) ->
     }
 }
 
-/// Writes a quantizer and its codes.
-///
-/// # Errors
-/// If the codes do not belong to the quantizer, a scale or norm is not finite, or writing fails.
-pub fn write(out: &mut dyn Write, quantizer: &Quantizer, codes: CodesRef<'_>) -> Result<()> {
-    let spec = quantizer.spec();
-    codes.check(&quantizer.shape().layout, quantizer.scalars())?;
-    let mut header = Header::new(spec, codes.len(), digest(quantizer)?)?;
-    for tensor in &mut header.tensors {
-        let mut sum = Checksum::default();
-        match floats_of(tensor.name, spec, codes) {
-            Some(values) if values.len() != tensor.shape[0] => {
-                return Err(Error::invalid(format!(
-                    "{} has {}, expected {}",
-                    tensor.name,
-                    counted(values.len(), "value"),
-                    tensor.shape[0]
-                )));
-            }
-            Some(values) => {
-                check_finite(tensor.name, values.iter().copied())?;
-                little_endian(values, |bytes| {
-                    sum.write(bytes);
-                    Ok(())
-                })?;
-            }
-            None if tensor.name == "packed" => sum.write(codes.packed),
-            None => return Err(Error::invalid(format!("{} is missing", tensor.name))),
-        }
-        tensor.checksum = sum.value();
-    }
-    if codes.norm.is_some() && !quantizer.scalars().norm {
-        return Err(Error::invalid(
-            "norm is given for a quantizer that stores none",
-        ));
-    }
-    let mut put = |bytes: &[u8]| out.write_all(bytes).map_err(|error| Error::io("", &error));
-    put(&header.render())?;
-    for tensor in &header.tensors {
-        match floats_of(tensor.name, spec, codes) {
-            Some(values) => little_endian(values, &mut put)?,
-            None => {
-                for some in codes.packed.chunks(BYTES_PER_CHECK) {
-                    threads::check();
-                    put(some)?;
-                }
-            }
-        }
-    }
-    Ok(())
-}
-
-/// The values of a tensor of float32.
-fn floats_of<'a>(name: &str, spec: &'a Spec, codes: CodesRef<'a>) -> Option<&'a [f32]> {
-    match name {
-        "center" => spec.center.as_deref(),
-        "scale" => Some(codes.scale),
-        "norm" => codes.norm,
-        "residual_norm" => codes.residual_norm,
-        "center_product" => codes.center_product,
-        _ => None,
-    }
-}
-
-/// Writes a quantizer and its codes to a path with [`write()`]. The file is replaced atomically: a
+/// Writes a quantizer, its codes and the ids of the rows, if they are given, to a path with
+/// [`write()`]. The file is replaced atomically: a
 /// new file in the same folder is written first and then renamed.
 ///
 /// # Errors
@@ -281,17 +257,23 @@ fn floats_of<'a>(name: &str, spec: &'a Spec, codes: CodesRef<'a>) -> Option<&'a 
 /// let quantizer = Quantizer::new(Spec::new("eden", 64, 2.0))?;
 /// let codes = quantizer.encode(&[1.0; 128])?;
 /// let path = std::env::temp_dir().join(format!("blockquant-{}.safetensors", std::process::id()));
-/// file::save(&path, &quantizer, codes.view())?;
+/// file::save(&path, &quantizer, codes.view(), None)?;
 /// let (same, back) = file::load(&path, true)?;
 /// assert_eq!((same.spec(), back), (quantizer.spec(), codes));
 /// # std::fs::remove_file(&path).unwrap();
 /// # Ok::<(), blockquant::Error>(())
 /// ```
-pub fn save(path: &Path, quantizer: &Quantizer, codes: CodesRef<'_>) -> Result<()> {
-    atomic::replace(path, |out| write(out, quantizer, codes))
+pub fn save(
+    path: &Path,
+    quantizer: &Quantizer,
+    codes: CodesRef<'_>,
+    ids: Option<&Ids<'_>>,
+) -> Result<()> {
+    atomic::replace(path, |out| write(out, quantizer, codes, ids))
 }
 
-/// Reads the bytes of a file.
+/// Reads the bytes of a file. The ids of the rows are checked, but not returned:
+/// [`Contents::ids`] gives them.
 ///
 /// # Errors
 /// The errors of [`Contents::new`] and [`Contents::quantizer`].

@@ -17,6 +17,9 @@
 //! x ≤ estimate + √(D²·‖e‖²·(‖y′‖² − x²/‖c‖²)/(d − 1) + D²·g²·‖y′ − ŷ‖²)
 //! ```
 //!
+//! Of 1 − x²/(‖c‖²‖y′‖²) at least A² = 1/4 is taken. Where rows have a direction in common with the
+//! query, their errors are alike, and bounds close to all of them would rank rows by these errors.
+//!
 //! A row keeps g and the spread `e′² = ‖e‖² + η²·g²·d`, which filters multiply with one number per
 //! query and tile.
 //!
@@ -45,6 +48,8 @@ const ROUNDING: f64 = 0.25;
 const MAX_ERROR: f64 = 0.75;
 /// The largest kurtosis of a query whose coordinates are spread.
 const MAX_KURTOSIS: f32 = 9.0;
+/// A: the least √(1 − cos²) that the bound of level 0 assumes of a row and a query.
+const LEAST_ACROSS: f64 = 0.5;
 /// The most coordinates for which sums of weights fit 16 bits.
 const MAX_SIGNS: usize = sign_scan::MAX_DIM;
 /// The most coordinates for which integer products fit 32 bits.
@@ -224,13 +229,14 @@ impl SignLevel {
         let rounding = SIGN_DEVIATIONS * f64::from(shape.factor) * self.error / square.sqrt();
         let all = 1.0 + far * far;
         let reach = far * far * (all - near * near) + rounding * rounding * all;
-        let upper = (near + reach.max(0.0).sqrt()) / all;
-        (upper * size) as f32
+        let across = (near + reach.max(0.0).sqrt()) / all;
+        let least = near + (LEAST_ACROSS * LEAST_ACROSS * far * far + rounding * rounding).sqrt();
+        (across.max(least) * size) as f32
     }
 
     /// The least multiple of a spread that covers both errors of a row that reaches the bound, if
     /// √(1 − cos²) between it and the query is at most `across`.
     pub fn widening(&self, across: f32) -> f32 {
-        across.max((self.error / ROUNDING) as f32)
+        across.max((self.error / ROUNDING).max(LEAST_ACROSS) as f32)
     }
 }

@@ -12,11 +12,13 @@
 //! at the end: candidates that still reach the bar are estimated
 //! ```
 //!
-//! **Modes.** Where most rows pass level 0, its pass is not worth its cost: the query then takes
+//! **Modes.** Where many rows pass level 0, its pass is not worth its cost: the query then takes
 //! integer products of all rows (of a tile that is expanded to bytes once, if several queries do).
-//! Where most rows pass level 1 too, as equal rows do, all are estimated in float32. A query
-//! changes its mode by what the tile before has left, and tries the cheaper ones again from time to
-//! time. The mode never changes the result: see [`top`](super::top).
+//! Where many rows pass level 1 too, as equal rows do, all are estimated in float32. A query gives
+//! a mode up when a tile has cost more than the next mode would. It comes back by a trial: in a
+//! tile of one group of rows it is counted how many pass each level. Trials come at tiles 1, 2, 4,
+//! 8, …, so they cost little where they fail. The mode never changes the result: see
+//! [`top`](super::top).
 //!
 //! **Tiles** grow from [`FIRST_ROWS`] rows, because the bar rises most in the beginning, up to a
 //! chunk, or to the number of rows whose signs take [`TILE_BYTES`], which stay in the second-level
@@ -30,13 +32,13 @@
 use super::Expand;
 use super::bounds::{Levels, Tables};
 use super::corpus::{Corpus, SearchQuery};
-use super::passes::{MIN_QUERIES_TO_EXPAND, State};
+use super::passes::State;
 use super::plain::Plain;
 use super::refine::Scan;
-use super::run::Run;
+use super::run::{Run, TileWork};
 use super::signs::{GROUPS_PER_CHUNK, Places, ROWS_PER_CHUNK, Signs};
 use super::top::{Bar, Bars, Top};
-use super::tuning::{Costs, Mode, Tuning};
+use super::tuning::{Costs, MIN_QUERIES_TO_EXPAND, Mode, Tuning, choose_all};
 use crate::isa::Isa;
 use crate::kernels::sign_scan::{Cut, ROWS_PER_GROUP, group_bytes};
 use crate::threads;
@@ -114,17 +116,22 @@ impl<'a, E: Expand> Cascade<'a, E> {
             let signs = levels
                 .as_ref()
                 .map(|levels| has_signs && levels.signs.is_some());
-            Tuning::new(many, [signs == Some(true), signs.is_some()])
+            Tuning::new([signs == Some(true), signs.is_some()])
         };
         let mut tunings: Vec<Tuning> = self.levels.iter().map(tuning).collect();
         let mut state = State::default();
-        let costs = Costs::new(self.isa, many);
+        let every: Vec<usize> = (0..runs.len()).collect();
+        let costs = Costs::new(self.isa);
         let most_groups = self.tile_groups();
         let is_small = many && self.corpus.codes.len() <= MAX_SMALL_ROWS;
-        let is_seeded = self.seed(&scan, chunks.clone(), &mut runs, &mut tunings, &mut state);
-        let mut groups = FIRST_ROWS.max(2 * self.count).div_ceil(ROWS_PER_GROUP);
+        let is_seeded = self.seed(&scan, chunks.clone(), &mut runs, &tunings, &mut state);
+        let mut groups = if is_small {
+            GROUPS_PER_CHUNK
+        } else {
+            FIRST_ROWS.max(2 * self.count).div_ceil(ROWS_PER_GROUP)
+        };
         // Without a first bar the first tile finds one by exact estimates.
-        let (mut tiles, mut next_trial) = (0, if is_seeded { 4 } else { 1 });
+        let (mut tiles, mut next_trial) = (0, usize::from(!is_seeded));
         for chunk in chunks {
             let places = self.places(chunk);
             let end = places.length.div_ceil(ROWS_PER_GROUP);
@@ -132,40 +139,37 @@ impl<'a, E: Expand> Cascade<'a, E> {
             while from < end {
                 threads::check();
                 // Trials come for all queries at once, and less and less often.
-                let mut most = groups.min(most_groups);
-                if tiles == next_trial && !is_small {
-                    next_trial *= 4;
-                    if tunings
-                        .iter()
-                        .any(|tuning| tuning.mode != tuning.cheapest())
-                    {
-                        most = TRIAL_GROUPS;
-                    }
-                    tunings
-                        .iter_mut()
-                        .for_each(|tuning| tuning.mode = tuning.cheapest());
-                }
-                tiles += 1;
-                let to = end.min(from + most);
-                groups = if is_small {
-                    GROUPS_PER_CHUNK
-                } else {
-                    (2 * groups).min(most_groups)
+                let is_trial = tiles == next_trial && !is_small && {
+                    next_trial = (2 * next_trial).max(2);
+                    tunings.iter().any(Tuning::is_dear)
                 };
+                tiles += 1;
+                let most = if is_trial { TRIAL_GROUPS } else { groups };
+                groups = (2 * groups).min(most_groups);
+                let to = end.min(from + most);
                 state.tile.fill(places, from..to, self.allowed);
                 from = to;
                 let rows = state.tile.rows;
                 if rows == 0 {
                     continue;
                 }
-                for (tuning, run) in tunings.iter_mut().zip(&runs) {
-                    tuning.estimated = run.estimated;
-                    tuning.candidates = run.candidates;
+                if is_trial {
+                    state.tile.list(&mut state.rows);
+                    let dear = (0..tunings.len()).filter(|&q| tunings[q].is_dear());
+                    let which: Vec<usize> = dear.collect();
+                    let has_signs = |q: usize| tunings[q].cheapest() == Mode::Signs;
+                    let shares = scan.trial(places, &which, has_signs, &mut runs, &mut state);
+                    choose_all(&mut tunings, &which, |place, tuning, sharing| {
+                        tuning.by_trial(&costs, sharing, shares[place])
+                    });
                 }
-                self.tile(&scan, places, &mut runs, &mut tunings, &mut state);
-                for (tuning, run) in tunings.iter_mut().zip(&runs) {
-                    tuning.choose(&costs, rows, run.estimated, run.candidates);
+                for run in &mut runs {
+                    run.work = TileWork::default();
                 }
+                self.tile(&scan, places, &mut runs, &tunings, &mut state);
+                choose_all(&mut tunings, &every, |q, tuning, sharing| {
+                    tuning.by_work(&costs, sharing, rows, runs[q].work)
+                });
             }
         }
         (runs.into_iter())
@@ -191,7 +195,7 @@ impl<'a, E: Expand> Cascade<'a, E> {
         scan: &Scan<'_, E>,
         chunks: std::ops::Range<usize>,
         runs: &mut [Run<'_>],
-        tunings: &mut [Tuning],
+        tunings: &[Tuning],
         state: &mut State,
     ) -> bool {
         let seeds = 2 * self.count + MIN_SEEDS;
@@ -227,7 +231,6 @@ impl<'a, E: Expand> Cascade<'a, E> {
         }
         for q in which {
             runs[q].restart();
-            tunings[q].mode = Mode::Signs;
         }
         true
     }
@@ -244,22 +247,19 @@ impl<'a, E: Expand> Cascade<'a, E> {
         scan: &Scan<'_, E>,
         places: Places<'_>,
         runs: &mut [Run<'_>],
-        tunings: &mut [Tuning],
+        tunings: &[Tuning],
         state: &mut State,
     ) {
-        let with = |mode: Mode, tunings: &[Tuning]| -> Vec<usize> {
+        let with = |mode: Mode| -> Vec<usize> {
             (0..tunings.len())
                 .filter(|&q| tunings[q].mode == mode)
                 .collect()
         };
-        let signs = with(Mode::Signs, tunings);
-        let integers = with(Mode::Integers, tunings);
-        let exact = with(Mode::Exact, tunings);
+        let signs = with(Mode::Signs);
+        let integers = with(Mode::Integers);
+        let exact = with(Mode::Exact);
         if !signs.is_empty() {
             scan.by_signs(places, &signs, runs, state, usize::MAX, |_, cut, _, _| *cut);
-            for &q in &signs {
-                tunings[q].passed = runs[q].passed;
-            }
         }
         if !(integers.is_empty() && exact.is_empty()) {
             state.tile.list(&mut state.rows);

@@ -41,11 +41,9 @@ impl Metric {
         }
     }
 
-    /// The score with the sign for which larger is better. Damaged codes can give NaN, and such
-    /// rows come last.
-    fn merit(self, score: f32) -> f32 {
+    /// The score with the sign for which larger is better, or the score that has this sign.
+    fn signed(self, score: f32) -> f32 {
         match self {
-            _ if score.is_nan() => f32::NEG_INFINITY,
             Self::Euclidean => -score,
             _ => score,
         }
@@ -55,6 +53,16 @@ impl Metric {
     pub fn from_name(name: &str) -> Result<Self> {
         let found = Self::ALL.into_iter().find(|metric| metric.name() == name);
         found.ok_or_else(|| Error::invalid(format!("metric={name:?}, expected ip, l2 or cosine")))
+    }
+}
+
+/// The merit of a score with the sign for which larger is better. Damaged codes can give NaN, and
+/// such rows come last.
+pub(super) fn merit_of(signed: f32) -> f32 {
+    if signed.is_nan() {
+        f32::NEG_INFINITY
+    } else {
+        signed
     }
 }
 
@@ -88,7 +96,7 @@ impl Hit {
             row,
             score,
             rank,
-            merit: metric.merit(score),
+            merit: merit_of(metric.signed(score)),
         }
     }
 
@@ -123,14 +131,18 @@ pub struct Corpus<'a, E> {
 }
 
 impl<E: Expand> Corpus<'_, E> {
-    /// The score of a row whose product with the query's vector is `dot`, and the score with the
-    /// sign for which larger is better. Both grow with `dot`.
-    pub(super) fn score(&self, query: SearchQuery<'_>, row: u32, dot: f32) -> (f32, f32) {
+    /// The merit of a row whose product with the query's vector is `dot`, with which it grows.
+    pub(super) fn merit(&self, query: SearchQuery<'_>, row: u32, dot: f32) -> f32 {
+        merit_of(self.signed_score(query, row, dot))
+    }
+
+    /// The score with the sign for which larger is better.
+    pub(super) fn signed_score(&self, query: SearchQuery<'_>, row: u32, dot: f32) -> f32 {
         let i = row as usize;
         let mut signed = [0.0];
         let center = self.center.map(|center| &center.products[i..=i]);
         let own = self.norm.get(i..=i).unwrap_or_default();
-        self.merits(
+        self.signed_scores(
             Isa::Scalar,
             query,
             &[dot],
@@ -139,17 +151,13 @@ impl<E: Expand> Corpus<'_, E> {
             own,
             &mut signed,
         );
-        let score = match self.metric {
-            Metric::Euclidean => -signed[0],
-            _ => signed[0],
-        };
-        (score, self.metric.merit(score))
+        signed[0]
     }
 
-    /// The merits of some rows with these products, scales, ⟨μ, r⟩ and norms, but NaN where a score
-    /// is NaN.
+    /// The scores of some rows with these products, scales, ⟨μ, r⟩ and norms, with the sign for
+    /// which larger is better.
     #[allow(clippy::too_many_arguments)]
-    pub(super) fn merits(
+    pub(super) fn signed_scores(
         &self,
         isa: Isa,
         query: SearchQuery<'_>,
@@ -157,7 +165,7 @@ impl<E: Expand> Corpus<'_, E> {
         scale: &[f32],
         center: Option<&[f32]>,
         own: &[f32],
-        merits: &mut [f32],
+        signed: &mut [f32],
     ) {
         let SearchQuery { scan, norm } = query;
         let score = match self.metric {
@@ -170,18 +178,29 @@ impl<E: Expand> Corpus<'_, E> {
             offset: scan.offset,
             along: scan.along,
         };
-        convert::scores(isa, dots, scale, center, query, score, merits);
+        convert::scores(isa, dots, scale, center, query, score, signed);
     }
 
-    /// The hit of a row with this product, no larger than `upper` in its rank.
-    pub(super) fn hit(&self, query: SearchQuery<'_>, row: u32, dot: f32, upper: f32) -> Hit {
-        let (score, merit) = self.score(query, row, dot);
-        let rank = if upper < dot {
-            self.score(query, row, upper).1
+    /// The hit of a row with this signed score, whose product is at most `upper` in its rank.
+    pub(super) fn hit_of_score(
+        &self,
+        query: SearchQuery<'_>,
+        row: u32,
+        signed: f32,
+        upper: f32,
+    ) -> Hit {
+        let merit = merit_of(signed);
+        let rank = if upper < f32::INFINITY {
+            merit.min(self.merit(query, row, upper))
         } else {
             merit
         };
-        Hit::new(self.metric, row, score, rank)
+        Hit {
+            row,
+            score: self.metric.signed(signed),
+            rank,
+            merit,
+        }
     }
 
     /// The products of some rows, which may lie far apart, with one query.

@@ -69,6 +69,18 @@ impl<E: Expand> Corpus<'_, E> {
         }
     }
 
+    /// The key of a row with this product, for a query of this weight; none if the row has no
+    /// bounds.
+    pub(super) fn key(&self, weight: f32, row: u32, product: f32) -> Option<f32> {
+        let alpha = self.alpha(row as usize)?;
+        let added = if self.has_shift() {
+            weight * self.shift(row as usize)
+        } else {
+            0.0
+        };
+        Some(alpha * product + added)
+    }
+
     /// w of a query.
     pub(super) fn weight(&self, query: SearchQuery<'_>) -> f32 {
         let weight = match self.metric {

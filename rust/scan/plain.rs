@@ -41,7 +41,7 @@ impl<E: Expand> Plain<'_, E> {
             let center = center.as_ref().map(|center| &center[here.clone()]);
             let own = own.get(here.clone()).unwrap_or_default();
             let scale = &scale[here];
-            corpus.merits(self.isa, queries[q], dots, scale, center, own, out);
+            corpus.signed_scores(self.isa, queries[q], dots, scale, center, own, out);
         };
         products::all_products(self.isa, &scans, rows.len(), merits, expand, finish);
     }

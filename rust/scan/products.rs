@@ -82,12 +82,15 @@ pub(super) fn all_products(
     }
     let tiles = columns(out, rows, ROWS_PER_TILE);
     let panels = queries.len() >= MIN_QUERIES_FOR_PANELS;
-    let mut vectors = joined(queries.iter().copied());
-    if panels {
+    let vectors = if panels {
+        let mut vectors = Aligned::new(queries.len() * length);
         for (query, vector) in queries.iter().zip(vectors.chunks_exact_mut(length)) {
             dense::to_lane_order(isa, &query.vector, vector);
         }
-    }
+        vectors
+    } else {
+        joined(queries.iter().copied())
+    };
     let batch = if panels {
         (VALUES_PER_BATCH / length / VECTORS_PER_PASS * VECTORS_PER_PASS)
             .clamp(4 * VECTORS_PER_PASS, 16 * VECTORS_PER_PASS)

@@ -6,7 +6,7 @@
 //! the bar has risen.
 
 use super::bounds::{Shape, Tables};
-use super::corpus::Corpus;
+use super::corpus::{Corpus, Hit, merit_of};
 use super::run::{Candidate, MOST_WAITING, Run};
 use super::signs::Chunk;
 use super::top::{Bar, Bars};
@@ -26,6 +26,7 @@ pub(super) struct Buffers {
     ints: Vec<i32>,
     rows: Vec<u32>,
     now: Vec<Candidate>,
+    best: Vec<Exact>,
     chunk: Chunk,
     sums: Vec<u16>,
 }
@@ -56,6 +57,17 @@ impl<E: Expand> Scan<'_, E> {
             run.threshold = (run.bar, most, threshold);
         }
         run.threshold.2
+    }
+
+    /// [`Scan::threshold`] of these rows.
+    pub fn threshold_of(&self, run: &mut Run<'_>, rows: &[u32]) -> f32 {
+        let most = rows.iter().map(|&row| self.corpus.shift_size(row));
+        let most = if self.corpus.has_shift() {
+            most.fold(0.0, f32::max)
+        } else {
+            0.0
+        };
+        self.threshold(run, most)
     }
 
     /// Level 1 for the rows that wait for it and still reach the bar.
@@ -121,103 +133,68 @@ impl<E: Expand> Scan<'_, E> {
         let Some(levels) = run.levels else {
             return self.estimate_all(run, rows, buffers);
         };
-        let has_shift = self.corpus.has_shift();
-        // The threshold of keys holds for the largest addend of these rows.
-        let most = rows.iter().map(|&row| self.corpus.shift_size(row));
-        let most = if has_shift {
-            most.fold(0.0, f32::max)
-        } else {
-            0.0
-        };
-        let threshold = self.threshold(run, most);
+        let threshold = self.threshold_of(run, rows);
         let Run {
             query, bar, weight, ..
         } = *run;
         let mut now = std::mem::take(&mut buffers.now);
         now.clear();
-        let mut unknown = std::mem::take(&mut buffers.rows);
-        unknown.clear();
         for (i, (&row, &product)) in rows.iter().zip(ints).enumerate() {
             let upper = levels.upper(product);
-            let alpha = self.corpus.alpha(row as usize);
-            let upper = match alpha {
-                None => f32::INFINITY,
-                Some(alpha) => {
-                    let shift = if has_shift {
-                        weight * self.corpus.shift(row as usize)
-                    } else {
-                        0.0
-                    };
-                    if alpha * upper + shift < threshold {
-                        continue;
-                    }
-                    upper
-                }
-            };
+            let key = self.corpus.key(weight, row, upper);
+            if key.is_some_and(|key| key < threshold) {
+                continue;
+            }
             let estimate = levels.estimate(product);
-            let candidate = |upper| Candidate {
+            let mut candidate = Candidate {
                 row,
-                merit: self.corpus.score(query, row, estimate).1,
+                merit: self.corpus.merit(query, row, estimate),
                 upper,
+                is_seen: levels.signs.is_none(),
             };
             match (known, &levels.signs) {
-                _ if alpha.is_none() => now.push(candidate(f32::INFINITY)),
-                (_, None) => now.push(candidate(upper)),
+                _ if key.is_none() => candidate.free(),
                 (Known::Signs(signs), Some(level)) => {
                     let (shape, sum) = signs[i];
-                    now.push(candidate(upper.min(level.upper(shape, sum))));
+                    candidate.lower(level.upper(shape, sum));
                 }
-                (Known::Nothing, Some(_)) => {
-                    unknown.push(row);
-                    now.push(candidate(upper));
-                }
+                _ => {}
             }
+            now.push(candidate);
         }
-        run.candidates += now.len();
-        if !unknown.is_empty() {
-            self.bound_by_signs(run, &unknown, &mut now, buffers);
-        }
+        run.work.candidates += now.len();
         let reached =
-            |c: &Candidate| bar.is_reached(self.corpus.score(query, c.row, c.upper).1, c.row);
+            |c: &Candidate| bar.is_reached(self.corpus.merit(query, c.row, c.upper), c.row);
         now.retain(|c| c.upper == f32::INFINITY || reached(c));
-        buffers.rows = unknown;
         self.sort_out(run, &mut now, buffers);
         buffers.now = now;
     }
 
-    /// Lowers the bounds of the candidates with these rows to those of level 0, from their codes.
-    fn bound_by_signs(
-        &self,
-        run: &Run<'_>,
-        rows: &[u32],
-        candidates: &mut [Candidate],
-        buffers: &mut Buffers,
-    ) {
+    /// Lowers the bounds of the candidates that level 0 has not seen, from their codes.
+    fn see(&self, run: &Run<'_>, candidates: &mut [Candidate], buffers: &mut Buffers) {
         let (Some(tables), Some(level)) = (
             self.tables,
             run.levels.and_then(|levels| levels.signs.as_ref()),
         ) else {
             return;
         };
+        let Buffers {
+            rows, chunk, sums, ..
+        } = buffers;
         let dim = tables.codes.dim();
-        let mut candidates = candidates.iter_mut();
-        for rows in rows.chunks(ROWS_PER_GROUP) {
-            (buffers.chunk).derive(self.isa, tables, self.corpus.codes, rows);
-            buffers.sums.resize(ROWS_PER_GROUP, 0);
-            let sums = &mut buffers.sums[..ROWS_PER_GROUP];
-            sign_scan::sums(
-                self.isa,
-                &buffers.chunk.groups,
-                dim,
-                &[&level.query.lut],
-                sums,
-            );
-            for (place, &row) in rows.iter().enumerate() {
-                let Some(candidate) = candidates.find(|c| c.row == row) else {
-                    continue;
-                };
-                let upper = level.upper(buffers.chunk.shape(place), sums[place]);
-                candidate.upper = candidate.upper.min(upper);
+        for some in candidates.chunks_mut(ROWS_PER_GROUP) {
+            let unseen = || some.iter().filter(|candidate| !candidate.is_seen);
+            rows.clear();
+            rows.extend(unseen().map(|candidate| candidate.row));
+            if rows.is_empty() {
+                continue;
+            }
+            chunk.derive(self.isa, tables, self.corpus.codes, rows);
+            sums.resize(ROWS_PER_GROUP, 0);
+            sign_scan::sums(self.isa, &chunk.groups, dim, &[&level.query.lut], sums);
+            let unseen = some.iter_mut().filter(|candidate| !candidate.is_seen);
+            for (place, candidate) in unseen.enumerate() {
+                candidate.lower(level.upper(chunk.shape(place), sums[place]));
             }
         }
     }
@@ -253,7 +230,7 @@ impl<E: Expand> Scan<'_, E> {
     pub fn estimate_waiting(&self, run: &mut Run<'_>, buffers: &mut Buffers, most: usize) {
         let mut waiting = std::mem::take(&mut run.waiting);
         let (query, bar) = (run.query, run.bar.max(self.bars.get(run.place)));
-        waiting.retain(|c| bar.is_reached(self.corpus.score(query, c.row, c.upper).1, c.row));
+        waiting.retain(|c| bar.is_reached(self.corpus.merit(query, c.row, c.upper), c.row));
         if waiting.len() > most {
             waiting.sort_unstable_by(|a, b| b.merit.total_cmp(&a.merit).then(a.row.cmp(&b.row)));
             for some in waiting.chunks(8) {
@@ -269,22 +246,31 @@ impl<E: Expand> Scan<'_, E> {
         let Run { query, bar, .. } = *run;
         let reached = |c: &&Candidate| {
             c.upper == f32::INFINITY
-                || bar.is_reached(self.corpus.score(query, c.row, c.upper).1, c.row)
+                || bar.is_reached(self.corpus.merit(query, c.row, c.upper), c.row)
         };
-        let some: Vec<Candidate> = some.iter().filter(reached).copied().collect();
+        let mut some: Vec<Candidate> = some.iter().filter(reached).copied().collect();
         let rows: Vec<u32> = some.iter().map(|c| c.row).collect();
         let Buffers { work, dots, .. } = buffers;
         self.corpus.products(query, &rows, work, dots);
-        for (candidate, &dot) in some.iter().zip(&*dots) {
-            self.push(run, candidate.row, dot, candidate.upper);
+        run.work.estimated += rows.len();
+        for (candidate, &dot) in some.iter_mut().zip(&*dots) {
+            candidate.merit = self.corpus.signed_score(query, candidate.row, dot);
+        }
+        some.retain(|c| bar.is_reached(merit_of(c.merit), c.row));
+        self.take(run, &mut some, buffers);
+    }
+
+    /// Adds the hits of candidates whose exact signed scores stand in place of their merits.
+    fn take(&self, run: &mut Run<'_>, candidates: &mut [Candidate], buffers: &mut Buffers) {
+        self.see(run, candidates, buffers);
+        for c in candidates {
+            let hit = (self.corpus).hit_of_score(run.query, c.row, c.merit, c.upper);
+            self.push(run, hit);
         }
     }
 
     /// Adds the hit of a row.
-    fn push(&self, run: &mut Run<'_>, row: u32, dot: f32, upper: f32) {
-        DONE.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-        run.estimated += 1;
-        let hit = self.corpus.hit(run.query, row, dot, upper);
+    fn push(&self, run: &mut Run<'_>, hit: Hit) {
         if let Some(bar) = run.top.push(hit) {
             run.bar = self.bars.raise(run.place, bar).max(run.bar);
         }
@@ -295,12 +281,14 @@ impl<E: Expand> Scan<'_, E> {
         let Buffers { work, dots, .. } = buffers;
         self.corpus.products(run.query, rows, work, dots);
         for (&row, &dot) in rows.iter().zip(&*dots) {
-            self.push(run, row, dot, f32::INFINITY);
+            let signed = self.corpus.signed_score(run.query, row, dot);
+            let hit = (self.corpus).hit_of_score(run.query, row, signed, f32::INFINITY);
+            self.push(run, hit);
         }
     }
 
-    /// Takes rows whose exact merits are known, in ascending order of rows. Bounds are computed for
-    /// those whose merit reaches the bar.
+    /// Takes rows, in ascending order, whose exact merits are known. Bounds are computed for the
+    /// best of those whose merit reaches the bar, until no other reaches it.
     pub fn take_exact(
         &self,
         run: &mut Run<'_>,
@@ -309,69 +297,107 @@ impl<E: Expand> Scan<'_, E> {
         buffers: &mut Buffers,
     ) {
         run.bar = run.bar.max(self.bars.get(run.place));
-        let bar = run.bar;
-        // Rows after that of the bar must be better than it; the rank of no bar is a NaN.
-        let rank = bar.rank();
-        let ties = rows.first().is_some_and(|&row| bar.is_reached(rank, row));
-        let mut reaching: Vec<(f32, u32)> = Vec::new();
-        for (&row, &merit) in rows.iter().zip(merits) {
-            if (!ties && merit <= rank) || merit < rank {
-                continue;
+        let mut best = std::mem::take(&mut buffers.best);
+        let (mut below, mut most) = (Bar::ABOVE_ALL, run.count.max(8));
+        // Where bounds lie below the estimates, more rows are taken, each time twice as many.
+        loop {
+            best_below(rows, merits, [run.bar, below], most, &mut best);
+            for some in best.chunks(ROWS_PER_GROUP) {
+                self.bound_exact(run, some, buffers);
             }
-            let merit = if merit.is_nan() {
-                f32::NEG_INFINITY
-            } else {
-                merit
-            };
-            if bar.is_reached(merit, row) {
-                reaching.push((merit, row));
-            }
-        }
-        reaching.sort_unstable_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
-        for some in reaching.chunks(run.count.clamp(8, ROWS_PER_GROUP)) {
-            let bar = run.bar;
-            let rows: Vec<u32> = (some.iter())
-                .filter(|(merit, row)| bar.is_reached(*merit, *row))
-                .map(|pair| pair.1)
-                .collect();
-            if rows.is_empty() {
+            below = best
+                .iter()
+                .map(|exact| exact.place)
+                .min()
+                .unwrap_or(Bar::NONE);
+            if best.len() < most || below <= run.bar {
                 break;
             }
-            self.bound_exactly(run, &rows, buffers);
+            most *= 2;
         }
+        buffers.best = best;
     }
 
     /// Adds the hits of a few rows with all bounds.
-    fn bound_exactly(&self, run: &mut Run<'_>, rows: &[u32], buffers: &mut Buffers) {
-        let mut candidates: Vec<Candidate> = (rows.iter())
-            .map(|&row| Candidate {
-                row,
-                merit: f32::NEG_INFINITY,
+    fn bound_exact(&self, run: &mut Run<'_>, some: &[Exact], buffers: &mut Buffers) {
+        let mut candidates: Vec<Candidate> = (some.iter())
+            .map(|exact| Candidate {
+                row: exact.row,
+                merit: exact.merit,
                 upper: f32::INFINITY,
+                is_seen: true,
             })
             .collect();
         if let (Some(tables), Some(levels)) = (self.tables, run.levels) {
-            buffers.ints.resize(rows.len(), 0);
+            let Buffers { rows, ints, .. } = buffers;
+            rows.clear();
+            rows.extend(some.iter().map(|exact| exact.row));
+            ints.resize(rows.len(), 0);
             let packed = self.corpus.codes.packed;
-            let ints = &mut buffers.ints;
             code_products::products(self.isa, &tables.codes, packed, rows, &levels.ints, ints);
-            for (candidate, &product) in candidates.iter_mut().zip(&buffers.ints) {
-                candidate.upper = levels.upper(product);
-            }
-            self.bound_by_signs(run, rows, &mut candidates, buffers);
-            for candidate in &mut candidates {
-                if self.corpus.alpha(candidate.row as usize).is_none() {
-                    candidate.upper = f32::INFINITY;
+            for (candidate, &product) in candidates.iter_mut().zip(&*ints) {
+                if self.corpus.alpha(candidate.row as usize).is_some() {
+                    candidate.upper = levels.upper(product);
+                    candidate.is_seen = false;
                 }
             }
         }
-        let Buffers { work, dots, .. } = buffers;
-        self.corpus.products(run.query, rows, work, dots);
-        let pairs: Vec<f32> = dots.clone();
-        for (candidate, dot) in candidates.iter().zip(pairs) {
-            self.push(run, candidate.row, dot, candidate.upper);
-        }
+        self.take(run, &mut candidates, buffers);
     }
 }
 
-pub static DONE: std::sync::atomic::AtomicUsize = std::sync::atomic::AtomicUsize::new(0);
+/// A row whose exact merit is known.
+struct Exact {
+    /// The row among others by its merit.
+    place: Bar,
+    row: u32,
+    merit: f32,
+}
+
+/// Merits that are compared with the bar at a time.
+const MERITS_PER_LOOK: usize = 16;
+
+/// Finds the `most` best of the rows that reach the first bar and not the second, in no order.
+fn best_below(
+    rows: &[u32],
+    merits: &[f32],
+    [bar, below]: [Bar; 2],
+    most: usize,
+    best: &mut Vec<Exact>,
+) {
+    best.clear();
+    let mut least = bar;
+    let keep_best = |best: &mut Vec<Exact>| {
+        best.select_nth_unstable_by_key(most - 1, |exact| std::cmp::Reverse(exact.place));
+        best.truncate(most);
+        best[most - 1].place
+    };
+    let pieces = rows
+        .chunks(MERITS_PER_LOOK)
+        .zip(merits.chunks(MERITS_PER_LOOK));
+    for (rows, merits) in pieces {
+        // Rows after that of the bar must be better than it. Neither a NaN nor the rank of no bar,
+        // which is a NaN, is below anything.
+        let rank = least.rank();
+        let is_below = if rows[0] > least.row() {
+            merits.iter().all(|&merit| merit <= rank)
+        } else {
+            merits.iter().all(|&merit| merit < rank)
+        };
+        if is_below {
+            continue;
+        }
+        for (&row, &merit) in rows.iter().zip(merits) {
+            let place = Bar::new(merit_of(merit), row);
+            if place >= least && place < below {
+                best.push(Exact { place, row, merit });
+            }
+        }
+        if best.len() >= 2 * most + MERITS_PER_LOOK {
+            least = keep_best(best);
+        }
+    }
+    if best.len() > most {
+        keep_best(best);
+    }
+}

@@ -13,8 +13,24 @@ pub(super) struct Candidate {
     pub row: u32,
     /// The estimate of its product, and the merit that this gives.
     pub merit: f32,
-    /// The least upper bound of its product.
+    /// The least upper bound of its product that is known.
     pub upper: f32,
+    /// Whether this includes the bound of level 0, if the query has one.
+    pub is_seen: bool,
+}
+
+impl Candidate {
+    /// Lowers the bound to that of level 0.
+    pub fn lower(&mut self, upper: f32) {
+        self.upper = self.upper.min(upper);
+        self.is_seen = true;
+    }
+
+    /// Takes the bounds away.
+    pub fn free(&mut self) {
+        self.upper = f32::INFINITY;
+        self.is_seen = true;
+    }
 }
 
 /// A row whose bound reached the bar while its estimate did not: it waits for a higher bar.
@@ -27,6 +43,17 @@ pub(super) struct Late {
     pub signs: (Shape, u16),
 }
 
+/// What a tile has cost a query: rows that went so far.
+#[derive(Debug, Default, Clone, Copy)]
+pub(super) struct TileWork {
+    /// Rows that passed level 0.
+    pub passed: usize,
+    /// Rows that passed level 1.
+    pub candidates: usize,
+    /// Rows that were estimated exactly.
+    pub estimated: usize,
+}
+
 /// The state of the search for one query.
 pub(super) struct Run<'q> {
     /// The number of the query.
@@ -36,11 +63,7 @@ pub(super) struct Run<'q> {
     pub top: Top,
     /// The bar when it was last read.
     pub bar: Bar,
-    /// Exact estimates so far, and the rows of the last tile that passed level 0.
-    pub estimated: usize,
-    pub passed: usize,
-    /// Rows so far that passed the filter of level 1.
-    pub candidates: usize,
+    pub work: TileWork,
     pub late: Vec<Late>,
     /// The weight of the addends of keys.
     pub weight: f32,
@@ -66,9 +89,7 @@ impl<'q> Run<'q> {
             levels,
             top: Top::new(count),
             bar: Bar::NONE,
-            estimated: 0,
-            passed: 0,
-            candidates: 0,
+            work: TileWork::default(),
             late: Vec::new(),
             weight,
             threshold: (Bar::NONE, 0.0, f32::NEG_INFINITY),
@@ -85,6 +106,5 @@ impl Run<'_> {
         self.top = Top::new(self.count);
         self.waiting.clear();
         self.late.clear();
-        self.estimated = 0;
     }
 }

@@ -16,6 +16,8 @@ pub(super) struct Bar(u64);
 impl Bar {
     /// The bar that every row reaches.
     pub const NONE: Self = Self(0);
+    /// The bar that no row reaches.
+    pub const ABOVE_ALL: Self = Self(u64::MAX);
 
     pub fn new(rank: f32, row: u32) -> Self {
         let bits = rank.to_bits();
@@ -38,6 +40,11 @@ impl Bar {
         } else {
             ordered ^ sign
         })
+    }
+
+    /// The row.
+    pub fn row(self) -> u32 {
+        !(self.0 as u32)
     }
 
     /// Whether a row of at most this rank can be in the result.

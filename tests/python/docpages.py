@@ -23,8 +23,9 @@ BLOCK = re.compile(
 COMMAND = re.compile(r"^\$ (.*)\n((?:(?!\$ ).*\n)*)", re.M)
 TIME = re.compile(r"\d+\.\d\d s, [\d,]+ (rows|queries)/s")
 
-#: These need the extra of an integration; `tests/frameworks` runs them.
-OF_FRAMEWORKS = ("transformers.md", "cluster.md")
+#: These need the extra of an integration, libraries of tables, or engines of clusters;
+#: `tests/frameworks` runs them.
+OF_FRAMEWORKS = ("tables.md", "transformers.md", "cluster.md")
 PAGES = sorted(
     page
     for page in DOCS.rglob("*.md")

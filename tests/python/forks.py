@@ -89,6 +89,11 @@ def everything(fresh=False):
         if norms and "prod" not in name:
             put("interval", *q.interval(codes, y))
             put("certified", *q.search(codes, y, k=5, certified=True))
+        index = bq.Index.of(q)
+        index.add(codes, ids=np.arange(ROWS) + 3)
+        index.remove(range(3, ROWS, 5))
+        index.add(x[:50])
+        put("index", *index.search(y, k=5), index.search(y, 5, allow=range(0, ROWS, 7))[1])
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "codes.safetensors"
             bq.save(path, q, codes)

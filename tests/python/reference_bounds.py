@@ -16,6 +16,8 @@ INTEGER_DEVIATIONS = 4
 #: Of the squared norm of a row: the largest error of its signs for which the law holds.
 MAX_ERROR = 0.75
 MAX_KURTOSIS = 9
+#: The least sqrt(1 - cos^2) of a row and a query that level 0 assumes.
+LEAST_ACROSS = 0.5
 
 
 def fields(q, dim):
@@ -80,6 +82,7 @@ def by_signs(c, y):
     rounding = DEVIATIONS * factor * error / np.sqrt(square)
     both = far**2 * (1 + far**2 - near**2) + rounding**2 * (1 + far**2)
     upper = (near + np.sqrt(np.maximum(0, both))) / (1 + far**2)
+    upper = np.maximum(upper, near + np.sqrt(LEAST_ACROSS**2 * far**2 + rounding**2))
     return np.where(signs - square > MAX_ERROR * square, np.inf, upper * size)
 
 

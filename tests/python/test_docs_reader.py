@@ -61,5 +61,17 @@ def test_indexes_are_those_of_the_library(tmp_path):
     assert np.array_equal(np.concatenate(found, axis=1), q.indices(codes))
 
 
+@pytest.mark.parametrize("names", [[5, -7, 2**62], ["", "ä 向量", "b"]], ids=["int64", "str"])
+def test_ids_of_an_index(names, tmp_path):
+    index = bq.Index(dim=387, bits=2)
+    index.add(np.random.default_rng(1).standard_normal((3, 387)), ids=names)
+    index.save(tmp_path / "index.safetensors")
+    metadata, tensors = reader.read(tmp_path / "index.safetensors")
+    assert reader.ids(metadata, tensors) == names
+    q = index.quantizer
+    rows = reader.decode(metadata, tensors, q.codebook(), q.tail_codebook())
+    np.testing.assert_allclose(rows, index.decode(names), rtol=0, atol=1e-5)
+
+
 def test_checksum_is_the_standard_one():
     assert reader.crc64(b"123456789") == 0x995DC9BBDF1939FA

@@ -202,7 +202,12 @@ def test_every_flip_and_truncation_of_a_small_file(small):
 @pytest.mark.parametrize(
     ("old", "new", "says"),
     [
-        ('"version":"1"', '"version":"2"', 'version "2"'),
+        ('"version":"1"', '"version":"2"', "the metadata has no text for ids"),
+        (
+            '"version":"1"',
+            '"version":"3"',
+            'has version "3" of the format, this build reads "1" and',
+        ),
         ('"format":"blockquant"', '"format":"pt"', "this is not a blockquant file"),
         ('"dim":"24"', '"dim":"16777217"', "dim=16777217, expected 1 to 16777216"),
         ('"dim":"24"', '"dim":"32769"', "dim=32769 with a dense matrix"),

@@ -17,7 +17,7 @@ fn encode(spec: Spec, rows: usize) -> (Quantizer, Codes) {
 
 fn bytes(quantizer: &Quantizer, codes: &Codes) -> Vec<u8> {
     let mut out = Vec::new();
-    file::write(&mut out, quantizer, codes.view()).unwrap();
+    file::write(&mut out, quantizer, codes.view(), None).unwrap();
     out
 }
 
@@ -60,7 +60,7 @@ fn golden_files() {
         let path = golden_path(name);
         let (quantizer, codes) = encode(spec, 3);
         if std::env::var_os("BLOCKQUANT_WRITE_GOLDEN").is_some() {
-            file::save(&path, &quantizer, codes.view()).unwrap();
+            file::save(&path, &quantizer, codes.view(), None).unwrap();
         }
         assert_eq!(
             std::fs::read(&path).unwrap(),
@@ -137,7 +137,7 @@ fn every_truncation_and_every_flip_is_refused() {
 fn codes_that_do_not_belong_are_not_written() {
     let (quantizer, codes) = encode(spec("eden", 16, 2.0), 3);
     let error = |codes: &Codes| {
-        file::write(&mut Vec::new(), &quantizer, codes.view())
+        file::write(&mut Vec::new(), &quantizer, codes.view(), None)
             .unwrap_err()
             .to_string()
     };
@@ -162,7 +162,7 @@ fn codes_that_do_not_belong_are_not_written() {
         },
         0,
     );
-    let error = file::write(&mut Vec::new(), &without, codes.view()).unwrap_err();
+    let error = file::write(&mut Vec::new(), &without, codes.view(), None).unwrap_err();
     assert_eq!(
         error.to_string(),
         "norm is given for a quantizer that stores none"
@@ -175,14 +175,14 @@ fn a_failed_write_leaves_the_old_file() {
     std::fs::create_dir(&folder).unwrap();
     let path = folder.join("ä 向量.safetensors");
     let (quantizer, codes) = encode(spec("eden", 16, 2.0), 3);
-    file::save(&path, &quantizer, codes.view()).unwrap();
+    file::save(&path, &quantizer, codes.view(), None).unwrap();
     let before = std::fs::read(&path).unwrap();
     let mut broken = codes.clone();
     broken.scale[0] = f32::INFINITY;
-    let error = file::save(&path, &quantizer, broken.view()).unwrap_err();
+    let error = file::save(&path, &quantizer, broken.view(), None).unwrap_err();
     assert!(error.to_string().starts_with(&*path.to_string_lossy()));
     assert_eq!(std::fs::read(&path).unwrap(), before);
-    let is_folder = file::save(&folder, &quantizer, codes.view()).unwrap_err();
+    let is_folder = file::save(&folder, &quantizer, codes.view(), None).unwrap_err();
     assert!(
         is_folder
             .to_string()

@@ -88,6 +88,7 @@ const NEW_WORDS: &str = r#"
     center dtype shape data_offsets __metadata__ format version header_checksum digest method
     dim bits block rotation seed store_norm blockquant eden rabitq turboquant/mse
     turboquant/prod haar hadamard none mse unbiased ffffffffffffffff é
+    ids id_offsets id_bytes next_id int64 utf-8 I64
 "#;
 
 fn new_word(dice: &mut Dice) -> &'static str {
@@ -146,7 +147,7 @@ fn damage_words(text: &str, dice: &mut Dice) -> String {
 /// Replaces the value of one key of the metadata by one that could be valid there.
 fn damage_value(text: &str, dice: &mut Dice) -> Option<String> {
     let key = dice.pick(&[
-        "method", "dim", "bits", "scale", "block", "rotation", "seed",
+        "method", "dim", "bits", "scale", "block", "rotation", "seed", "ids", "next_id", "version",
     ]);
     let from = text.find(&format!("\"{key}\":\""))? + key.len() + 4;
     let to = from + text[from..].find('"')?;
@@ -242,7 +243,13 @@ fn try_read(bytes: &[u8]) -> Option<String> {
         .decode_into(Isa::detect(), codes.view(), &mut back)
         .unwrap();
     let mut again = Vec::new();
-    file::write(&mut again, &quantizer, codes.view()).unwrap();
+    file::write(
+        &mut again,
+        &quantizer,
+        codes.view(),
+        contents.ids().as_ref(),
+    )
+    .unwrap();
     assert_eq!(again, bytes, "another file is read as this one");
     None
 }
@@ -274,6 +281,10 @@ fn files(name: &str) -> Vec<Vec<u8>> {
         .collect()
 }
 
+fn golden() -> Vec<Vec<u8>> {
+    [files("tests/golden"), files("tests/golden/index")].concat()
+}
+
 #[test]
 fn the_corpus_is_refused() {
     let corpus = files("tests/fuzz_corpus");
@@ -281,7 +292,7 @@ fn the_corpus_is_refused() {
     for file in corpus {
         assert!(try_read(&file).is_some());
     }
-    for file in files("tests/golden") {
+    for file in golden() {
         assert_eq!(try_read(&file), None);
     }
 }
@@ -294,7 +305,7 @@ fn fuzz() {
     let seed =
         std::env::var("BLOCKQUANT_FUZZ_SEED").map_or(now.as_nanos() as u64, |s| s.parse().unwrap());
     println!("BLOCKQUANT_FUZZ_SEED={seed}");
-    let inputs = [files("tests/golden"), files("tests/fuzz_corpus")].concat();
+    let inputs = [golden(), files("tests/fuzz_corpus")].concat();
     let mut known: BTreeMap<String, u64> = BTreeMap::new();
     for input in &inputs {
         if let Some(error) = try_read(input) {

@@ -9,6 +9,7 @@ mod common;
 mod file;
 mod fuzz;
 mod golden;
+mod ids;
 mod interval;
 mod kernels;
 mod methods;

@@ -162,7 +162,7 @@ def load_codes(path: str, verify: bool) -> tuple[Quantizer, Codes | Shards]:
 
 def _measures(folder: str, found: Shards) -> dict[str, Any]:
     total = found.info()["bytes"]
-    return {**measures(folder, found.quantizer, found), "file_bytes": total}
+    return {**measures(folder, found.quantizer, len(found), found.nbytes), "file_bytes": total}
 
 
 def _describe(folder: str, found: Shards, values: dict[str, Any]) -> None:

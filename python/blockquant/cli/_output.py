@@ -15,9 +15,7 @@ import blockquant
 from blockquant._checks import counted
 from blockquant._json import plain
 from blockquant._progress import bar as bar
-from blockquant.codes import Codes
 from blockquant.quantizer import Quantizer
-from blockquant.shards import Shards
 
 
 @contextmanager
@@ -74,18 +72,17 @@ def parameters(q: Quantizer) -> dict[str, Any]:
     }
 
 
-def measures(path: str, q: Quantizer, codes: Codes | Shards) -> dict[str, Any]:
-    """What codes cost, for JSON: null without rows."""
-    rows = len(codes)
-    each = codes.nbytes / rows if rows else None
+def measures(path: str, q: Quantizer, rows: int, nbytes: int) -> dict[str, Any]:
+    """What codes of so many rows and bytes cost, for JSON: null without rows."""
+    each = nbytes / rows if rows else None
     return {
         "rows": rows,
         "dim": q.dim,
         "quantizer": parameters(q),
-        "bytes": codes.nbytes,
+        "bytes": nbytes,
         "file_bytes": os.stat(path).st_size,
         "bytes_per_vector": each,
-        "bits_per_dimension": codes.bits_per_dimension,
+        "bits_per_dimension": 8 * nbytes / (rows * q.dim) if rows else None,
         "ratio_float32": None if each is None else 4 * q.dim / each,
         "ratio_float16": None if each is None else 2 * q.dim / each,
     }

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
 from time import perf_counter
 from typing import Any
 
@@ -17,16 +19,23 @@ from blockquant.cli._output import bar, building, cost, emit, measures
 from blockquant.codes import Codes
 from blockquant.files import Rows, open_rows
 from blockquant.files.codes import save
+from blockquant.files.parquet import is_parquet
+from blockquant.files.tables import kept_fields, write_codes
 from blockquant.quantizer import Quantizer
 
 #: The methods with blocks, for texts.
 _BLOCKED = ", ".join(name for name, method in TABLE.items() if method.has_blocks)
+#: What codes are written as.
+_SUFFIXES = (".safetensors", ".parquet")
 
 
 @click.command("encode", short_help="Encodes rows to a file or a folder of codes.")
 @click.argument("files", metavar="FILE...", nargs=-1, required=True, type=click.Path())
 @click.option(
-    "--out", required=True, type=click.Path(), help="The codes, .safetensors or a folder."
+    "--out",
+    required=True,
+    type=click.Path(),
+    help="The codes, .safetensors, .parquet or a folder.",
 )
 @_options.array_option("--array", "FILE")
 @click.option("--method", default=DEFAULT, type=_options.Method(), show_default=True)
@@ -46,6 +55,10 @@ _BLOCKED = ", ".join(name for name, method in TABLE.items() if method.has_blocks
 @click.option(
     "--center", type=_options.EXISTING, help="Subtract the mean of the rows of this file."
 )
+@click.option(
+    "--keep", metavar="NAMES", help="Columns of FILE, a Parquet file, that --out has too: id,text."
+)
+@click.option("--name", default="codes", show_default=True, help="Of the column in a .parquet.")
 @_folder.job_options
 @_options.force_option
 @_options.json_option
@@ -64,13 +77,16 @@ def command(
     store_norm: bool,
     center_mean: bool,
     center: str | None,
+    keep: str | None,
+    name: str,
     force: bool,
     as_json: bool,
     **job: Any,
 ) -> None:
     """Encodes the rows of FILE, a chunk at a time: it may be larger than memory.
 
-    The codes stay in memory until all are there, then --out is written at once or not at all.
+    The codes stay in memory until all are there, then --out is written at once or not at all. A
+    .parquet is written as the codes come, beside the columns of --keep, and appears at the end.
 
     If --out is a folder, FILE may be many files, globs and folders. Each worker writes a file of
     codes per about a million rows, and a job that was killed goes on when it is called again.
@@ -89,11 +105,19 @@ def command(
         elif center is not None:
             with open_rows(center) as sample:
                 spec["center"] = _mean(sample)
+        if keep is not None:
+            raise click.UsageError("--keep is for an --out that is a .parquet", context)
         _folder.encode(files, out, spec, array, force, job, as_json)
         return
     file = _folder.one_file(context, files, out, job)
+    kept = [] if keep is None else [part.strip() for part in keep.split(",")]
+    is_table = os.path.splitext(out)[1].lower() == ".parquet"
+    if kept and not (is_table and is_parquet(file)):
+        raise click.UsageError("--keep is for a FILE and an --out that are .parquet", context)
+    if kept:
+        kept_fields(file, kept, name)
     with open_rows(file, array=array, option="--array ") as rows:
-        _options.prepare(out, [file, *([center] if center else [])], force, [".safetensors"])
+        _options.prepare(out, [file, *([center] if center else [])], force, _SUFFIXES)
         dim = rows.shape[1]
         # Wrong parameters are found before the file is read for its mean.
         with building():
@@ -109,17 +133,25 @@ def command(
             with building():
                 q = registry.create(method, dim=dim, bits=bits, seed=seed, **options)
         start = perf_counter()
-        codes = encode_rows(q, rows)
+        if is_table:
+            with write_codes(out, q, name=name, source=file, keep=kept) as table:
+                for codes in encoded(q, rows):
+                    table.write(codes)
+            count, nbytes = table.rows, table.nbytes
+        else:
+            codes = encode_rows(q, rows)
+            count, nbytes = len(codes), codes.nbytes
         seconds = perf_counter() - start
-    save(out, q, codes)
-    found = measures(out, q, codes)
-    rate = len(codes) / seconds
+    if not is_table:
+        save(out, q, codes)
+    found = measures(out, q, count, nbytes)
+    rate = count / seconds
     if as_json:
         named = {"file": file, "array": rows.array, "stored": rows.stored, "out": out}
         speed = {"seconds": seconds, "rows_per_second": rate}
         emit({"command": "encode", **named, **found, **speed})
         return
-    click.echo(f"{out}: {counted(len(codes), 'row')}, d = {dim}, of {file} ({rows.stored})")
+    click.echo(f"{out}: {counted(count, 'row')}, d = {dim}, of {file} ({rows.stored})")
     click.echo(f"{q!r}")
     click.echo(cost(found))
     click.echo(f"{seconds:.2f} s, {rate:,.0f} rows/s")
@@ -134,16 +166,22 @@ def encode_rows(q: Quantizer, rows: Rows) -> Codes:
         If a value is not finite; its row in the file is named.
     """
     codes = q.encode(np.empty((0, rows.shape[1]), np.float32))
+    for part in encoded(q, rows):
+        codes.append(part)
+    return codes
+
+
+def encoded(q: Quantizer, rows: Rows) -> Iterator[Codes]:
+    """The codes of the rows of a file, one chunk after the other, as :func:`encode_rows`."""
     with bar(len(rows), " rows", "encode") as step:
         for start, chunk in rows.chunks():
             try:
                 part = q.encode(chunk)
             except ValueError as error:
                 raise rows.not_finite(start, chunk) or error from None
-            codes.append(part)
+            yield part
             if step is not None:
                 step(len(chunk))
-    return codes
 
 
 def _mean(rows: Rows) -> NDArray[np.float64]:

@@ -14,9 +14,9 @@ from blockquant._checks import counted
 from blockquant.cli import _folder, _options
 from blockquant.cli._output import building, cost, emit, measures, size, version
 from blockquant.files import list_arrays, open_entry
-from blockquant.files.codes import load
+from blockquant.files.codes import holds_codes, load
+from blockquant.files.parquet import is_parquet
 from blockquant.files.rows import regular
-from blockquant.files.tensors import is_codes
 
 
 @click.command("info", short_help="Says what a file is, or this installation.")
@@ -32,7 +32,7 @@ def command(file: str | None, verify: bool, as_json: bool) -> None:
         _installation(as_json)
     elif os.path.isdir(file):
         _folder.info(file, verify, as_json)
-    elif is_codes(regular(file)):
+    elif holds_codes(regular(file)):
         _codes(file, verify, as_json)
     else:
         _rows(file, as_json)
@@ -71,14 +71,15 @@ def _installation(as_json: bool) -> None:
 def _codes(file: str, verify: bool, as_json: bool) -> None:
     with building():
         q, codes = load(file, verify)
-    found = measures(file, q, codes)
+    found = measures(file, q, len(codes), codes.nbytes)
     if as_json:
         emit({"command": "info", "kind": "codes", "file": file, **found, "verified": verify})
         return
     click.echo(f"{file}: codes of {counted(len(codes), 'row')}, d = {q.dim}")
     click.echo(f"{q!r}")
     click.echo(cost(found))
-    click.echo(f"checksums: {'verified' if verify else 'not compared (--no-verify)'}")
+    compared = "compared, of the pages that have one" if is_parquet(file) else "verified"
+    click.echo(f"checksums: {compared if verify else 'not compared (--no-verify)'}")
 
 
 def _rows(file: str, as_json: bool) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 from blockquant import _core
 from blockquant._checks import flag
 from blockquant.codes import Codes
+from blockquant.files import parquet, tables, tensors
 from blockquant.methods import FACES
 from blockquant.quantizer import Quantizer
 
@@ -69,8 +71,26 @@ def save(path: _Path, quantizer: Quantizer, codes: Codes) -> None:
     _core.save(os.fsdecode(path), quantizer._core, codes._arrays())
 
 
+def holds_codes(path: str) -> bool:
+    """Whether :func:`load` takes a file of this name for codes; only it tells whether they are.
+
+    Examples
+    --------
+    >>> holds_codes(__file__)
+    False
+    """
+    if parquet.is_parquet(path):
+        return bool(tables.code_columns(path))
+    return tensors.is_codes(path)
+
+
 def load(path: _Path, verify: bool = True) -> tuple[Quantizer, Codes]:
-    """Reads a file that :func:`save` wrote. The codes are views of the mapped file.
+    """Reads a file that :func:`save` or :meth:`Index.save` wrote, without the ids of an index.
+
+    The codes are views of the mapped file.
+
+    A Parquet file with one column of codes, as ``blockquant encode`` writes it, is read too; then
+    the codes are in memory of their own, and `verify` is about the checksums of its pages.
 
     Any byte that :func:`save` would not have written is an error. The header and the sizes are
     always checked. So a file that is read without verification can hold wrong numbers, but never a
@@ -106,6 +126,7 @@ def load(path: _Path, verify: bool = True) -> tuple[Quantizer, Codes]:
     See Also
     --------
     save : Writes the file.
+    Index.load : Reads the file with the ids.
 
     Examples
     --------
@@ -118,17 +139,36 @@ def load(path: _Path, verify: bool = True) -> tuple[Quantizer, Codes]:
     >>> codes.packed.flags.writeable, len(codes)
     (False, 2000)
     """
+    opened = open_codes(path, verify)
+    return opened.quantizer, opened.codes
+
+
+class Opened(NamedTuple):
+    """What a file holds."""
+
+    quantizer: Quantizer
+    codes: Codes
+    #: The bytes of the tensors by name, as views of the mapped file.
+    tensors: dict[str, NDArray[np.uint8]]
+    #: The number that follows the ids of all rows, if they have numbers as ids.
+    next_id: int | None
+
+
+def open_codes(path: _Path, verify: bool) -> Opened:
+    """As :func:`load`, with what the file says of ids."""
     verify = flag(verify, "verify")
     where = os.fsdecode(path)
+    if parquet.is_parquet(where):
+        return Opened(*tables.load_codes(where, verify), {}, None)
     # The operating system does not map an empty file.
     data: NDArray[np.uint8] = np.zeros(0, np.uint8)
     if os.stat(where).st_size > 0:
         data = np.memmap(where, np.uint8, "r")
     try:
-        core, rows, row_bytes, tensors = _core.open_file(data, verify)
+        core, rows, row_bytes, tensors, next_id = _core.open_file(data, verify)
     except ValueError as error:
         raise ValueError(f"{where}: {error}") from None
-    views = {name: data[start:stop] for name, start, stop in tensors}
+    views = {name: np.asarray(data[start:stop]) for name, start, stop in tensors}
 
     def floats(name: str) -> NDArray[np.float32] | None:
         part = views.get(name)
@@ -136,11 +176,11 @@ def load(path: _Path, verify: bool = True) -> tuple[Quantizer, Codes]:
 
     scale = floats("scale")
     assert scale is not None  # Every file has scales.
-    packed = np.asarray(views["packed"]).reshape(rows, row_bytes)
+    packed = views["packed"].reshape(rows, row_bytes)
     kind = FACES[core.method.partition("/")[0]]
     quantizer = kind.__new__(kind)
     quantizer._take(core)
     norm, residual_norm, center_product = map(floats, ("norm", "residual_norm", "center_product"))
     arrays = packed, scale, norm, residual_norm, center_product
     codes = Codes._of(arrays, quantizer.dim, repr(quantizer))
-    return quantizer, codes
+    return Opened(quantizer, codes, views, next_id)

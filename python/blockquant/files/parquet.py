@@ -45,7 +45,23 @@ def needs_pyarrow() -> Any:
     return pyarrow
 
 
-def _open(path: str) -> Any:
+def is_parquet(path: str) -> bool:
+    """Whether a file begins as a Parquet file does.
+
+    Examples
+    --------
+    >>> is_parquet(__file__)
+    False
+    """
+    with open(path, "rb") as file:
+        return file.read(len(_MAGIC)) == _MAGIC
+
+
+def open_file(path: str, verify: bool = True) -> Any:
+    """The file as pyarrow opens it, which a damaged or truncated one is not.
+
+    `verify` says whether the checksums of the pages that have them are compared.
+    """
     pyarrow = needs_pyarrow()
     with open(path, "rb") as file:
         size = os.fstat(file.fileno()).st_size
@@ -55,14 +71,14 @@ def _open(path: str) -> Any:
     if start == _MAGIC != end or (size < 3 * len(_MAGIC) and _MAGIC.startswith(start)):
         found = counted(size, "byte")
         raise ValueError(f"it is truncated: its {found} do not end with {_MAGIC!r}, as its footer")
-    with _plain_errors():
+    with plain_errors():
         return pyarrow.parquet.ParquetFile(
-            path, buffer_size=_BUFFER, pre_buffer=False, page_checksum_verification=True
+            path, buffer_size=_BUFFER, pre_buffer=False, page_checksum_verification=verify
         )
 
 
 @contextmanager
-def _plain_errors() -> Iterator[None]:
+def plain_errors() -> Iterator[None]:
     """What pyarrow finds wrong in a file, as a ValueError: it raises an OSError for much of it."""
     pyarrow = needs_pyarrow()
     try:
@@ -79,7 +95,7 @@ def _plain_errors() -> Iterator[None]:
 
 def entries(path: str) -> list[Entry]:
     """The columns of a file; a list column of floats is two-dimensional."""
-    with _open(path) as file, _plain_errors():
+    with open_file(path) as file, plain_errors():
         return [_entry(file, index) for index in range(len(file.schema_arrow))]
 
 
@@ -133,7 +149,7 @@ class _Column(ForwardRows):
     def __init__(self, path: str, entry: Entry) -> None:
         super().__init__(path, entry)
         self._index = entry.index
-        with _open(path) as file:
+        with open_file(path) as file:
             groups = range(file.metadata.num_row_groups)
             sizes = [file.metadata.row_group(group).num_rows for group in groups]
         self.groups = [0, *np.cumsum(sizes).tolist()][: len(sizes)]
@@ -148,7 +164,7 @@ class _Column(ForwardRows):
         groups = list(range(self._group(start), len(self.groups)))
         row = start
         try:
-            with _open(self.path) as file, _plain_errors():
+            with open_file(self.path) as file, plain_errors():
                 for group in groups:
                     # One at a time: a batch of several would fail where only the last is damaged.
                     batches = file.iter_batches(

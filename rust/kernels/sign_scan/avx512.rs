@@ -196,14 +196,6 @@ pub fn ints_reach(s: Avx512, dots: &[i32], columns: &Columns<'_>, cut: &Cut, mas
     reach(s, product, columns, cut, masks);
 }
 
-#[inline(always)]
-pub fn dots_reach(s: Avx512, dots: &[f32], columns: &Columns<'_>, cut: &Cut, masks: &mut [u64]) {
-    check_columns(dots.len(), columns, masks);
-    let dots = dots.as_chunks().0;
-    let product = |i: usize| s.load(&dots[i]);
-    reach(s, product, columns, cut, masks);
-}
-
 /// The masks for the products of rows 16i to 16i + 15 that `product` returns.
 #[inline(always)]
 fn reach(

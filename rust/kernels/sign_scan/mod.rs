@@ -2,9 +2,9 @@
 //! rows whose bounds reach a threshold.
 //!
 //! A search first bounds the score of every row by the signs of its codeword and prunes the rows
-//! that cannot be among the best. [`sums`] adds what the query gains where the signs agree,
-//! [`sums_reach`] compares the bounds with a threshold; [`ints_reach`] and [`dots_reach`] do the
-//! same with better products of the rows that are left.
+//! that cannot be among the best. [`sums`] adds what the query gains where the signs agree, and
+//! [`sums_reach`] compares the bounds with a threshold. [`ints_reach`] does the same with better
+//! products.
 //!
 //! **Mathematics.** A query y becomes integers qᵢ with the signs of y and ŷᵢ = (unit/2)·qᵢ ≈ yᵢ.
 //! With S the sum of |qᵢ| over the coordinates at which the signs of c and q agree,
@@ -178,14 +178,6 @@ vector_kernel! {
     /// # Panics
     /// If the lengths do not fit together.
     pub fn ints_reach(dots: &[i32], columns: &Columns<'_>, cut: &Cut, masks: &mut [u64]); avx512
-}
-
-vector_kernel! {
-    /// [`sums_reach`] for products that are float32 numbers.
-    ///
-    /// # Panics
-    /// If the lengths do not fit together.
-    pub fn dots_reach(dots: &[f32], columns: &Columns<'_>, cut: &Cut, masks: &mut [u64]); avx512
 }
 
 /// Checks all lengths and returns the number of rows.

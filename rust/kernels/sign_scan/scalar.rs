@@ -202,11 +202,6 @@ pub fn ints_reach(dots: &[i32], columns: &Columns<'_>, cut: &Cut, masks: &mut [u
     reach(|row| dots[row] as f32, columns, cut, masks);
 }
 
-pub fn dots_reach(dots: &[f32], columns: &Columns<'_>, cut: &Cut, masks: &mut [u64]) {
-    check_columns(dots.len(), columns, masks);
-    reach(|row| dots[row], columns, cut, masks);
-}
-
 #[inline(always)]
 fn reach(product: impl Fn(usize) -> f32, columns: &Columns<'_>, cut: &Cut, masks: &mut [u64]) {
     for (group, mask) in masks.iter_mut().enumerate() {

@@ -119,20 +119,6 @@ pub fn ints_reach<S: Simd>(
     reach(s, product, columns, cut, masks);
 }
 
-#[inline(always)]
-pub fn dots_reach<S: Simd>(
-    s: S,
-    dots: &[f32],
-    columns: &Columns<'_>,
-    cut: &Cut,
-    masks: &mut [u64],
-) {
-    check_columns(dots.len(), columns, masks);
-    let dots = dots.as_chunks().0;
-    let product = |i: usize| s.load(&dots[i]);
-    reach(s, product, columns, cut, masks);
-}
-
 /// The masks for the products of rows 8i to 8i + 7 that `product` returns.
 #[inline(always)]
 fn reach<S: Simd>(
