@@ -24,7 +24,7 @@ COMMAND = re.compile(r"^\$ (.*)\n((?:(?!\$ ).*\n)*)", re.M)
 TIME = re.compile(r"\d+\.\d\d s, [\d,]+ (rows|queries)/s")
 
 #: These need the extra of an integration, or libraries of tables; `tests/frameworks` runs them.
-OF_FRAMEWORKS = ("tables.md", "transformers.md")
+OF_FRAMEWORKS = ("frameworks.md", "tables.md", "transformers.md")
 PAGES = sorted(
     page
     for page in DOCS.rglob("*.md")
