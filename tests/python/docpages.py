@@ -25,7 +25,7 @@ TIME = re.compile(r"\d+\.\d\d s, [\d,]+ (rows|queries)/s")
 
 #: These need the extra of an integration, libraries of tables, or engines of clusters;
 #: `tests/frameworks` runs them.
-OF_FRAMEWORKS = ("tables.md", "transformers.md", "cluster.md")
+OF_FRAMEWORKS = ("cluster.md", "frameworks.md", "tables.md", "transformers.md")
 PAGES = sorted(
     page
     for page in DOCS.rglob("*.md")
