@@ -218,6 +218,7 @@ def test_deleting_all_and_beginning_anew(store):
     assert len(store) == len(store.index) == N - 1
     store.delete()
     assert len(store) == 0
+    assert store
     assert store.similarity_search("query 1") == []
     store.embedding = DeterministicFakeEmbedding(size=8)
     store.add_texts(["other"], ids=["a"])

@@ -112,6 +112,9 @@ class BlockQuantVectorStore(VectorStore):
     def __len__(self) -> int:
         return len(self._store)
 
+    def __bool__(self) -> bool:
+        return True  # as every other vector store, though it may be empty
+
     # ---- changes
 
     def add_documents(
