@@ -79,8 +79,9 @@ fn check_width(width: u32) -> PyResult<()> {
     }
 }
 
-/// The extension module.
-#[pymodule]
+/// The extension module. It does not need the GIL: quantizers are frozen, a cache is borrowed by
+/// the one call that changes it, and what all calls share is behind the locks of [`threads`].
+#[pymodule(gil_used = false)]
 mod _core {
     use super::*;
 
