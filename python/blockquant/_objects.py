@@ -6,6 +6,10 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+
+# The first use of `np.ma` would import it, and a child that is forked while another thread does so
+# waits forever for the lock of that import.
+import numpy.ma
 from numpy.typing import NDArray
 
 from blockquant._checks import brief, counted

@@ -51,3 +51,30 @@ def test_children_compute_what_the_parent_computes(how, threads, tmp_path):
     assert set(found["counts"]) == {found["count"]}
     if count or environment:
         assert found["count"] == (count or 1)
+
+
+def test_calls_import_nothing(tmp_path):
+    """A child that is forked while another thread imports a module waits forever for its lock."""
+    script = """
+import sys
+import blockquant as bq
+import numpy.random  # not this package's, but of the rows below
+x = numpy.random.default_rng(0).standard_normal((300, 24)).astype("float32")
+before = set(sys.modules)
+q = bq.BlockQuant(24, 2, store_norm=True)
+codes = q.encode(x)
+codes.append(q.encode(x.tolist()))
+q.decode(codes), q.inner_product(codes, x), q.interval(codes, x), q.search(codes, x, 5)
+index = bq.Index.of(q)
+index.add(x, ids=range(300))
+index.remove([3])
+index.search(x, 5, "l2", allow=[1, 2], rerank=x)
+bq.save("codes", q, codes)
+bq.load("codes")
+index.save("index")
+bq.Index.load("index")
+print(sorted(set(sys.modules) - before))
+"""
+    command = [sys.executable, "-c", script]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=LIMIT)
+    assert done.stdout == "[]\n", done.stdout + done.stderr

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap  # noqa: F401 - `np.memmap` would import it at its first use, see `_objects`
 import os
 from typing import NamedTuple
 
