@@ -249,15 +249,12 @@ class Quantizer(Parameters):
 
         Both bounds are statistical, so rows can be overlooked, and the next best ones are then
         found in their place. The bounds of the signs allow for 3 standard deviations over
-        rotations. Of 10,000 places of the ten best, at most 6 were lost on embeddings, 8 on hidden
-        states, 9 on image descriptors, and 36 on Gaussian, one-hot and equal rows. Where a mean of
-        10 deviations dominates rows and queries, the errors of all rows are alike, and a search can
-        lose many of them at once: with 1 bit at most 154 places were lost, from 2 bits on none.
-        Quantize such rows with a `center`. More places differ (at most 813), as the rows after a
-        lost one move up. The bounds of the integers allow for 4 times the deviation that the
-        largest rounding error allows, which is not certain either. For rows that are made from the
-        seed's own rotation nothing is promised: up to 11 places were lost of rows with two
-        coordinates in its basis, and none of rows that are cubed in it, with its axes as queries.
+        rotations, those of the integers for 4 of the largest rounding error. Of 10,000 places of
+        the ten best, at most 6 were lost on embeddings, 8 on hidden states, 9 on image descriptors,
+        and 36 on Gaussian, one-hot and equal rows. Where a mean of 10 deviations dominates rows and
+        queries, the errors of all rows are alike: with 1 bit at most 154 places were lost, from 2
+        bits on none; quantize them with a `center`. For rows that are made from the seed's own
+        rotation nothing is promised: up to 11 places were lost of two-hot rows in its basis.
         ``benches/overlooked.py`` counts all this, over several methods and seeds
         (``benches/results/overlooked.txt``). Take `exact` where no row may be overlooked.
 
