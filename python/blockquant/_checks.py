@@ -14,21 +14,31 @@ import numpy as np
 _PRINTED_BITS = 128
 
 
+class _Brief(reprlib.Repr):
+    """Also of numbers that Python refuses to print, alone and in containers."""
+
+    def repr_int(self, x: int, level: int) -> str:
+        if x.bit_length() > _PRINTED_BITS:
+            return f"(a whole number of {x.bit_length()} bits)"
+        return super().repr_int(x, level)
+
+
+_BRIEF = _Brief()
+
+
 def brief(value: Any) -> str:
     """A value as errors show it, in a few dozen characters.
 
     Examples
     --------
-    >>> brief(-1), brief(np.float32(2)), brief(10**5000), brief(float("nan"))
-    ('-1', '2.0', '(a whole number of 16610 bits)', 'NaN')
+    >>> brief(-1), brief(np.float32(2)), brief([10**5000]), brief(float("nan"))
+    ('-1', '2.0', '[(a whole number of 16610 bits)]', 'NaN')
     """
     if isinstance(value, np.generic):
         value = value.item()
     if isinstance(value, float) and math.isnan(value):
         return "NaN"
-    if isinstance(value, int) and value.bit_length() > _PRINTED_BITS:
-        return f"(a whole number of {value.bit_length()} bits)"
-    return reprlib.repr(value)
+    return _BRIEF.repr(value)
 
 
 def figure(value: float) -> str:
