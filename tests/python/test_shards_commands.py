@@ -144,7 +144,8 @@ def test_workers_that_die_are_the_machine(rows, tmp_path, monkeypatch):
         raise ChildProcessError("a worker died 4 times")
 
     monkeypatch.setattr("blockquant.shards._job.encode_part", die)
-    fails(1, "encode", rows, "--out", tmp_path / "codes", ["a worker died 4 times"])
+    options = ("--out", tmp_path / "codes", "--workers", 1)
+    fails(1, "encode", rows, *options, ["a worker died 4 times"])
 
 
 @pytest.mark.skipif(not hasattr(os, "openpty"), reason="needs a terminal")
