@@ -103,6 +103,7 @@ def work(rank, workers, port, bits, steps):
         )
         equal = all(torch.equal(weights, other) for other in all_weights)
         print(f" -> {after:.3f}, weights of the workers {'equal' if equal else 'DIFFERENT'}")
+    dist.barrier()  # the process of rank 0 serves the others, and may not end before them
     dist.destroy_process_group()
 
 
