@@ -57,6 +57,7 @@ def test_pages_show_results_and_no_slices_of_the_readme():
         "peers_search.txt",
         "centering.txt",
         "inference.txt",
+        "shards.txt",
     }
 
 
