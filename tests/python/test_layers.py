@@ -30,7 +30,7 @@ PYTHON = (
     ("_exchange",),
     ("_arrays", "_columns", "_row_bytes"),
     ("_arrow", "_filled", "_objects"),
-    ("_checks", "_json", "_methods", "_progress"),
+    ("_checks", "_json", "_locks", "_methods", "_progress"),
     ("_core",),
 )
 

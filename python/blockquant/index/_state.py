@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
-import weakref
 from typing import Any, TypeVar
 
 import numpy as np
@@ -13,6 +12,7 @@ from numpy.typing import NDArray
 
 from blockquant import _core
 from blockquant._filled import in_order
+from blockquant._locks import give_lock
 from blockquant.codes import Codes
 from blockquant.files.codes import open_codes
 from blockquant.index._ids import Column, Numbers, Strings
@@ -21,9 +21,6 @@ from blockquant.quantizer import Quantizer
 
 _Path = str | bytes | os.PathLike[str] | os.PathLike[bytes]
 _Self = TypeVar("_Self", bound="State")
-
-#: The indexes of this process, whose locks a forked child makes anew.
-_indexes: weakref.WeakSet[State] = weakref.WeakSet()
 
 
 class State:
@@ -44,8 +41,7 @@ class State:
     def _begin(self, quantizer: Quantizer, empty: Codes, now: Moment) -> None:
         self._quantizer, self._empty, self._now = quantizer, empty, now
         self._pending = None
-        self._lock = threading.Lock()
-        _indexes.add(self)
+        give_lock(self)
 
     def _settled(self) -> Moment:
         """The last moment. A removal that an interrupt has cut off is taken back."""
@@ -203,13 +199,3 @@ def _stored_ids(now: Moment) -> Any:
     if isinstance(ids, Numbers):
         return np.ascontiguousarray(ids.values), now.next_id
     return np.ascontiguousarray(ids.offsets), np.ascontiguousarray(ids.data)
-
-
-def _after_fork() -> None:
-    """Another thread of the parent may hold a lock, and there is none of it in the child."""
-    for index in _indexes:
-        index._lock = threading.Lock()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections import OrderedDict
 from collections.abc import Iterator
 from concurrent.futures import Executor
-from threading import Lock
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from blockquant import _core
 from blockquant._arrays import as_float32, as_mask
 from blockquant._checks import counted, flag, whole
+from blockquant._locks import give_lock
 from blockquant.codes import Codes, concatenate
 from blockquant.files.codes import load
 from blockquant.files.tensors import metadata
@@ -56,6 +57,9 @@ class Shards:
         The folder, absolute.
     """
 
+    #: Protects what is open; the shards that a forked child lacks, it opens again.
+    _lock: threading.Lock
+
     def __init__(self, folder: str, manifest: Manifest, verify: bool) -> None:
         self.folder = folder
         self._verify = verify
@@ -63,7 +67,7 @@ class Shards:
         self._quantizer: Quantizer | None = None
         self._held: OrderedDict[Shard, Codes] = OrderedDict()
         self._verified: set[Shard] = set()
-        self._lock = Lock()
+        give_lock(self)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Shards, (self.folder, self._manifest, self._verify)
