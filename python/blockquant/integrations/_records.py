@@ -11,10 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from blockquant._checks import brief, counted, expected_rows, whole
+from blockquant._locks import give_lock
 from blockquant.index import Index
 
 Record = TypeVar("Record")
 Read = TypeVar("Read")
+Done = TypeVar("Done")
 
 METRICS = ("cosine", "ip", "l2")
 #: How often a reader looks without the lock; then writers wait for it.
@@ -32,7 +34,9 @@ class Found(NamedTuple):
 class Records(Generic[Record]):
     """Rows with strings as ids and a record each, which always change together.
 
-    Searches do not wait for changes: they count them, and look again if one came in between.
+    Reads do not wait for changes: they count them, and look again if one came in between. A change
+    that was cut off, by an interrupt or because it is another thread's of the parent of a forked
+    child, is made again before anything else.
 
     Parameters
     ----------
@@ -42,6 +46,8 @@ class Records(Generic[Record]):
         What :class:`blockquant.Index` takes besides the dimension, which the first rows decide.
     """
 
+    _lock: threading.Lock
+
     def __init__(self, metric: str, options: dict[str, Any]) -> None:
         if metric not in METRICS:
             raise ValueError(f"metric={brief(metric)}, expected one of {', '.join(METRICS)}")
@@ -49,21 +55,31 @@ class Records(Generic[Record]):
         self.options = options
         self.index: Index | None = None
         self.records: dict[str, Record] = {}
-        #: Odd while rows and records are being changed.
+        self._begin()
+
+    def _begin(self) -> None:
+        #: The change that is being made. Made twice, it gives what it gives when made once.
+        self._change: Callable[[], Any] | None = None
+        #: The number of changes that were made.
         self._changes = 0
-        self._lock = threading.Lock()
+        give_lock(self)
 
     def __len__(self) -> int:
-        return len(self.records)
+        return self._at_one_moment(lambda: len(self.records))
 
     def __getstate__(self) -> dict[str, Any]:
         with self._lock:
-            state = {**vars(self), "records": self.records.copy(), "index": copy.copy(self.index)}
-        del state["_lock"]
-        return state
+            self._finish()
+            return {
+                "metric": self.metric,
+                "options": self.options,
+                "index": copy.copy(self.index),
+                "records": self.records.copy(),
+            }
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        vars(self).update(state, _lock=threading.Lock())
+        vars(self).update(state)
+        self._begin()
 
     # ---- changes
 
@@ -88,34 +104,30 @@ class Records(Generic[Record]):
             raise ValueError(f"embeddings: {expected_rows(rows.shape, 'pass')}")
         last = {id: place for place, id in enumerate(ids)}
         places = list(last.values())
-        index = self.index
-        if index is None:
-            index = Index(dim=rows.shape[1], ids="str", **self.options)
+        now = self.index
+        index = Index(dim=rows.shape[1], ids="str", **self.options) if now is None else now
         codes = index.quantizer.encode(rows)[places]
-        with self._lock:
-            index = index if self.index is None else self.index
-            self._changes += 1
-            try:
-                index.add(codes, ids=list(last), replace=True)
-                self.records.update((ids[place], records[place]) for place in places)
-                self.index = index
-            finally:
-                self._changes += 1
+        chosen = {id: records[place] for id, place in last.items()}
+
+        def put() -> None:
+            target = index if self.index is None else self.index
+            target.add(codes, ids=list(chosen), replace=True)
+            self.records.update(chosen)
+            self.index = target
+
+        self._do(put)
 
     def drop(self, ids: Iterable[str]) -> int:
         """Removes the rows with these ids, of which some may be missing; returns how many were."""
         wanted = list(ids)
-        with self._lock:
-            self._changes += 1
-            try:
-                count = 0
-                if self.index is not None:
-                    count = self.index.remove(wanted, missing_ok=True)
-                for id in wanted:
-                    self.records.pop(id, None)
-            finally:
-                self._changes += 1
-        return count
+
+        def drop() -> int:
+            count = 0 if self.index is None else self.index.remove(wanted, missing_ok=True)
+            for id in wanted:
+                self.records.pop(id, None)
+            return count
+
+        return self._do(drop)
 
     def drop_where(self, keep: Callable[[Record], bool], ids: Iterable[str] | None = None) -> None:
         """Removes the rows whose records a function keeps, among these ids if they are given."""
@@ -123,15 +135,42 @@ class Records(Generic[Record]):
 
     def clear(self) -> None:
         """Removes all rows; the next ones may have another dimension."""
-        with self._lock:
-            self._changes += 1
+
+        def clear() -> None:
             self.index, self.records = None, {}
+
+        self._do(clear)
+
+    def _do(self, change: Callable[[], Done]) -> Done:
+        """Makes a change that can be made twice."""
+        with self._lock:
+            self._finish()
+            self._change = change
+            done: Done = self._finish()
+        return done
+
+    def _finish(self) -> Any:
+        """Makes the change that is being made, if there is one. The caller holds the lock."""
+        if self._change is None:
+            return None
+        try:
+            done = self._change()
             self._changes += 1
+        except Exception:
+            self._changes += 1
+            self._change = None
+            raise
+        self._change = None
+        return done
 
     # ---- reads
 
     def of(self, ids: Iterable[str] | None = None) -> dict[str, Record]:
         """The records of these ids, in their order and without those that are missing; or all."""
+        wanted = None if ids is None else list(ids)
+        return self._at_one_moment(lambda: self._of(wanted))
+
+    def _of(self, ids: list[str] | None) -> dict[str, Record]:
         records = self.records.copy()
         if ids is None:
             return records
@@ -161,7 +200,8 @@ class Records(Generic[Record]):
         **options
             ``exact``, ``rerank`` and ``candidates`` of :meth:`blockquant.Index.search`.
         """
-        return self._at_one_moment(lambda: self._search(vector, k, keep, ids, options)[0])
+        wanted = None if ids is None else list(ids)
+        return self._at_one_moment(lambda: self._search(vector, k, keep, wanted, options)[0])
 
     def search_decoded(
         self,
@@ -173,9 +213,10 @@ class Records(Generic[Record]):
         **options: Any,
     ) -> tuple[list[Found], NDArray[np.float32]]:
         """As :meth:`search`, with the reconstructed rows, float32 (n, dim)."""
+        wanted = None if ids is None else list(ids)
 
         def read() -> tuple[list[Found], NDArray[np.float32]]:
-            found, index = self._search(vector, k, keep, ids, options)
+            found, index = self._search(vector, k, keep, wanted, options)
             if index is None or not found:
                 return [], np.empty((0, np.size(vector)), np.float32)
             return found, index.decode([one.id for one in found])
@@ -187,7 +228,7 @@ class Records(Generic[Record]):
         vector: Any,
         k: int,
         keep: Callable[[Record], bool] | None,
-        ids: Iterable[str] | None,
+        ids: list[str] | None,
         options: dict[str, Any],
     ) -> tuple[list[Found], Index | None]:
         k = whole(k, "k")
@@ -196,7 +237,7 @@ class Records(Generic[Record]):
             return [], None
         allow = None
         if keep is not None or ids is not None:
-            allow = [id for id, record in self.of(ids).items() if keep is None or keep(record)]
+            allow = [id for id, record in self._of(ids).items() if keep is None or keep(record)]
             if not allow:
                 return [], None
         query = np.asarray(vector).reshape(1, -1)
@@ -210,9 +251,10 @@ class Records(Generic[Record]):
         """What a function reads while nothing changes."""
         for _ in range(_TRIES):
             before = self._changes
-            if before % 2 == 0:
+            if self._change is None:
                 found = read()
-                if self._changes == before:
+                if self._change is None and self._changes == before:
                     return found
         with self._lock:
+            self._finish()
             return read()

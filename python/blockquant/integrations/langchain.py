@@ -71,7 +71,7 @@ class BlockQuantVectorStore(VectorStore):
     ``candidates`` for the exact scores of original rows.
 
     **Threads.** Any number of threads can use one store. A search sees the documents and rows of
-    one moment.
+    one moment. A forked child has the store of one moment, too, and can go on with it.
 
     Examples
     --------

@@ -77,7 +77,8 @@ class BlockQuantVectorStore(BasePydanticVectorStore):
     -----
     Nodes whose ids are there are replaced. Filters by metadata have the operators and conditions of
     LlamaIndex's `SimpleVectorStore` and become filters by ids. Any number of threads can use one
-    store; a query sees the nodes and rows of one moment.
+    store; a query sees the nodes and rows of one moment. A forked child has the store of one
+    moment, too, and can go on with it.
 
     Examples
     --------
