@@ -1,4 +1,6 @@
-"""Jobs on Ray make the files of one process, also where a worker is killed while it works."""
+"""Jobs on Ray make the files of one process, also where a worker is killed while it works; and the
+page about clusters prints what it says.
+"""
 
 import os
 import signal
@@ -13,9 +15,11 @@ import pytest
 import ray
 
 from commands import done, fails
+from docpages import DOCS, check_page
 from shardjobs import SPEC, contents, encode, parts, same_rows
 
-#: What Ray and its dependencies warn of; its processes live on when objects that hold them go.
+#: What Ray, Dask, Spark, Daft and their dependencies warn of; processes live on when objects that
+#: hold them go.
 pytestmark = pytest.mark.filterwarnings(
     "ignore::DeprecationWarning",
     "ignore::FutureWarning",
@@ -127,9 +131,14 @@ def test_the_command_starts_ray_and_stops_it(rows, tmp_path):
     for address, text in (
         ("localhost:1", "address='localhost:1': "),
         ("auto", "Could not find any running Ray instance"),
-        ("nonsense", "Invalid address format: nonsense"),
+        ("nonsense", "address='nonsense': "),
     ):
         # The mean of other rows, for which the job needs Ray.
         command[3] = tmp_path / address.replace(":", "-")
         fails(2, *command, "--address", address, [text])
         assert not ray.is_initialized()
+
+
+def test_the_page_about_clusters(monkeypatch):
+    ray.shutdown()
+    check_page(DOCS / "cluster.md", monkeypatch)
