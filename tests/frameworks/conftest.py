@@ -16,6 +16,11 @@ from blockquant.integrations.transformers import disable, enable
 from small_models import model
 
 
+def pytest_collection_modifyitems(items):
+    """The file that takes longest comes first, so that no process is left alone with it."""
+    items.sort(key=lambda item: item.path.name != "test_ray.py")
+
+
 @pytest.fixture(scope="session", autouse=True)
 def one_thread():
     torch.set_num_threads(1)

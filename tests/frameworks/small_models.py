@@ -204,6 +204,17 @@ def clear_prompt(of, before, cache, tokens, batch=2, new=16):
     raise AssertionError("no prompt gives clear choices")
 
 
+@functools.cache
+def clear_start(name):
+    """A clear prompt of 150 tokens, and the 12 tokens that the float cache gives after it."""
+    of = model(name)
+    assert of.config._attn_implementation != "blockquant"
+    ids, expected, _ = clear_prompt(
+        of, torch.empty(2, 0, dtype=torch.long), floats(of), 150, new=12
+    )
+    return ids, expected
+
+
 def forward(of, ids, cache, **options):
     with torch.no_grad():
         return of(ids, **{argument(of): cache}, **options).logits

@@ -134,7 +134,7 @@ def test_a_search_sees_documents_and_rows_of_one_moment(store):
     writer.start()
     try:
         sizes = set()
-        for _ in range(300):
+        for _ in range(100):
             found = store.similarity_search_with_score("query 6", k=N)
             sizes.add(len(found))
             assert all(scores[one.page_content] == score for one, score in found)

@@ -25,36 +25,33 @@ from sklearn.utils.estimator_checks import check_estimator
 from blockquant.integrations.sklearn import BlockQuantTransformer
 
 warnings.simplefilter("ignore")
-estimator = BlockQuantTransformer(**json.loads(sys.argv[1]))
-results = check_estimator(estimator, on_fail=None, on_skip=None)
-print(json.dumps([[r["check_name"], r["status"], str(r["exception"])] for r in results]))
+for parameters in json.loads(sys.argv[1]):
+    results = check_estimator(BlockQuantTransformer(**parameters), on_fail=None, on_skip=None)
+    print(json.dumps([[r["check_name"], r["status"], str(r["exception"])] for r in results]))
 """
+CHECKED = [
+    {},
+    {"output": "codes"},
+    {"center": True},
+    {"bits": 2, "method": "eden", "random_state": None},
+]
 
 
-@pytest.mark.parametrize(
-    "parameters",
-    [
-        {},
-        {"output": "codes"},
-        {"center": True},
-        {"bits": 2, "method": "eden", "random_state": None},
-    ],
-    ids=str,
-)
-def test_every_check_of_scikit_learn_passes(parameters):
+def test_every_check_of_scikit_learn_passes():
     # One check is skipped unless SciPy is imported with this variable, so a process of its own runs
     # them.
     done = subprocess.run(
-        [sys.executable, "-c", CHECKS, json.dumps(parameters)],
+        [sys.executable, "-c", CHECKS, json.dumps(CHECKED)],
         env={**os.environ, "SCIPY_ARRAY_API": "1", "PYTHONPATH": os.pathsep.join(sys.path)},
         capture_output=True,
         text=True,
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    results = json.loads(done.stdout)
-    assert len(results) > 40
-    assert [line for line in results if line[1] != "passed"] == []
+    found = [json.loads(line) for line in done.stdout.splitlines()]
+    for parameters, results in zip(CHECKED, found, strict=True):
+        assert len(results) > 40
+        assert [line for line in results if line[1] != "passed"] == [], parameters
 
 
 @pytest.mark.parametrize("method", ["blockquant/mse", "eden", "rabitq", "turboquant"])

@@ -12,6 +12,7 @@ from small_models import (
     NOT_FROM_CODES,
     argument,
     clear_prompt,
+    clear_start,
     floats,
     forward,
     generate,
@@ -50,8 +51,7 @@ def running():
 def test_greedy_decoding_at_8_bits_gives_the_tokens_of_the_float_cache(
     running, name, where, prefill
 ):
-    of = running(name, "decoded")
-    ids, expected, _ = clear_prompt(of, NOTHING, floats(of), 150, new=12)
+    ids, expected = clear_start(name)
     of = running(name, where)
     compressed = cache(of, **FINE, prefill=prefill)
     assert torch.equal(generate(of, ids, compressed, new=12), expected)

@@ -9,19 +9,18 @@ import torch
 from blockquant.integrations import _transformers_store
 from blockquant.integrations._torch_cache import TorchKeyValueCache
 from blockquant.integrations.transformers import cache, enable
-from small_models import clear_prompt, floats, forward, generate, model, new_model, prompt
+from small_models import clear_start, floats, forward, generate, model, new_model, prompt
 
 pytestmark = pytest.mark.filterwarnings('ignore:.*center="static" takes the place:UserWarning')
 
 FINE = {"key_bits": 8, "value_bits": 8, "window": 16, "device_codes": True}
 COARSE = {"key_bits": 2, "value_bits": 2, "window": 16, "device_codes": True}
-NOTHING = torch.empty(2, 0, dtype=torch.long)
 
 
 @pytest.mark.parametrize("name", ["llama", "gemma3", "qwen3_next", "deepseek_v3"])
 def test_greedy_decoding_gives_the_tokens_of_the_float_cache(name):
+    ids, expected = clear_start(name)
     found = new_model(name)
-    ids, expected, _ = clear_prompt(found, NOTHING, floats(found), 150, new=12)
     compressed = cache(found, **FINE)
     assert torch.equal(generate(found, ids, compressed, new=12), expected)
     store = compressed.coded_layers[0].store
