@@ -19,6 +19,8 @@
 
 mod tables;
 
+use crate::kernels::trellis::{Code, Definition};
+
 /// The number of labels.
 pub const LABELS: usize = 16;
 
@@ -64,6 +66,24 @@ impl Design {
     /// the codeword is positive. Where it is not, the sign is bit 3 of the label.
     pub fn sign_is_stored(&self) -> bool {
         self.uncoded > 0
+    }
+}
+
+impl Design {
+    /// The tables of the encoder and the decoder.
+    pub fn code(&self) -> Code {
+        let words = self.codewords();
+        let choices = words.len() / LABELS;
+        let place = |at: usize| words[at % LABELS * choices + at / LABELS];
+        let words: Vec<i16> = (0..words.len()).map(place).collect();
+        Code::new(&Definition {
+            memory: self.memory,
+            generators: self.generators[0],
+            between: self.generators.get(1).copied(),
+            words: &words,
+            unit: if self.half_bits() <= 4 { 64 } else { 128 },
+            range: self.cap * self.distortion,
+        })
     }
 }
 

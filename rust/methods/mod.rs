@@ -15,17 +15,18 @@ use crate::error::{Error, Result, did_you_mean};
 use crate::isa::Isa;
 use crate::kernels::asymmetric::{self, MAX_LEVEL_BITS, ROWS_PER_CALL};
 use crate::kernels::quantize::{self, Levels};
-use crate::kernels::rescale;
+use crate::kernels::{rescale, trellis as path};
 
 mod blockquant;
 mod eden;
 mod rabitq;
+mod trellis;
 mod turboquant;
 
 pub use blockquant::default_block;
 
 /// All methods. The first is the default of commands.
-pub static METHODS: [Entry; 5] = [
+pub static METHODS: [Entry; 6] = [
     Entry {
         name: "blockquant",
         title: "BlockQuant",
@@ -33,6 +34,7 @@ pub static METHODS: [Entry; 5] = [
         scales: Scales::Choice(&[ScaleRule::Unbiased, ScaleRule::Mse, ScaleRule::None]),
         bits: Bits::Any { most: 16 },
         has_blocks: true,
+        has_states: false,
         has_gamma: false,
         layout: blockquant::layout,
         build: blockquant::build,
@@ -44,6 +46,7 @@ pub static METHODS: [Entry; 5] = [
         scales: Scales::Choice(&[ScaleRule::Unbiased, ScaleRule::Mse]),
         bits: Bits::Whole { most: 8 },
         has_blocks: false,
+        has_states: false,
         has_gamma: false,
         layout: one_field,
         build: eden::build,
@@ -55,6 +58,7 @@ pub static METHODS: [Entry; 5] = [
         scales: Scales::Own("none"),
         bits: Bits::Whole { most: 8 },
         has_blocks: false,
+        has_states: false,
         has_gamma: false,
         layout: one_field,
         build: turboquant::build_mse,
@@ -66,6 +70,7 @@ pub static METHODS: [Entry; 5] = [
         scales: Scales::Own("prod"),
         bits: Bits::Whole { most: 8 },
         has_blocks: false,
+        has_states: false,
         has_gamma: true,
         layout: turboquant::prod_layout,
         build: turboquant::build_prod,
@@ -77,9 +82,22 @@ pub static METHODS: [Entry; 5] = [
         scales: Scales::Choice(&[ScaleRule::Unbiased, ScaleRule::Mse]),
         bits: Bits::Whole { most: 8 },
         has_blocks: false,
+        has_states: false,
         has_gamma: false,
         layout: one_field,
         build: rabitq::build,
+    },
+    Entry {
+        name: "trellis",
+        title: "Trellis",
+        paper: "trellis-coded quantization, IEEE Trans. Commun. 38(1), 1990",
+        scales: Scales::Choice(&[ScaleRule::Unbiased, ScaleRule::Mse, ScaleRule::None]),
+        bits: Bits::Halves { most: 4 },
+        has_blocks: false,
+        has_states: true,
+        has_gamma: false,
+        layout: trellis::layout,
+        build: trellis::build,
     },
 ];
 
@@ -98,10 +116,12 @@ pub struct Entry {
     pub bits: Bits,
     /// Whether it quantizes blocks of coordinates, whose size is then a parameter.
     pub has_blocks: bool,
+    /// Whether it follows a path through states, whose number is then a parameter.
+    pub has_states: bool,
     /// Whether each row also stores γ, the norm of a residual that the method quantizes itself.
     pub has_gamma: bool,
-    /// The fields of a row and the block size.
-    layout: fn(Parameters) -> Result<(Layout, Option<usize>)>,
+    /// The fields of a row, with the defaults of parameters.
+    layout: fn(Parameters) -> Result<Blueprint>,
     /// Builds the method.
     build: fn(Parameters) -> Result<Box<dyn Method>>,
 }
@@ -133,6 +153,11 @@ pub enum Bits {
         /// The largest.
         most: u32,
     },
+    /// Multiples of one half.
+    Halves {
+        /// The largest.
+        most: u32,
+    },
     /// Positive numbers, fractions included.
     Any {
         /// The largest.
@@ -149,6 +174,8 @@ pub struct Parameters {
     pub bits: f64,
     /// The block size, or none for the default.
     pub block: Option<usize>,
+    /// The number of states, or none for the default.
+    pub states: Option<usize>,
     /// The seed of everything random.
     pub seed: u64,
 }
@@ -166,12 +193,21 @@ impl Entry {
     /// # Errors
     /// If a parameter is out of range for the method.
     pub fn shape(&self, parameters: Parameters) -> Result<Shape> {
-        let Parameters { bits, block, .. } = parameters;
-        if let Bits::Whole { most } = self.bits
-            && !(bits.fract() == 0.0 && (1.0..=f64::from(most)).contains(&bits))
+        let Parameters {
+            bits,
+            block,
+            states,
+            ..
+        } = parameters;
+        let (step, most, kind) = match self.bits {
+            Bits::Whole { most } => (1.0, most, "a whole number"),
+            Bits::Halves { most } => (0.5, most, "a multiple of .5"),
+            Bits::Any { .. } => (0.0, 0, ""),
+        };
+        if step > 0.0 && !((bits / step).fract() == 0.0 && (step..=f64::from(most)).contains(&bits))
         {
             return Err(Error::invalid(format!(
-                "bits={bits} for {}, expected a whole number from 1 to {most}",
+                "bits={bits} for {}, expected {kind} from {step} to {most}",
                 self.name
             )));
         }
@@ -181,10 +217,21 @@ impl Entry {
                 self.name
             )));
         }
-        let (layout, block) = (self.layout)(parameters)?;
+        if states.is_some() && !self.has_states {
+            return Err(Error::invalid(format!(
+                "states is not an option of {}",
+                self.name
+            )));
+        }
+        let Blueprint {
+            layout,
+            block,
+            states,
+        } = (self.layout)(parameters)?;
         Ok(Shape {
             layout,
             block,
+            states,
             has_gamma: self.has_gamma,
             scalars: Scalars {
                 residual_norm: self.has_gamma,
@@ -252,6 +299,27 @@ impl ScaleRule {
     }
 }
 
+/// What a method makes of its parameters.
+struct Blueprint {
+    /// The fields of a row.
+    layout: Layout,
+    /// [`Shape::block`].
+    block: Option<usize>,
+    /// [`Shape::states`].
+    states: Option<usize>,
+}
+
+impl Blueprint {
+    /// A row of these fields, by a method without further parameters.
+    fn new(fields: impl IntoIterator<Item = Field>) -> Self {
+        Self {
+            layout: Layout::new(fields),
+            block: None,
+            states: None,
+        }
+    }
+}
+
 /// What the codes of a quantizer look like.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Shape {
@@ -259,6 +327,8 @@ pub struct Shape {
     pub layout: Layout,
     /// The block size, the default filled in, where the method has blocks.
     pub block: Option<usize>,
+    /// The number of states, the default filled in, where the method has states.
+    pub states: Option<usize>,
     /// Whether the residual norm of a row is the γ of the method ([`Entry::has_gamma`]).
     pub has_gamma: bool,
     /// The scalars of a row besides its scale.
@@ -272,6 +342,10 @@ pub struct Workspace {
     pub rescale: rescale::Workspace,
     /// Vectors of d values.
     pub vectors: Vec<f32>,
+    /// Buffers of the search for a path.
+    pub path: path::Workspace,
+    /// Packed bytes of a few rows.
+    pub bytes: Vec<u8>,
 }
 
 /// The middle step of the pipeline.
@@ -290,7 +364,13 @@ pub struct Workspace {
 pub trait Method: Debug + Send + Sync {
     // Assign.
 
-    /// Chooses the indexes for u.
+    /// The rows that [`Method::assign`] takes together at most.
+    fn rows(&self) -> usize {
+        1
+    }
+
+    /// Chooses the indexes for u: for one row or, one after the other, for up to
+    /// [`Method::rows`].
     fn assign(&self, isa: Isa, u: &[f32], work: &mut Workspace, index: &mut [u16]);
 
     /// Chooses the indexes of the residuals of several rows, after [`Method::assign`] of each row,
@@ -411,7 +491,7 @@ impl<T: LevelMethod> Method for T {
 }
 
 /// The layout of a [`LevelMethod`]: one index per coordinate.
-fn one_field(parameters: Parameters) -> Result<(Layout, Option<usize>)> {
+fn one_field(parameters: Parameters) -> Result<Blueprint> {
     let (count, width) = (parameters.dim, parameters.width());
-    Ok((Layout::new([Field { count, width }]), None))
+    Ok(Blueprint::new([Field { count, width }]))
 }

@@ -107,12 +107,18 @@ impl Quantizer {
         let indices = layout.indices();
         index.resize(norms.len() * indices, 0);
         c.resize(dim, 0.0);
-        for (i, (u, index)) in u
-            .chunks_exact(dim)
-            .zip(index.chunks_exact_mut(indices))
-            .enumerate()
+        let together = self.method.rows();
+        for (u, index) in u
+            .chunks(together * dim)
+            .zip(index.chunks_mut(together * indices))
         {
             self.method.assign(isa, u, work, index);
+        }
+        for (i, (u, index)) in u
+            .chunks_exact(dim)
+            .zip(index.chunks_exact(indices))
+            .enumerate()
+        {
             let scale = norms[i] * self.factor(isa, u, index, c);
             slots.scale[i] = to_float32("scale", first + i, scale)?;
             if let Some(slot) = slots.norm.get_mut(i) {

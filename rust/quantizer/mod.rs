@@ -60,6 +60,8 @@ pub struct Spec {
     pub scale: Option<String>,
     /// The block size of BlockQuant; the default if it is not given.
     pub block: Option<usize>,
+    /// The number of states of a trellis; the default if it is not given.
+    pub states: Option<usize>,
     /// The kind of rotation.
     pub rotation: RotationKind,
     /// The seed of everything random.
@@ -91,6 +93,7 @@ impl Spec {
             bits,
             scale: None,
             block: None,
+            states: None,
             rotation: RotationKind::Hadamard,
             seed: 0,
             store_norm: false,
@@ -103,6 +106,7 @@ impl Spec {
             dim: self.dim,
             bits: self.bits,
             block: self.block,
+            states: self.states,
             seed: self.seed,
         }
     }
@@ -150,6 +154,7 @@ impl Spec {
     pub(crate) fn fill(&mut self) -> Result<(Shape, ScaleRule)> {
         let (shape, scale) = self.shape()?;
         self.block = shape.block;
+        self.states = shape.states;
         self.scale = match methods::find(&self.method)?.scales {
             Scales::Choice(_) => Some(scale.name().to_owned()),
             Scales::Own(_) => None,
@@ -251,15 +256,19 @@ impl Quantizer {
 
     /// Rows that a thread takes at a time: fewer if each needs a product with a dense matrix.
     fn chunk(&self) -> usize {
-        if self.batch() > 1 {
-            self.batch()
-        } else {
-            ROWS_PER_CHUNK
+        match self.dense_batch() {
+            1 => ROWS_PER_CHUNK,
+            batch => batch,
         }
     }
 
     /// Rows that go through each step together.
     fn batch(&self) -> usize {
+        self.dense_batch().max(self.method.rows())
+    }
+
+    /// Rows that are multiplied with a dense matrix together; 1 without one.
+    fn dense_batch(&self) -> usize {
         let residual = if self.shape.has_gamma {
             dense::VECTORS_PER_BATCH
         } else {

@@ -81,7 +81,7 @@ impl Quantizer {
         self.tables
             .get_or_make(|| {
                 let dim = self.spec.dim;
-                if self.method.expanded_len(dim) != dim {
+                if self.method.expanded_len(dim) != dim || self.shape.states.is_some() {
                     return None;
                 }
                 let (body, coordinates) = self.method.codebook();

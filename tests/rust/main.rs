@@ -18,3 +18,4 @@ mod products;
 mod search;
 mod sign_scan;
 mod threads;
+mod trellis;

@@ -1,0 +1,112 @@
+//! Trellis codes: one path through a shift register chooses the codewords of all coordinates of the
+//! row (trellis-coded quantization: Marcellin and Fischer, IEEE Transactions on Communications 38,
+//! 1990; of weights, QTIP, arXiv 2406.11235).
+//!
+//! A block code has to search its codebook, and ends where that is too large; the Viterbi search
+//! over a trellis is linear in d. A row takes exactly b·d bits, without a state to begin from,
+//! because the path is circular. [`kernels::trellis`](crate::kernels::trellis) defines the code and
+//! [`codebook::trellis`](crate::codebook::trellis) has its frozen tables.
+//!
+//! The indexes of a row are its packed bits in words of 16: the bits belong to no coordinate alone.
+//!
+//! FROZEN: the order of the bits.
+
+use super::{Blueprint, Method, Parameters, Workspace};
+use crate::codebook::trellis::{design, designs};
+use crate::codes::Field;
+use crate::error::{Error, Result};
+use crate::isa::Isa;
+use crate::kernels::trellis::{self, Code};
+
+/// The states for callers who do not choose.
+const DEFAULT_STATES: usize = 64;
+
+/// The bits of an index.
+const WORD: usize = 16;
+
+/// Rows whose paths are searched together.
+const ROWS: usize = 4;
+
+/// A trellis code for rows of `dim` coordinates.
+#[derive(Debug)]
+struct Trellis {
+    dim: usize,
+    code: Code,
+}
+
+/// The code of these parameters, with its states.
+fn code(parameters: Parameters) -> Result<(Code, usize)> {
+    let Parameters { bits, states, .. } = parameters;
+    let states = states.unwrap_or(DEFAULT_STATES);
+    let Some(design) = design(states, bits) else {
+        let of = |keep: &dyn Fn(f64, usize) -> bool| {
+            let found = designs().iter().map(|d| (f64::from(d.half_bits()) / 2.0, d.states()));
+            found.filter(|&(bits, states)| keep(bits, states)).collect::<Vec<_>>()
+        };
+        let list = |mut values: Vec<f64>| {
+            values.sort_by(f64::total_cmp);
+            values.dedup();
+            let names: Vec<_> = values.iter().map(f64::to_string).collect();
+            names.join(", ")
+        };
+        let of_states = of(&|_, found| found == states);
+        let problem = if of_states.is_empty() {
+            let all = of(&|_, _| true);
+            let all = list(all.iter().map(|&(_, states)| states as f64).collect());
+            format!("states={states} for trellis, expected one of {all}")
+        } else {
+            let rates = list(of_states.iter().map(|&(bits, _)| bits).collect());
+            format!("bits={bits} for trellis with states={states}, expected one of {rates}")
+        };
+        return Err(Error::invalid(problem));
+    };
+    Ok((design.code(), states))
+}
+
+/// The bits of the path and of the planes, in words.
+pub(super) fn layout(parameters: Parameters) -> Result<Blueprint> {
+    let (code, states) = code(parameters)?;
+    let bits = code.bits(parameters.dim);
+    let field = |count, width| Field { count, width };
+    let rest = field(1, (bits % WORD) as u32);
+    Ok(Blueprint {
+        states: Some(states),
+        ..Blueprint::new([field(bits / WORD, WORD as u32), rest])
+    })
+}
+
+pub(super) fn build(parameters: Parameters) -> Result<Box<dyn Method>> {
+    Ok(Box::new(Trellis {
+        dim: parameters.dim,
+        code: code(parameters)?.0,
+    }))
+}
+
+impl Method for Trellis {
+    fn rows(&self) -> usize {
+        ROWS
+    }
+
+    fn assign(&self, isa: Isa, u: &[f32], work: &mut Workspace, index: &mut [u16]) {
+        let Workspace { path, bytes, .. } = work;
+        let row_bytes = self.code.row_bytes(self.dim);
+        bytes.resize(u.len() / self.dim * row_bytes, 0);
+        trellis::assign(isa, &self.code, self.dim, u, path, bytes);
+        let words = row_bytes.div_ceil(2);
+        for (bytes, index) in (bytes.chunks_exact(row_bytes)).zip(index.chunks_exact_mut(words)) {
+            for (word, bytes) in index.iter_mut().zip(bytes.chunks(2)) {
+                *word = bytes.iter().rev().fold(0, |word, &byte| word << 8 | u16::from(byte));
+            }
+        }
+    }
+
+    fn codewords(&self, isa: Isa, index: &[u16], c: &mut [f32]) {
+        let mut bytes: Vec<u8> = index.iter().flat_map(|word| word.to_le_bytes()).collect();
+        bytes.truncate(self.code.row_bytes(self.dim));
+        trellis::codewords(isa, &self.code, &bytes, c);
+    }
+
+    fn codebook(&self) -> (Vec<f32>, usize) {
+        (self.code.words().to_vec(), 1)
+    }
+}
