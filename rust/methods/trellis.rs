@@ -40,8 +40,12 @@ fn code(parameters: Parameters) -> Result<(Code, usize)> {
     let states = states.unwrap_or(DEFAULT_STATES);
     let Some(design) = design(states, bits) else {
         let of = |keep: &dyn Fn(f64, usize) -> bool| {
-            let found = designs().iter().map(|d| (f64::from(d.half_bits()) / 2.0, d.states()));
-            found.filter(|&(bits, states)| keep(bits, states)).collect::<Vec<_>>()
+            let found = designs()
+                .iter()
+                .map(|d| (f64::from(d.half_bits()) / 2.0, d.states()));
+            found
+                .filter(|&(bits, states)| keep(bits, states))
+                .collect::<Vec<_>>()
         };
         let list = |mut values: Vec<f64>| {
             values.sort_by(f64::total_cmp);
@@ -95,7 +99,10 @@ impl Method for Trellis {
         let words = row_bytes.div_ceil(2);
         for (bytes, index) in (bytes.chunks_exact(row_bytes)).zip(index.chunks_exact_mut(words)) {
             for (word, bytes) in index.iter_mut().zip(bytes.chunks(2)) {
-                *word = bytes.iter().rev().fold(0, |word, &byte| word << 8 | u16::from(byte));
+                *word = bytes
+                    .iter()
+                    .rev()
+                    .fold(0, |word, &byte| word << 8 | u16::from(byte));
             }
         }
     }
