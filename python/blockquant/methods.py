@@ -247,4 +247,6 @@ COMPARED = (
     "turboquant/mse",
     "turboquant/prod",
     "rabitq/unbiased",
+    "trellis/mse",
+    "trellis/unbiased",
 )

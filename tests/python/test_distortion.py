@@ -231,13 +231,13 @@ def test_a_bfloat16_array(sample):
 
 def test_budgets(sample):
     x, y = sample[0][:80], sample[1][:10]
-    methods = ["blockquant/mse", "eden/mse", "turboquant/prod", "rabitq/unbiased"]
+    methods = ["blockquant/mse", "eden/mse", "turboquant/prod", "rabitq/unbiased", "trellis/mse"]
     c = bq.compare(x, y, methods, seeds=1, bytes_per_vector=[40, 60, 130])
     for (budget, name), runs in c.runs.items():
         assert runs[0].bytes_per_vector <= budget
         bits, block = c.rates[budget, name]
         assert bq.theory.bytes_per_vector(name, bits, 384, block) == runs[0].bytes_per_vector
-        more = bits + 1
+        more = bits + (0.5 if name == "trellis/mse" else 1)
         if block is None:
             assert bq.theory.bytes_per_vector(name, more, 384) > budget
     assert (40, "eden/mse") not in c.runs
@@ -246,6 +246,8 @@ def test_budgets(sample):
     # Blocks have rates between whole bits.
     assert c.runs[130, "blockquant/mse"][0].bytes_per_vector == 124
     assert c.runs[40, "blockquant/mse"][0].bytes_per_vector <= 40
+    # Paths have them, too.
+    assert [c.rates[budget, "trellis/mse"].bits for budget in (40, 60, 130)] == [0.5, 1, 2.5]
     assert "left out, needs at least 52 bytes" in c.to_text()
     assert "at most 60 bytes" in c.to_text()
     with pytest.raises(

@@ -42,7 +42,9 @@ def within(name: str, budget: int, truth: Truth, options: dict[str, Any]) -> Rat
     method, _ = PARTS[name]
     is_blocked = method.has_blocks
     if not is_blocked:
-        rates = [Rate(bits) for bits in range(method.most_bits, 0, -1)]
+        steps = range(int(method.most_bits / method.bit_step), 0, -1)
+        multiples = (step * method.bit_step for step in steps)
+        rates = [Rate(bits if bits % 1 else int(bits)) for bits in multiples]
     else:
         shapes = [(p, w) for p in _BLOCKS for w in _WIDTHS if p <= dim and w <= 8 * p]
         shapes += [(p, w) for p, w in _LARGE if p <= dim]
