@@ -15,7 +15,8 @@ use crate::error::{Error, Result, did_you_mean};
 use crate::isa::Isa;
 use crate::kernels::asymmetric::{self, MAX_LEVEL_BITS, ROWS_PER_CALL};
 use crate::kernels::quantize::{self, Levels};
-use crate::kernels::{rescale, trellis as path};
+use crate::kernels::rescale;
+use crate::kernels::trellis::{self as path, Code};
 
 mod blockquant;
 mod eden;
@@ -356,6 +357,16 @@ pub struct Workspace {
     pub bytes: Vec<u8>,
 }
 
+/// How a packed row names its codewords.
+#[derive(Debug, Clone, Copy)]
+pub enum RowsOf<'a> {
+    /// By the indexes of its fields: those of the first field are of the codebook, and those of the
+    /// second one of the codebook of the tail. A vector that γ belongs to may follow.
+    Indexes,
+    /// As a path through the trellis of this code. Its indexes name nothing one by one.
+    Path(&'a Code),
+}
+
 /// The middle step of the pipeline.
 ///
 /// **Assign**: u to indexes ([`assign`](Method::assign)), and for a method that quantizes its own
@@ -416,6 +427,11 @@ pub trait Method: Debug + Send + Sync {
     /// The codebook of the tail, K × t, with its number of columns, where there is a tail.
     fn tail_codebook(&self) -> Option<(Vec<f32>, usize)> {
         None
+    }
+
+    /// How packed rows name the words of the codebooks.
+    fn rows_of(&self) -> RowsOf<'_> {
+        RowsOf::Indexes
     }
 
     // Asymmetric inner products.

@@ -11,11 +11,12 @@
 //!
 //! FROZEN: the order of the bits.
 
-use super::{Blueprint, Method, Parameters, Workspace};
+use super::{Blueprint, Method, Parameters, RowsOf, Workspace};
 use crate::codebook::trellis::{Design, design, designs};
-use crate::codes::Field;
+use crate::codes::{Field, Layout};
 use crate::error::{Error, Result};
 use crate::isa::Isa;
+use crate::kernels::asymmetric::ROWS_PER_CALL;
 use crate::kernels::trellis::{self, Code};
 
 /// The states for callers who do not choose.
@@ -119,5 +120,22 @@ impl Method for Trellis {
 
     fn codebook(&self) -> (Vec<f32>, usize) {
         (self.code.words().to_vec(), 1)
+    }
+
+    fn rows_of(&self) -> RowsOf<'_> {
+        RowsOf::Path(&self.code)
+    }
+
+    fn products(
+        &self,
+        isa: Isa,
+        _layout: &Layout,
+        rows: [&[u8]; ROWS_PER_CALL],
+        y: &[f32],
+        _index: &mut Vec<u16>,
+    ) -> Option<[f32; ROWS_PER_CALL]> {
+        let mut out = [0.0; ROWS_PER_CALL];
+        trellis::products(isa, &self.code, rows, y, &mut out);
+        Some(out)
     }
 }

@@ -276,6 +276,21 @@ impl Simd for Avx2 {
         fn interleave_u8(self, a: __m256i, b: __m256i) -> [__m256i; 2] {
             [_mm256_unpacklo_epi8(a, b), _mm256_unpackhi_epi8(a, b)]
         }
+        fn interleave_u16(self, a: __m256i, b: __m256i) -> [__m256i; 2] {
+            [_mm256_unpacklo_epi16(a, b), _mm256_unpackhi_epi16(a, b)]
+        }
+        fn alternate_u32(self, a: __m256i) -> __m256i {
+            _mm256_permutevar8x32_epi32(a, _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7))
+        }
+        fn transpose_u32(self, a: __m256i) -> __m256i {
+            _mm256_permutevar8x32_epi32(a, _mm256_setr_epi32(0, 4, 2, 6, 1, 5, 3, 7))
+        }
+        fn xor_u8(self, a: __m256i, b: __m256i) -> __m256i { _mm256_xor_si256(a, b) }
+        fn select_by_sign_u8(self, mask: __m256i, a: __m256i, b: __m256i) -> __m256i {
+            _mm256_blendv_epi8(b, a, mask)
+        }
+        fn signs_u8(self, a: __m256i) -> u32 { _mm256_movemask_epi8(a) as u32 }
+        fn square_pairs_u8(self, a: __m256i) -> __m256i { _mm256_maddubs_epi16(a, a) }
         fn add_products_u8_i8(self, sum: __m256i, a: __m256i, q: &[i8; BYTES]) -> __m256i {
             // Two products are at most 2 · 127 · 128, so that no sum of 16 bits saturates.
             let pairs = _mm256_maddubs_epi16(a, _mm256_loadu_si256(q.as_ptr().cast()));

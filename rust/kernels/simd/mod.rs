@@ -325,6 +325,36 @@ pub trait Simd: Copy {
     /// result 1:  a8 b8 … a15 b15      | a24 b24 … a31 b31
     /// ```
     fn interleave_u8(self, a: Self::I16x16, b: Self::I16x16) -> [Self::I16x16; 2];
+    /// The same with 16-bit lanes.
+    fn interleave_u16(self, a: Self::I16x16, b: Self::I16x16) -> [Self::I16x16; 2];
+    /// The 32-bit lanes of the two halves, alternating. One instruction, two on NEON.
+    ///
+    /// ```text
+    /// a:       a0 a1 a2 a3 | a4 a5 a6 a7
+    /// result:  a0 a4 a1 a5 | a2 a6 a3 a7
+    /// ```
+    fn alternate_u32(self, a: Self::I16x16) -> Self::I16x16;
+    /// Transposes the 2 × 2 matrices of the 32-bit lanes 2l and 2l + 1 of both halves.
+    ///
+    /// ```text
+    /// a:       a0 a1 a2 a3 | a4 a5 a6 a7
+    /// result:  a0 a4 a2 a6 | a1 a5 a3 a7
+    /// ```
+    fn transpose_u32(self, a: Self::I16x16) -> Self::I16x16;
+    /// The bits that are set in one of a and b, not in both.
+    fn xor_u8(self, a: Self::I16x16, b: Self::I16x16) -> Self::I16x16;
+    /// a where the highest bit of the byte of the mask is set, else b. Four instructions on NEON.
+    fn select_by_sign_u8(
+        self,
+        mask: Self::I16x16,
+        a: Self::I16x16,
+        b: Self::I16x16,
+    ) -> Self::I16x16;
+    /// The highest bits of the bytes, the first in bit 0. Eleven instructions on NEON.
+    fn signs_u8(self, a: Self::I16x16) -> u32;
+    /// The sum of the squares of the two bytes of each lane, which are from 0 to 127. One
+    /// instruction on AVX2, six on NEON.
+    fn square_pairs_u8(self, a: Self::I16x16) -> Self::I16x16;
     /// Adds the products of the bytes to the lanes of a sum: a from 0 to 127, q signed.
     ///
     /// The sum of the lanes of a half grows by the products of this half, wrapping. Which lane a

@@ -1,5 +1,7 @@
 //! The tables of a code.
 
+use super::decode::Tables;
+
 /// Labels of a window.
 pub const LABELS: usize = 16;
 
@@ -42,6 +44,8 @@ pub struct Code {
     pub(super) metrics: Vec<[u8; LABELS]>,
     /// \[q + 4·unit\]\[label\]: the uncoded bits of the nearest codeword of the label.
     pub(super) nearest: Vec<[u8; LABELS]>,
+    /// What vectors look up to decode, where they can.
+    pub(super) decode: Option<Tables>,
 }
 
 impl Code {
@@ -95,11 +99,14 @@ impl Code {
             }));
             nearest.push(best.map(|(_, choice)| choice as u8));
         }
+        let of_windows = labels(memory + 1, generators);
+        let of_states = between.map(|generators| labels(memory, generators));
         Self {
             memory: memory as usize,
             uncoded: choices.ilog2() as usize,
-            labels: labels(memory + 1, generators),
-            between: between.map(|generators| labels(memory, generators)),
+            decode: Tables::new(&of_windows, of_states.as_deref(), words),
+            labels: of_windows,
+            between: of_states,
             integers: words.to_vec(),
             words: words.iter().map(|&word| f32::from(word) / 4096.0).collect(),
             unit: unit as i16,
@@ -130,6 +137,11 @@ impl Code {
     /// The packed bytes of a row.
     pub fn row_bytes(&self, dim: usize) -> usize {
         self.bits(dim).div_ceil(8)
+    }
+
+    /// The planes of uncoded bits, if vectors decode the code.
+    pub(in crate::kernels) fn planes(&self) -> Option<usize> {
+        self.decode.as_ref().map(|_| self.uncoded)
     }
 
     /// T: the steps on each side of the first state from which that state is found.

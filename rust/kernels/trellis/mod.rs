@@ -52,9 +52,11 @@
 //! the last byte. Any bytes are a row: bits after the last plane never count.
 
 mod code;
+pub(super) mod decode;
 mod scalar;
 
 pub use code::{Code, Definition};
+pub use decode::{bytes, codewords, indexes, products};
 
 use super::kernel;
 
@@ -79,20 +81,4 @@ kernel! {
     /// # Panics
     /// If `dim` is 0, or if the lengths do not fit together.
     pub fn assign(code: &Code, dim: usize, u: &[f32], work: &mut Workspace, packed: &mut [u8])
-}
-
-kernel! {
-    /// out\[i\] ← the index 16·uncoded + label of coordinate i in the words of the code.
-    ///
-    /// # Panics
-    /// If `packed` is not one row of as many coordinates as `out` has.
-    pub fn indexes(code: &Code, packed: &[u8], out: &mut [u8])
-}
-
-kernel! {
-    /// c\[i\] ← the codeword of coordinate i.
-    ///
-    /// # Panics
-    /// If `packed` is not one row of as many coordinates as `c` has.
-    pub fn codewords(code: &Code, packed: &[u8], c: &mut [f32])
 }

@@ -132,7 +132,7 @@ fn search(code: &Code, work: &mut Workspace, around: Range<usize>, from: Option<
 
 /// The coordinates of a step: one, or two at half rates, as far as the row has them.
 #[inline(always)]
-fn coordinates(code: &Code, dim: usize, step: usize) -> Range<usize> {
+pub fn coordinates(code: &Code, dim: usize, step: usize) -> Range<usize> {
     if code.between.is_some() {
         2 * step..(2 * step + 2).min(dim)
     } else {
@@ -200,40 +200,5 @@ fn pack(code: &Code, work: &Workspace, packed: &mut [u8]) {
     });
     for (at, bit) in path.chain(planes).enumerate() {
         packed[at / 8] |= bit << (at % 8);
-    }
-}
-
-#[inline(always)]
-pub fn indexes(code: &Code, packed: &[u8], out: &mut [u8]) {
-    decode(code, packed, out, |index| index);
-}
-
-#[inline(always)]
-pub fn codewords(code: &Code, packed: &[u8], c: &mut [f32]) {
-    decode(code, packed, c, |index| code.words()[usize::from(index)]);
-}
-
-/// Writes what stands for the index of each coordinate.
-#[inline(always)]
-fn decode<T>(code: &Code, packed: &[u8], out: &mut [T], value: impl Fn(u8) -> T) {
-    let dim = out.len();
-    assert_eq!(packed.len(), code.row_bytes(dim), "bytes of a row");
-    let steps = code.steps(dim);
-    let bit = |at: usize| usize::from(packed[at / 8] >> (at % 8) & 1);
-    let is_circular = steps >= code.memory;
-    // The state before the first step: its bit i is the bit of the path i + 1 steps before.
-    let before = (0..code.memory).filter(|_| is_circular);
-    let mut state = before.map(|i| bit(steps - 1 - i) << i).sum::<usize>();
-    for step in 0..steps {
-        let window = state << 1 | bit(step);
-        state = window & ((1 << code.memory) - 1);
-        let labels = [
-            Some(code.labels[window]),
-            code.between.as_ref().map(|between| between[state]),
-        ];
-        for (at, label) in coordinates(code, dim, step).zip(labels.into_iter().flatten()) {
-            let uncoded = (0..code.uncoded).map(|plane| bit(steps + plane * dim + at) << plane);
-            out[at] = value((uncoded.sum::<usize>() * LABELS) as u8 + label);
-        }
     }
 }
