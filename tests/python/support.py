@@ -6,6 +6,10 @@ from pathlib import Path
 import numpy as np
 
 import blockquant as bq
+from blockquant.registry import is_built_in
+
+#: The full names of the library's own methods.
+BUILT_IN = [name for name in bq.available() if is_built_in(name)]
 
 
 def load_sample():

@@ -195,7 +195,7 @@ def nearness(x, y):
 
 
 @pytest.mark.parametrize("bits", [1, 2, 4])
-@pytest.mark.parametrize("method", ["blockquant", "eden", "rabitq"])
+@pytest.mark.parametrize("method", ["blockquant", "eden", "rabitq", "trellis"])
 def test_translation_does_not_cost_recall(sample, method, bits):
     """By l2 the estimate depends on y − m and x − m only: what both share does not count."""
     found = []
@@ -218,7 +218,7 @@ def test_translation_does_not_cost_recall(sample, method, bits):
 
 
 @pytest.mark.parametrize("metric", ["ip", "cosine"])
-@pytest.mark.parametrize("method", ["blockquant", "eden", "rabitq", "turboquant/prod"])
+@pytest.mark.parametrize("method", ["blockquant", "eden", "rabitq", "trellis", "turboquant/prod"])
 def test_a_shared_mean_does_not_cost_recall(sample, method, metric):
     x, y = moved(sample, 2)
     product = y.astype(float) @ x.astype(float).T

@@ -13,7 +13,8 @@ import blockquant as bq
 from blockquant import _core
 from support import FAMILIES, families, rotate
 
-NAMES = [f"{m}/{s}" for m in ("blockquant", "eden", "rabitq") for s in ("unbiased", "mse")]
+METHODS = ("blockquant", "eden", "rabitq", "trellis")
+NAMES = [f"{m}/{s}" for m in METHODS for s in ("unbiased", "mse")]
 every = pytest.mark.parametrize("name", NAMES)
 
 
@@ -256,7 +257,7 @@ SCRIPT = """
 import hashlib, numpy as np, blockquant as bq
 x = np.random.default_rng(1).standard_normal((200, 100)).astype(np.float32)
 digest = hashlib.sha256()
-for name in ("blockquant/unbiased", "eden/mse", "rabitq/unbiased"):
+for name in ("blockquant/unbiased", "eden/mse", "rabitq/unbiased", "trellis/mse"):
     for center in (None, x[:9]):
         q = bq.create(name, dim=100, bits=2, store_norm=True, center=center)
         codes = q.encode(x)

@@ -203,8 +203,8 @@ def test_what_is_between_the_fastest_and_the_best(sample):
     answer = said(**ends, blockquant=(0.3, 4.0), rabitq=(0.35, 2.0))
     assert answer.method == "eden/mse"
     assert answer.sentences[-1] == (
-        "Between them is blockquant/mse: 1.50 times the least error in 0.50 of its time at 1 bit, "
-        "1.50 times the least error in 0.50 of its time at 2 bits."
+        "Between them is blockquant/mse: 1.50 times the least error in 0.5 of its time at 1 bit, "
+        "1.50 times the least error in 0.5 of its time at 2 bits."
     )
     # Neither what takes longer than the best is between them, nor what has more error than the
     # fastest.
@@ -250,7 +250,7 @@ def test_intervals_that_do_not_hold_are_no_guarantee(sample, monkeypatch):
 
 def test_files(comparison, folder):
     names = {path.name for path in folder.iterdir()}
-    plots = ("mse", "errors", "tails", "recall", "cost")
+    plots = ("mse", "errors", "tails", "recall", "cost", "trade")
     assert names == {"report.html", "results.csv", "results.json"} | {
         f"{name}.{kind}" for name in plots for kind in ("svg", "png")
     }

@@ -265,7 +265,7 @@ def _between(comparison: Figures, fastest: str) -> list[str]:
             row = min(between, key=lambda row: row["nmse"])
             error, time = (row[field] / leader[field] for field in ("nmse", "encode_us"))
             found.setdefault(row["method"], []).append(
-                f"{error:.2f} times the least error in {time:.2f} of its time "
+                f"{error:.2f} times the least error in {time:.2g} of its time "
                 f"{at_rate(comparison, verdict.rate)}"
             )
     return [f"Between them is {name}: {', '.join(shares)}." for name, shares in found.items()]
