@@ -14,6 +14,7 @@ mod interval;
 mod kernels;
 mod methods;
 mod nearest;
+mod paths;
 mod products;
 mod search;
 mod sign_scan;
