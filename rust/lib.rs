@@ -32,7 +32,7 @@
 //! # Modules
 //!
 //! - [`quantizer`] runs the pipeline: encode, decode, inner products, intervals and search.
-//! - [`methods`] has the four methods. They use [`codebook`], [`rotation`] and [`rng`].
+//! - [`methods`] has the five methods. They use [`codebook`], [`rotation`] and [`rng`].
 //! - [`cache`] keeps the keys and values of an attention layer in codes, and attends from them.
 //! - [`codes`] defines the bytes of a row, and [`mod@file`] the bytes of a file.
 //! - [`scan`] computes on packed codes, and [`interval`] has the law of their error.

@@ -64,10 +64,14 @@ class Method:
     def scales(self) -> list[str]: ...
     @property
     def most_bits(self) -> int: ...
+    #: Bits are multiples of it; 0 where any fraction is taken.
     @property
-    def has_fractions(self) -> bool: ...
+    def bit_step(self) -> float: ...
     @property
     def has_blocks(self) -> bool: ...
+    #: The numbers of states that it can have; none for a method without states.
+    @property
+    def states(self) -> list[int]: ...
     @property
     def has_gamma(self) -> bool: ...
 
@@ -88,6 +92,7 @@ class Quantizer:
         *,
         scale: str | None = None,
         block: int | None = None,
+        states: int | None = None,
         rotation: str = "hadamard",
         seed: int = 0,
         store_norm: bool = False,
@@ -103,6 +108,8 @@ class Quantizer:
     def bits(self) -> float: ...
     @property
     def block(self) -> int | None: ...
+    @property
+    def states(self) -> int | None: ...
     @property
     def rotation(self) -> str: ...
     @property
@@ -269,6 +276,7 @@ def bytes_per_vector(
     *,
     scale: str | None = None,
     block: int | None = None,
+    states: int | None = None,
     store_norm: bool = False,
     centered: bool = False,
 ) -> int: ...

@@ -37,6 +37,9 @@ class Parameters:
         options["seed"] = whole(options["seed"], "seed", 0, 2**64 - 1)
         if options.get("block") is not None:
             options["block"] = whole(options["block"], "block", 1, dim)
+        if options.get("states") is not None:
+            least, most = known.states[0], known.states[-1]
+            options["states"] = whole(options["states"], "states", least, most)
         bits = real(bits, "bits", known.most_bits)
         if options["center"] is not None:
             options["center"] = _mean_row(options["center"], dim)
@@ -74,6 +77,11 @@ class Parameters:
         return self._core.block
 
     @property
+    def states(self) -> int | None:
+        """States of the path, for Trellis."""
+        return self._core.states
+
+    @property
     def rotation(self) -> str:
         """``hadamard`` or ``haar``."""
         return self._core.rotation
@@ -105,6 +113,7 @@ class Parameters:
         bits = int(core.bits) if core.bits.is_integer() else core.bits
         given += [f"dim={core.dim}", f"bits={bits!r}"]
         given += [f"block={core.block}"] if core.block is not None else []
+        given += [f"states={core.states}"] if core.states is not None else []
         given += [f"rotation={core.rotation!r}", f"seed={core.seed}"]
         given += ["store_norm=True"] if core.store_norm else []
         # A digest in place of the values: codes of another center are not taken for this one's.
@@ -121,6 +130,7 @@ class Parameters:
             # The core takes no rule where the method has one of its own.
             "scale": core.scale if TABLE[core.method].scales else None,
             "block": core.block,
+            "states": core.states,
             "rotation": core.rotation,
             "seed": core.seed,
             "store_norm": core.store_norm,

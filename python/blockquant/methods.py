@@ -1,4 +1,4 @@
-"""The four methods: what each takes, with its defaults and papers."""
+"""The five methods: what each takes, with its defaults and papers."""
 
 from __future__ import annotations
 
@@ -181,11 +181,60 @@ class TurboQuant(Quantizer):
         )
 
 
+class Trellis(Quantizer):
+    """Trellis codes: one path through a shift register chooses the codewords of a whole row.
+
+    Trellis-coded quantization (IEEE Transactions on Communications 38, 1990) with trained
+    codewords: less error per byte than the blocks of :class:`BlockQuant`, in a time that is linear
+    in ``dim`` and the same at every rate. A row takes ⌈dim·bits/8⌉ bytes besides its scale.
+
+    Other parameters are those of :class:`BlockQuant` without ``block``.
+
+    Parameters
+    ----------
+    bits : float
+        Bits per coordinate, 1 to 4.
+    states : int
+        States of the path: 16, 32, 64, 128 or 256. Twice as many take twice as long to
+        encode, for less error. Decoding takes the same time.
+
+    Examples
+    --------
+    >>> import blockquant as bq
+    >>> bq.Trellis(dim=384, bits=2)
+    create('trellis/unbiased', dim=384, bits=2, states=64, rotation='hadamard', seed=0)
+    """
+
+    def __init__(
+        self,
+        dim: int,
+        bits: float,
+        states: int = 64,
+        scale: str = "unbiased",
+        rotation: str = "hadamard",
+        seed: int = 0,
+        store_norm: bool = False,
+        center: Any = None,
+    ) -> None:
+        self._make(
+            "trellis",
+            dim,
+            bits,
+            states=states,
+            scale=scale,
+            rotation=rotation,
+            seed=seed,
+            store_norm=store_norm,
+            center=center,
+        )
+
+
 #: The face of each method, by its name without a variant.
 FACES: dict[str, type[Quantizer]] = {
     "blockquant": BlockQuant,
     "eden": Eden,
     "rabitq": RaBitQ,
+    "trellis": Trellis,
     "turboquant": TurboQuant,
 }
 

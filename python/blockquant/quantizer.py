@@ -19,10 +19,10 @@ _Rows = NDArray[np.int64]
 
 
 class Quantizer(Parameters):
-    """Base of the four methods: encode, decode and inner products on the codes.
+    """Base of the five methods: encode, decode and inner products on the codes.
 
     Not made directly: see :class:`BlockQuant`, :class:`Eden`, :class:`TurboQuant`,
-    :class:`RaBitQ`, or :func:`blockquant.create`.
+    :class:`RaBitQ`, :class:`Trellis`, or :func:`blockquant.create`.
     """
 
     def encode(self, x: Any) -> Codes:

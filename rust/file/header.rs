@@ -78,6 +78,7 @@ impl Header {
         ];
         pairs.extend(spec.scale.clone().map(|scale| ("scale", scale)));
         pairs.extend(spec.block.map(|block| ("block", block.to_string())));
+        pairs.extend(spec.states.map(|states| ("states", states.to_string())));
         pairs.extend([
             ("rotation", spec.rotation.name().to_owned()),
             ("seed", spec.seed.to_string()),
@@ -132,9 +133,11 @@ fn spec(metadata: &Map<String, Value>) -> Result<Spec> {
     let optional = |key| metadata.contains_key(key);
     let scale = optional("scale").then(|| text(metadata, "scale").map(str::to_owned));
     let block = optional("block").then(|| number(metadata, "block", parsed));
+    let states = optional("states").then(|| number(metadata, "states", parsed));
     Ok(Spec {
         scale: scale.transpose()?,
         block: block.transpose()?,
+        states: states.transpose()?,
         rotation: RotationKind::from_name(text(metadata, "rotation")?)?,
         seed: number(metadata, "seed", parsed)?,
         store_norm: number(metadata, "store_norm", parsed)?,

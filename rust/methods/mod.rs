@@ -189,6 +189,14 @@ impl Parameters {
 }
 
 impl Entry {
+    /// The numbers of states that it can have, none for a method without states.
+    pub fn states(&self) -> Vec<usize> {
+        match self.has_states {
+            true => trellis::states(),
+            false => Vec::new(),
+        }
+    }
+
     /// The shape of the codes. It follows from the parameters, so nothing is built.
     ///
     /// # Errors

@@ -12,7 +12,7 @@
 //! FROZEN: the order of the bits.
 
 use super::{Blueprint, Method, Parameters, RowsOf, Workspace};
-use crate::codebook::trellis::{design, designs};
+use crate::codebook::trellis::{Design, design, designs};
 use crate::codes::{Field, Layout};
 use crate::error::{Error, Result};
 use crate::isa::Isa;
@@ -40,32 +40,36 @@ fn code(parameters: Parameters) -> Result<(Code, usize)> {
     let Parameters { bits, states, .. } = parameters;
     let states = states.unwrap_or(DEFAULT_STATES);
     let Some(design) = design(states, bits) else {
-        let of = |keep: &dyn Fn(f64, usize) -> bool| {
-            let found = designs()
-                .iter()
-                .map(|d| (f64::from(d.half_bits()) / 2.0, d.states()));
-            found
-                .filter(|&(bits, states)| keep(bits, states))
-                .collect::<Vec<_>>()
-        };
-        let list = |mut values: Vec<f64>| {
-            values.sort_by(f64::total_cmp);
-            values.dedup();
-            let names: Vec<_> = values.iter().map(f64::to_string).collect();
-            names.join(", ")
-        };
-        let of_states = of(&|_, found| found == states);
-        let problem = if of_states.is_empty() {
-            let all = of(&|_, _| true);
-            let all = list(all.iter().map(|&(_, states)| states as f64).collect());
-            format!("states={states} for trellis, expected one of {all}")
-        } else {
-            let rates = list(of_states.iter().map(|&(bits, _)| bits).collect());
-            format!("bits={bits} for trellis with states={states}, expected one of {rates}")
+        let of_states = designs().iter().filter(|design| design.states() == states);
+        let rates: Vec<f64> = of_states
+            .map(|design| f64::from(design.half_bits()) / 2.0)
+            .collect();
+        let problem = match rates.is_empty() {
+            true => format!(
+                "states={states} for trellis, expected one of {}",
+                list(&self::states())
+            ),
+            false => format!(
+                "bits={bits} for trellis with states={states}, expected one of {}",
+                list(&rates)
+            ),
         };
         return Err(Error::invalid(problem));
     };
     Ok((design.code(), states))
+}
+
+/// The numbers of states that there are, in ascending order.
+pub(super) fn states() -> Vec<usize> {
+    let mut states: Vec<usize> = designs().iter().map(Design::states).collect();
+    states.dedup();
+    states
+}
+
+/// Numbers with commas between them.
+fn list(numbers: &[impl ToString]) -> String {
+    let numbers: Vec<String> = numbers.iter().map(ToString::to_string).collect();
+    numbers.join(", ")
 }
 
 /// The bits of the path and of the planes, in words.

@@ -64,8 +64,11 @@ struct Method {
     /// The default first; none for a method with a rule of its own.
     scales: Vec<&'static str>,
     most_bits: u32,
-    has_fractions: bool,
+    /// Bits are multiples of it; 0 where any fraction is taken.
+    bit_step: f64,
     has_blocks: bool,
+    /// The numbers of states that it can have; none for a method without states.
+    states: Vec<usize>,
     has_gamma: bool,
 }
 
@@ -151,9 +154,10 @@ mod _core {
     #[pyfunction]
     fn methods() -> Vec<Method> {
         let method = |entry: &Entry| {
-            let (most_bits, has_fractions) = match entry.bits {
-                Bits::Whole { most } => (most, false),
-                Bits::Any { most } => (most, true),
+            let (most_bits, bit_step) = match entry.bits {
+                Bits::Whole { most } => (most, 1.0),
+                Bits::Halves { most } => (most, 0.5),
+                Bits::Any { most } => (most, 0.0),
             };
             let names = entry.scales.choice().iter().map(|rule| rule.name());
             Method {
@@ -162,8 +166,9 @@ mod _core {
                 paper: entry.paper,
                 scales: names.collect(),
                 most_bits,
-                has_fractions,
+                bit_step,
                 has_blocks: entry.has_blocks,
+                states: entry.states(),
                 has_gamma: entry.has_gamma,
             }
         };
@@ -220,20 +225,24 @@ mod _core {
 
     #[pyfunction]
     #[pyo3(signature = (
-        method, dim, bits, *, scale=None, block=None, store_norm=false, centered=false
+        method, dim, bits, *, scale=None, block=None, states=None, store_norm=false,
+        centered=false
     ))]
+    #[allow(clippy::too_many_arguments)]
     fn bytes_per_vector(
         method: String,
         dim: usize,
         bits: f64,
         scale: Option<String>,
         block: Option<usize>,
+        states: Option<usize>,
         store_norm: bool,
         centered: bool,
     ) -> PyResult<usize> {
         let (shape, _) = Spec {
             scale,
             block,
+            states,
             store_norm,
             ..Spec::new(method, dim, bits)
         }

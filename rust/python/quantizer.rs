@@ -38,8 +38,8 @@ pub struct Quantizer(pub(super) crate::Quantizer);
 impl Quantizer {
     #[new]
     #[pyo3(signature = (
-        method, dim, bits, *, scale=None, block=None, rotation="hadamard", seed=0,
-        store_norm=false, center=None
+        method, dim, bits, *, scale=None, block=None, states=None, rotation="hadamard",
+        seed=0, store_norm=false, center=None
     ))]
     #[allow(clippy::too_many_arguments)]
     fn new(
@@ -49,6 +49,7 @@ impl Quantizer {
         bits: f64,
         scale: Option<String>,
         block: Option<usize>,
+        states: Option<usize>,
         rotation: &str,
         seed: u64,
         store_norm: bool,
@@ -58,6 +59,7 @@ impl Quantizer {
         let spec = Spec {
             scale,
             block,
+            states,
             rotation,
             seed,
             store_norm,
@@ -90,6 +92,11 @@ impl Quantizer {
     #[getter]
     fn block(&self) -> Option<usize> {
         self.0.spec().block
+    }
+
+    #[getter]
+    fn states(&self) -> Option<usize> {
+        self.0.spec().states
     }
 
     #[getter]

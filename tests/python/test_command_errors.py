@@ -35,6 +35,14 @@ pytestmark = pytest.mark.usefixtures("chunks_of_32_rows")
             ["--block is for blockquant, not for eden/unbiased"],
         ),
         (
+            ["encode", "{x}", "--out", "{new}", "--states", "64"],
+            ["--states is for trellis, not for blockquant/unbiased"],
+        ),
+        (
+            ["encode", "{x}", "--out", "{new}", "--method", "trellis", "--states", "100"],
+            ["states=100 for trellis, expected one of 16, 32, 64"],
+        ),
+        (
             ["encode", "{x}", "--out", "{new}", "--center", "{narrow}"],
             ["narrow.npy has d = 5", "32"],
         ),

@@ -1,16 +1,18 @@
 """One set of tests for every method: shapes, inputs, errors, corner cases and bytes."""
 
 import itertools
+import re
 
 import ml_dtypes
 import numpy as np
 import pytest
 
 import blockquant as bq
+from blockquant import _core
 from support import supports
 
 NAMES = list(bq.available())
-DIMS = [1, 2, 3, 5, 8, 17, 64, 100, 130]
+DIMS = [1, 2, 3, 5, 7, 8, 17, 31, 33, 63, 64, 65, 100, 130]
 # Each method runs with and without a center; `plain` marks tests that hold only without one.
 every = pytest.mark.parametrize("name", [*NAMES, *(f"{name} centered" for name in NAMES)])
 plain = pytest.mark.parametrize("name", NAMES)
@@ -49,7 +51,8 @@ def test_available_covers_the_papers():
         "eden/unbiased",
     } <= set(NAMES)
     assert {"turboquant/mse", "turboquant/prod", "rabitq/mse", "rabitq/unbiased"} <= set(NAMES)
-    for short in ("blockquant", "eden", "rabitq"):
+    assert {"trellis/none", "trellis/mse", "trellis/unbiased"} <= set(NAMES)
+    for short in ("blockquant", "eden", "rabitq", "trellis"):
         assert make(short, 8).scale == "unbiased"
 
 
@@ -111,6 +114,27 @@ def test_unknown_names():
         bq.TurboQuant(4, 2, variant="nosuch")
     with pytest.raises(ValueError, match=r"\w"):
         bq.BlockQuant(4, 2, block=5)
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        ({"states": 100}, "states=100 for trellis, expected one of 16, 32, 64, 128, 256"),
+        ({"states": 8}, "states=8, expected a whole number, 16 to "),
+        ({"states": 2**70}, f"states={2**70}, expected a whole number, 16 to "),
+        ({"bits": 2.25}, "bits=2.25 for trellis, expected a multiple of .5 from 0.5 to 4"),
+        ({"bits": 5}, "bits=5, expected a number above 0, at most 4"),
+    ],
+)
+def test_impossible_trellises_say_what_is_possible(options, text):
+    with pytest.raises(ValueError, match=f"^{re.escape(text)}"):
+        bq.Trellis(**{"dim": 8, "bits": 2} | options)
+    with pytest.raises(TypeError, match=r"^states=64\.0, expected a whole number, 16 to "):
+        bq.Trellis(8, 2, states=64.0)
+    with pytest.raises(ValueError, match=r"^states is not an option of eden$"):
+        _core.Quantizer("eden", 8, 2, states=64)
+    with pytest.raises(ValueError, match=r"^block is not an option of trellis$"):
+        _core.Quantizer("trellis", 8, 2, block=4)
 
 
 @every
@@ -281,7 +305,7 @@ def test_scalars_beyond_float32():
         make("eden/unbiased", 4, 1).encode(row)
 
 
-@pytest.mark.parametrize("name", ["blockquant/mse", "eden/mse", "rabitq/mse"])
+@pytest.mark.parametrize("name", ["blockquant/mse", "eden/mse", "rabitq/mse", "trellis/mse"])
 @pytest.mark.parametrize("bits", [1, 2, 4])
 def test_recoding_does_not_shrink(name, bits):
     """A decoded row keeps its norm over further cycles, far within the quantizer's noise."""
@@ -294,7 +318,7 @@ def test_recoding_does_not_shrink(name, bits):
     assert np.abs(ratio - 1).max() < 0.05
 
 
-@pytest.mark.parametrize("name", ["blockquant/none", "turboquant/mse"])
+@pytest.mark.parametrize("name", ["blockquant/none", "turboquant/mse", "trellis/none"])
 @pytest.mark.parametrize("bits", [1, 2, 4])
 def test_recoding_with_unit_scale(name, bits):
     """By definition, S = 1 multiplies the norm by |c|/sqrt(d) in every cycle.

@@ -30,7 +30,7 @@ class TorchQuantizer:
     Parameters
     ----------
     quantizer : Quantizer
-        Any of the library's methods, without a center and without stored norms.
+        Any of the library's methods but Trellis, without a center and without stored norms.
     device : torch.device, str or int, optional
         Where the tables are, and the rows must be; torch's default if it is not given.
     integers : bool
@@ -43,7 +43,7 @@ class TorchQuantizer:
     TypeError
         If the quantizer is not one of the library's.
     ValueError
-        If it has a center or stores norms.
+        If it has a center or stores norms, or is a Trellis.
 
     Examples
     --------

@@ -131,7 +131,15 @@ class Blocks:
 
 
 def words_of(quantizer: Quantizer, device: torch.device) -> Levels | Blocks:
-    """The codewords of a quantizer, which know how its method chooses them."""
+    """The codewords of a quantizer, which know how its method chooses them.
+
+    Raises
+    ------
+    ValueError
+        If it codes a row as one path.
+    """
+    if quantizer.states is not None:
+        raise ValueError(f"{quantizer.name} has no torch operations: a path codes the whole row")
     method = quantizer.name.partition("/")[0]
     if method == "blockquant":
         return Blocks(quantizer, device)
