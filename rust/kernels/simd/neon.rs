@@ -353,20 +353,17 @@ impl Simd for Neon {
         }
         fn alternate_u32(self, a: I16x16) -> I16x16 {
             let (low, high) = both!(vreinterpretq_s32_s16(a));
-            let alternate = (vzip1q_s32(low, high), vzip2q_s32(low, high));
-            both!(vreinterpretq_s16_s32(alternate))
+            both!(vreinterpretq_s16_s32((vzip1q_s32(low, high), vzip2q_s32(low, high))))
         }
         fn transpose_u32(self, a: I16x16) -> I16x16 {
             let (low, high) = both!(vreinterpretq_s32_s16(a));
-            let transposed = (vtrn1q_s32(low, high), vtrn2q_s32(low, high));
-            both!(vreinterpretq_s16_s32(transposed))
+            both!(vreinterpretq_s16_s32((vtrn1q_s32(low, high), vtrn2q_s32(low, high))))
         }
         fn xor_u8(self, a: I16x16, b: I16x16) -> I16x16 { both!(veorq_s16(a, b)) }
         fn select_by_sign_u8(self, mask: I16x16, a: I16x16, b: I16x16) -> I16x16 {
             let half = |mask, a, b| {
-                let mask = vreinterpretq_u8_s8(vshrq_n_s8::<7>(vreinterpretq_s8_s16(mask)));
-                let (a, b) = (vreinterpretq_u8_s16(a), vreinterpretq_u8_s16(b));
-                vreinterpretq_s16_u8(vbslq_u8(mask, a, b))
+                let mask = vshrq_n_s8::<7>(vreinterpretq_s8_s16(mask));
+                vbslq_s16(vreinterpretq_u16_s8(mask), a, b)
             };
             (half(mask.0, a.0, b.0), half(mask.1, a.1, b.1))
         }
@@ -381,11 +378,9 @@ impl Simd for Neon {
             half(a.0) | half(a.1) << 16
         }
         fn square_pairs_u8(self, a: I16x16) -> I16x16 {
-            let half = |a| {
-                let a = vreinterpretq_s8_s16(a);
-                vpaddq_s16(vmull_s8(vget_low_s8(a), vget_low_s8(a)), vmull_high_s8(a, a))
-            };
-            (half(a.0), half(a.1))
+            let a = both!(vreinterpretq_s8_s16(a));
+            let low = both!(vget_low_s8(a));
+            both!(vpaddq_s16(both!(vmull_s8(low, low)), both!(vmull_high_s8(a, a))))
         }
         fn add_products_u8_i8(self, sum: I32x8, a: I16x16, q: &[i8; BYTES]) -> I32x8 {
             let half = |sum, a: int16x8_t, q: *const i8| {
