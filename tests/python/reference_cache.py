@@ -9,6 +9,7 @@ import math
 import numpy as np
 
 import blockquant as bq
+import reference_trellis as trellis
 
 PAGE = 64
 
@@ -85,7 +86,10 @@ class Coding:
     def integer_words(self, packed):
         """The codeword vectors in the order of the rotated coordinates."""
         core, dim = self.q._core, self.dim
-        index = core.indices(packed)
+        if core.states is not None:
+            index = trellis.indexes(trellis.designs()[core.states, core.bits], packed, dim)
+        else:
+            index = core.indices(packed)
         words, tail = core.codebook(), core.tail_codebook()
         most = max(np.abs(book).max() for book in (words, tail) if book is not None)
         step = float(most) / self.steps

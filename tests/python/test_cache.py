@@ -26,6 +26,13 @@ CASES = {
     "eden": {"keys": "eden", "values": "eden/mse", "key_bits": 4, "value_bits": 4},
     "rabitq, 16-bit words": {"keys": "rabitq", "values": "rabitq/mse", "key_bits": 6},
     "turboquant": {"keys": "turboquant/mse", "values": "turboquant/prod"},
+    "trellis": {"keys": "trellis", "values": "trellis/mse"},
+    "trellis at 1 and 4 bits": {
+        "keys": "trellis/mse",
+        "key_bits": 1,
+        "values": "trellis",
+        "value_bits": 4,
+    },
     "prod": {"keys": "turboquant/prod", "values": "eden", "key_bits": 3},
     "float words": {"keys": "blockquant", "key_bits": 9, "value_bits": 2},
     "float scales": {"byte_scales": False, "key_bits": 2},
@@ -210,10 +217,6 @@ def test_the_mean_halves_the_error(rng):
 
 def test_names_of_methods_are_those_of_create():
     for name in BUILT_IN:
-        if name.startswith("trellis/"):
-            with pytest.raises(ValueError, match=r"^keys: a cache does not take trellis"):
-                bq.KeyValueCache(1, 16, keys=name)
-            continue
         bits = 2
         cache = bq.KeyValueCache(1, 16, keys=name, values=name, key_bits=bits, value_bits=bits)
         assert repr(cache).count(f"{name} at 2 bits") == 2
