@@ -18,13 +18,15 @@ mod measure;
 use std::hint::black_box;
 
 use blockquant::Isa;
-use blockquant::codebook::{Law, block_codebook, lloyd_max};
+use blockquant::codebook::{Law, block_codebook, lloyd_max, trellis};
 use blockquant::kernels::code_products::{CodeTables, FieldWords};
 use blockquant::kernels::quantize::{self, Levels};
 use blockquant::kernels::{
     asymmetric, code_products, convert, dense, fwht, nearest, pack, reduce, rescale, sign_scan,
+    trellis as path,
 };
 
+use blockquant::rng::SeedStream;
 use measure::Bench;
 
 /// The first two are sizes of attention heads at which every rotation is dense.
@@ -259,6 +261,35 @@ fn sign_scans(bench: &mut Bench) {
     });
 }
 
+/// Four rows on their paths through a trellis.
+fn paths(bench: &mut Bench) {
+    for design in trellis::designs() {
+        let bits = f64::from(design.half_bits()) / 2.0;
+        let name = format!(
+            "trellis assign, 4 rows, {} states, {bits} bits",
+            design.states()
+        );
+        bench.at(&[24, 64, 128, 384, 1536], &name, |dim| {
+            let (code, mut work) = (design.code(), path::Workspace::default());
+            let mut packed = vec![0; 4 * code.row_bytes(dim)];
+            let mut stream = SeedStream::new(1, dim as u64);
+            let rows: Vec<f32> = (0..64 * dim).map(|_| stream.gaussian() as f32).collect();
+            let mut from = 0;
+            move |isa, _| {
+                from = (from + 4 * dim) % rows.len();
+                path::assign(
+                    isa,
+                    &code,
+                    dim,
+                    &rows[from..][..4 * dim],
+                    &mut work,
+                    &mut packed,
+                );
+            }
+        });
+    }
+}
+
 /// Products of four coded rows with a query.
 fn reranking(bench: &mut Bench) {
     for (p, w) in [(2, 8), (4, 8), (8, 8)] {
@@ -294,7 +325,7 @@ fn main() {
         std::process::exit(2);
     });
     for kernels in [
-        transforms, levels, blocks, rescaling, packing, sums, coded, sign_scans, reranking,
+        transforms, levels, blocks, rescaling, packing, sums, coded, sign_scans, reranking, paths,
     ] {
         kernels(&mut bench);
     }
