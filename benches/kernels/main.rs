@@ -18,7 +18,7 @@ mod measure;
 use std::hint::black_box;
 
 use blockquant::Isa;
-use blockquant::codebook::trellis::design;
+use blockquant::codebook::trellis::{design, designs};
 use blockquant::codebook::{Law, block_codebook, lloyd_max};
 use blockquant::kernels::code_products::{CodeTables, FieldWords};
 use blockquant::kernels::quantize::{self, Levels};
@@ -27,6 +27,7 @@ use blockquant::kernels::{
     asymmetric, code_products, convert, dense, fwht, nearest, pack, reduce, rescale, sign_scan,
 };
 
+use blockquant::rng::SeedStream;
 use measure::Bench;
 
 /// The first two are sizes of attention heads at which every rotation is dense.
@@ -259,6 +260,35 @@ fn sign_scans(bench: &mut Bench) {
         let mut masks = [0; 16];
         move |isa, _| sign_scan::sums_reach(isa, &sums, &columns, &cut, &mut masks)
     });
+}
+
+/// Four rows on their paths through a trellis.
+fn paths(bench: &mut Bench) {
+    for design in designs() {
+        let bits = f64::from(design.half_bits()) / 2.0;
+        let name = format!(
+            "trellis assign, 4 rows, {} states, {bits} bits",
+            design.states()
+        );
+        bench.at(&[24, 64, 128, 384, 1536], &name, |dim| {
+            let (code, mut work) = (design.code(), trellis::Workspace::default());
+            let mut packed = vec![0; 4 * code.row_bytes(dim)];
+            let mut stream = SeedStream::new(1, dim as u64);
+            let rows: Vec<f32> = (0..64 * dim).map(|_| stream.gaussian() as f32).collect();
+            let mut from = 0;
+            move |isa, _| {
+                from = (from + 4 * dim) % rows.len();
+                trellis::assign(
+                    isa,
+                    &code,
+                    dim,
+                    &rows[from..][..4 * dim],
+                    &mut work,
+                    &mut packed,
+                );
+            }
+        });
+    }
 }
 
 /// Products of four coded rows with a query.
