@@ -1,7 +1,7 @@
 """A NumPy reference of the key-value cache, written from the description of its state alone.
 
 It works token by token and in float64. Of the library it uses the quantizers alone: their packed
-codes, codebooks and rotations.
+codes, codebooks and rotations. Trellis codes are decoded by their own reference.
 """
 
 import math
@@ -9,7 +9,7 @@ import math
 import numpy as np
 
 import blockquant as bq
-import reference_trellis as trellis
+from reference_trellis import decode, designs
 
 PAGE = 64
 
@@ -86,10 +86,11 @@ class Coding:
     def integer_words(self, packed):
         """The codeword vectors in the order of the rotated coordinates."""
         core, dim = self.q._core, self.dim
-        if core.states is not None:
-            index = trellis.indexes(trellis.designs()[core.states, core.bits], packed, dim)
-        else:
-            index = core.indices(packed)
+        if isinstance(self.q, bq.Trellis):
+            design = designs()[self.q.states, self.q.bits]
+            step = np.abs(design.words).max() / self.steps
+            return step * np.rint(decode(design, packed, dim) / step) / 4096
+        index = core.indices(packed)
         words, tail = core.codebook(), core.tail_codebook()
         most = max(np.abs(book).max() for book in (words, tail) if book is not None)
         step = float(most) / self.steps
