@@ -19,3 +19,4 @@ mod search;
 mod sign_scan;
 mod threads;
 mod trellis;
+mod trellis_tables;
