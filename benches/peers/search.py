@@ -79,7 +79,7 @@ length."""
 
 OURS = (
     *("blockquant 1 p=8", "blockquant 2 p=4", "blockquant 3 p=4", "blockquant 4 p=2"),
-    *(f"{method} {bits}" for method in ("eden", "trellis") for bits in (1, 2, 3, 4)),
+    *(f"{method} {bits}" for method in ("trellis", "eden") for bits in (1, 2, 3, 4)),
 )
 OURS_TOO = (
     "blockquant 2 p=2",

@@ -199,14 +199,7 @@ impl CacheSpec {
         let specs = [("keys", self.key_spec()), ("values", self.value_spec())];
         for ((what, mut spec), rule) in specs.into_iter().zip(&mut rules) {
             let filled = spec.fill();
-            let shape;
-            (shape, *rule) = filled.map_err(|error| Error::invalid(format!("{what}: {error}")))?;
-            if shape.states.is_some() {
-                return Err(Error::invalid(format!(
-                    "{what}: a cache does not take {}, whose bits belong to no coordinate alone",
-                    spec.method
-                )));
-            }
+            (_, *rule) = filled.map_err(|error| Error::invalid(format!("{what}: {error}")))?;
             if what == "keys" {
                 self.keys.scale = spec.scale;
             } else {

@@ -25,6 +25,9 @@ const DEFAULT_STATES: usize = 64;
 /// The bits of an index.
 const WORD: usize = 16;
 
+/// Bytes of rows that need no memory of their own to be decoded.
+const MOST_ON_STACK: usize = 1024;
+
 /// Rows whose paths are searched together.
 const ROWS: usize = 4;
 
@@ -113,9 +116,18 @@ impl Method for Trellis {
     }
 
     fn codewords(&self, isa: Isa, index: &[u16], c: &mut [f32]) {
-        let mut bytes: Vec<u8> = index.iter().flat_map(|word| word.to_le_bytes()).collect();
-        bytes.truncate(self.code.row_bytes(self.dim));
-        trellis::codewords(isa, &self.code, &bytes, c);
+        let row_bytes = self.code.row_bytes(self.dim);
+        let (mut room, mut more) = ([0; MOST_ON_STACK], Vec::new());
+        let bytes = if row_bytes < MOST_ON_STACK {
+            &mut room[..]
+        } else {
+            more.resize(row_bytes + 1, 0);
+            &mut more
+        };
+        for (bytes, word) in bytes.as_chunks_mut().0.iter_mut().zip(index) {
+            *bytes = word.to_le_bytes();
+        }
+        trellis::codewords(isa, &self.code, &bytes[..row_bytes], c);
     }
 
     fn codebook(&self) -> (Vec<f32>, usize) {

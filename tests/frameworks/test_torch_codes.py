@@ -184,6 +184,8 @@ def test_errors_say_what_was_wrong():
     device = TorchQuantizer(q)
     x = tensor(gaussian(64, 10))
     packed, scale, _ = device.encode(x)
+    with pytest.raises(ValueError, match=r"trellis/unbiased has no torch operations"):
+        TorchQuantizer(bq.Trellis(64, 2))
     with pytest.raises(TypeError, match="quantizer is str, expected a Quantizer"):
         TorchQuantizer("blockquant")
     with pytest.raises(ValueError, match="has a center or stores norms"):

@@ -1,7 +1,7 @@
 """A NumPy reference of the key-value cache, written from the description of its state alone.
 
 It works token by token and in float64. Of the library it uses the quantizers alone: their packed
-codes, codebooks and rotations.
+codes, codebooks and rotations. Trellis codes are decoded by their own reference.
 """
 
 import math
@@ -9,6 +9,7 @@ import math
 import numpy as np
 
 import blockquant as bq
+from reference_trellis import decode, designs
 
 PAGE = 64
 
@@ -85,6 +86,10 @@ class Coding:
     def integer_words(self, packed):
         """The codeword vectors in the order of the rotated coordinates."""
         core, dim = self.q._core, self.dim
+        if isinstance(self.q, bq.Trellis):
+            design = designs()[self.q.states, self.q.bits]
+            step = np.abs(design.words).max() / self.steps
+            return step * np.rint(decode(design, packed, dim) / step) / 4096
         index = core.indices(packed)
         words, tail = core.codebook(), core.tail_codebook()
         most = max(np.abs(book).max() for book in (words, tail) if book is not None)

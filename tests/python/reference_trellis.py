@@ -84,8 +84,8 @@ def designs():
 # --- decoding --------------------------------------------------------------------------------
 
 
-def decode(design, packed, dim):
-    """The codewords of packed rows, in units of 2^-12."""
+def indexes(design, packed, dim):
+    """16·uncoded + label for each coordinate of packed rows."""
     bits = np.unpackbits(packed, axis=1, bitorder="little").astype(int)
     steps = design.steps(dim)
     path = bits[:, :steps]
@@ -95,18 +95,22 @@ def decode(design, packed, dim):
             windows += np.roll(path, age, axis=1) << age
         else:  # bits before the first are zeros
             windows[:, age:] += path[:, : max(steps - age, 0)] << age
-    row = np.empty((len(packed), dim), int)
+    found = np.empty((len(packed), dim), int)
     for step in range(steps):
         for at, is_between in design.coordinates(dim, step):
-            of_states = windows[:, step] % design.states
-            row[:, at] = (
-                design.between[of_states] if is_between else design.labels[windows[:, step]]
-            )
+            window = windows[:, step]
+            table = design.between if is_between else design.labels
+            found[:, at] = table[window % len(table)]
     planes = bits[:, steps : steps + design.uncoded * dim].reshape(len(packed), -1, dim)
-    uncoded = np.zeros_like(row)
     for plane in range(design.uncoded):
-        uncoded += planes[:, plane] << plane
-    return design.words[row, uncoded]
+        found += planes[:, plane] << plane + 4
+    return found
+
+
+def decode(design, packed, dim):
+    """The codewords of packed rows, in units of 2^-12."""
+    index = indexes(design, packed, dim)
+    return design.words[index % 16, index // 16]
 
 
 # --- the best code of all --------------------------------------------------------------------

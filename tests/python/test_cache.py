@@ -28,6 +28,13 @@ CASES = {
     "turboquant": {"keys": "turboquant/mse", "values": "turboquant/prod"},
     "prod": {"keys": "turboquant/prod", "values": "eden", "key_bits": 3},
     "float words": {"keys": "blockquant", "key_bits": 9, "value_bits": 2},
+    "trellis": {"keys": "trellis", "values": "trellis/mse"},
+    "trellis, few and many bits": {
+        "keys": "trellis",
+        "values": "trellis",
+        "key_bits": 4,
+        "value_bits": 1,
+    },
     "float scales": {"byte_scales": False, "key_bits": 2},
     "byte scales at 8 bits": {"byte_scales": True, "keys": "eden", "key_bits": 8},
     "haar": {"rotation": "haar", "seed": 2**64 - 1, "key_bits": 2},
@@ -210,10 +217,6 @@ def test_the_mean_halves_the_error(rng):
 
 def test_names_of_methods_are_those_of_create():
     for name in BUILT_IN:
-        if name.startswith("trellis/"):
-            with pytest.raises(ValueError, match=r"^keys: a cache does not take trellis"):
-                bq.KeyValueCache(1, 16, keys=name)
-            continue
         bits = 2
         cache = bq.KeyValueCache(1, 16, keys=name, values=name, key_bits=bits, value_bits=bits)
         assert repr(cache).count(f"{name} at 2 bits") == 2

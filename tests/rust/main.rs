@@ -20,3 +20,4 @@ mod search;
 mod sign_scan;
 mod threads;
 mod trellis;
+mod trellis_tables;

@@ -54,28 +54,21 @@
 mod code;
 pub(super) mod decode;
 mod scalar;
+mod vector;
 
 pub use code::{Code, Definition};
 pub use decode::{bytes, codewords, indexes, products};
 
-use super::kernel;
+use super::{kernel, vector_kernel};
 
-/// States of the paths of several rows, and what is found about them.
+/// The search of some rows, by the definition or by the vector body.
 #[derive(Debug, Default, Clone)]
 pub struct Workspace {
-    /// q of a row.
-    integers: Vec<i16>,
-    /// A bit per step and state: whether the path comes from the higher predecessor.
-    decisions: Vec<u8>,
-    /// Metrics of all states before and after a step.
-    metrics: [Vec<u8>; 2],
-    /// The words that a path chooses, and those of the best path so far.
-    chosen: [Vec<u8>; 2],
-    /// The bits of a path, and those of the best path so far.
-    path: [Vec<u8>; 2],
+    scalar: scalar::Work,
+    vector: vector::Work,
 }
 
-kernel! {
+vector_kernel! {
     /// Finds the codes of some rows of `dim` coordinates each and writes their packed bytes.
     ///
     /// # Panics

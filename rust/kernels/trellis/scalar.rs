@@ -10,6 +10,21 @@ pub const FEW_STEPS: usize = 32;
 /// Every so many steps the metrics are reduced.
 pub const STEPS_PER_REDUCTION: usize = 4;
 
+/// The search of a row.
+#[derive(Debug, Default, Clone)]
+pub struct Work {
+    /// q + 4·unit of the row.
+    integers: Vec<u16>,
+    /// \[step\]\[state\]: whether the path comes from the higher predecessor.
+    decisions: Vec<u8>,
+    /// Metrics of all states before and after a step.
+    metrics: [Vec<u8>; 2],
+    /// The words that a path chooses, and those of the best path so far.
+    chosen: [Vec<u8>; 2],
+    /// The bits of a path, and those of the best path so far.
+    path: [Vec<u8>; 2],
+}
+
 #[inline(always)]
 pub fn assign(code: &Code, dim: usize, u: &[f32], work: &mut Workspace, packed: &mut [u8]) {
     let row_bytes = code.row_bytes(dim);
@@ -19,12 +34,13 @@ pub fn assign(code: &Code, dim: usize, u: &[f32], work: &mut Workspace, packed: 
         "rows and their bytes"
     );
     for (u, packed) in u.chunks_exact(dim).zip(packed.chunks_exact_mut(row_bytes)) {
-        assign_row(code, u, work, packed);
+        assign_row(code, u, &mut work.scalar, packed);
     }
 }
 
+/// Finds the code of one row.
 #[inline(always)]
-fn assign_row(code: &Code, u: &[f32], work: &mut Workspace, packed: &mut [u8]) {
+pub fn assign_row(code: &Code, u: &[f32], work: &mut Work, packed: &mut [u8]) {
     let steps = code.steps(u.len());
     to_integers(code, u, &mut work.integers);
     if steps < code.memory {
@@ -56,20 +72,20 @@ fn assign_row(code: &Code, u: &[f32], work: &mut Workspace, packed: &mut [u8]) {
 
 /// q + 4·unit of each coordinate.
 #[inline(always)]
-fn to_integers(code: &Code, u: &[f32], integers: &mut Vec<i16>) {
+fn to_integers(code: &Code, u: &[f32], integers: &mut Vec<u16>) {
     let unit = f32::from(code.unit);
     let most = 4.0 * unit;
     integers.clear();
     integers.extend(u.iter().map(|&u| {
         let q = (u * unit).clamp(-most, most).round_ties_even();
-        (q + most) as i16
+        (q + most) as u16
     }));
 }
 
 /// The state between the last and the first step of the best circular path, as far as the steps
 /// around it show.
 #[inline(always)]
-fn first_state(code: &Code, work: &mut Workspace, steps: usize, window: usize) -> usize {
+fn first_state(code: &Code, work: &mut Work, steps: usize, window: usize) -> usize {
     let around = steps - window..steps + window;
     let end = search(code, work, around.clone(), None);
     let mut state = end;
@@ -83,9 +99,9 @@ fn first_state(code: &Code, work: &mut Workspace, steps: usize, window: usize) -
 /// the state with the least metric, among those that a path from state 0 of so few steps can reach
 /// where there are fewer than ν.
 #[inline(always)]
-fn search(code: &Code, work: &mut Workspace, around: Range<usize>, from: Option<usize>) -> usize {
+fn search(code: &Code, work: &mut Work, around: Range<usize>, from: Option<usize>) -> usize {
     let states = 1 << code.memory;
-    let Workspace {
+    let Work {
         integers,
         decisions,
         metrics: [old, new],
@@ -142,7 +158,7 @@ pub fn coordinates(code: &Code, dim: usize, step: usize) -> Range<usize> {
 
 /// The window of step k of the search, after which the path is in this state.
 #[inline(always)]
-fn window_of(code: &Code, work: &Workspace, k: usize, state: usize) -> usize {
+fn window_of(code: &Code, work: &Work, k: usize, state: usize) -> usize {
     let decision = work.decisions[(k << code.memory) + state];
     state | usize::from(decision) << code.memory
 }
@@ -150,7 +166,7 @@ fn window_of(code: &Code, work: &Workspace, k: usize, state: usize) -> usize {
 /// Traces the path that ends in this state, over all steps of the row, and chooses its words.
 /// Returns the state where it begins.
 #[inline(always)]
-fn trace(code: &Code, work: &mut Workspace, steps: usize, end: usize) -> usize {
+fn trace(code: &Code, work: &mut Work, steps: usize, end: usize) -> usize {
     let dim = work.integers.len();
     work.path[0].resize(steps, 0);
     work.chosen[0].resize(dim, 0);
@@ -162,8 +178,7 @@ fn trace(code: &Code, work: &mut Workspace, steps: usize, end: usize) -> usize {
             code.between.as_ref().map(|between| between[state]),
         ];
         for (at, label) in coordinates(code, dim, step).zip(labels.into_iter().flatten()) {
-            let nearest = code.nearest[work.integers[at] as usize][usize::from(label)];
-            work.chosen[0][at] = nearest * LABELS as u8 + label;
+            work.chosen[0][at] = code.nearest(work.integers[at], label);
         }
         work.path[0][step] = (state & 1) as u8;
         state = window >> 1;
@@ -173,25 +188,14 @@ fn trace(code: &Code, work: &mut Workspace, steps: usize, end: usize) -> usize {
 
 /// The sum of D of the words that the last path chose.
 #[inline(always)]
-fn error(code: &Code, work: &Workspace) -> u64 {
-    let per_unit = (1 << 12) / i64::from(code.unit);
-    let most = 4 * i64::from(code.unit);
-    let errors = work
-        .integers
-        .iter()
-        .zip(&work.chosen[0])
-        .map(|(&q, &word)| {
-            let place = (i64::from(q) - most) * per_unit;
-            (place - i64::from(code.integers[usize::from(word)]))
-                .unsigned_abs()
-                .pow(2)
-        });
-    errors.sum()
+fn error(code: &Code, work: &Work) -> u64 {
+    let chosen = work.integers.iter().zip(&work.chosen[0]);
+    chosen.map(|(&q, &index)| code.distance(q, index)).sum()
 }
 
 /// Writes the bits of the last path and the planes of uncoded bits.
 #[inline(always)]
-fn pack(code: &Code, work: &Workspace, packed: &mut [u8]) {
+fn pack(code: &Code, work: &Work, packed: &mut [u8]) {
     packed.fill(0);
     let path = work.path[0].iter().copied();
     let planes = (0..code.uncoded).flat_map(|plane| {

@@ -6,7 +6,7 @@ use crate::kernels::SUM_LANES;
 use crate::kernels::asymmetric::ROWS_PER_CALL;
 use crate::kernels::reduce::scalar::sum_lanes;
 use crate::kernels::reduce::vector::to_lanes;
-use crate::kernels::simd::{BYTES, LANES_32, Simd};
+use crate::kernels::simd::{BYTES, LANES_16, LANES_32, Simd};
 use crate::kernels::trellis::Code;
 use crate::kernels::trellis::code::LABELS;
 
@@ -15,6 +15,18 @@ pub const BLOCK: usize = 128;
 
 /// Coordinates of a group: a vector has one of each.
 pub const GROUP: usize = 4;
+
+/// Factors that bring the low nibbles of the bytes of a half of a register to the place of the high
+/// ones, for the first half and for the second one.
+const RAISE: [[i16; LANES_16]; 2] = {
+    let mut factors = [[1; LANES_16]; 2];
+    let mut i = 0;
+    while i < LANES_16 {
+        factors[i / (LANES_16 / 2)][i] = 16;
+        i += 1;
+    }
+    factors
+};
 
 /// Codewords of a code at most.
 pub const MOST_WORDS: usize = LABELS * CHOICES;
@@ -78,8 +90,7 @@ pub struct Blocks<'a, S: Simd, const U: usize> {
     dim: usize,
     steps: usize,
     labels: [S::I16x16; 6],
-    /// Factors that bring the low nibbles of bytes to the place of the high ones, in the first half
-    /// of a register and in the second one.
+    /// [`RAISE`].
     raise: [S::I16x16; 2],
 }
 
@@ -104,20 +115,13 @@ impl<'a, S: Simd, const U: usize> Blocks<'a, S, U> {
         for (to, label) in labels.iter_mut().zip(&tables.labels) {
             *to = s.load_u8(label);
         }
-        let (up, here) = ([16; 8], [1; 8]);
-        let factors = |low: [i16; 8], high: [i16; 8]| {
-            let mut both = [0; 16];
-            both[..8].copy_from_slice(&low);
-            both[8..].copy_from_slice(&high);
-            s.load_i16(&both)
-        };
         Some(Self {
             s,
             code,
             dim,
             steps: code.steps(dim),
             labels,
-            raise: [factors(up, here), factors(here, up)],
+            raise: [s.load_i16(&RAISE[0]), s.load_i16(&RAISE[1])],
         })
     }
 
@@ -136,11 +140,12 @@ impl<'a, S: Simd, const U: usize> Blocks<'a, S, U> {
         };
         let nibbles = if is_half {
             let (now, before) = (s.load_u8_twice(&now), s.load_u8_twice(&before));
-            let [now, before] = [now, before].map(|x| [s.low_nibbles(x), s.high_nibbles(x)]);
+            let (low, high) = (s.low_nibbles(now), s.high_nibbles(now));
+            let (low_before, high_before) = (s.low_nibbles(before), s.high_nibbles(before));
             [
-                s.interleave_u8(now[0], now[1])[0],
-                s.interleave_u8(before[1], now[0])[0],
-                s.interleave_u8(before[0], before[1])[0],
+                s.interleave_u8(low, high)[0],
+                s.interleave_u8(high_before, low)[0],
+                s.interleave_u8(low_before, high_before)[0],
             ]
         } else {
             [
@@ -243,17 +248,13 @@ fn shorts<S: Simd, const U: usize>(
     out: &mut [u16; BLOCK],
 ) {
     // Groups 0, 1, 4, 5 | 2, 3, 6, 7: interleaving takes groups 0, 1 | 2, 3 first.
-    let [low, high] = words.each_ref().map(|table| {
-        let mut found = groups(s, block.look_up(s, table));
-        for found in &mut found {
-            *found = s.transpose_u32(*found);
-        }
-        found
-    });
+    let low = groups(s, block.look_up(s, &words[0]));
+    let high = groups(s, block.look_up(s, &words[1]));
     let (out, _) = out.as_chunks_mut::<16>();
     let (out, _) = out.as_chunks_mut::<2>();
     for ((low, high), out) in low.into_iter().zip(high).zip(out) {
-        for (x, out) in s.interleave_u8(low, high).into_iter().zip(out) {
+        let found = s.interleave_u8(s.transpose_u32(low), s.transpose_u32(high));
+        for (x, out) in found.into_iter().zip(out) {
             s.store_u16(x, out);
         }
     }
