@@ -261,13 +261,15 @@ def main() -> int:
     parser.add_argument("--kernels", action="store_true", help="also times single kernels")
     parser.add_argument("--parts", default=",".join(PARTS), help="some of them, with commas")
     parser.add_argument("--rows", type=int, help="at most so many of each kind at equal bytes")
+    parser.add_argument(
+        "--peers", type=Path, help="file that keeps what faiss gives, for the next run to read"
+    )
     options = parser.parse_args()
     parts = options.parts.split(",")
     if unknown := [part for part in parts if part not in PARTS]:
         parser.error(f"--parts {unknown[0]}, expected some of {', '.join(PARTS)}")
     limits, start = Limits(), time.perf_counter()
     print(common.machine())
-    threads = bq.num_threads()
     found = common.embeddings(options.data) if {"search", "bytes"} & {*parts} else None
     if "error" in parts:
         error(limits)
@@ -277,7 +279,8 @@ def main() -> int:
     if "search" in parts:
         search(limits, found)
     if "bytes" in parts:
-        for heads, title, lines in trellis_bytes.tables(found, options.data, options.rows, threads):
+        beside = trellis_bytes.tables(found, options.data, options.rows, options.peers)
+        for heads, title, lines in beside:
             table(title, heads, lines)
     print(f"\n{time.perf_counter() - start:.0f} s; what is missed: {len(limits.missed)} figures")
     print(*limits.missed, sep="\n")
