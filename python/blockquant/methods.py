@@ -193,7 +193,7 @@ class Trellis(Quantizer):
     Parameters
     ----------
     bits : float
-        Bits per coordinate, 1 to 4.
+        Bits per coordinate, a multiple of .5 from .5 to 4.
     states : int
         States of the path: 16, 32, 64, 128 or 256. Twice as many take twice as long to
         encode, for less error. Decoding takes the same time.

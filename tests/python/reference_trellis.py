@@ -25,7 +25,6 @@ class Design:
     #: Those of phase 0 and, at half rates, those of phase 1.
     generators: list
     distortion: int
-    cap: int
     #: c(l, j) in units of 2^-12.
     words: np.ndarray
 
@@ -36,6 +35,11 @@ class Design:
     @property
     def bits(self):
         return self.uncoded + (1 if len(self.generators) == 1 else 0.5)
+
+    @property
+    def cap(self):
+        """The excess distance of the metric 255, as a multiple of the distortion."""
+        return {0.5: 40, 1: 60}.get(self.bits, 80 if self.bits <= 3 else 100)
 
     @functools.cached_property
     def labels(self):
@@ -74,9 +78,10 @@ def designs():
             re.findall(r"^        (\w+): (.*?),$(?=\n        \w|\n\Z)", text, re.M | re.S)
         )
         values = {name: ast.literal_eval(value.strip("&")) for name, value in fields.items()}
-        # The codewords of labels 0 to 7; c(15 - l, m - 1 - j) = -c(l, j).
-        half = np.array(values.pop("half")).reshape(8, -1)
-        design = Design(**values, words=np.concatenate([half, -half[::-1, ::-1]]))
+        # Those above the middle, in the order 16 j + l; c(15 - l, m - 1 - j) = -c(l, j).
+        positive = np.array(values.pop("positive"))
+        words = np.concatenate([-positive[::-1], positive]).reshape(-1, 16).T
+        design = Design(**values, words=words)
         found[design.states, design.bits] = design
     return found
 

@@ -15,6 +15,7 @@ import blockquant as bq
 from blockquant.measurement import CRITERIA, Errors, _truth
 from blockquant.measurement._budget import within
 from blockquant.measurement._student import half_interval
+from blockquant.registry import full_name
 
 FINITE = st.floats(-4, 4, width=32)
 
@@ -271,6 +272,18 @@ def test_the_block_of_a_budget(dim, budget, block, width):
 
     rate = within("blockquant/mse", budget, Shape, {})
     assert (rate.block, round(rate.bits * rate.block)) == (block, width)
+
+
+@pytest.mark.parametrize(
+    ("name", "budget", "bits"),
+    [("trellis/mse", 77, 1.5), ("trellis", 99, 1.5), ("trellis", 100, 2), ("eden", 99, 1)],
+)
+def test_the_rate_of_a_budget(name, budget, bits):
+    class Shape:
+        shape = (1, 1, 384)
+
+    rate = within(full_name(name), budget, Shape, {})
+    assert (rate.bits, rate.block, type(rate.bits)) == (bits, None, type(bits))
 
 
 @pytest.mark.parametrize("dim", [1, 7, 50, 384])

@@ -59,7 +59,7 @@ mod vector;
 pub use code::{Code, Definition};
 pub use decode::{bytes, codewords, indexes, products};
 
-use super::{kernel, vector_kernel};
+use super::vector_kernel;
 
 /// The search of some rows, by the definition or by the vector body.
 #[derive(Debug, Default, Clone)]
