@@ -194,20 +194,20 @@ def judge_kernels(limits: Limits) -> None:
     done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True)
     print(f"\n{' '.join(command)}\n{done.stdout.rstrip()}")
     for states, most in ASSIGN.items():
-        found = kernel_ns(done.stdout, rf"trellis assign.*\b{states} states.*", 1536) / 1000
+        found = kernel_ns(done.stdout, f"trellis assign, 4 rows, {states} states, .*", 1536) / 4000
         cell = limits.most(f"the path of {states} states, µs", found, most, ".1f")
-        print(f"the path of a row of 1536 coordinates, {states} states: {cell} µs")
-    found = kernel_ns(done.stdout, r"trellis .*to bytes.*2 bits.*", 384)
+        print(f"the path of a row of 1536 coordinates, {states} states, at most: {cell} µs")
+    found = kernel_ns(done.stdout, "trellis bytes, 2 bits", 384)
     cell = limits.most("decoding to bytes, ns", found, DECODE_BYTES, ".1f")
     print(f"decoding a row of 384 coordinates at 2 bits to bytes: {cell} ns")
 
 
 def kernel_ns(text: str, kernel: str, dim: int) -> float:
-    """The time of a kernel on the best instruction set."""
-    found = re.search(rf"^{kernel} +{dim} +([\d.]+)", text, re.MULTILINE)
-    if found is None:
+    """The most time of these kernels on the best instruction set."""
+    found = re.findall(rf"^{kernel} +{dim} +([\d.]+)", text, re.MULTILINE)
+    if not found:
         raise SystemExit(f"the kernels' bench has no line of {kernel!r} at d = {dim}")
-    return float(found[1])
+    return max(map(float, found))
 
 
 # ---- search

@@ -321,7 +321,7 @@ fn reranking(bench: &mut Bench) {
 }
 
 /// What is computed from packed trellis codes.
-fn paths(bench: &mut Bench) {
+fn coded_paths(bench: &mut Bench) {
     for bits in 1..=4 {
         let design = design(64, f64::from(bits)).expect("a design");
         let code = || design.code();
@@ -398,7 +398,17 @@ fn main() {
         std::process::exit(2);
     });
     for kernels in [
-        transforms, levels, blocks, rescaling, packing, sums, coded, sign_scans, reranking, paths,
+        transforms,
+        levels,
+        blocks,
+        rescaling,
+        packing,
+        sums,
+        coded,
+        sign_scans,
+        reranking,
+        paths,
+        coded_paths,
     ] {
         kernels(&mut bench);
     }
