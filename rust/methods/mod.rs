@@ -35,6 +35,7 @@ pub static METHODS: [Entry; 5] = [
         scales: Scales::Choice(&[ScaleRule::Unbiased, ScaleRule::Mse, ScaleRule::None]),
         bits: Bits::Any { most: 16 },
         has_blocks: true,
+        has_scale_search: true,
         has_gamma: false,
         layout: blockquant::layout,
         build: blockquant::build,
@@ -46,6 +47,7 @@ pub static METHODS: [Entry; 5] = [
         scales: Scales::Choice(&[ScaleRule::Unbiased, ScaleRule::Mse]),
         bits: Bits::Whole { most: 8 },
         has_blocks: false,
+        has_scale_search: true,
         has_gamma: false,
         layout: one_field,
         build: eden::build,
@@ -57,6 +59,7 @@ pub static METHODS: [Entry; 5] = [
         scales: Scales::Own("none"),
         bits: Bits::Whole { most: 8 },
         has_blocks: false,
+        has_scale_search: false,
         has_gamma: false,
         layout: one_field,
         build: turboquant::build_mse,
@@ -68,6 +71,7 @@ pub static METHODS: [Entry; 5] = [
         scales: Scales::Own("prod"),
         bits: Bits::Whole { most: 8 },
         has_blocks: false,
+        has_scale_search: false,
         has_gamma: true,
         layout: turboquant::prod_layout,
         build: turboquant::build_prod,
@@ -79,6 +83,7 @@ pub static METHODS: [Entry; 5] = [
         scales: Scales::Choice(&[ScaleRule::Unbiased, ScaleRule::Mse]),
         bits: Bits::Whole { most: 8 },
         has_blocks: false,
+        has_scale_search: false,
         has_gamma: false,
         layout: one_field,
         build: rabitq::build,
@@ -100,6 +105,9 @@ pub struct Entry {
     pub bits: Bits,
     /// Whether it quantizes blocks of coordinates, whose size is then a parameter.
     pub has_blocks: bool,
+    /// Whether the [search over scales](crate::Spec::scale_search) is an option: its codewords are
+    /// the nearest ones, and other codewords may point more nearly in the direction of u.
+    pub has_scale_search: bool,
     /// Whether each row also stores γ, the norm of a residual that the method quantizes itself.
     pub has_gamma: bool,
     /// The fields of a row and the block size.

@@ -66,6 +66,7 @@ struct Method {
     most_bits: u32,
     has_fractions: bool,
     has_blocks: bool,
+    has_scale_search: bool,
     has_gamma: bool,
 }
 
@@ -109,6 +110,8 @@ mod _core {
     const MAX_HEAD_DIM: usize = crate::cache::MAX_HEAD_DIM;
     #[pymodule_export]
     const MAX_THREADS: usize = threads::MAX_THREADS;
+    #[pymodule_export]
+    const MAX_SCALES: usize = crate::quantizer::MAX_SCALES;
 
     /// Queries of a search from which signs are derived as it goes and need not be kept.
     #[pymodule_export]
@@ -164,6 +167,7 @@ mod _core {
                 most_bits,
                 has_fractions,
                 has_blocks: entry.has_blocks,
+                has_scale_search: entry.has_scale_search,
                 has_gamma: entry.has_gamma,
             }
         };

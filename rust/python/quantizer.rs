@@ -39,7 +39,7 @@ impl Quantizer {
     #[new]
     #[pyo3(signature = (
         method, dim, bits, *, scale=None, block=None, rotation="hadamard", seed=0,
-        store_norm=false, center=None
+        store_norm=false, center=None, scale_search=None
     ))]
     #[allow(clippy::too_many_arguments)]
     fn new(
@@ -53,11 +53,13 @@ impl Quantizer {
         seed: u64,
         store_norm: bool,
         center: Option<PyReadonlyArray1<'_, f32>>,
+        scale_search: Option<usize>,
     ) -> PyResult<Self> {
         let rotation = RotationKind::from_name(rotation)?;
         let spec = Spec {
             scale,
             block,
+            scale_search,
             rotation,
             seed,
             store_norm,
@@ -90,6 +92,11 @@ impl Quantizer {
     #[getter]
     fn block(&self) -> Option<usize> {
         self.0.spec().block
+    }
+
+    #[getter]
+    fn scale_search(&self) -> Option<usize> {
+        self.0.spec().scale_search
     }
 
     #[getter]

@@ -15,6 +15,7 @@ mod kernels;
 mod methods;
 mod nearest;
 mod products;
+mod scale_search;
 mod search;
 mod sign_scan;
 mod threads;
