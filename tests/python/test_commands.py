@@ -30,6 +30,10 @@ pytestmark = pytest.mark.usefixtures("chunks_of_32_rows")
             ["--method", "rabitq", "--rotation", "haar", "--store-norm"],
             {"name": "rabitq", "bits": 2, "rotation": "haar", "store_norm": True},
         ),
+        (
+            ["--method", "eden", "--bits", "4", "--scale-search", "9"],
+            {"name": "eden", "bits": 4, "scale_search": 9},
+        ),
     ],
 )
 def test_encode_is_the_quantizer_on_the_whole_array(rows, x, tmp_path, options, made):
@@ -169,6 +173,7 @@ def test_one_row_is_not_rows(tmp_path, x):
 
 
 QUANTIZER = {"method", "dim", "bits", "block", "rotation", "seed", "store_norm", "center"}
+QUANTIZER |= {"scale_search"}
 COST = {"rows", "dim", "quantizer", "bytes", "file_bytes", "bytes_per_vector", "bits_per_dimension"}
 COST |= {"ratio_float32", "ratio_float16"}
 SPEED = {"seconds", "rows_per_second"}

@@ -69,6 +69,7 @@ def parameters(q: Quantizer) -> dict[str, Any]:
         "seed": q.seed,
         "store_norm": q.store_norm,
         "center": q.center is not None,
+        "scale_search": q.scale_search,
     }
 
 

@@ -25,6 +25,8 @@ from blockquant.quantizer import Quantizer
 
 #: The methods with blocks, for texts.
 _BLOCKED = ", ".join(name for name, method in TABLE.items() if method.has_blocks)
+#: The methods that search over scales, for texts.
+_SEARCHED = ", ".join(name for name, method in TABLE.items() if method.has_scale_search)
 #: What codes are written as.
 _SUFFIXES = (".safetensors", ".parquet")
 
@@ -41,6 +43,12 @@ _SUFFIXES = (".safetensors", ".parquet")
 @click.option("--method", default=DEFAULT, type=_options.Method(), show_default=True)
 @click.option("--bits", default=2.0, type=float, show_default=True, help="Bits per coordinate.")
 @click.option("--block", type=int, help=f"Coordinates per block, for {_BLOCKED}.")
+@click.option(
+    "--scale-search",
+    metavar="SCALES",
+    type=int,
+    help=f"Scales searched for the best codewords, such as 9, for {_SEARCHED}.",
+)
 @click.option(
     "--rotation",
     default="hadamard",
@@ -72,6 +80,7 @@ def command(
     method: str,
     bits: float,
     block: int | None,
+    scale_search: int | None,
     rotation: str,
     seed: int,
     store_norm: bool,
@@ -96,6 +105,10 @@ def command(
         if method in PARTS and not PARTS[method][0].has_blocks:
             raise click.UsageError(f"--block is for {_BLOCKED}, not for {method}", context)
         options["block"] = block
+    if scale_search is not None:
+        if method in PARTS and not PARTS[method][0].has_scale_search:
+            raise click.UsageError(f"--scale-search is for {_SEARCHED}, not for {method}", context)
+        options["scale_search"] = scale_search
     if center_mean and center is not None:
         raise click.UsageError("--center and --center-mean exclude each other", context)
     if _folder.is_folder(out):

@@ -6,7 +6,8 @@ not at all, so a folder with a manifest is complete:
 | key | value |
 |---|---|
 | `format`, `version` | `blockquant-shards`, 1 |
-| `quantizer` | the parameters; of a center the SHA-256 of its float32 values |
+| `quantizer` | the parameters, `scale_search` only if it is set; of a center the SHA-256 of its |
+| | float32 values |
 | `digest` | of what decoding depends on besides, as in every file of codes |
 | `rows`, `shard_rows` | all rows, and the most rows of a shard |
 | `mean_of` | which rows have the mean that is the center, or null |
@@ -111,7 +112,7 @@ class Manifest:
 def describe(q: Quantizer) -> dict[str, Any]:
     """The parameters of a quantizer for JSON; a center as the hash of its values."""
     center = q.center
-    return {
+    described = {
         "method": q.name,
         "dim": q.dim,
         "bits": q.bits,
@@ -121,6 +122,8 @@ def describe(q: Quantizer) -> dict[str, Any]:
         "store_norm": q.store_norm,
         "center": None if center is None else sha256(center.astype("<f4").tobytes()).hexdigest(),
     }
+    # Only where it is set, so that folders without it stay as they were, with the same names.
+    return described if q.scale_search is None else {**described, "scale_search": q.scale_search}
 
 
 def spelled(quantizer: dict[str, Any]) -> str:
