@@ -26,7 +26,6 @@ DIM = 384
 
 #: Title, pattern of the labels in `peers_search.txt`, colour on light and on dark, marker.
 SEARCHERS = (
-    ("trellis", r"trellis \d", "#111111", "#FFFFFF", "*"),
     ("blockquant", r"blockquant \d p=[248]", "#0072B2", "#56B4E9", "o"),
     ("eden", r"eden \d", "#D55E00", "#E69F00", "s"),
     ("turbovec", r"turbovec \d", "#6B6B6B", "#B5B5B5", "v"),
@@ -34,8 +33,6 @@ SEARCHERS = (
     ("faiss EDEN", r"faiss HR,EDEN\d", "#9C4F7F", "#CC79A7", "D"),
     ("faiss RaBitQ", r"faiss HR,RaBitQ\d?", "#8A7A00", "#F0E442", "P"),
 )
-#: Drawn thicker than the others.
-OURS = ("trellis", "blockquant")
 #: Methods of `compare_sample.txt`, colour on light and on dark, marker.
 METHODS = (
     ("trellis/mse", "#111111", "#FFFFFF", "*"),
@@ -79,9 +76,9 @@ def draw_recall(axes: Axes, dark: bool) -> None:
             marker=marker,
             color=pale if dark else light,
             label=title,
-            lw=2.2 if title in OURS else 1.2,
-            ms=6 if title in OURS else 4.5,
-            zorder=3 if title in OURS else 2,
+            lw=2.2 if title == "blockquant" else 1.2,
+            ms=6 if title == "blockquant" else 4.5,
+            zorder=3 if title == "blockquant" else 2,
         )
     axes.set(xlabel="bytes per vector, as stored", ylim=(0.65, 1))
     axes.set_title("recall@10, 50,000 embeddings, d = 384", fontsize=10)

@@ -158,6 +158,12 @@ fn sums(bench: &mut Bench) {
             black_box(reduce::dot_and_square(isa, row, &y));
         }
     });
+    bench.each("reduce error_sums", |dim| {
+        let y = vec![0.5f32; dim];
+        move |isa, row| {
+            black_box(reduce::error_sums(isa, row, &y));
+        }
+    });
     bench.each("reduce squared_norm", |_| {
         |isa: Isa, row: &[f32]| {
             black_box(reduce::squared_norm(isa, row));

@@ -45,6 +45,7 @@ MAX_DIM: int
 MAX_DENSE_DIM: int
 MAX_HEAD_DIM: int
 MAX_THREADS: int
+MAX_SCALES: int
 MIN_QUERIES_TO_DERIVE: int
 
 class MissingNorms(ValueError):
@@ -73,6 +74,8 @@ class Method:
     @property
     def states(self) -> list[int]: ...
     @property
+    def has_scale_search(self) -> bool: ...
+    @property
     def has_gamma(self) -> bool: ...
 
 @final
@@ -97,6 +100,7 @@ class Quantizer:
         seed: int = 0,
         store_norm: bool = False,
         center: NDArray[np.float32] | None = None,
+        scale_search: int | None = None,
     ) -> Quantizer: ...
     @property
     def method(self) -> str: ...
@@ -110,6 +114,8 @@ class Quantizer:
     def block(self) -> int | None: ...
     @property
     def states(self) -> int | None: ...
+    @property
+    def scale_search(self) -> int | None: ...
     @property
     def rotation(self) -> str: ...
     @property
@@ -147,8 +153,8 @@ class Quantizer:
     def tail_codebook(self) -> NDArray[np.float32] | None: ...
     def indices(self, packed: NDArray[np.uint8]) -> NDArray[np.uint16]: ...
 
-#: Method, scale rule and bits per coordinate.
-_Coding = tuple[str, str | None, float]
+#: Method, scale rule, bits per coordinate and the number of scales that are searched.
+_Coding = tuple[str, str | None, float, int | None]
 
 @final
 class KeyValueCache:

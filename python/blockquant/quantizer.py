@@ -67,7 +67,8 @@ class Quantizer(Parameters):
         Parameters
         ----------
         codes : Codes
-            Codes that this quantizer, or one with the same parameters, made.
+            Codes that this quantizer, or one with the same parameters, made. `scale_search` may
+            differ here and wherever codes are read: only encoding depends on it.
 
         Returns
         -------
@@ -412,9 +413,3 @@ class Quantizer(Parameters):
         """The unpacked indexes, (n, indexes of a row)."""
         self._check(codes)
         return self._core.indices(codes.packed)
-
-    def _check(self, codes: Codes) -> None:
-        if not isinstance(codes, Codes):
-            raise TypeError(f"codes is {type(codes).__name__}, expected Codes")
-        if codes.made_by != repr(self):
-            raise ValueError(f"the codes were made by {codes.made_by}, this is {self!r}")

@@ -84,6 +84,10 @@ impl Header {
             ("seed", spec.seed.to_string()),
             ("store_norm", spec.store_norm.to_string()),
         ]);
+        pairs.extend(
+            spec.scale_search
+                .map(|count| ("scale_search", count.to_string())),
+        );
         match self.ids {
             Some(Shape::Numbers { next }) => {
                 pairs.extend([("ids", "int64".into()), ("next_id", next.to_string())]);
@@ -132,12 +136,16 @@ impl Header {
 fn spec(metadata: &Map<String, Value>) -> Result<Spec> {
     let optional = |key| metadata.contains_key(key);
     let scale = optional("scale").then(|| text(metadata, "scale").map(str::to_owned));
-    let block = optional("block").then(|| number(metadata, "block", parsed));
-    let states = optional("states").then(|| number(metadata, "states", parsed));
+    let whole = |key| {
+        optional(key)
+            .then(|| number(metadata, key, parsed))
+            .transpose()
+    };
     Ok(Spec {
         scale: scale.transpose()?,
-        block: block.transpose()?,
-        states: states.transpose()?,
+        block: whole("block")?,
+        states: whole("states")?,
+        scale_search: whole("scale_search")?,
         rotation: RotationKind::from_name(text(metadata, "rotation")?)?,
         seed: number(metadata, "seed", parsed)?,
         store_norm: number(metadata, "store_norm", parsed)?,

@@ -21,10 +21,12 @@ use crate::kernels::trellis::{self as path, Code};
 mod blockquant;
 mod eden;
 mod rabitq;
+mod scales;
 mod trellis;
 mod turboquant;
 
 pub use blockquant::default_block;
+pub use scales::{ScaleRule, Scales};
 
 /// All methods. The first is the default of commands.
 pub static METHODS: [Entry; 6] = [
@@ -36,6 +38,7 @@ pub static METHODS: [Entry; 6] = [
         bits: Bits::Any { most: 16 },
         has_blocks: true,
         has_states: false,
+        has_scale_search: true,
         has_gamma: false,
         layout: blockquant::layout,
         build: blockquant::build,
@@ -48,6 +51,7 @@ pub static METHODS: [Entry; 6] = [
         bits: Bits::Whole { most: 8 },
         has_blocks: false,
         has_states: false,
+        has_scale_search: true,
         has_gamma: false,
         layout: one_field,
         build: eden::build,
@@ -60,6 +64,7 @@ pub static METHODS: [Entry; 6] = [
         bits: Bits::Whole { most: 8 },
         has_blocks: false,
         has_states: false,
+        has_scale_search: false,
         has_gamma: false,
         layout: one_field,
         build: turboquant::build_mse,
@@ -72,6 +77,7 @@ pub static METHODS: [Entry; 6] = [
         bits: Bits::Whole { most: 8 },
         has_blocks: false,
         has_states: false,
+        has_scale_search: false,
         has_gamma: true,
         layout: turboquant::prod_layout,
         build: turboquant::build_prod,
@@ -84,6 +90,7 @@ pub static METHODS: [Entry; 6] = [
         bits: Bits::Whole { most: 8 },
         has_blocks: false,
         has_states: false,
+        has_scale_search: false,
         has_gamma: false,
         layout: one_field,
         build: rabitq::build,
@@ -96,6 +103,7 @@ pub static METHODS: [Entry; 6] = [
         bits: Bits::Halves { most: 4 },
         has_blocks: false,
         has_states: true,
+        has_scale_search: false,
         has_gamma: false,
         layout: trellis::layout,
         build: trellis::build,
@@ -119,31 +127,15 @@ pub struct Entry {
     pub has_blocks: bool,
     /// Whether it follows a path through states, whose number is then a parameter.
     pub has_states: bool,
+    /// Whether the [search over scales](crate::Spec::scale_search) is an option: its codewords are
+    /// the nearest ones, and other codewords may point more nearly in the direction of u.
+    pub has_scale_search: bool,
     /// Whether each row also stores γ, the norm of a residual that the method quantizes itself.
     pub has_gamma: bool,
     /// The fields of a row, with the defaults of parameters.
     layout: fn(Parameters) -> Result<Blueprint>,
     /// Builds the method.
     build: fn(Parameters) -> Result<Box<dyn Method>>,
-}
-
-/// The scale rules of a method.
-#[derive(Debug, Clone, Copy)]
-pub enum Scales {
-    /// Any of these; the first is the default.
-    Choice(&'static [ScaleRule]),
-    /// A rule of its own with S = 1, by its name.
-    Own(&'static str),
-}
-
-impl Scales {
-    /// The rules that a caller can choose from, the default first.
-    pub fn choice(self) -> &'static [ScaleRule] {
-        match self {
-            Self::Choice(rules) => rules,
-            Self::Own(_) => &[],
-        }
-    }
 }
 
 /// The bits per coordinate that a method can have.
@@ -273,39 +265,6 @@ pub fn find(name: &str) -> Result<&'static Entry> {
             names.join(", ")
         ))
     })
-}
-
-/// The scalar S by which the codeword vector is multiplied, with ρ = ⟨u, c⟩/d and ‖c‖² divided by
-/// d.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ScaleRule {
-    /// S = 1.
-    None,
-    /// S = ρ/‖c‖²: least squares.
-    Mse,
-    /// S = 1/ρ: the inner product with the row itself is exact, with every other vector unbiased.
-    Unbiased,
-}
-
-impl ScaleRule {
-    /// `none`, `mse` or `unbiased`.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::None => "none",
-            Self::Mse => "mse",
-            Self::Unbiased => "unbiased",
-        }
-    }
-
-    /// S; 0 where c is 0 or points away from u, so that such a row decodes to zeros.
-    pub fn scale(self, rho: f64, squared_norm: f64) -> f64 {
-        match self {
-            Self::None => 1.0,
-            _ if rho <= 0.0 || squared_norm <= 0.0 => 0.0,
-            Self::Mse => rho / squared_norm,
-            Self::Unbiased => 1.0 / rho,
-        }
-    }
 }
 
 /// What a method makes of its parameters.

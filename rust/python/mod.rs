@@ -69,6 +69,7 @@ struct Method {
     has_blocks: bool,
     /// The numbers of states that it can have; none for a method without states.
     states: Vec<usize>,
+    has_scale_search: bool,
     has_gamma: bool,
 }
 
@@ -112,6 +113,8 @@ mod _core {
     const MAX_HEAD_DIM: usize = crate::cache::MAX_HEAD_DIM;
     #[pymodule_export]
     const MAX_THREADS: usize = threads::MAX_THREADS;
+    #[pymodule_export]
+    const MAX_SCALES: usize = crate::quantizer::MAX_SCALES;
 
     /// Queries of a search from which signs are derived as it goes and need not be kept.
     #[pymodule_export]
@@ -169,6 +172,7 @@ mod _core {
                 bit_step,
                 has_blocks: entry.has_blocks,
                 states: entry.states(),
+                has_scale_search: entry.has_scale_search,
                 has_gamma: entry.has_gamma,
             }
         };

@@ -39,7 +39,7 @@ impl Quantizer {
     #[new]
     #[pyo3(signature = (
         method, dim, bits, *, scale=None, block=None, states=None, rotation="hadamard",
-        seed=0, store_norm=false, center=None
+        seed=0, store_norm=false, center=None, scale_search=None
     ))]
     #[allow(clippy::too_many_arguments)]
     fn new(
@@ -54,12 +54,14 @@ impl Quantizer {
         seed: u64,
         store_norm: bool,
         center: Option<PyReadonlyArray1<'_, f32>>,
+        scale_search: Option<usize>,
     ) -> PyResult<Self> {
         let rotation = RotationKind::from_name(rotation)?;
         let spec = Spec {
             scale,
             block,
             states,
+            scale_search,
             rotation,
             seed,
             store_norm,
@@ -97,6 +99,11 @@ impl Quantizer {
     #[getter]
     fn states(&self) -> Option<usize> {
         self.0.spec().states
+    }
+
+    #[getter]
+    fn scale_search(&self) -> Option<usize> {
+        self.0.spec().scale_search
     }
 
     #[getter]

@@ -47,8 +47,9 @@ def from_bytes(base, data):
 class Coding:
     """A quantizer with integer codewords."""
 
-    def __init__(self, name, dim, bits, rotation, seed, is_byte):
-        self.q = bq.create(name, dim=dim, bits=bits, rotation=rotation, seed=seed)
+    def __init__(self, name, dim, bits, rotation, seed, is_byte, scales):
+        options = {} if scales is None else {"scale_search": scales}
+        self.q = bq.create(name, dim=dim, bits=bits, rotation=rotation, seed=seed, **options)
         self.dim = dim
         self.is_byte = is_byte
         self.steps = 127 if bits <= 4.5 else 2047
@@ -171,6 +172,8 @@ class ReferenceCache:
         key_bits=3,
         values="blockquant/unbiased",
         value_bits=2,
+        key_scale_search=None,
+        value_scale_search=None,
         window=64,
         sinks=4,
         rollback=0,
@@ -192,12 +195,13 @@ class ReferenceCache:
                 rotary = float(rotary) ** (-2.0 * np.arange(dim // 2) / dim)
         self.frequencies, self.has_rotary = rotary, rotary is not None
 
-        def coding(name, dim, bits, seed):
+        def coding(name, dim, bits, seed, scales):
             is_byte = bits <= 4.5 if byte_scales is None else byte_scales
-            return Coding(name, dim, bits, rotation, seed, is_byte)
+            return Coding(name, dim, bits, rotation, seed, is_byte, scales)
 
-        self.keys = coding(keys, dim, key_bits, seed)
-        self.values = coding(values, self.value_dim, value_bits, (seed + 1) % 2**64)
+        self.keys = coding(keys, dim, key_bits, seed, key_scale_search)
+        values_seed = (seed + 1) % 2**64
+        self.values = coding(values, self.value_dim, value_bits, values_seed, value_scale_search)
         self.sequences = [Sequence() for _ in range(batch)]
 
     def append(self, k, v, pads=None):

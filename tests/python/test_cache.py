@@ -22,6 +22,8 @@ CASES = {
     "centroids, rotary": {"centroids": 5, "center": "rotary", "rotary": 1e4},
     "more centroids than tokens": {"centroids": 100, "window": 3},
     "fractions": {"key_bits": 2.5, "value_bits": 1.5},
+    "searches over scales": {"key_scale_search": 9, "values": "eden", "value_bits": 4},
+    "searches of both": {"key_scale_search": 3, "value_bits": 3, "value_scale_search": 5},
     "mse": {"keys": "blockquant/mse", "values": "blockquant/none", "key_bits": 2},
     "eden": {"keys": "eden", "values": "eden/mse", "key_bits": 4, "value_bits": 4},
     "rabitq, 16-bit words": {"keys": "rabitq", "values": "rabitq/mse", "key_bits": 6},

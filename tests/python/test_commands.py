@@ -31,6 +31,10 @@ pytestmark = pytest.mark.usefixtures("chunks_of_32_rows")
             ["--method", "rabitq", "--rotation", "haar", "--store-norm"],
             {"name": "rabitq", "bits": 2, "rotation": "haar", "store_norm": True},
         ),
+        (
+            ["--method", "eden", "--bits", "4", "--scale-search", "9"],
+            {"name": "eden", "bits": 4, "scale_search": 9},
+        ),
     ],
 )
 def test_encode_is_the_quantizer_on_the_whole_array(rows, x, tmp_path, options, made):

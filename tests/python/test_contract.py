@@ -9,13 +9,19 @@ import pytest
 
 import blockquant as bq
 from blockquant import _core
+from blockquant._methods import PARTS
 from support import supports
 
 NAMES = list(bq.available())
 DIMS = [1, 2, 3, 5, 7, 8, 17, 31, 33, 63, 64, 65, 100, 130]
-# Each method runs with and without a center; `plain` marks tests that hold only without one.
-every = pytest.mark.parametrize("name", [*NAMES, *(f"{name} centered" for name in NAMES)])
-plain = pytest.mark.parametrize("name", NAMES)
+SEARCHED = [name for name, (m, scale) in PARTS.items() if m.has_scale_search and scale != "none"]
+# Each method runs with and without a center, and with a search over scales where it has one;
+# `plain` marks tests that hold only without a center.
+PLAIN = [*NAMES, *(f"{name} searched" for name in SEARCHED)]
+every = pytest.mark.parametrize("name", [*PLAIN, *(f"{name} centered" for name in NAMES)])
+plain = pytest.mark.parametrize("name", PLAIN)
+# The search starts at 3 bits: its tests run at so many bits more.
+MORE_BITS = 2
 
 
 def rows(n, dim, seed=0):
@@ -23,12 +29,19 @@ def rows(n, dim, seed=0):
 
 
 def split(name, dim, options):
-    """The name of the method, and the options with a center if the name of the test has one."""
-    name, _, centered = name.partition(" ")
-    return name, options | ({"center": rows(1, dim, 9)[0]} if centered and dim > 0 else {})
+    """The name of the method, and the options with what the name of the test has besides."""
+    name, _, more = name.partition(" ")
+    if more == "centered" and dim > 0:
+        options = {**options, "center": rows(1, dim, 9)[0]}
+    return name, options | ({"scale_search": 5} if more == "searched" else {})
+
+
+def rate(name, bits):
+    return bits + MORE_BITS if name.endswith(" searched") else bits
 
 
 def make(name, dim, bits=2, **options):
+    bits = rate(name, bits)
     name, options = split(name, dim, options)
     return bq.create(name, dim=dim, bits=bits, **options)
 
@@ -367,6 +380,7 @@ def test_slice_mask_concatenate(name):
 @pytest.mark.parametrize("dim", [1, 5, 64, 130])
 @pytest.mark.parametrize("bits", [1, 2, 3, 8, 1.5, 2.5])
 def test_inner_product_is_decode_dot(name, dim, bits):
+    bits = rate(name, bits)
     name, options = split(name, dim, {})
     q = supports(name, bits, dim, **options)
     if q is None:
@@ -425,6 +439,6 @@ def test_representations(name):
     assert "32" in repr(q)
     assert repr(codes)
     assert q.dim == 32
-    assert q.bits == 2
+    assert q.bits == rate(name, 2)
     assert q.seed == 0
     assert q.rotation == "hadamard"

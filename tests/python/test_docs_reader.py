@@ -22,6 +22,7 @@ CASES = [
     ("rabitq", 50, 4, {"center": np.ones(50, np.float32)}),
     ("eden", 1536, 2, {}),
     ("eden/mse", 130, 5, {"store_norm": True}),
+    ("eden", 64, 4, {"scale_search": 9}),
     ("turboquant/mse", 256, 4, {}),
     ("turboquant/prod", 96, 1, {}),
     ("turboquant/prod", 256, 3, {"store_norm": True}),

@@ -51,10 +51,11 @@ def test_options_that_are_not_the_defaults():
         bq.RaBitQ(24, 8, rotation="haar", seed=5),
         bq.BlockQuant(23, 3, store_norm=True),
         bq.Trellis(23, 3, states=256, scale="mse"),
+        bq.Eden(24, 4, scale_search=9),
     ):
         found = pickle.loads(pickle.dumps(q))
         assert (found, found.block, found.rotation) == (q, q.block, q.rotation)
-        assert found.states == q.states
+        assert (found.states, found.scale_search) == (q.states, q.scale_search)
         np.testing.assert_array_equal(found.codebook(), q.codebook())
 
 
@@ -91,6 +92,8 @@ def test_parameters_make_the_difference():
         {"center": X},
         {"center": X + 1},
         {"center": np.zeros(24)},
+        {"bits": 3, "scale_search": 3},
+        {"bits": 3, "scale_search": 9},
     ]
     made = [make(**some) for some in options]
     made += [make("eden/unbiased"), make("turboquant/mse"), make("rabitq/mse")]
@@ -99,6 +102,7 @@ def test_parameters_make_the_difference():
     for i, a in enumerate(made):
         assert [a == b for b in made] == [i == j for j in range(len(made))]
     assert make("blockquant/mse", block=4) == make("blockquant/mse")
+    assert make(scale_search=1) == make(scale_search=None) == make()
     assert make(bits=2.0, center=X) == make(center=X.mean(0, dtype=np.float64))
     assert make() != repr(make())
 

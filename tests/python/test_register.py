@@ -83,6 +83,11 @@ def test_the_core_table_is_the_only_list_of_methods():
         assert q.name == registry.full_name(short)
         assert (q.block is not None) == method.has_blocks
         assert (q.states in method.states) if method.states else q.states is None
+        if method.has_scale_search:
+            assert bq.create(short, dim=16, bits=4, scale_search=3).scale_search == 3
+        else:
+            with pytest.raises(TypeError, match="scale_search"):
+                bq.create(short, dim=16, bits=4, scale_search=3)
         codes = q.encode(np.ones((1, 16), np.float32))
         assert (codes.residual_norm is not None) == method.has_gamma
         with pytest.raises(ValueError, match="bits"):

@@ -16,6 +16,7 @@ mod methods;
 mod nearest;
 mod paths;
 mod products;
+mod scale_search;
 mod search;
 mod sign_scan;
 mod threads;

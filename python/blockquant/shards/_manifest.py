@@ -6,8 +6,8 @@ not at all, so a folder with a manifest is complete:
 | key | value |
 |---|---|
 | `format`, `version` | `blockquant-shards`, 1 |
-| `quantizer` | the parameters; `states` where the method has them; of a center the SHA-256 of |
-| | its float32 values |
+| `quantizer` | the parameters; `states` if the method has them, `scale_search` if it is set; |
+| | of a center the SHA-256 of its float32 values |
 | `digest` | of what decoding depends on besides, as in every file of codes |
 | `rows`, `shard_rows` | all rows, and the most rows of a shard |
 | `mean_of` | which rows have the mean that is the center, or null |
@@ -51,7 +51,7 @@ MADE = re.compile(r"shard-.*-[0-9a-f]{16}\.safetensors(\.skipped\.json)?|\.block
 _CHECKED = "checksum"
 #: Parameters that are younger than the format: they are named only where they are set, so that
 #: other folders and shards keep their names.
-_YOUNGER = ("states",)
+_YOUNGER = ("states", "scale_search")
 
 
 @dataclass(frozen=True)
