@@ -122,8 +122,9 @@ def error(limits: Limits) -> None:
                 what = f"× Shannon, d = {dim}, {bits:g} bits, {states} states"
                 limit = ERRORS.get((dim, states, bits))
                 line.append(limits.most(what, times_shannon(q, x), limit))
-            expected = bq.theory.nmse("trellis/mse", bits, dim) / bq.theory.shannon(bits)
-            line.append(f"{expected:.3f}")
+            known = bq.theory.supported("trellis/mse", bits)
+            expected = bq.theory.nmse("trellis/mse", bits, dim) if known else None
+            line.append("–" if expected is None else f"{expected / bq.theory.shannon(bits):.3f}")
             for name in ("blockquant/mse", "eden/mse"):
                 is_whole = float(bits).is_integer()
                 q = bq.create(name, dim=dim, bits=bits) if is_whole or "block" in name else None
