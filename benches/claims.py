@@ -34,6 +34,7 @@ SCALAR = (
     *("eden/mse", "eden/unbiased", "turboquant/mse", "turboquant/prod"),
     *("rabitq/mse", "rabitq/unbiased"),
 )
+TRELLIS = ("trellis/mse", "trellis/unbiased")
 
 
 def blocked(block: int, rule: str) -> str:
@@ -55,7 +56,7 @@ def measured(
     out = {}
     for bits in BITS:
         own = [blocked(p, rule) for p in BLOCKS[bits] for rule in ("mse", "unbiased")]
-        out[bits] = bq.compare(x, y, [*SCALAR, *own], [bits], seeds, rotation)
+        out[bits] = bq.compare(x, y, [*SCALAR, *own, *TRELLIS], [bits], seeds, rotation)
     return out
 
 
@@ -262,16 +263,43 @@ def error_by_block(found: Measured) -> Claim:
     )
 
 
-CLAIMS = (scalar_mse, scale_rule, prod_in_bits, tails, mse_by_block, error_by_block)
+def trellis_leads(found: Measured) -> Claim:
+    """Against the blocks that have the least error of their rate, and against EDEN."""
+    criteria = (("nmse", "mse"), ("ip_error", "unbiased"), ("q999", "unbiased"))
+    cells = []
+    for (field, rule), what in zip(criteria, ("error", "d·E[e²]", "99.9 %"), strict=True):
+        for where, at in found.items():
+            for b in BITS:
+                blocks = (blocked(p, rule) for p in BLOCKS[b])
+                block = min(blocks, key=lambda name: at[b].values(b, name, field).mean())
+                for other, name in (("blockquant, any block", block), ("eden", f"eden/{rule}")):
+                    d = at[b].difference(f"trellis/{rule}", name, field, b)
+                    half = (d.high - d.low) / 2
+                    cells.append(Cell(where, f"{what}, below {other}", b, d.percent, half))
+    return Claim(
+        "Trellis leads BlockQuant and EDEN under all three criteria",
+        "Of no paper: this library's own. Trellis has 64 states; BlockQuant the block of the least "
+        "error, with up to 4,096 codewords. Normalised MSE with the scale `mse`; d·E[error²] and "
+        "the 99.9 % quantile of |error| with `unbiased`.",
+        "per cent below",
+        cells,
+    )
+
+
+CLAIMS = (
+    *(scalar_mse, scale_rule, prod_in_bits, tails, mse_by_block, error_by_block),
+    trellis_leads,
+)
 
 
 def coverage(found: Measured) -> Iterable[str]:
     """Of the intervals at .99, by method: least and greatest over the rates and rows."""
-    yield "| rows | " + " | ".join(f"{m}/unbiased" for m in ("eden", "rabitq", "blockquant")) + " |"
-    yield "|---|---|---|---|"
+    methods = ("eden", "rabitq", "blockquant", "trellis")
+    yield "| rows | " + " | ".join(f"{method}/unbiased" for method in methods) + " |"
+    yield "|---|---|---|---|---|"
     for where, at in found.items():
         cells = []
-        for method in ("eden", "rabitq", "blockquant"):
+        for method in methods:
             values = [
                 at[b].values(b, name, "coverage").mean()
                 for b in BITS
@@ -284,14 +312,14 @@ def coverage(found: Measured) -> Iterable[str]:
 
 
 def costs(found: Measured) -> Iterable[str]:
-    """Encoding time against EDEN's: what the lead of the blocks costs."""
+    """Encoding time against EDEN's: what the lead of blocks and trellis costs."""
     yield "| rows | compared | " + " | ".join(unit(b) for b in BITS) + " |"
     yield "|---|---|" + "---|" * len(BITS)
     for where, at in found.items():
-        for method in ("blockquant", "rabitq"):
+        for method in ("blockquant", "trellis", "rabitq"):
             cells = []
             for b in BITS:
-                name = blocked(default(b), "mse") if method == "blockquant" else "rabitq/mse"
+                name = blocked(default(b), "mse") if method == "blockquant" else f"{method}/mse"
                 own = at[b].values(b, name, "encode_us").min()
                 cells.append(f"{own / at[b].values(b, 'eden/mse', 'encode_us').min():.1f} ×")
             yield f"| {where} | {method}, eden | " + " | ".join(cells) + " |"

@@ -35,6 +35,7 @@ SEARCHERS = (
 )
 #: Methods of `compare_sample.txt`, colour on light and on dark, marker.
 METHODS = (
+    ("trellis/mse", "#111111", "#FFFFFF", "*"),
     ("blockquant/mse", "#0072B2", "#56B4E9", "o"),
     ("eden/mse", "#D55E00", "#E69F00", "s"),
     ("rabitq/unbiased", "#009E73", "#2FC79B", "^"),

@@ -34,6 +34,7 @@ METHODS = (
     ("rabitq/unbiased", 4),
     ("eden/unbiased", 4),
     ("blockquant/unbiased", 4),
+    *(("trellis/unbiased", bits) for bits in (1, 2, 3, 4)),
 )
 #: Shared files, with the metrics that they are for besides inner products.
 FILES = {

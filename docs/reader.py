@@ -86,13 +86,44 @@ def unpack(packed, parts):
     return found
 
 
-def codeword_vectors(metadata, tensors, codebook=None, tail_codebook=None):
+def path_words(metadata, packed, generators):
+    """The place in the codebook of each coordinate's word, (n, d), of a trellis code."""
+    dim, bits, states = int(metadata["dim"]), float(metadata["bits"]), int(metadata["states"])
+    memory, phases = states.bit_length() - 1, len(generators)
+    string = np.unpackbits(packed, axis=1, bitorder="little").astype(np.int64)
+    steps = math.ceil(dim / phases)
+    path, planes = string[:, :steps], string[:, steps:]
+    # The bits before the first are the last ones, or zeros where there are too few.
+    before = path[:, steps - memory :] if steps >= memory else np.zeros((len(path), memory), int)
+    history = np.concatenate([before, path], axis=1)
+    windows = sum(history[:, memory - age :][:, :steps] << age for age in range(memory + 1))
+    places = np.empty((len(packed), dim), np.int64)
+    for phase, seen in enumerate([windows, windows % states][:phases]):
+        own = places[:, phase::phases]
+        label = sum(parity(seen & g) << i for i, g in enumerate(generators[phase]))
+        own[:] = label[:, : own.shape[1]]
+    for plane in range(math.ceil(bits) - 1):
+        places += planes[:, plane * dim :][:, :dim] << plane + 4
+    return places
+
+
+def parity(numbers):
+    """Whether the number of set bits is odd, of numbers below 2^16."""
+    for shift in (8, 4, 2, 1):
+        numbers = numbers ^ numbers >> shift
+    return numbers & 1
+
+
+def codeword_vectors(metadata, tensors, codebook=None, tail_codebook=None, generators=None):
     """c for each row, in units of √d·z.
 
     RaBitQ's levels are a formula; the codebooks of the other methods come from the caller:
-    `codebook()` and `tail_codebook()` of the quantizer.
+    `codebook()` and `tail_codebook()` of the quantizer, and for Trellis the generators of its
+    design, four numbers for each phase (`rust/codebook/trellis/tables.rs`).
     """
     method, dim, bits = metadata["method"], int(metadata["dim"]), float(metadata["bits"])
+    if method == "trellis":
+        return codebook[path_words(metadata, tensors["packed"], generators), 0]
     found = unpack(tensors["packed"], fields(metadata))
     if method == "rabitq":
         return found[0] - (2**bits - 1) / 2
@@ -213,9 +244,9 @@ def hadamard(x):
 # --- rows ------------------------------------------------------------------------------------
 
 
-def decode(metadata, tensors, codebook=None, tail_codebook=None):
+def decode(metadata, tensors, codebook=None, tail_codebook=None, generators=None):
     """The reconstructed rows: x̂ = s·Rᵀc/√d, and the center added to them."""
-    c = codeword_vectors(metadata, tensors, codebook, tail_codebook)
+    c = codeword_vectors(metadata, tensors, codebook, tail_codebook, generators)
     back = rotate_back(c, metadata["rotation"], int(metadata["seed"]))
     rows = tensors["scale"].astype(np.float64)[:, None] * back / math.sqrt(c.shape[1])
     return rows + tensors["center"] if "center" in tensors else rows

@@ -1,6 +1,6 @@
-//! Rotation-based vector quantization: BlockQuant, EDEN, RaBitQ and TurboQuant behind one pipeline.
-//! It turns float vectors into a few bits per coordinate, and computes inner products and nearest
-//! neighbors on these bits, with a known error.
+//! Rotation-based vector quantization: BlockQuant, EDEN, RaBitQ, TurboQuant and trellis codes behind
+//! one pipeline. It turns float vectors into a few bits per coordinate, and computes inner products
+//! and nearest neighbors on these bits, with a known error.
 //!
 //! ```text
 //! x --normalize--> x/‖x‖ --rotate--> z = R x/‖x‖, u = √d·z --assign--> c --pack--> bytes
@@ -32,7 +32,7 @@
 //! # Modules
 //!
 //! - [`quantizer`] runs the pipeline: encode, decode, inner products, intervals and search.
-//! - [`methods`] has the four methods. They use [`codebook`], [`rotation`] and [`rng`].
+//! - [`methods`] has the five methods. They use [`codebook`], [`rotation`] and [`rng`].
 //! - [`cache`] keeps the keys and values of an attention layer in codes, and attends from them.
 //! - [`codes`] defines the bytes of a row, and [`mod@file`] the bytes of a file.
 //! - [`scan`] computes on packed codes, and [`interval`] has the law of their error.

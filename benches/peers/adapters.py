@@ -1,10 +1,10 @@
 """One face over this library and the libraries that `benches.peers` sets beside it.
 
 A codec is named by a label, `LIBRARY KIND`: `faiss HR,EDEN2` (the kind is faiss's factory string),
-`turbovec 2`, `rabitqlib 2` (bits), or a method of ours, `eden 2`, with the block where it is
-not the default, `blockquant 2 p=2`. `create(label, rows, threads)` trains where the library demands
-it. That, and `renew`, is never timed; `encode` and `decode` are, with the allocation of their
-results: they are what a user would call.
+`turbovec 2`, `rabitqlib 2` (bits), or a method of ours, `eden 2`, with block or states where they
+are not the default, `blockquant 2 p=2` and `trellis 2 s=256`. `create(label, rows, threads)` trains
+where the library demands it. That, and `renew`, is never timed; `encode` and `decode` are, with the
+allocation of their results: they are what a user would call.
 
 What the libraries do about threads:
 
@@ -70,9 +70,12 @@ class Codec(ABC):
 class BlockQuant(Codec):
     """This library, at its default scale rules: `unbiased`, and `none` for TurboQuant."""
 
+    OPTIONS = {"p": "block", "s": "states"}  # noqa: RUF012  (nobody changes it)
+
     def __init__(self, kind: str, x: Rows, threads: int) -> None:
-        method, bits, *block = kind.split()
-        options = {"block": int(block[0].removeprefix("p="))} if block else {}
+        method, bits, *given = kind.split()
+        pairs = (one.split("=") for one in given)
+        options = {self.OPTIONS[letter]: int(value) for letter, value in pairs}
         bq.set_num_threads(threads)
         self.quantizer = bq.create(method, dim=x.shape[1], bits=int(bits), **options)
 

@@ -63,6 +63,12 @@ ENCODE = (
     Pair("blockquant 2", "faiss RR,EDEN2", compare_errors=True),
     Pair("blockquant 3", "faiss HR,EDEN3"),
     Pair("blockquant 4", "faiss HR,EDEN4"),
+    Pair("trellis 1", "faiss HR,EDEN1"),
+    Pair("trellis 2", "faiss HR,EDEN2", compare_errors=True),
+    Pair("trellis 2", "faiss RR,EDEN2", compare_errors=True),
+    Pair("trellis 2 s=256", "faiss RR,EDEN2", compare_errors=True),
+    Pair("trellis 3", "faiss HR,EDEN3"),
+    Pair("trellis 4", "faiss HR,EDEN4"),
     Pair("rabitq 1", "faiss HR,RaBitQ1"),
     Pair("rabitq 2", "faiss HR,RaBitQ2"),
     Pair("rabitq 4", "faiss HR,RaBitQ4"),
@@ -80,6 +86,10 @@ NEAREST_KIND = {
     "blockquant 2": "EDEN2",
     "blockquant 3": "EDEN3",
     "blockquant 4": "EDEN4",
+    "trellis 1": "EDEN1",
+    "trellis 2": "EDEN2",
+    "trellis 3": "EDEN3",
+    "trellis 4": "EDEN4",
     "rabitq 1": "RaBitQ1",
 }
 ENCODED = tuple(dict.fromkeys(pair.ours for pair in ENCODE))
@@ -87,9 +97,9 @@ ENCODED = tuple(dict.fromkeys(pair.ours for pair in ENCODE))
 SPEED_HEADS = ("µs|ours", "|peer", "|speed", "|min–max")
 DETAIL_HEADS = ("bytes|ours", "|peer", "nmse|ours", "|peer")
 LEGEND = """\
-Unit rows; µs and bytes per row; blockquant, eden and rabitq with the scale `unbiased`, turboquant
-`mse`; the number is bits per coordinate. HR is faiss's Hadamard rotation, RR its dense random
-one."""
+Unit rows; µs and bytes per row; blockquant, eden, trellis and rabitq with the scale `unbiased`,
+turboquant `mse`; the number is bits per coordinate, s the states of a trellis that has not 64. HR
+is faiss's Hadamard rotation, RR its dense random one."""
 PADDING_LEGEND = """\
 HR pads {dim} coordinates to {padded}: longer codes, which hold less error. faiss does not decode
 them: their nmse is by the transpose of its rotation, and decoding is compared with RR at

@@ -6,6 +6,7 @@ the seed chooses a permutation and signs of the coordinates that go before it: a
 
 * `faiss/eden`: faiss's EDEN behind its Hadamard rotation, which pads to a power of two.
 * `faiss/pq`: product quantization with 4-bit indexes, trained on the first rows that it is given.
+* `faiss/opq`: 8-bit indexes behind a rotation, both trained on these rows.
 * `turbovec`: it has no call that decodes, but its scores are linear in the query, so that those of
   the unit vectors are the decoded rows (as exact as its scores are: queries are rounded).
 """
@@ -23,7 +24,10 @@ import blockquant as bq
 from ..common import Rows
 from .adapters import Faiss, Turbovec, Unavailable, faiss_isa, start_pools, versions
 
-OURS = ("blockquant/mse", "blockquant/unbiased", "eden/mse", "eden/unbiased", "turboquant/mse")
+OURS = (
+    *("blockquant/mse", "blockquant/unbiased", "eden/mse", "eden/unbiased", "turboquant/mse"),
+    *("trellis/mse", "trellis/unbiased"),
+)
 
 
 class Shuffled:
@@ -114,10 +118,15 @@ def register() -> list[str]:
             raise ValueError(f"no blocks of whole coordinates at {bits:g} bits in {dim} dimensions")
         return FaissMethod(f"PQ{dim * bits / 4:g}x4", dim, seed)
 
+    def opq(dim: int, bits: float, seed: int) -> FaissMethod:
+        if bits not in (1, 2, 4) or dim % (8 // bits):
+            raise ValueError(f"no blocks of whole coordinates at {bits:g} bits in {dim} dimensions")
+        return FaissMethod(f"OPQ{dim * bits / 8:g},PQ{dim * bits / 8:g}x8", dim, seed)
+
     def turbovec(dim: int, bits: float, seed: int) -> TurbovecMethod:
         return TurbovecMethod(dim, bits, seed)
 
-    peers = {"faiss/eden": eden, "faiss/pq": pq, "turbovec": turbovec}
+    peers = {"faiss/eden": eden, "faiss/pq": pq, "faiss/opq": opq, "turbovec": turbovec}
     for name, factory in peers.items():
         bq.register(name, factory)
     return list(peers)

@@ -66,22 +66,24 @@ THREADS = ("RAYON_NUM_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 LEGEND = """\
 ns per (query, vector) pair at 1, 10 and 100 queries per call, the 10 and the 100 nearest by inner
 product; bytes per vector, `scan` what single queries keep besides; @k recall against exact search,
-`exact` that of all estimates. All on one thread. Blockquant, eden and rabitq with the scale
-`unbiased`, the number is bits per coordinate, p the block. HR is faiss's Hadamard rotation, which
-pads to a power of two (longer codes, better recall); RaBitQ centers on the mean of the rows; PQ is
-trained on the rows; turbovec is uncalibrated, its bytes those that it writes. `repeated with
-noise`: the embeddings again and again, each time with other noise of .3 of their length; `lifted`:
-the embeddings by a random linear map, with noise of .1 of their length."""
+`exact` that of all estimates. All on one thread. Blockquant, eden, trellis and rabitq with the
+scale `unbiased`, the number is bits per coordinate, p the block, s the states (64). HR is faiss's
+Hadamard rotation, which pads to a power of two (longer codes, better recall); RaBitQ centers on the
+mean of the rows; PQ is trained on the rows; turbovec is uncalibrated, its bytes those
+that it writes. `repeated with noise`: the embeddings again and again, each time with other noise of
+.3 of their length; `lifted`: the embeddings by a random linear map, with noise of .1 of their
+length."""
 
 
 # ---- what is measured
 
 OURS = (
     *("blockquant 1 p=8", "blockquant 2 p=4", "blockquant 3 p=4", "blockquant 4 p=2"),
-    *(f"eden {bits}" for bits in (1, 2, 3, 4)),
+    *(f"{method} {bits}" for method in ("trellis", "eden") for bits in (1, 2, 3, 4)),
 )
 OURS_TOO = (
     "blockquant 2 p=2",
+    "trellis 2 s=256",
     *(f"{method} {bits}" for method in ("turboquant", "rabitq") for bits in (1, 2, 3, 4)),
 )
 SLOW = ("faiss HR,RaBitQ", "faiss HR,RaBitQ4", *(f"faiss HR,EDEN{bits}" for bits in (1, 2, 4)))

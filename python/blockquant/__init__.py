@@ -1,4 +1,4 @@
-"""Rotation-based vector quantization: BlockQuant, EDEN, RaBitQ and TurboQuant behind one pipeline.
+"""Rotation-based vector quantization: BlockQuant, EDEN, RaBitQ, TurboQuant and trellis codes.
 
 >>> import numpy as np
 >>> import blockquant as bq
@@ -21,7 +21,7 @@ from blockquant.codes import Codes, concatenate
 from blockquant.files.codes import load, save
 from blockquant.index import Index
 from blockquant.measurement import Distortion, measure
-from blockquant.methods import BlockQuant, Eden, RaBitQ, TurboQuant
+from blockquant.methods import BlockQuant, Eden, RaBitQ, Trellis, TurboQuant
 from blockquant.quantizer import Quantizer
 from blockquant.registry import available, create, register
 from blockquant.report import Comparison, compare
@@ -40,6 +40,7 @@ __all__ = [
     "KeyValueCache",
     "Quantizer",
     "RaBitQ",
+    "Trellis",
     "TurboQuant",
     "available",
     "available_isa",

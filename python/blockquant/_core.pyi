@@ -45,6 +45,7 @@ MAX_DIM: int
 MAX_DENSE_DIM: int
 MAX_HEAD_DIM: int
 MAX_THREADS: int
+MAX_SCALES: int
 MIN_QUERIES_TO_DERIVE: int
 
 class MissingNorms(ValueError):
@@ -64,10 +65,16 @@ class Method:
     def scales(self) -> list[str]: ...
     @property
     def most_bits(self) -> int: ...
+    #: Bits are multiples of it; 0 where any fraction is taken.
     @property
-    def has_fractions(self) -> bool: ...
+    def bit_step(self) -> float: ...
     @property
     def has_blocks(self) -> bool: ...
+    #: The numbers of states that it can have; none for a method without states.
+    @property
+    def states(self) -> list[int]: ...
+    @property
+    def has_scale_search(self) -> bool: ...
     @property
     def has_gamma(self) -> bool: ...
 
@@ -88,10 +95,12 @@ class Quantizer:
         *,
         scale: str | None = None,
         block: int | None = None,
+        states: int | None = None,
         rotation: str = "hadamard",
         seed: int = 0,
         store_norm: bool = False,
         center: NDArray[np.float32] | None = None,
+        scale_search: int | None = None,
     ) -> Quantizer: ...
     @property
     def method(self) -> str: ...
@@ -103,6 +112,10 @@ class Quantizer:
     def bits(self) -> float: ...
     @property
     def block(self) -> int | None: ...
+    @property
+    def states(self) -> int | None: ...
+    @property
+    def scale_search(self) -> int | None: ...
     @property
     def rotation(self) -> str: ...
     @property
@@ -140,8 +153,8 @@ class Quantizer:
     def tail_codebook(self) -> NDArray[np.float32] | None: ...
     def indices(self, packed: NDArray[np.uint8]) -> NDArray[np.uint16]: ...
 
-#: Method, scale rule and bits per coordinate.
-_Coding = tuple[str, str | None, float]
+#: Method, scale rule, bits per coordinate and the number of scales that are searched.
+_Coding = tuple[str, str | None, float, int | None]
 
 @final
 class KeyValueCache:
@@ -269,6 +282,7 @@ def bytes_per_vector(
     *,
     scale: str | None = None,
     block: int | None = None,
+    states: int | None = None,
     store_norm: bool = False,
     centered: bool = False,
 ) -> int: ...

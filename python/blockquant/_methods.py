@@ -54,7 +54,8 @@ def has_rate(method: _core.Method, bits: float) -> bool:
     >>> has_rate(TABLE["eden"], 2), has_rate(TABLE["eden"], 2.5)
     (True, False)
     """
-    return 0 < bits <= method.most_bits and (method.has_fractions or bits == int(bits))
+    step = method.bit_step
+    return 0 < bits <= method.most_bits and (step == 0 or bits % step == 0)
 
 
 def did_you_mean(name: str, names: list[str]) -> str:

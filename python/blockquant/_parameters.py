@@ -12,7 +12,9 @@ from numpy.typing import NDArray
 from blockquant import _core
 from blockquant._arrays import as_float32
 from blockquant._checks import real, whole
+from blockquant._exchange import read_alike
 from blockquant._methods import TABLE
+from blockquant.codes import Codes
 
 _Core = _core.Quantizer
 _Self = TypeVar("_Self", bound="Parameters")
@@ -37,6 +39,12 @@ class Parameters:
         options["seed"] = whole(options["seed"], "seed", 0, 2**64 - 1)
         if options.get("block") is not None:
             options["block"] = whole(options["block"], "block", 1, dim)
+        if options.get("states") is not None:
+            least, most = known.states[0], known.states[-1]
+            options["states"] = whole(options["states"], "states", least, most)
+        if options.get("scale_search") is not None:
+            count = whole(options["scale_search"], "scale_search", 1, _core.MAX_SCALES)
+            options["scale_search"] = count
         bits = real(bits, "bits", known.most_bits)
         if options["center"] is not None:
             options["center"] = _mean_row(options["center"], dim)
@@ -74,6 +82,16 @@ class Parameters:
         return self._core.block
 
     @property
+    def states(self) -> int | None:
+        """States of the path, for Trellis."""
+        return self._core.states
+
+    @property
+    def scale_search(self) -> int | None:
+        """How many scales of each row are searched when encoding; None for its own scale alone."""
+        return self._core.scale_search
+
+    @property
     def rotation(self) -> str:
         """``hadamard`` or ``haar``."""
         return self._core.rotation
@@ -105,8 +123,10 @@ class Parameters:
         bits = int(core.bits) if core.bits.is_integer() else core.bits
         given += [f"dim={core.dim}", f"bits={bits!r}"]
         given += [f"block={core.block}"] if core.block is not None else []
+        given += [f"states={core.states}"] if core.states is not None else []
         given += [f"rotation={core.rotation!r}", f"seed={core.seed}"]
         given += ["store_norm=True"] if core.store_norm else []
+        given += [f"scale_search={core.scale_search}"] if core.scale_search is not None else []
         # A digest in place of the values: codes of another center are not taken for this one's.
         given += [f"center=<{self._center_digest}>"] if self._center_digest else []
         return f"create({', '.join(given)})"
@@ -121,10 +141,12 @@ class Parameters:
             # The core takes no rule where the method has one of its own.
             "scale": core.scale if TABLE[core.method].scales else None,
             "block": core.block,
+            "states": core.states,
             "rotation": core.rotation,
             "seed": core.seed,
             "store_norm": core.store_norm,
             "center": core.center,
+            "scale_search": core.scale_search,
         }
 
     def _key(self) -> tuple[Any, ...]:
@@ -132,6 +154,13 @@ class Parameters:
         parameters = self._parameters()
         center = parameters.pop("center")
         return (*parameters.values(), None if center is None else center.tobytes())
+
+    def _check(self, codes: Codes) -> None:
+        """Refuses codes that this quantizer does not read."""
+        if not isinstance(codes, Codes):
+            raise TypeError(f"codes is {type(codes).__name__}, expected Codes")
+        if not read_alike(codes.made_by, repr(self)):
+            raise ValueError(f"the codes were made by {codes.made_by}, this is {self!r}")
 
     def __eq__(self, other: object) -> bool:
         if type(self) is not type(other):

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from blockquant import _row_bytes
 from blockquant._arrays import as_selection, refuse_ambiguous
 from blockquant._checks import brief, counted, whole
-from blockquant._exchange import Exchange
+from blockquant._exchange import Exchange, read_alike
 from blockquant._filled import Arrays, Filled, Room, Searched, appended, in_order, kept
 
 _Float = NDArray[np.float32]
@@ -34,7 +34,8 @@ class Codes(Exchange):
     dim : int
         Coordinates of a row.
     made_by : str
-        What the codes belong to; decoding with another quantizer is an error.
+        What the codes belong to; decoding with another quantizer is an error. A quantizer that
+        differs in `scale_search` alone is no other one here.
     center_product : ndarray of float32, (n,), or None
         ⟨center, x − center⟩, where the quantizer has a center and its estimates are unbiased, or it
         stores norms.
@@ -322,7 +323,7 @@ def check_alike(other: Any, first: Codes, what: str, whose: str) -> None:
     """Refuses what cannot follow `first`."""
     if not isinstance(other, Codes):
         raise TypeError(f"{what} is {type(other).__name__}, expected Codes")
-    if other.made_by != first.made_by:
+    if not read_alike(other.made_by, first.made_by):
         raise ValueError(f"{what} were made by {other.made_by}, {whose} by {first.made_by}")
     found, expected = (
         {name: array.shape[1:] for name, array in codes._filled.items()} for codes in (other, first)

@@ -1,4 +1,4 @@
-"""The four methods: what each takes, with its defaults and papers."""
+"""The five methods: what each takes, with its defaults and papers."""
 
 from __future__ import annotations
 
@@ -33,6 +33,11 @@ class BlockQuant(Quantizer):
         and with an unbiased scale rule queries are centered too (see
         :meth:`Quantizer.inner_product`), for four bytes per row without stored norms. Helps where
         rows and queries share a mean that is not small beside their spread.
+    scale_search : int, optional
+        How many scales of each row are searched for the best codewords: an odd number to 33; from
+        3 bits on, not for ``none``. With 9 the squared error of 64 coordinates is 8 % less at 3
+        bits and 15 % less at 4, that of 1536 is 1 and 2 % less, and encoding takes 5 to 8 times as
+        long. Codes are read alike with and without it.
 
     Raises
     ------
@@ -50,6 +55,9 @@ class BlockQuant(Quantizer):
     create('blockquant/mse', dim=384, bits=2, block=4, rotation='hadamard', seed=0)
     >>> q.codebook().shape
     (256, 4)
+    >>> bq.BlockQuant(dim=64, bits=4, scale_search=9)
+    create('blockquant/unbiased', dim=64, bits=4, block=2, rotation='hadamard', seed=0, \
+scale_search=9)
     """
 
     def __init__(
@@ -62,6 +70,7 @@ class BlockQuant(Quantizer):
         seed: int = 0,
         store_norm: bool = False,
         center: Any = None,
+        scale_search: int | None = None,
     ) -> None:
         self._make(
             "blockquant",
@@ -73,6 +82,7 @@ class BlockQuant(Quantizer):
             seed=seed,
             store_norm=store_norm,
             center=center,
+            scale_search=scale_search,
         )
 
 
@@ -98,6 +108,7 @@ class Eden(Quantizer):
         seed: int = 0,
         store_norm: bool = False,
         center: Any = None,
+        scale_search: int | None = None,
     ) -> None:
         self._make(
             "eden",
@@ -108,13 +119,14 @@ class Eden(Quantizer):
             seed=seed,
             store_norm=store_norm,
             center=center,
+            scale_search=scale_search,
         )
 
 
 class RaBitQ(Quantizer):
     """RaBitQ (arXiv 2405.12497, 2409.09913): the grid point with the largest cosine, exactly.
 
-    Parameters are those of :class:`Eden`.
+    Parameters are those of :class:`Eden` without ``scale_search``: every scale is tried.
 
     Examples
     --------
@@ -149,7 +161,7 @@ class TurboQuant(Quantizer):
     """TurboQuant (arXiv 2504.19874): ``mse`` (Algorithm 1) or ``prod`` (Algorithm 2, with QJL).
 
     ``mse`` is EDEN with S = 1 and the exact law of a coordinate. Other parameters are those of
-    :class:`Eden`.
+    :class:`Eden` without ``scale_search``.
 
     Examples
     --------
@@ -181,11 +193,60 @@ class TurboQuant(Quantizer):
         )
 
 
+class Trellis(Quantizer):
+    """Trellis codes: one path through a shift register chooses the codewords of a whole row.
+
+    Trellis-coded quantization (IEEE Transactions on Communications 38, 1990) with trained
+    codewords: less error per byte than the blocks of :class:`BlockQuant`, in a time that is linear
+    in ``dim`` and the same at every rate. A row takes ⌈dim·bits/8⌉ bytes besides its scale.
+
+    Other parameters are those of :class:`BlockQuant` without ``block``.
+
+    Parameters
+    ----------
+    bits : float
+        Bits per coordinate, a multiple of .5 from .5 to 4.
+    states : int
+        States of the path: 16, 32, 64, 128 or 256. Twice as many take twice as long to
+        encode, for less error. Decoding takes the same time.
+
+    Examples
+    --------
+    >>> import blockquant as bq
+    >>> bq.Trellis(dim=384, bits=2)
+    create('trellis/unbiased', dim=384, bits=2, states=64, rotation='hadamard', seed=0)
+    """
+
+    def __init__(
+        self,
+        dim: int,
+        bits: float,
+        states: int = 64,
+        scale: str = "unbiased",
+        rotation: str = "hadamard",
+        seed: int = 0,
+        store_norm: bool = False,
+        center: Any = None,
+    ) -> None:
+        self._make(
+            "trellis",
+            dim,
+            bits,
+            states=states,
+            scale=scale,
+            rotation=rotation,
+            seed=seed,
+            store_norm=store_norm,
+            center=center,
+        )
+
+
 #: The face of each method, by its name without a variant.
 FACES: dict[str, type[Quantizer]] = {
     "blockquant": BlockQuant,
     "eden": Eden,
     "rabitq": RaBitQ,
+    "trellis": Trellis,
     "turboquant": TurboQuant,
 }
 
@@ -198,4 +259,6 @@ COMPARED = (
     "turboquant/mse",
     "turboquant/prod",
     "rabitq/unbiased",
+    "trellis/mse",
+    "trellis/unbiased",
 )

@@ -19,10 +19,10 @@ _Rows = NDArray[np.int64]
 
 
 class Quantizer(Parameters):
-    """Base of the four methods: encode, decode and inner products on the codes.
+    """Base of the five methods: encode, decode and inner products on the codes.
 
     Not made directly: see :class:`BlockQuant`, :class:`Eden`, :class:`TurboQuant`,
-    :class:`RaBitQ`, or :func:`blockquant.create`.
+    :class:`RaBitQ`, :class:`Trellis`, or :func:`blockquant.create`.
     """
 
     def encode(self, x: Any) -> Codes:
@@ -67,7 +67,8 @@ class Quantizer(Parameters):
         Parameters
         ----------
         codes : Codes
-            Codes that this quantizer, or one with the same parameters, made.
+            Codes that this quantizer, or one with the same parameters, made. `scale_search` may
+            differ here and wherever codes are read: only encoding depends on it.
 
         Returns
         -------
@@ -412,9 +413,3 @@ class Quantizer(Parameters):
         """The unpacked indexes, (n, indexes of a row)."""
         self._check(codes)
         return self._core.indices(codes.packed)
-
-    def _check(self, codes: Codes) -> None:
-        if not isinstance(codes, Codes):
-            raise TypeError(f"codes is {type(codes).__name__}, expected Codes")
-        if codes.made_by != repr(self):
-            raise ValueError(f"the codes were made by {codes.made_by}, this is {self!r}")

@@ -24,6 +24,7 @@ use crate::error::{Error, Result, counted};
 use crate::isa::Isa;
 use crate::kernels::attention::{self, Codewords, Integer, Part as Words};
 use crate::kernels::{convert, reduce};
+use crate::methods::RowsOf;
 use crate::quantizer::Quantizer;
 use crate::rng::SeedStream;
 use crate::rows::Dense;
@@ -330,18 +331,23 @@ fn integers<T: Integer>(
     } else {
         1.0
     };
+    let rounded = |words: &[f32]| -> Vec<T> {
+        let steps = words.iter().map(|&c| f64::from(c) / step);
+        steps.map(|k| convert(k.round_ties_even() as i32)).collect()
+    };
+    if let RowsOf::Path(code) = method.rows_of() {
+        let words = rounded(code.words());
+        return (Codewords::of_path(code, quantizer.spec().dim, words), step);
+    }
     let mut first = 0;
     let parts = layout.fields().iter().zip(&books).map(|(field, book)| {
         let (words, block) = book;
-        let words = words
-            .iter()
-            .map(|&c| convert((f64::from(c) / step).round_ties_even() as i32));
         let part = Words {
             first,
             width: field.width,
             count: field.count,
             block: *block,
-            words: words.collect(),
+            words: rounded(words),
         };
         first += field.count * field.width as usize;
         part

@@ -22,14 +22,15 @@ use crate::rotation::RotationKind;
 
 /// The parameters of a file.
 fn spec(metadata: &Map<String, Value>, tensors: &Tensors<'_>) -> Result<CacheSpec> {
-    let whole = |key| number(metadata, key, parsed::<usize>);
+    let whole = |key: &str| number(metadata, key, parsed::<usize>);
     let optional = |key: &str| metadata.contains_key(key);
-    let coding = |method: &str, scale: &str, bits: &str| -> Result<Coding> {
+    let coding = |method: &str, [scale, bits, search]: [&str; 3]| -> Result<Coding> {
         let rule = optional(scale).then(|| text(metadata, scale).map(str::to_owned));
         Ok(Coding {
             method: text(metadata, method)?.to_owned(),
             scale: rule.transpose()?,
             bits: number(metadata, bits, parsed)?,
+            scale_search: optional(search).then(|| whole(search)).transpose()?,
         })
     };
     let (heads, dim) = (whole("heads")?, whole("dim")?);
@@ -50,8 +51,11 @@ fn spec(metadata: &Map<String, Value>, tensors: &Tensors<'_>) -> Result<CacheSpe
         dim,
         value_dim: whole("value_dim")?,
         batch: whole("batch")?,
-        keys: coding("keys", "key_scale_rule", "key_bits")?,
-        values: coding("values", "value_scale_rule", "value_bits")?,
+        keys: coding("keys", ["key_scale_rule", "key_bits", "key_scale_search"])?,
+        values: coding(
+            "values",
+            ["value_scale_rule", "value_bits", "value_scale_search"],
+        )?,
         window: whole("window")?,
         sinks: whole("sinks")?,
         rollback: whole("rollback")?,

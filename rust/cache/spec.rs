@@ -28,15 +28,18 @@ pub struct Coding {
     pub scale: Option<String>,
     /// Bits per coordinate.
     pub bits: f64,
+    /// How many scales are searched, as [`Spec::scale_search`].
+    pub scale_search: Option<usize>,
 }
 
 impl Coding {
-    /// A method with its default scale rule.
+    /// A method with its default scale rule and no search over scales.
     pub fn new(method: impl Into<String>, bits: f64) -> Self {
         Self {
             method: method.into(),
             scale: None,
             bits,
+            scale_search: None,
         }
     }
 }
@@ -158,6 +161,7 @@ impl CacheSpec {
     fn quantizer(&self, coding: &Coding, dim: usize, seed: u64) -> Spec {
         Spec {
             scale: coding.scale.clone(),
+            scale_search: coding.scale_search,
             rotation: self.rotation,
             seed,
             ..Spec::new(coding.method.clone(), dim, coding.bits)
@@ -183,7 +187,7 @@ impl CacheSpec {
         }
     }
 
-    /// Checks all parameters and fills in the scale rules.
+    /// Checks all parameters, fills in the scale rules and drops searches over one scale.
     ///
     /// # Errors
     /// If a parameter is out of range, or two of them do not go together.
@@ -200,11 +204,12 @@ impl CacheSpec {
         for ((what, mut spec), rule) in specs.into_iter().zip(&mut rules) {
             let filled = spec.fill();
             (_, *rule) = filled.map_err(|error| Error::invalid(format!("{what}: {error}")))?;
-            if what == "keys" {
-                self.keys.scale = spec.scale;
+            let coding = if what == "keys" {
+                &mut self.keys
             } else {
-                self.values.scale = spec.scale;
-            }
+                &mut self.values
+            };
+            (coding.scale, coding.scale_search) = (spec.scale, spec.scale_search);
         }
         if self.debias && rules[0] != ScaleRule::Unbiased {
             return Err(Error::invalid(

@@ -308,6 +308,14 @@ impl KeyValueCache {
         let optional = [
             ("key_scale_rule", spec.keys.scale.clone()),
             ("value_scale_rule", spec.values.scale.clone()),
+            (
+                "key_scale_search",
+                spec.keys.scale_search.map(|count| count.to_string()),
+            ),
+            (
+                "value_scale_search",
+                spec.values.scale_search.map(|count| count.to_string()),
+            ),
             ("byte_scales", spec.byte_scales.map(|flag| flag.to_string())),
             ("dtype", spec.dtype.map(|dtype| dtype.name().to_owned())),
             ("numbers", self.dtype.map(|dtype| dtype.name().to_owned())),

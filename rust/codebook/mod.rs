@@ -16,6 +16,7 @@ pub mod kmeans;
 pub mod lloyd_max;
 pub mod pruning;
 mod transport;
+pub mod trellis;
 mod word_order;
 
 pub use block::{BlockCodebook, block_codebook};

@@ -78,11 +78,16 @@ impl Header {
         ];
         pairs.extend(spec.scale.clone().map(|scale| ("scale", scale)));
         pairs.extend(spec.block.map(|block| ("block", block.to_string())));
+        pairs.extend(spec.states.map(|states| ("states", states.to_string())));
         pairs.extend([
             ("rotation", spec.rotation.name().to_owned()),
             ("seed", spec.seed.to_string()),
             ("store_norm", spec.store_norm.to_string()),
         ]);
+        pairs.extend(
+            spec.scale_search
+                .map(|count| ("scale_search", count.to_string())),
+        );
         match self.ids {
             Some(Shape::Numbers { next }) => {
                 pairs.extend([("ids", "int64".into()), ("next_id", next.to_string())]);
@@ -131,10 +136,16 @@ impl Header {
 fn spec(metadata: &Map<String, Value>) -> Result<Spec> {
     let optional = |key| metadata.contains_key(key);
     let scale = optional("scale").then(|| text(metadata, "scale").map(str::to_owned));
-    let block = optional("block").then(|| number(metadata, "block", parsed));
+    let whole = |key| {
+        optional(key)
+            .then(|| number(metadata, key, parsed))
+            .transpose()
+    };
     Ok(Spec {
         scale: scale.transpose()?,
-        block: block.transpose()?,
+        block: whole("block")?,
+        states: whole("states")?,
+        scale_search: whole("scale_search")?,
         rotation: RotationKind::from_name(text(metadata, "rotation")?)?,
         seed: number(metadata, "seed", parsed)?,
         store_norm: number(metadata, "store_norm", parsed)?,

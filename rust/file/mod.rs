@@ -23,7 +23,8 @@
 //! | `header_checksum` | of N and the header, with zeros in the place of this checksum |
 //! | `digest` | of what decoding depends on besides the file: codebook, rotation, projection of `prod` ([`digest`]) |
 //! | `method`, `dim`, `bits`, `rotation`, `seed`, `store_norm` | as in [`Spec`] |
-//! | `scale`, `block` | as in [`Spec`], if the method has a choice |
+//! | `scale`, `block`, `states` | as in [`Spec`], if the method has a choice |
+//! | `scale_search` | as in [`Spec`], if several scales are searched; versions without this option refuse such a file |
 //! | `ids` | `int64` or `utf-8`, if rows have ids |
 //! | `next_id` | a number above every id that a row has or had, at most 2⁶³, if ids are numbers |
 //! | *tensor*`_checksum` | of the tensor's bytes |

@@ -43,6 +43,7 @@ pub mod reduce;
 pub mod rescale;
 pub mod sign_scan;
 pub mod simd;
+pub mod trellis;
 
 use crate::aligned::CACHE_LINE_BYTES;
 

@@ -17,7 +17,7 @@
 
 use std::sync::Arc;
 
-use super::{Method, Parameters, Workspace};
+use super::{Blueprint, Method, Parameters, Workspace};
 use crate::codebook::{BlockCodebook, block_codebook};
 use crate::codes::{Field, Layout};
 use crate::error::{Error, Result};
@@ -147,12 +147,15 @@ impl Division {
 }
 
 /// The fields of the blocks and of the tail, and the block size. Codebooks are not built.
-pub(super) fn layout(parameters: Parameters) -> Result<(Layout, Option<usize>)> {
+pub(super) fn layout(parameters: Parameters) -> Result<Blueprint> {
     let division = Division::new(parameters)?;
     let field = |count, width| Field { count, width };
     let body = field(parameters.dim / division.block, division.width);
     let tail = field(usize::from(division.rest > 0), division.rest_width);
-    Ok((Layout::new([body, tail]), Some(division.block)))
+    Ok(Blueprint {
+        block: Some(division.block),
+        ..Blueprint::new([body, tail])
+    })
 }
 
 /// BlockQuant in blocks of the size that is asked for, or of [`default_block`].

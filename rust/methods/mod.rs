@@ -16,16 +16,20 @@ use crate::isa::Isa;
 use crate::kernels::asymmetric::{self, MAX_LEVEL_BITS, ROWS_PER_CALL};
 use crate::kernels::quantize::{self, Levels};
 use crate::kernels::rescale;
+use crate::kernels::trellis::{self as path, Code};
 
 mod blockquant;
 mod eden;
 mod rabitq;
+mod scales;
+mod trellis;
 mod turboquant;
 
 pub use blockquant::default_block;
+pub use scales::{ScaleRule, Scales};
 
 /// All methods. The first is the default of commands.
-pub static METHODS: [Entry; 5] = [
+pub static METHODS: [Entry; 6] = [
     Entry {
         name: "blockquant",
         title: "BlockQuant",
@@ -33,6 +37,8 @@ pub static METHODS: [Entry; 5] = [
         scales: Scales::Choice(&[ScaleRule::Unbiased, ScaleRule::Mse, ScaleRule::None]),
         bits: Bits::Any { most: 16 },
         has_blocks: true,
+        has_states: false,
+        has_scale_search: true,
         has_gamma: false,
         layout: blockquant::layout,
         build: blockquant::build,
@@ -44,6 +50,8 @@ pub static METHODS: [Entry; 5] = [
         scales: Scales::Choice(&[ScaleRule::Unbiased, ScaleRule::Mse]),
         bits: Bits::Whole { most: 8 },
         has_blocks: false,
+        has_states: false,
+        has_scale_search: true,
         has_gamma: false,
         layout: one_field,
         build: eden::build,
@@ -55,6 +63,8 @@ pub static METHODS: [Entry; 5] = [
         scales: Scales::Own("none"),
         bits: Bits::Whole { most: 8 },
         has_blocks: false,
+        has_states: false,
+        has_scale_search: false,
         has_gamma: false,
         layout: one_field,
         build: turboquant::build_mse,
@@ -66,6 +76,8 @@ pub static METHODS: [Entry; 5] = [
         scales: Scales::Own("prod"),
         bits: Bits::Whole { most: 8 },
         has_blocks: false,
+        has_states: false,
+        has_scale_search: false,
         has_gamma: true,
         layout: turboquant::prod_layout,
         build: turboquant::build_prod,
@@ -77,9 +89,24 @@ pub static METHODS: [Entry; 5] = [
         scales: Scales::Choice(&[ScaleRule::Unbiased, ScaleRule::Mse]),
         bits: Bits::Whole { most: 8 },
         has_blocks: false,
+        has_states: false,
+        has_scale_search: false,
         has_gamma: false,
         layout: one_field,
         build: rabitq::build,
+    },
+    Entry {
+        name: "trellis",
+        title: "Trellis",
+        paper: "trellis-coded quantization, IEEE Trans. Commun. 38(1), 1990",
+        scales: Scales::Choice(&[ScaleRule::Unbiased, ScaleRule::Mse, ScaleRule::None]),
+        bits: Bits::Halves { most: 4 },
+        has_blocks: false,
+        has_states: true,
+        has_scale_search: false,
+        has_gamma: false,
+        layout: trellis::layout,
+        build: trellis::build,
     },
 ];
 
@@ -98,31 +125,17 @@ pub struct Entry {
     pub bits: Bits,
     /// Whether it quantizes blocks of coordinates, whose size is then a parameter.
     pub has_blocks: bool,
+    /// Whether it follows a path through states, whose number is then a parameter.
+    pub has_states: bool,
+    /// Whether the [search over scales](crate::Spec::scale_search) is an option: its codewords are
+    /// the nearest ones, and other codewords may point more nearly in the direction of u.
+    pub has_scale_search: bool,
     /// Whether each row also stores γ, the norm of a residual that the method quantizes itself.
     pub has_gamma: bool,
-    /// The fields of a row and the block size.
-    layout: fn(Parameters) -> Result<(Layout, Option<usize>)>,
+    /// The fields of a row, with the defaults of parameters.
+    layout: fn(Parameters) -> Result<Blueprint>,
     /// Builds the method.
     build: fn(Parameters) -> Result<Box<dyn Method>>,
-}
-
-/// The scale rules of a method.
-#[derive(Debug, Clone, Copy)]
-pub enum Scales {
-    /// Any of these; the first is the default.
-    Choice(&'static [ScaleRule]),
-    /// A rule of its own with S = 1, by its name.
-    Own(&'static str),
-}
-
-impl Scales {
-    /// The rules that a caller can choose from, the default first.
-    pub fn choice(self) -> &'static [ScaleRule] {
-        match self {
-            Self::Choice(rules) => rules,
-            Self::Own(_) => &[],
-        }
-    }
 }
 
 /// The bits per coordinate that a method can have.
@@ -130,6 +143,11 @@ impl Scales {
 pub enum Bits {
     /// Whole numbers from 1.
     Whole {
+        /// The largest.
+        most: u32,
+    },
+    /// Multiples of one half.
+    Halves {
         /// The largest.
         most: u32,
     },
@@ -149,6 +167,8 @@ pub struct Parameters {
     pub bits: f64,
     /// The block size, or none for the default.
     pub block: Option<usize>,
+    /// The number of states, or none for the default.
+    pub states: Option<usize>,
     /// The seed of everything random.
     pub seed: u64,
 }
@@ -161,17 +181,34 @@ impl Parameters {
 }
 
 impl Entry {
+    /// The numbers of states that it can have, none for a method without states.
+    pub fn states(&self) -> Vec<usize> {
+        match self.has_states {
+            true => trellis::states(),
+            false => Vec::new(),
+        }
+    }
+
     /// The shape of the codes. It follows from the parameters, so nothing is built.
     ///
     /// # Errors
     /// If a parameter is out of range for the method.
     pub fn shape(&self, parameters: Parameters) -> Result<Shape> {
-        let Parameters { bits, block, .. } = parameters;
-        if let Bits::Whole { most } = self.bits
-            && !(bits.fract() == 0.0 && (1.0..=f64::from(most)).contains(&bits))
+        let Parameters {
+            bits,
+            block,
+            states,
+            ..
+        } = parameters;
+        let (step, most, kind) = match self.bits {
+            Bits::Whole { most } => (1.0, most, "a whole number"),
+            Bits::Halves { most } => (0.5, most, "a multiple of .5"),
+            Bits::Any { .. } => (0.0, 0, ""),
+        };
+        if step > 0.0 && !((bits / step).fract() == 0.0 && (step..=f64::from(most)).contains(&bits))
         {
             return Err(Error::invalid(format!(
-                "bits={bits} for {}, expected a whole number from 1 to {most}",
+                "bits={bits} for {}, expected {kind} from {step} to {most}",
                 self.name
             )));
         }
@@ -181,10 +218,21 @@ impl Entry {
                 self.name
             )));
         }
-        let (layout, block) = (self.layout)(parameters)?;
+        if states.is_some() && !self.has_states {
+            return Err(Error::invalid(format!(
+                "states is not an option of {}",
+                self.name
+            )));
+        }
+        let Blueprint {
+            layout,
+            block,
+            states,
+        } = (self.layout)(parameters)?;
         Ok(Shape {
             layout,
             block,
+            states,
             has_gamma: self.has_gamma,
             scalars: Scalars {
                 residual_norm: self.has_gamma,
@@ -219,35 +267,23 @@ pub fn find(name: &str) -> Result<&'static Entry> {
     })
 }
 
-/// The scalar S by which the codeword vector is multiplied, with ρ = ⟨u, c⟩/d and ‖c‖² divided by
-/// d.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ScaleRule {
-    /// S = 1.
-    None,
-    /// S = ρ/‖c‖²: least squares.
-    Mse,
-    /// S = 1/ρ: the inner product with the row itself is exact, with every other vector unbiased.
-    Unbiased,
+/// What a method makes of its parameters.
+struct Blueprint {
+    /// The fields of a row.
+    layout: Layout,
+    /// [`Shape::block`].
+    block: Option<usize>,
+    /// [`Shape::states`].
+    states: Option<usize>,
 }
 
-impl ScaleRule {
-    /// `none`, `mse` or `unbiased`.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::None => "none",
-            Self::Mse => "mse",
-            Self::Unbiased => "unbiased",
-        }
-    }
-
-    /// S; 0 where c is 0 or points away from u, so that such a row decodes to zeros.
-    pub fn scale(self, rho: f64, squared_norm: f64) -> f64 {
-        match self {
-            Self::None => 1.0,
-            _ if rho <= 0.0 || squared_norm <= 0.0 => 0.0,
-            Self::Mse => rho / squared_norm,
-            Self::Unbiased => 1.0 / rho,
+impl Blueprint {
+    /// A row of these fields, by a method without further parameters.
+    fn new(fields: impl IntoIterator<Item = Field>) -> Self {
+        Self {
+            layout: Layout::new(fields),
+            block: None,
+            states: None,
         }
     }
 }
@@ -259,6 +295,8 @@ pub struct Shape {
     pub layout: Layout,
     /// The block size, the default filled in, where the method has blocks.
     pub block: Option<usize>,
+    /// The number of states, the default filled in, where the method has states.
+    pub states: Option<usize>,
     /// Whether the residual norm of a row is the γ of the method ([`Entry::has_gamma`]).
     pub has_gamma: bool,
     /// The scalars of a row besides its scale.
@@ -272,6 +310,20 @@ pub struct Workspace {
     pub rescale: rescale::Workspace,
     /// Vectors of d values.
     pub vectors: Vec<f32>,
+    /// Buffers of the search for a path.
+    pub path: path::Workspace,
+    /// Packed bytes of a few rows.
+    pub bytes: Vec<u8>,
+}
+
+/// How a packed row names its codewords.
+#[derive(Debug, Clone, Copy)]
+pub enum RowsOf<'a> {
+    /// By the indexes of its fields: those of the first field are of the codebook, and those of the
+    /// second one of the codebook of the tail. A vector that γ belongs to may follow.
+    Indexes,
+    /// As a path through the trellis of this code. Its indexes name nothing one by one.
+    Path(&'a Code),
 }
 
 /// The middle step of the pipeline.
@@ -290,7 +342,13 @@ pub struct Workspace {
 pub trait Method: Debug + Send + Sync {
     // Assign.
 
-    /// Chooses the indexes for u.
+    /// The rows that [`Method::assign`] takes together at most.
+    fn rows(&self) -> usize {
+        1
+    }
+
+    /// Chooses the indexes for u: for one row or, one after the other, for up to
+    /// [`Method::rows`].
     fn assign(&self, isa: Isa, u: &[f32], work: &mut Workspace, index: &mut [u16]);
 
     /// Chooses the indexes of the residuals of several rows, after [`Method::assign`] of each row,
@@ -328,6 +386,11 @@ pub trait Method: Debug + Send + Sync {
     /// The codebook of the tail, K × t, with its number of columns, where there is a tail.
     fn tail_codebook(&self) -> Option<(Vec<f32>, usize)> {
         None
+    }
+
+    /// How packed rows name the words of the codebooks.
+    fn rows_of(&self) -> RowsOf<'_> {
+        RowsOf::Indexes
     }
 
     // Asymmetric inner products.
@@ -411,7 +474,7 @@ impl<T: LevelMethod> Method for T {
 }
 
 /// The layout of a [`LevelMethod`]: one index per coordinate.
-fn one_field(parameters: Parameters) -> Result<(Layout, Option<usize>)> {
+fn one_field(parameters: Parameters) -> Result<Blueprint> {
     let (count, width) = (parameters.dim, parameters.width());
-    Ok((Layout::new([Field { count, width }]), None))
+    Ok(Blueprint::new([Field { count, width }]))
 }

@@ -18,9 +18,9 @@
 //!
 //! FROZEN: the draws of G, row by row; the bit 1 means the sign +1.
 
-use super::{LevelMethod, Method, Parameters, Workspace};
+use super::{Blueprint, LevelMethod, Method, Parameters, Workspace};
 use crate::codebook::{Law, lloyd_max};
-use crate::codes::{Field, Layout};
+use crate::codes::Field;
 use crate::error::Result;
 use crate::isa::Isa;
 use crate::kernels::quantize::{self, Levels};
@@ -68,10 +68,10 @@ struct TurboProd {
 }
 
 /// The indexes of b − 1 bits, then the signs.
-pub(super) fn prod_layout(parameters: Parameters) -> Result<(Layout, Option<usize>)> {
+pub(super) fn prod_layout(parameters: Parameters) -> Result<Blueprint> {
     let (count, bits) = (parameters.dim, parameters.width());
     let field = |width| Field { count, width };
-    Ok((Layout::new([field(bits - 1), field(1)]), None))
+    Ok(Blueprint::new([field(bits - 1), field(1)]))
 }
 
 /// The seed determines G.
@@ -87,7 +87,7 @@ pub(super) fn build_prod(parameters: Parameters) -> Result<Box<dyn Method>> {
     Ok(Box::new(TurboProd {
         dim,
         bits,
-        indices: prod_layout(parameters)?.0.indices(),
+        indices: prod_layout(parameters)?.layout.indices(),
         levels: levels(dim, bits - 1)?,
         projection,
     }))

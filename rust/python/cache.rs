@@ -16,8 +16,8 @@ use super::tensors::{MaskArray, with_tensor};
 use crate::RotationKind;
 use crate::cache::{self, CacheSpec, Center, Coding, Dtype, Mask};
 
-/// Method, scale rule and bits per coordinate.
-type CodingParts = (String, Option<String>, f64);
+/// Method, scale rule, bits per coordinate and the number of scales that are searched.
+type CodingParts = (String, Option<String>, f64, Option<usize>);
 
 /// Decoded keys and values.
 type Decoded<'py> = (Bound<'py, PyArray4<f32>>, Bound<'py, PyArray4<f32>>);
@@ -82,10 +82,11 @@ impl KeyValueCache {
             }
             _ => return Err(PyValueError::new_err("the parts of center do not fit")),
         };
-        let coding = |(method, scale, bits)| Coding {
+        let coding = |(method, scale, bits, scale_search)| Coding {
             method,
             scale,
             bits,
+            scale_search,
         };
         let spec = CacheSpec {
             heads,
@@ -357,5 +358,10 @@ impl KeyValueCache {
 }
 
 fn parts(coding: &Coding) -> CodingParts {
-    (coding.method.clone(), coding.scale.clone(), coding.bits)
+    (
+        coding.method.clone(),
+        coding.scale.clone(),
+        coding.bits,
+        coding.scale_search,
+    )
 }

@@ -64,8 +64,12 @@ struct Method {
     /// The default first; none for a method with a rule of its own.
     scales: Vec<&'static str>,
     most_bits: u32,
-    has_fractions: bool,
+    /// Bits are multiples of it; 0 where any fraction is taken.
+    bit_step: f64,
     has_blocks: bool,
+    /// The numbers of states that it can have; none for a method without states.
+    states: Vec<usize>,
+    has_scale_search: bool,
     has_gamma: bool,
 }
 
@@ -109,6 +113,8 @@ mod _core {
     const MAX_HEAD_DIM: usize = crate::cache::MAX_HEAD_DIM;
     #[pymodule_export]
     const MAX_THREADS: usize = threads::MAX_THREADS;
+    #[pymodule_export]
+    const MAX_SCALES: usize = crate::quantizer::MAX_SCALES;
 
     /// Queries of a search from which signs are derived as it goes and need not be kept.
     #[pymodule_export]
@@ -151,9 +157,10 @@ mod _core {
     #[pyfunction]
     fn methods() -> Vec<Method> {
         let method = |entry: &Entry| {
-            let (most_bits, has_fractions) = match entry.bits {
-                Bits::Whole { most } => (most, false),
-                Bits::Any { most } => (most, true),
+            let (most_bits, bit_step) = match entry.bits {
+                Bits::Whole { most } => (most, 1.0),
+                Bits::Halves { most } => (most, 0.5),
+                Bits::Any { most } => (most, 0.0),
             };
             let names = entry.scales.choice().iter().map(|rule| rule.name());
             Method {
@@ -162,8 +169,10 @@ mod _core {
                 paper: entry.paper,
                 scales: names.collect(),
                 most_bits,
-                has_fractions,
+                bit_step,
                 has_blocks: entry.has_blocks,
+                states: entry.states(),
+                has_scale_search: entry.has_scale_search,
                 has_gamma: entry.has_gamma,
             }
         };
@@ -220,20 +229,24 @@ mod _core {
 
     #[pyfunction]
     #[pyo3(signature = (
-        method, dim, bits, *, scale=None, block=None, store_norm=false, centered=false
+        method, dim, bits, *, scale=None, block=None, states=None, store_norm=false,
+        centered=false
     ))]
+    #[allow(clippy::too_many_arguments)]
     fn bytes_per_vector(
         method: String,
         dim: usize,
         bits: f64,
         scale: Option<String>,
         block: Option<usize>,
+        states: Option<usize>,
         store_norm: bool,
         centered: bool,
     ) -> PyResult<usize> {
         let (shape, _) = Spec {
             scale,
             block,
+            states,
             store_norm,
             ..Spec::new(method, dim, bits)
         }

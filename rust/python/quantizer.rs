@@ -38,8 +38,8 @@ pub struct Quantizer(pub(super) crate::Quantizer);
 impl Quantizer {
     #[new]
     #[pyo3(signature = (
-        method, dim, bits, *, scale=None, block=None, rotation="hadamard", seed=0,
-        store_norm=false, center=None
+        method, dim, bits, *, scale=None, block=None, states=None, rotation="hadamard",
+        seed=0, store_norm=false, center=None, scale_search=None
     ))]
     #[allow(clippy::too_many_arguments)]
     fn new(
@@ -49,15 +49,19 @@ impl Quantizer {
         bits: f64,
         scale: Option<String>,
         block: Option<usize>,
+        states: Option<usize>,
         rotation: &str,
         seed: u64,
         store_norm: bool,
         center: Option<PyReadonlyArray1<'_, f32>>,
+        scale_search: Option<usize>,
     ) -> PyResult<Self> {
         let rotation = RotationKind::from_name(rotation)?;
         let spec = Spec {
             scale,
             block,
+            states,
+            scale_search,
             rotation,
             seed,
             store_norm,
@@ -90,6 +94,16 @@ impl Quantizer {
     #[getter]
     fn block(&self) -> Option<usize> {
         self.0.spec().block
+    }
+
+    #[getter]
+    fn states(&self) -> Option<usize> {
+        self.0.spec().states
+    }
+
+    #[getter]
+    fn scale_search(&self) -> Option<usize> {
+        self.0.spec().scale_search
     }
 
     #[getter]

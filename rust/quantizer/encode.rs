@@ -1,7 +1,7 @@
 //! Encoding: rows become codes.
 
 use super::load::to_float32;
-use super::{Buffers, Quantizer, check_dim};
+use super::{Buffers, Quantizer, check_dim, scale_search};
 use crate::codes::Codes;
 use crate::error::Result;
 use crate::isa::Isa;
@@ -100,6 +100,7 @@ impl Quantizer {
             index,
             c,
             work,
+            trial,
             ..
         } = buffers;
         let dim = self.spec.dim;
@@ -107,12 +108,21 @@ impl Quantizer {
         let indices = layout.indices();
         index.resize(norms.len() * indices, 0);
         c.resize(dim, 0.0);
+        let together = self.method.rows();
+        for (u, index) in u
+            .chunks(together * dim)
+            .zip(index.chunks_mut(together * indices))
+        {
+            self.method.assign(isa, u, work, index);
+        }
         for (i, (u, index)) in u
             .chunks_exact(dim)
             .zip(index.chunks_exact_mut(indices))
             .enumerate()
         {
-            self.method.assign(isa, u, work, index);
+            if let Some(count) = self.spec.scale_search {
+                scale_search::search(isa, &*self.method, count, u, index, trial, work);
+            }
             let scale = norms[i] * self.factor(isa, u, index, c);
             slots.scale[i] = to_float32("scale", first + i, scale)?;
             if let Some(slot) = slots.norm.get_mut(i) {

@@ -6,10 +6,10 @@
 //! decode:  x̂ = s·Rᵀ c/√d
 //! ```
 //!
-//! [`Method::assign`] chooses the codewords c (`encode.rs`, `load.rs`). Inner products and search
-//! work on the codes and do not decode them (`query.rs`, `search.rs`, `interval.rs`). With a center
-//! μ the residual r = x − μ takes the place of x, μ is added to what is decoded, and the queries
-//! are centered too.
+//! [`Method::assign`] chooses the codewords c (`encode.rs`, `load.rs`), if it is asked for of
+//! several multiples of u (`scale_search.rs`). Inner products and search work on the codes and do
+//! not decode them (`query.rs`, `search.rs`, `interval.rs`). With a center μ the residual r = x − μ
+//! takes the place of x, μ is added to what is decoded, and the queries are centered too.
 //!
 //! **Contract.** Rows are independent of each other, so the bytes are the same for any number of
 //! threads and any batch.
@@ -34,8 +34,10 @@ mod encode;
 mod interval;
 mod load;
 mod query;
+mod scale_search;
 mod search;
 
+pub use scale_search::MAX_SCALES;
 pub use search::Request;
 
 /// Rows that a thread takes at a time if they go through the steps one by one.
@@ -60,6 +62,13 @@ pub struct Spec {
     pub scale: Option<String>,
     /// The block size of BlockQuant; the default if it is not given.
     pub block: Option<usize>,
+    /// The number of states of a trellis; the default if it is not given.
+    pub states: Option<usize>,
+    /// How many scales of each row are searched for the best codewords, an odd number up to
+    /// [`MAX_SCALES`]; only its own scale if it is 1 or not given. More take time when encoding
+    /// and lower the error from 3 bits per coordinate on, most in few dimensions. Codes are read
+    /// alike whatever it is.
+    pub scale_search: Option<usize>,
     /// The kind of rotation.
     pub rotation: RotationKind,
     /// The seed of everything random.
@@ -72,8 +81,8 @@ pub struct Spec {
 
 impl Spec {
     /// A method for `dim` coordinates per row at `bits` bits per coordinate. All else is the
-    /// default: the scale rule and the block size of the method, the Hadamard rotation, seed 0, no
-    /// stored norms and no center.
+    /// default: the scale rule and the block size of the method, no search over scales, the
+    /// Hadamard rotation, seed 0, no stored norms and no center.
     ///
     /// ```
     /// use blockquant::Spec;
@@ -91,6 +100,8 @@ impl Spec {
             bits,
             scale: None,
             block: None,
+            states: None,
+            scale_search: None,
             rotation: RotationKind::Hadamard,
             seed: 0,
             store_norm: false,
@@ -103,6 +114,7 @@ impl Spec {
             dim: self.dim,
             bits: self.bits,
             block: self.block,
+            states: self.states,
             seed: self.seed,
         }
     }
@@ -138,6 +150,7 @@ impl Spec {
             )));
         }
         let scale = choose_scale(entry, self.scale.as_deref())?;
+        scale_search::check(entry, scale, self.bits, self.scale_search)?;
         shape.scalars = Scalars {
             norm: self.store_norm && !centered,
             residual_norm: has_gamma || (self.store_norm && centered),
@@ -150,6 +163,8 @@ impl Spec {
     pub(crate) fn fill(&mut self) -> Result<(Shape, ScaleRule)> {
         let (shape, scale) = self.shape()?;
         self.block = shape.block;
+        self.states = shape.states;
+        self.scale_search = self.scale_search.filter(|&count| count != 1);
         self.scale = match methods::find(&self.method)?.scales {
             Scales::Choice(_) => Some(scale.name().to_owned()),
             Scales::Own(_) => None,
@@ -187,6 +202,7 @@ struct Buffers {
     c: Vec<f32>,
     scratch: Vec<f32>,
     work: Workspace,
+    trial: scale_search::Trial,
 }
 
 impl Quantizer {
@@ -251,15 +267,19 @@ impl Quantizer {
 
     /// Rows that a thread takes at a time: fewer if each needs a product with a dense matrix.
     fn chunk(&self) -> usize {
-        if self.batch() > 1 {
-            self.batch()
-        } else {
-            ROWS_PER_CHUNK
+        match self.dense_batch() {
+            1 => ROWS_PER_CHUNK,
+            batch => batch,
         }
     }
 
     /// Rows that go through each step together.
     fn batch(&self) -> usize {
+        self.dense_batch().max(self.method.rows())
+    }
+
+    /// Rows that are multiplied with a dense matrix together; 1 without one.
+    fn dense_batch(&self) -> usize {
         let residual = if self.shape.has_gamma {
             dense::VECTORS_PER_BATCH
         } else {

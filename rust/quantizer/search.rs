@@ -9,6 +9,7 @@ use crate::codes::CodesRef;
 use crate::error::{Error, Result, counted};
 use crate::isa::Isa;
 use crate::kernels::code_products::FieldWords;
+use crate::methods::RowsOf;
 use crate::rows::{Dense, Rows};
 use crate::scan::bounds::Tables;
 use crate::scan::search::{self, Hit, Metric};
@@ -83,6 +84,9 @@ impl Quantizer {
                 let dim = self.spec.dim;
                 if self.method.expanded_len(dim) != dim {
                     return None;
+                }
+                if let RowsOf::Path(code) = self.method.rows_of() {
+                    return Tables::of_path(code, dim);
                 }
                 let (body, coordinates) = self.method.codebook();
                 let tail = self.method.tail_codebook();

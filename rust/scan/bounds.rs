@@ -36,6 +36,7 @@
 use crate::isa::Isa;
 use crate::kernels::code_products::{self, CodeTables, FieldWords, IntQuery};
 use crate::kernels::sign_scan::{self, SignQuery};
+use crate::kernels::trellis::Code;
 
 /// Deviations of the error of level 0 that a bound allows for. A row whose score equals the k-th
 /// best is then overlooked once in 740 times, and a better row less often.
@@ -69,9 +70,6 @@ impl Tables {
     /// codewords are not finite or all zero.
     pub fn new(fields: &[FieldWords<'_>]) -> Option<Self> {
         let codes = CodeTables::new(fields)?;
-        if codes.dim() > MAX_INTS {
-            return None;
-        }
         let longest = (fields.iter())
             .flat_map(|field| field.words.chunks_exact(field.coordinates))
             .map(|word| {
@@ -79,9 +77,19 @@ impl Tables {
                 square / word.len() as f64
             })
             .fold(0.0, f64::max);
-        Some(Self {
+        Self::checked(codes, longest)
+    }
+
+    /// The tables of codes of `dim` coordinates that are paths of this code, as by [`Tables::new`].
+    pub fn of_path(code: &Code, dim: usize) -> Option<Self> {
+        let squares = code.words().iter().map(|&w| f64::from(w) * f64::from(w));
+        Self::checked(CodeTables::of_path(code, dim)?, squares.fold(0.0, f64::max))
+    }
+
+    fn checked(codes: CodeTables, longest_square: f64) -> Option<Self> {
+        (codes.dim() <= MAX_INTS).then(|| Self {
             codes,
-            longest: longest.sqrt(),
+            longest: longest_square.sqrt(),
         })
     }
 

@@ -26,6 +26,7 @@ OPTIONS = (
     {"keys": "rabitq", "values": "turboquant/prod", "value_bits": 4},
     {"key_bits": 6, "value_bits": 8, "values": "eden", "rotation": "haar", "seed": 9},
     {"keys": "turboquant/prod", "byte_scales": True, "values": "turboquant/mse"},
+    {"key_scale_search": 9, "values": "eden", "value_bits": 4, "value_scale_search": 3},
     {"key_bits": 2.5, "keys": "blockquant/mse", "values": "eden/mse", "byte_scales": False},
 )
 

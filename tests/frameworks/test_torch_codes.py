@@ -36,18 +36,25 @@ def cases():
     for name in NAMES:
         for bits in (1, 2, 3, 4, 8):
             for dim in (64, 80, 96, 100, 128) if bits in (2, 3) else (64, 100):
-                yield name, dim, bits, None
-    yield from (("blockquant", 100, bits, None) for bits in (0.5, 1.5, 2.5, 3.5))
+                yield name, dim, bits, {}
+    yield from (("blockquant", 100, bits, {}) for bits in (0.5, 1.5, 2.5, 3.5))
     yield from (
-        ("blockquant", 100, bits, block) for bits, block in ((2, 3), (8, 1), (3, 2), (1, 6))
+        ("blockquant", 100, bits, {"block": block})
+        for bits, block in ((2, 3), (8, 1), (3, 2), (1, 6))
     )
-    yield from ((name, dim, 2, None) for name in NAMES for dim in (2, 3, 7))
-    yield from ((name, 1, 1, None) for name in NAMES if not name.startswith("turboquant"))
+    yield from ((name, dim, 2, {}) for name in NAMES for dim in (2, 3, 7))
+    yield from ((name, 1, 1, {}) for name in NAMES if not name.startswith("turboquant"))
+    yield from (
+        (name, dim, bits, {"scale_search": scales})
+        for name in ("blockquant/mse", "eden/unbiased")
+        for bits, scales in ((3, 3), (4, 9), (4, 33), (8, 9))
+        for dim in (3, 64, 100)
+    )
 
 
-@pytest.mark.parametrize(("name", "dim", "bits", "block"), list(cases()))
-def test_codes_are_those_of_the_core(name, dim, bits, block):
-    q = bq.create(name, dim=dim, bits=bits, seed=5, **({} if block is None else {"block": block}))
+@pytest.mark.parametrize(("name", "dim", "bits", "options"), list(cases()))
+def test_codes_are_those_of_the_core(name, dim, bits, options):
+    q = bq.create(name, dim=dim, bits=bits, seed=5, **options)
     x = gaussian(dim)
     expected = q.encode(x)
     device = TorchQuantizer(q)
@@ -184,6 +191,8 @@ def test_errors_say_what_was_wrong():
     device = TorchQuantizer(q)
     x = tensor(gaussian(64, 10))
     packed, scale, _ = device.encode(x)
+    with pytest.raises(ValueError, match=r"trellis/unbiased has no torch operations"):
+        TorchQuantizer(bq.Trellis(64, 2))
     with pytest.raises(TypeError, match="quantizer is str, expected a Quantizer"):
         TorchQuantizer("blockquant")
     with pytest.raises(ValueError, match="has a center or stores norms"):

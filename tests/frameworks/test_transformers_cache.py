@@ -159,11 +159,23 @@ def test_what_is_not_a_model_is_refused(wrong):
         ({"keys": "nothing/here"}, "nothing"),
         ({"offloading": True}, "cannot be offloaded"),
         ({"device_codes": True, "centroids": 4}, "centroids"),
+        ({"value_scale_search": 9}, "values: scale_search=9 at bits=2, expected at least 3 bits"),
     ],
 )
 def test_a_wrong_option_is_refused_at_once(options, message):
     with pytest.raises(ValueError, match=re.escape(message)):
         cache(config("llama"), **options)
+
+
+@pytest.mark.filterwarnings("ignore:.*takes the place:UserWarning")
+@pytest.mark.parametrize("kind", ["llama", "deepseek_v3"])
+def test_layers_search_over_scales(kind):
+    of = new_model(kind)
+    compressed = cache(of, key_scale_search=9)
+    forward(of, prompt(), compressed)
+    for layer in compressed.coded_layers:
+        assert "keys blockquant/unbiased at 3 bits, 9 scales, values" in repr(layer)
+        assert repr(layer).count("9 scales") == (2 if layer.is_latent else 1)
 
 
 def test_offloading_is_refused_by_the_layers_too():

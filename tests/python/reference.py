@@ -177,6 +177,21 @@ def qjl(u, c, gaussian):
     return sign, gamma, c + math.sqrt(math.pi / 2) / u.shape[1] * gamma[:, None] * (sign @ gaussian)
 
 
+def scales(count):
+    """The scales of a search in the order in which they are tried (specification, section 4)."""
+    steps = count // 2
+    offsets = np.arange(1, steps + 1) * min(0.08, 0.16 / max(steps, 1))
+    return np.concatenate([[1.0], np.stack([1 - offsets, 1 + offsets], axis=1).ravel()])
+
+
+def scale_search(u, count, nearest):
+    """The nearest codewords of the scale with the largest squared cosine, and that cosine."""
+    tried = np.stack([nearest(scale * u) for scale in scales(count)])
+    dot = np.sum(u * tried, axis=2)
+    cosine = dot * np.abs(dot) / np.sum(tried * tried, axis=2) / np.sum(u * u, axis=1)
+    return tried[cosine.argmax(axis=0), np.arange(len(u))], cosine.max(axis=0)
+
+
 def scale_rule(u, c, rule):
     """The scale rule S of the specification, section 1: none 1, mse rho/|c|^2, unbiased 1/rho."""
     if rule == "none":

@@ -1,7 +1,7 @@
 """A NumPy reference of the key-value cache, written from the description of its state alone.
 
 It works token by token and in float64. Of the library it uses the quantizers alone: their packed
-codes, codebooks and rotations.
+codes, codebooks and rotations. Trellis codes are decoded by their own reference.
 """
 
 import math
@@ -9,6 +9,7 @@ import math
 import numpy as np
 
 import blockquant as bq
+from reference_trellis import decode, designs
 
 PAGE = 64
 
@@ -46,8 +47,9 @@ def from_bytes(base, data):
 class Coding:
     """A quantizer with integer codewords."""
 
-    def __init__(self, name, dim, bits, rotation, seed, is_byte):
-        self.q = bq.create(name, dim=dim, bits=bits, rotation=rotation, seed=seed)
+    def __init__(self, name, dim, bits, rotation, seed, is_byte, scales):
+        options = {} if scales is None else {"scale_search": scales}
+        self.q = bq.create(name, dim=dim, bits=bits, rotation=rotation, seed=seed, **options)
         self.dim = dim
         self.is_byte = is_byte
         self.steps = 127 if bits <= 4.5 else 2047
@@ -85,6 +87,10 @@ class Coding:
     def integer_words(self, packed):
         """The codeword vectors in the order of the rotated coordinates."""
         core, dim = self.q._core, self.dim
+        if isinstance(self.q, bq.Trellis):
+            design = designs()[self.q.states, self.q.bits]
+            step = np.abs(design.words).max() / self.steps
+            return step * np.rint(decode(design, packed, dim) / step) / 4096
         index = core.indices(packed)
         words, tail = core.codebook(), core.tail_codebook()
         most = max(np.abs(book).max() for book in (words, tail) if book is not None)
@@ -166,6 +172,8 @@ class ReferenceCache:
         key_bits=3,
         values="blockquant/unbiased",
         value_bits=2,
+        key_scale_search=None,
+        value_scale_search=None,
         window=64,
         sinks=4,
         rollback=0,
@@ -187,12 +195,13 @@ class ReferenceCache:
                 rotary = float(rotary) ** (-2.0 * np.arange(dim // 2) / dim)
         self.frequencies, self.has_rotary = rotary, rotary is not None
 
-        def coding(name, dim, bits, seed):
+        def coding(name, dim, bits, seed, scales):
             is_byte = bits <= 4.5 if byte_scales is None else byte_scales
-            return Coding(name, dim, bits, rotation, seed, is_byte)
+            return Coding(name, dim, bits, rotation, seed, is_byte, scales)
 
-        self.keys = coding(keys, dim, key_bits, seed)
-        self.values = coding(values, self.value_dim, value_bits, (seed + 1) % 2**64)
+        self.keys = coding(keys, dim, key_bits, seed, key_scale_search)
+        values_seed = (seed + 1) % 2**64
+        self.values = coding(values, self.value_dim, value_bits, values_seed, value_scale_search)
         self.sequences = [Sequence() for _ in range(batch)]
 
     def append(self, k, v, pads=None):

@@ -6,6 +6,16 @@ from pathlib import Path
 import numpy as np
 
 import blockquant as bq
+from blockquant._methods import PARTS
+from blockquant.registry import is_built_in
+
+#: The full names of the library's own methods.
+BUILT_IN = [name for name in bq.available() if is_built_in(name)]
+
+
+def most_bits(name):
+    """The most bits per coordinate of one of the library's methods, by its full name."""
+    return PARTS[name][0].most_bits
 
 
 def load_sample():

@@ -7,6 +7,7 @@ import pytest
 import blockquant as bq
 from caches import filled, state, tokens
 from reference_cache import ReferenceCache
+from support import BUILT_IN
 
 #: Queries are rounded to 16 bits, and sums are float32.
 CLOSE = 1e-4
@@ -21,12 +22,21 @@ CASES = {
     "centroids, rotary": {"centroids": 5, "center": "rotary", "rotary": 1e4},
     "more centroids than tokens": {"centroids": 100, "window": 3},
     "fractions": {"key_bits": 2.5, "value_bits": 1.5},
+    "searches over scales": {"key_scale_search": 9, "values": "eden", "value_bits": 4},
+    "searches of both": {"key_scale_search": 3, "value_bits": 3, "value_scale_search": 5},
     "mse": {"keys": "blockquant/mse", "values": "blockquant/none", "key_bits": 2},
     "eden": {"keys": "eden", "values": "eden/mse", "key_bits": 4, "value_bits": 4},
     "rabitq, 16-bit words": {"keys": "rabitq", "values": "rabitq/mse", "key_bits": 6},
     "turboquant": {"keys": "turboquant/mse", "values": "turboquant/prod"},
     "prod": {"keys": "turboquant/prod", "values": "eden", "key_bits": 3},
     "float words": {"keys": "blockquant", "key_bits": 9, "value_bits": 2},
+    "trellis": {"keys": "trellis", "values": "trellis/mse"},
+    "trellis, few and many bits": {
+        "keys": "trellis",
+        "values": "trellis",
+        "key_bits": 4,
+        "value_bits": 1,
+    },
     "float scales": {"byte_scales": False, "key_bits": 2},
     "byte scales at 8 bits": {"byte_scales": True, "keys": "eden", "key_bits": 8},
     "haar": {"rotation": "haar", "seed": 2**64 - 1, "key_bits": 2},
@@ -208,7 +218,7 @@ def test_the_mean_halves_the_error(rng):
 
 
 def test_names_of_methods_are_those_of_create():
-    for name in bq.available()[:9]:
+    for name in BUILT_IN:
         bits = 2
         cache = bq.KeyValueCache(1, 16, keys=name, values=name, key_bits=bits, value_bits=bits)
         assert repr(cache).count(f"{name} at 2 bits") == 2

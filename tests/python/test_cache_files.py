@@ -220,6 +220,8 @@ def _write(path, data):
         ('"window":"1"', '"window":"1","x":"y"', "byte "),
         ('"window":"1",', "", "no text for window"),
         ('"rollback":"25"', '"rollback":"25","layer":"0"', "byte "),
+        ('"numbers":', '"key_scale_search":"1","numbers":', "byte "),
+        ('"numbers":', '"key_scale_search":"4","numbers":', "keys: scale_search=4, expected an"),
         ('"tables":{"dtype":"U32"', '"tables":{"dtype":"F32"', "the tensor tables is F32"),
         ('"tables":{"dtype":"U32"', '"tables":{"dtype":"I32"', "the tensor tables is I32"),
         ('"tables":{"dtype":"U32"', '"tables":{"kind":"U32"', "does not describe the tensor tab"),

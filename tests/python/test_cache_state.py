@@ -224,6 +224,7 @@ for options in (
     {{}},
     dict(center="rotary", rotary=1e4, centroids=7, keys="rabitq", key_bits=6, debias=True),
     dict(keys="turboquant/prod", values="blockquant/mse", value_bits=2.5),
+    dict(keys="trellis", values="trellis/mse", key_bits=3, value_bits=1),
 ):
     options = {{"keys": "eden", "values": "eden", **options}}
     cache = filled(k, v, [0, 3, 200], **options)

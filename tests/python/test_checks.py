@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 import blockquant as bq
+from support import most_bits
 
-FACES = [bq.BlockQuant, bq.Eden, bq.RaBitQ, bq.TurboQuant]
+FACES = [bq.BlockQuant, bq.Eden, bq.RaBitQ, bq.Trellis, bq.TurboQuant]
 NAMES = list(bq.available())
 HUGE = pytest.param(10**5000, id="huge")  # Python itself refuses to print it
 
@@ -50,8 +51,7 @@ def test_the_largest_seed(seed):
     "bits", [float("nan"), float("inf"), float("-inf"), 0, -1, -0.5, 17, 1e300, HUGE]
 )
 def test_bits_out_of_range(name, bits):
-    most = 16 if name.startswith("blockquant") else 8
-    with says(ValueError, "bits=", f"expected a number above 0, at most {most}"):
+    with says(ValueError, "bits=", f"expected a number above 0, at most {most_bits(name)}"):
         bq.create(name, dim=8, bits=bits)
 
 

@@ -16,6 +16,7 @@ CASES = [
     ("eden", 3, {"store_norm": True, "center": CENTER}),
     ("eden/mse", 1, {"center": CENTER}),
     ("rabitq", 4, {"center": CENTER}),
+    ("trellis", 1, {"states": 16, "store_norm": True}),
     ("turboquant/mse", 2, {}),
     ("turboquant/prod", 2, {"store_norm": True}),
 ]

@@ -35,6 +35,22 @@ pytestmark = pytest.mark.usefixtures("chunks_of_32_rows")
             ["--block is for blockquant, not for eden/unbiased"],
         ),
         (
+            ["encode", "{x}", "--out", "{new}", "--states", "64"],
+            ["--states is for trellis, not for blockquant/unbiased"],
+        ),
+        (
+            ["encode", "{x}", "--out", "{new}", "--method", "trellis", "--states", "100"],
+            ["states=100 for trellis, expected one of 16, 32, 64"],
+        ),
+        (
+            ["encode", "{x}", "--out", "{new}", "--scale-search", "9", "--method", "rabitq"],
+            ["--scale-search is for blockquant, eden, not for rabitq/unbiased"],
+        ),
+        (
+            ["encode", "{x}", "--out", "{new}", "--scale-search", "9"],
+            ["scale_search=9 at bits=2, expected at least 3 bits"],
+        ),
+        (
             ["encode", "{x}", "--out", "{new}", "--center", "{narrow}"],
             ["narrow.npy has d = 5", "32"],
         ),

@@ -26,9 +26,14 @@ pytestmark = pytest.mark.usefixtures("chunks_of_32_rows")
             {"name": "eden/mse", "bits": 3, "seed": 7},
         ),
         (["--bits", "2.5", "--block", "2"], {"name": "blockquant", "bits": 2.5, "block": 2}),
+        (["--method", "trellis", "--states", "16"], {"name": "trellis", "bits": 2, "states": 16}),
         (
             ["--method", "rabitq", "--rotation", "haar", "--store-norm"],
             {"name": "rabitq", "bits": 2, "rotation": "haar", "store_norm": True},
+        ),
+        (
+            ["--method", "eden", "--bits", "4", "--scale-search", "9"],
+            {"name": "eden", "bits": 4, "scale_search": 9},
         ),
     ],
 )

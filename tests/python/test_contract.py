@@ -1,19 +1,27 @@
 """One set of tests for every method: shapes, inputs, errors, corner cases and bytes."""
 
 import itertools
+import re
 
 import ml_dtypes
 import numpy as np
 import pytest
 
 import blockquant as bq
+from blockquant import _core
+from blockquant._methods import PARTS
 from support import supports
 
 NAMES = list(bq.available())
-DIMS = [1, 2, 3, 5, 8, 17, 64, 100, 130]
-# Each method runs with and without a center; `plain` marks tests that hold only without one.
-every = pytest.mark.parametrize("name", [*NAMES, *(f"{name} centered" for name in NAMES)])
-plain = pytest.mark.parametrize("name", NAMES)
+DIMS = [1, 2, 3, 5, 7, 8, 17, 31, 33, 63, 64, 65, 100, 130]
+SEARCHED = [name for name, (m, scale) in PARTS.items() if m.has_scale_search and scale != "none"]
+# Each method runs with and without a center, and with a search over scales where it has one;
+# `plain` marks tests that hold only without a center.
+PLAIN = [*NAMES, *(f"{name} searched" for name in SEARCHED)]
+every = pytest.mark.parametrize("name", [*PLAIN, *(f"{name} centered" for name in NAMES)])
+plain = pytest.mark.parametrize("name", PLAIN)
+# The search starts at 3 bits: its tests run at so many bits more.
+MORE_BITS = 2
 
 
 def rows(n, dim, seed=0):
@@ -21,12 +29,19 @@ def rows(n, dim, seed=0):
 
 
 def split(name, dim, options):
-    """The name of the method, and the options with a center if the name of the test has one."""
-    name, _, centered = name.partition(" ")
-    return name, options | ({"center": rows(1, dim, 9)[0]} if centered and dim > 0 else {})
+    """The name of the method, and the options with what the name of the test has besides."""
+    name, _, more = name.partition(" ")
+    if more == "centered" and dim > 0:
+        options = {**options, "center": rows(1, dim, 9)[0]}
+    return name, options | ({"scale_search": 5} if more == "searched" else {})
+
+
+def rate(name, bits):
+    return bits + MORE_BITS if name.endswith(" searched") else bits
 
 
 def make(name, dim, bits=2, **options):
+    bits = rate(name, bits)
     name, options = split(name, dim, options)
     return bq.create(name, dim=dim, bits=bits, **options)
 
@@ -49,7 +64,8 @@ def test_available_covers_the_papers():
         "eden/unbiased",
     } <= set(NAMES)
     assert {"turboquant/mse", "turboquant/prod", "rabitq/mse", "rabitq/unbiased"} <= set(NAMES)
-    for short in ("blockquant", "eden", "rabitq"):
+    assert {"trellis/none", "trellis/mse", "trellis/unbiased"} <= set(NAMES)
+    for short in ("blockquant", "eden", "rabitq", "trellis"):
         assert make(short, 8).scale == "unbiased"
 
 
@@ -111,6 +127,27 @@ def test_unknown_names():
         bq.TurboQuant(4, 2, variant="nosuch")
     with pytest.raises(ValueError, match=r"\w"):
         bq.BlockQuant(4, 2, block=5)
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        ({"states": 100}, "states=100 for trellis, expected one of 16, 32, 64, 128, 256"),
+        ({"states": 8}, "states=8, expected a whole number, 16 to "),
+        ({"states": 2**70}, f"states={2**70}, expected a whole number, 16 to "),
+        ({"bits": 2.25}, "bits=2.25 for trellis, expected a multiple of .5 from 0.5 to 4"),
+        ({"bits": 5}, "bits=5, expected a number above 0, at most 4"),
+    ],
+)
+def test_impossible_trellises_say_what_is_possible(options, text):
+    with pytest.raises(ValueError, match=f"^{re.escape(text)}"):
+        bq.Trellis(**{"dim": 8, "bits": 2} | options)
+    with pytest.raises(TypeError, match=r"^states=64\.0, expected a whole number, 16 to "):
+        bq.Trellis(8, 2, states=64.0)
+    with pytest.raises(ValueError, match=r"^states is not an option of eden$"):
+        _core.Quantizer("eden", 8, 2, states=64)
+    with pytest.raises(ValueError, match=r"^block is not an option of trellis$"):
+        _core.Quantizer("trellis", 8, 2, block=4)
 
 
 @every
@@ -281,7 +318,7 @@ def test_scalars_beyond_float32():
         make("eden/unbiased", 4, 1).encode(row)
 
 
-@pytest.mark.parametrize("name", ["blockquant/mse", "eden/mse", "rabitq/mse"])
+@pytest.mark.parametrize("name", ["blockquant/mse", "eden/mse", "rabitq/mse", "trellis/mse"])
 @pytest.mark.parametrize("bits", [1, 2, 4])
 def test_recoding_does_not_shrink(name, bits):
     """A decoded row keeps its norm over further cycles, far within the quantizer's noise."""
@@ -294,7 +331,7 @@ def test_recoding_does_not_shrink(name, bits):
     assert np.abs(ratio - 1).max() < 0.05
 
 
-@pytest.mark.parametrize("name", ["blockquant/none", "turboquant/mse"])
+@pytest.mark.parametrize("name", ["blockquant/none", "turboquant/mse", "trellis/none"])
 @pytest.mark.parametrize("bits", [1, 2, 4])
 def test_recoding_with_unit_scale(name, bits):
     """By definition, S = 1 multiplies the norm by |c|/sqrt(d) in every cycle.
@@ -343,6 +380,7 @@ def test_slice_mask_concatenate(name):
 @pytest.mark.parametrize("dim", [1, 5, 64, 130])
 @pytest.mark.parametrize("bits", [1, 2, 3, 8, 1.5, 2.5])
 def test_inner_product_is_decode_dot(name, dim, bits):
+    bits = rate(name, bits)
     name, options = split(name, dim, {})
     q = supports(name, bits, dim, **options)
     if q is None:
@@ -401,6 +439,6 @@ def test_representations(name):
     assert "32" in repr(q)
     assert repr(codes)
     assert q.dim == 32
-    assert q.bits == 2
+    assert q.bits == rate(name, 2)
     assert q.seed == 0
     assert q.rotation == "hadamard"

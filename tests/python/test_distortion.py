@@ -15,6 +15,7 @@ import blockquant as bq
 from blockquant.measurement import CRITERIA, Errors, _truth
 from blockquant.measurement._budget import within
 from blockquant.measurement._student import half_interval
+from blockquant.registry import full_name
 
 FINITE = st.floats(-4, 4, width=32)
 
@@ -231,13 +232,13 @@ def test_a_bfloat16_array(sample):
 
 def test_budgets(sample):
     x, y = sample[0][:80], sample[1][:10]
-    methods = ["blockquant/mse", "eden/mse", "turboquant/prod", "rabitq/unbiased"]
+    methods = ["blockquant/mse", "eden/mse", "turboquant/prod", "rabitq/unbiased", "trellis/mse"]
     c = bq.compare(x, y, methods, seeds=1, bytes_per_vector=[40, 60, 130])
     for (budget, name), runs in c.runs.items():
         assert runs[0].bytes_per_vector <= budget
         bits, block = c.rates[budget, name]
         assert bq.theory.bytes_per_vector(name, bits, 384, block) == runs[0].bytes_per_vector
-        more = bits + 1
+        more = bits + (0.5 if name == "trellis/mse" else 1)
         if block is None:
             assert bq.theory.bytes_per_vector(name, more, 384) > budget
     assert (40, "eden/mse") not in c.runs
@@ -269,6 +270,18 @@ def test_the_block_of_a_budget(dim, budget, block, width):
 
     rate = within("blockquant/mse", budget, Shape, {})
     assert (rate.block, round(rate.bits * rate.block)) == (block, width)
+
+
+@pytest.mark.parametrize(
+    ("name", "budget", "bits"),
+    [("trellis/mse", 77, 1.5), ("trellis", 99, 1.5), ("trellis", 100, 2), ("eden", 99, 1)],
+)
+def test_the_rate_of_a_budget(name, budget, bits):
+    class Shape:
+        shape = (1, 1, 384)
+
+    rate = within(full_name(name), budget, Shape, {})
+    assert (rate.bits, rate.block, type(rate.bits)) == (bits, None, type(bits))
 
 
 @pytest.mark.parametrize("dim", [1, 7, 50, 384])

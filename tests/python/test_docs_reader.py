@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 import blockquant as bq
+from reference_trellis import designs
 
 PATH = Path(__file__).parents[2] / "docs" / "reader.py"
 _spec = importlib.util.spec_from_file_location("docs_reader", PATH)
@@ -21,6 +22,7 @@ CASES = [
     ("rabitq", 50, 4, {"center": np.ones(50, np.float32)}),
     ("eden", 1536, 2, {}),
     ("eden/mse", 130, 5, {"store_norm": True}),
+    ("eden", 64, 4, {"scale_search": 9}),
     ("turboquant/mse", 256, 4, {}),
     ("turboquant/prod", 96, 1, {}),
     ("turboquant/prod", 256, 3, {"store_norm": True}),
@@ -28,6 +30,13 @@ CASES = [
     ("blockquant/none", 387, 2, {}),
     ("blockquant/mse", 1537, 2.5, {"seed": 1}),
     ("blockquant", 389, 2.4, {"block": 5}),
+    ("trellis", 384, 2, {}),
+    ("trellis/mse", 5, 1, {"states": 256, "store_norm": True}),
+    *(
+        ("trellis/none", 101, bits, {"states": 16})
+        for states, bits in sorted(designs())
+        if states == 16
+    ),
 ]
 
 
@@ -46,6 +55,8 @@ def test_reads_and_decodes_by_the_documented_rules(name, dim, bits, options, tmp
     words = {}
     if not name.startswith("rabitq"):  # the levels of RaBitQ are a formula
         words = {"codebook": q.codebook()}
+    if name.startswith("trellis"):
+        words["generators"] = designs()[q.states, bits].generators
     if name.startswith("blockquant"):
         words["tail_codebook"] = q.tail_codebook()
     rows = reader.decode(metadata, tensors, **words)

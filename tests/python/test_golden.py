@@ -36,6 +36,7 @@ def test_golden_bytes(case):
         rotation=case["rotation"],
         seed=case["seed"],
         store_norm=True,
+        scale_search=case.get("scale_search"),
     )
     packed, scale, norm, residual, product = q.encode(x)
     assert product is None

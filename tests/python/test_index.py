@@ -12,12 +12,13 @@ import pytest
 
 import blockquant as bq
 from indexes import DIM, NAMES, X, Y, make, unchanged
+from support import BUILT_IN
 
 # ---- what it is made of
 
 
 def test_every_option_of_create():
-    for name in bq.available()[:9]:
+    for name in BUILT_IN:
         index = bq.Index(DIM, 2, name, seed=5, rotation="haar", store_norm=True, center=X)
         q = bq.create(name, dim=DIM, bits=2, seed=5, rotation="haar", store_norm=True, center=X)
         assert index.quantizer == q
@@ -26,6 +27,7 @@ def test_every_option_of_create():
         assert index.dim == DIM
     assert bq.Index(dim=DIM, bits=2).quantizer == bq.BlockQuant(DIM, 2)
     assert bq.Index(DIM, 2.5, block=2).quantizer == bq.BlockQuant(DIM, 2.5, block=2)
+    assert bq.Index(DIM, 2, "trellis", states=16).quantizer == bq.Trellis(DIM, 2, states=16)
     q = bq.RaBitQ(DIM, 3)
     assert bq.Index.of(q).quantizer is q
 

@@ -13,7 +13,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 #: "blockquant" is left out: it is also the name of the package and of the file format.
-NAME = re.compile(r"(eden|rabitq|turboquant)(/\w+)?|blockquant/(none|mse|unbiased)")
+NAME = re.compile(r"(eden|rabitq|trellis|turboquant)(/\w+)?|blockquant/(none|mse|unbiased)")
 
 
 def named_in_python(text):

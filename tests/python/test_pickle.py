@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import blockquant as bq
-from support import kept
+from support import BUILT_IN, kept
 
 X = np.random.default_rng(0).standard_normal((60, 24)).astype(np.float32) + 1
 PROTOCOLS = range(pickle.HIGHEST_PROTOCOL + 1)
@@ -35,7 +35,7 @@ def same(found, q):
 
 
 @pytest.mark.parametrize("center", [None, X], ids=["no center", "center"])
-@pytest.mark.parametrize("name", bq.available()[:9])
+@pytest.mark.parametrize("name", BUILT_IN)
 def test_every_protocol_and_copy(name, center):
     q = make(name, store_norm=True, center=center)
     for protocol in PROTOCOLS:
@@ -50,9 +50,12 @@ def test_options_that_are_not_the_defaults():
         bq.BlockQuant(24, 2.5, block=2, scale="none", rotation="haar"),
         bq.RaBitQ(24, 8, rotation="haar", seed=5),
         bq.BlockQuant(23, 3, store_norm=True),
+        bq.Trellis(23, 3, states=256, scale="mse"),
+        bq.Eden(24, 4, scale_search=9),
     ):
         found = pickle.loads(pickle.dumps(q))
         assert (found, found.block, found.rotation) == (q, q.block, q.rotation)
+        assert (found.states, found.scale_search) == (q.states, q.scale_search)
         np.testing.assert_array_equal(found.codebook(), q.codebook())
 
 
@@ -89,6 +92,8 @@ def test_parameters_make_the_difference():
         {"center": X},
         {"center": X + 1},
         {"center": np.zeros(24)},
+        {"bits": 3, "scale_search": 3},
+        {"bits": 3, "scale_search": 9},
     ]
     made = [make(**some) for some in options]
     made += [make("eden/unbiased"), make("turboquant/mse"), make("rabitq/mse")]
@@ -97,6 +102,7 @@ def test_parameters_make_the_difference():
     for i, a in enumerate(made):
         assert [a == b for b in made] == [i == j for j in range(len(made))]
     assert make("blockquant/mse", block=4) == make("blockquant/mse")
+    assert make(scale_search=1) == make(scale_search=None) == make()
     assert make(bits=2.0, center=X) == make(center=X.mean(0, dtype=np.float64))
     assert make() != repr(make())
 

@@ -82,13 +82,20 @@ def test_the_core_table_is_the_only_list_of_methods():
         q = bq.create(short, dim=16, bits=1)
         assert q.name == registry.full_name(short)
         assert (q.block is not None) == method.has_blocks
+        assert (q.states in method.states) if method.states else q.states is None
+        if method.has_scale_search:
+            assert bq.create(short, dim=16, bits=4, scale_search=3).scale_search == 3
+        else:
+            with pytest.raises(TypeError, match="scale_search"):
+                bq.create(short, dim=16, bits=4, scale_search=3)
         codes = q.encode(np.ones((1, 16), np.float32))
         assert (codes.residual_norm is not None) == method.has_gamma
         with pytest.raises(ValueError, match="bits"):
             bq.create(short, dim=16, bits=method.most_bits + 1)
-        if not method.has_fractions:
-            with pytest.raises(ValueError, match=r"bits=1\.5"):
-                bq.create(short, dim=16, bits=1.5)
+        if method.bit_step:
+            bits = 1 + method.bit_step / 2
+            with pytest.raises(ValueError, match=f"bits={bits}"):
+                bq.create(short, dim=16, bits=bits)
 
 
 def test_measure(sample):

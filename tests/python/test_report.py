@@ -11,6 +11,7 @@ import pytest
 
 import blockquant as bq
 from blockquant import report
+from blockquant.report import _plots
 from blockquant.report._summary import answers, choices
 from pages import Page
 
@@ -44,7 +45,7 @@ def test_the_page_needs_nothing_else(page, folder):
     assert "&lt;rows&gt; &amp; queries" in text
     # Every colour of a plot follows the page.
     drawings = re.findall(r"<svg.*?</svg>", text, re.DOTALL)
-    assert len(drawings) == 5
+    assert len(drawings) == 6
     for drawing in drawings:
         assert set(re.findall(r"#[0-9a-fA-F]{6}\b", drawing)) <= {"#ffffff"}
 
@@ -66,9 +67,9 @@ def test_the_page_has_every_figure(page, comparison):
 def test_the_page_answers(page, comparison):
     found = answers(comparison)
     assert [answer.method for answer in found[:3]] == [
-        "blockquant/unbiased",
-        "blockquant/mse",
-        "blockquant/unbiased",
+        "trellis/unbiased",
+        "trellis/mse",
+        "trellis/unbiased",
     ]
     for answer in found:
         assert answer.question in page.text
@@ -87,13 +88,13 @@ def test_search_is_told_by_recall_and_the_typical_error(page, comparison):
     rows = comparison.table()
     recall, error, *_ = answers(comparison)[0].sentences
     for rate in (1, 2):
-        row = rows[rate, "blockquant/unbiased"]
+        row = rows[rate, "trellis/unbiased"]
         assert f"{row['recall10']:.3f} at {rate} bit" in recall
         assert f"{row['q50']:.3g} at {rate} bit" in error
     assert recall.startswith("Recall@10")
     head, first, *_ = page.tables[0]
     assert [text for _, text in head[3:5]] == ["recall@10", "typical score error"]
-    row = rows[1, "blockquant/unbiased"]
+    row = rows[1, "trellis/unbiased"]
     assert [float(value) for value, _ in first[3:5]] == pytest.approx([row["recall10"], row["q50"]])
 
 
@@ -181,6 +182,50 @@ def test_the_fastest_is_that_of_its_rates(sample):
     assert answers(found)[-1].method == "eden/mse"
 
 
+def timed(found, times):
+    """The figures with these errors and times: nmse and µs by method, at every rate."""
+    for (rate, name), runs in found.runs.items():
+        error, time = times[name]
+        found.runs[rate, name] = [replace(run, nmse=error, encode_us=time) for run in runs]
+    return found
+
+
+def test_what_is_between_the_fastest_and_the_best(sample):
+    x, y = sample[0][:50], sample[1][:5]
+    names = ["eden/mse", "blockquant/mse", "rabitq/mse", "trellis/mse"]
+
+    def said(**times):
+        found = bq.compare(x, y, names, [1, 2], seeds=2)
+        times = {f"{name}/mse": time for name, time in times.items()}
+        return answers(timed(found, times))[-1]
+
+    ends = {"eden": (0.4, 1.0), "trellis": (0.2, 8.0)}
+    answer = said(**ends, blockquant=(0.3, 4.0), rabitq=(0.35, 2.0))
+    assert answer.method == "eden/mse"
+    assert answer.sentences[-1] == (
+        "Between them is blockquant/mse: 1.50 times the least error in 0.5 of its time at 1 bit, "
+        "1.50 times the least error in 0.5 of its time at 2 bits."
+    )
+    # Neither what takes longer than the best is between them, nor what has more error than the
+    # fastest.
+    for other in ((0.3, 9.0), (0.5, 4.0)):
+        answer = said(**ends, blockquant=other, rabitq=other)
+        assert "Between" not in " ".join(answer.sentences)
+
+
+def test_the_stairs_join_the_least_errors(sample, tmp_path):
+    x, y = sample[0][:50], sample[1][:5]
+    found = bq.compare(x, y, ["eden/mse", "rabitq/mse", "trellis/mse"], [2], seeds=2)
+    timed(found, {"eden/mse": (0.4, 1.0), "rabitq/mse": (0.5, 4.0), "trellis/mse": (0.2, 8.0)})
+    plot = next(plot for plot in _plots.draw(found) if plot.name == "trade")
+    (axes,) = plot.figure.axes
+    lines = {line.get_label(): line.get_xydata().tolist() for line in axes.get_lines()}
+    assert lines["rabitq/mse"] == [[4.0, 0.5]]
+    stairs = [[1.0, 0.4], [8.0, 0.2], [8.0, 0.2]]
+    assert stairs in lines.values()
+    assert lines["Shannon's bound"] == [[0, 1 / 16], [1, 1 / 16]]
+
+
 def test_intervals_that_do_not_hold_are_no_guarantee(sample, monkeypatch):
     class Narrow(bq.Eden):
         def interval(self, codes, y, confidence):
@@ -205,7 +250,7 @@ def test_intervals_that_do_not_hold_are_no_guarantee(sample, monkeypatch):
 
 def test_files(comparison, folder):
     names = {path.name for path in folder.iterdir()}
-    plots = ("mse", "errors", "tails", "recall", "cost")
+    plots = ("mse", "errors", "tails", "recall", "cost", "trade")
     assert names == {"report.html", "results.csv", "results.json"} | {
         f"{name}.{kind}" for name in plots for kind in ("svg", "png")
     }

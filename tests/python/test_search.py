@@ -6,7 +6,10 @@ import pytest
 import blockquant as bq
 from support import kept, unit
 
-METHODS = ["blockquant/unbiased", "eden/mse", "turboquant/mse", "turboquant/prod", "rabitq/mse"]
+METHODS = [
+    *("blockquant/unbiased", "eden/mse", "turboquant/mse", "turboquant/prod", "rabitq/mse"),
+    *("trellis/unbiased", "trellis/mse"),
+]
 
 
 def reference(q, codes, x, y, k, metric="ip", allowed=None):

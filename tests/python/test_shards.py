@@ -19,6 +19,7 @@ KINDS = [
     {"name": "eden/mse", "bits": 3, "seed": 5},
     {"name": "turboquant/prod", "bits": 2, "store_norm": True},
     {"name": "rabitq", "bits": 4, "rotation": "haar"},
+    {"name": "trellis", "bits": 1, "states": 16},
     {"name": "eden", "bits": 1, "center": "mean", "store_norm": True},
     {"name": "blockquant", "bits": 2, "center": "mean"},
 ]

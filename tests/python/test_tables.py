@@ -102,9 +102,11 @@ def test_every_argument_comes_back(rotation):
         "blockquant/mse", dim=40, bits=0.5, block=8, rotation=rotation, seed=2**64 - 1,
         store_norm=True, center=np.arange(40.0),
     )  # fmt: skip
-    same, _ = bq.from_arrow(q.to_arrow(q.encode(np.ones(40))))
-    assert same == q
-    assert repr(same) == repr(q)
+    searched = bq.Eden(dim=40, bits=4, rotation=rotation, scale_search=9, center=np.arange(40.0))
+    for made in (q, searched):
+        same, _ = bq.from_arrow(made.to_arrow(made.encode(np.ones(40))))
+        assert same == made
+        assert repr(same) == repr(made)
 
 
 def parquet(table):

@@ -15,7 +15,7 @@ import reference as ref
 from support import FAMILIES, cosines, families, rotate
 
 RATES = [1, 2, 3, 4]
-METHODS = ["blockquant", "eden", "rabitq"]
+METHODS = ["blockquant", "eden", "rabitq", "trellis"]
 
 
 def squared_sine(x, x_hat):
@@ -47,11 +47,11 @@ def test_error_of_every_row(rng, rotation, method, bits, dim):
 @pytest.mark.parametrize("dim", [30, 64])
 def test_scales_share_one_code(rng, dim):
     x = rng.standard_normal((20, dim)).astype(np.float32)
-    codes = [
-        bq.create(f"blockquant/{s}", dim=dim, bits=2).encode(x) for s in ("none", "mse", "unbiased")
-    ]
-    for other in codes[1:]:
-        np.testing.assert_array_equal(codes[0].packed, other.packed)
+    for method in ("blockquant", "trellis"):
+        scales = "none", "mse", "unbiased"
+        codes = [bq.create(f"{method}/{s}", dim=dim, bits=2).encode(x) for s in scales]
+        for other in codes[1:]:
+            np.testing.assert_array_equal(codes[0].packed, other.packed)
     one_bit = bq.create("rabitq", dim=dim, bits=1), bq.create("eden", dim=dim, bits=1)
     np.testing.assert_array_equal(one_bit[0].encode(x).packed, one_bit[1].encode(x).packed)
     x_hat = [q.decode(q.encode(x)) for q in one_bit]
@@ -89,9 +89,7 @@ def errors_over_seeds(name, rotation, bits, dim, seeds, pairs):
 
 
 @pytest.mark.parametrize("rotation", ["haar", "hadamard"])
-@pytest.mark.parametrize(
-    "name", ["blockquant/unbiased", "eden/unbiased", "rabitq/unbiased", "turboquant/prod"]
-)
+@pytest.mark.parametrize("name", [*(f"{method}/unbiased" for method in METHODS), "turboquant/prod"])
 @pytest.mark.parametrize("bits", [1, 2])
 def test_unbiased_inner_products(rotation, name, bits):
     """The mean error over rotation seeds is within 4.5 standard errors of 0 for each of 6 pairs."""

@@ -39,6 +39,19 @@ fn specs() -> Vec<CacheSpec> {
             ..spec()
         },
         CacheSpec {
+            keys: Coding::new("trellis", 3.0),
+            values: Coding::new("trellis", 1.0),
+            rollback: 70,
+            ..spec()
+        },
+        CacheSpec {
+            keys: Coding {
+                scale_search: Some(5),
+                ..Coding::new("eden", 3.0)
+            },
+            ..spec()
+        },
+        CacheSpec {
             values: Coding::new("blockquant", 1.5),
             center: Center::None,
             byte_scales: Some(false),

@@ -47,6 +47,13 @@ fn golden() -> Vec<(&'static str, Spec)> {
                 ..spec("turboquant/prod", 13, 3.0)
             },
         ),
+        (
+            "scale_search",
+            Spec {
+                scale_search: Some(9),
+                ..spec("eden", 16, 4.0)
+            },
+        ),
     ]
 }
 

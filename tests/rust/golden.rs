@@ -58,6 +58,17 @@ fn cases() -> Vec<Spec> {
             ..spec("eden", dim, 1.0)
         });
     }
+    for (method, dim, bits, count) in [
+        ("eden", 64, 4.0, 9),
+        ("eden", 13, 3.0, 33),
+        ("blockquant", 50, 4.0, 3),
+    ] {
+        cases.push(Spec {
+            scale_search: Some(count),
+            seed: 7,
+            ..spec(method, dim, bits)
+        });
+    }
     cases
 }
 
@@ -68,7 +79,7 @@ fn record(spec: &Spec, isa: Isa) -> Value {
         .map(|_| stream.gaussian() as f32)
         .collect();
     let codes = encode(&quantizer, isa, &x);
-    json!({
+    let mut record = json!({
         "method": spec.method,
         "scale": spec.scale,
         "dim": spec.dim,
@@ -81,7 +92,11 @@ fn record(spec: &Spec, isa: Isa) -> Value {
         "scale_hex": floats(&codes.scale),
         "norm_hex": floats(codes.norm.as_deref().unwrap()),
         "residual_hex": codes.residual_norm.as_deref().map(floats),
-    })
+    });
+    if let Some(count) = spec.scale_search {
+        record["scale_search"] = count.into();
+    }
+    record
 }
 
 #[test]

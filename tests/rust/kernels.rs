@@ -243,6 +243,7 @@ proptest! {
         let sums = f32_sums(&x, &c);
         let difference: Vec<f32> = x.iter().zip(&c).map(|(x, c)| x - c).collect();
         let sum: Vec<f32> = x.iter().zip(&c).map(|(x, c)| x + c).collect();
+        let error_sums = f32_sums(&x, &difference);
         for isa in Isa::available() {
             let (mut out, mut same) = (vec![9f32; x.len()], x.clone());
             convert::scaled(isa, &x, factor, &mut out);
@@ -256,6 +257,8 @@ proptest! {
             prop_assert_eq!(bits(&same), bits(&sum), "{:?}", isa);
             let got = reduce::dot_and_square(isa, &x, &c);
             prop_assert_eq!(bits(&[got.0, got.1]), bits(&sums), "{:?}", isa);
+            let got = reduce::error_sums(isa, &x, &c);
+            prop_assert_eq!(bits(&[got.0, got.1]), bits(&error_sums), "{:?}", isa);
         }
     }
 

@@ -139,6 +139,11 @@ fn bad_input_is_named() {
     for (method, bits, text) in [
         ("eden", 2.5, "bits=2.5 for eden"),
         ("rabitq", 9.0, "bits=9 for rabitq"),
+        (
+            "trellis",
+            5.0,
+            "bits=5 for trellis, expected a multiple of .5 from 0.5 to 4",
+        ),
         ("nonesuch", 2.0, "unknown method"),
         ("blockquant", -1.0, "bits=-1"),
     ] {
@@ -146,6 +151,21 @@ fn bad_input_is_named() {
             .unwrap_err()
             .to_string();
         assert!(error.contains(text), "{error}");
+    }
+    for (method, states, text) in [
+        (
+            "trellis",
+            100,
+            "states=100 for trellis, expected one of 16, 32, 64, 128, 256",
+        ),
+        ("eden", 64, "states is not an option of eden"),
+    ] {
+        let error = Quantizer::new(Spec {
+            states: Some(states),
+            ..spec(method, 4, 2.0)
+        });
+        let error = error.unwrap_err().to_string();
+        assert!(error.starts_with(text), "{error}");
     }
     let broken = Codes {
         row_bytes: 1,

@@ -121,6 +121,9 @@ fn bounds_overlook_almost_nothing() {
         ("eden", 200, 4.0),
         ("rabitq", 64, 3.0),
         ("turboquant/mse", 33, 2.0),
+        ("trellis", 64, 1.0),
+        ("trellis", 50, 2.0),
+        ("trellis", 200, 4.0),
     ] {
         for case in [
             Case::new(method, 3000, dim, bits),
@@ -148,7 +151,12 @@ fn bounds_overlook_almost_nothing() {
 /// kept signs, and how the queries are divided into calls.
 #[test]
 fn every_way_to_search_finds_the_same() {
-    for (method, bits) in [("blockquant", 2.0), ("eden", 1.0), ("turboquant/prod", 2.0)] {
+    for (method, bits) in [
+        ("blockquant", 2.0),
+        ("eden", 1.0),
+        ("turboquant/prod", 2.0),
+        ("trellis", 3.0),
+    ] {
         // 33,000 rows are several parts.
         let n = if method == "eden" { 33_000 } else { 2_500 };
         let case = match method {

@@ -50,6 +50,9 @@ class KeyValueCache(CacheState):
         Methods, as :func:`blockquant.create` names them; ``blockquant/unbiased`` by default.
     key_bits, value_bits : float
         Bits per coordinate, fractions included where the method takes them.
+    key_scale_search, value_scale_search : int, optional
+        How many scales of each row are searched for the best codewords, from 3 bits on, as in
+        :class:`BlockQuant`.
     window : int
         The newest tokens that always are exact.
     sinks : int
@@ -128,6 +131,8 @@ class KeyValueCache(CacheState):
         key_bits: float = 3,
         values: str = DEFAULT,
         value_bits: float = 2,
+        key_scale_search: int | None = None,
+        value_scale_search: int | None = None,
         window: int = 64,
         sinks: int = 4,
         rollback: int = 0,
@@ -152,8 +157,8 @@ class KeyValueCache(CacheState):
             dim,
             dim if value_dim is None else value_dim,
             whole(batch, "batch", 1, MOST_COUNT),
-            coding(keys, key_bits, "key"),
-            coding(values, value_bits, "value"),
+            coding(keys, key_bits, key_scale_search, "key"),
+            coding(values, value_bits, value_scale_search, "value"),
             window=whole(window, "window", 0, MOST_TOKENS),
             sinks=whole(sinks, "sinks", 0, MOST_TOKENS),
             rollback=whole(rollback, "rollback", 0, MOST_TOKENS),

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from blockquant import _core
 from blockquant._arrays import as_floats, as_selection, widened
 from blockquant._checks import brief, real, whole
 from blockquant._methods import PARTS
@@ -22,15 +23,19 @@ MOST_COUNT = 2**20
 MOST_TOKENS = 2**30
 
 
-def coding(name: Any, bits: Any, what: str) -> tuple[str, str | None, float]:
-    """Method, scale rule and bits as the core takes them."""
+def coding(
+    name: Any, bits: Any, scale_search: Any, what: str
+) -> tuple[str, str | None, float, int | None]:
+    """Method, scale rule, bits and the number of scales as the core takes them."""
     if not isinstance(name, str):
         raise TypeError(f"{what}s is {type(name).__name__}, expected the name of a method")
     full = full_name(name)
     if not is_built_in(full):
         raise ValueError(f"{what}s={name!r} is a registered method, a cache takes built-in ones")
     method, scale = PARTS[full]
-    return method.name, scale, real(bits, f"{what}_bits", method.most_bits)
+    if scale_search is not None:
+        scale_search = whole(scale_search, f"{what}_scale_search", 1, _core.MAX_SCALES)
+    return method.name, scale, real(bits, f"{what}_bits", method.most_bits), scale_search
 
 
 def center_options(center: Any, rotary: Any) -> dict[str, Any]:

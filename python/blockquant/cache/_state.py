@@ -205,8 +205,9 @@ class CacheState:
         )
 
 
-def _described(side: tuple[str, str | None, float]) -> str:
+def _described(side: tuple[str, str | None, float, int | None]) -> str:
     """A coding as the representation names it."""
-    method, scale, bits = side
+    method, scale, bits, scales = side
     name = method if scale is None else f"{method}/{scale}"
-    return f"{name} at {bits:g} bits"
+    searched = "" if scales is None else f", {scales} scales"
+    return f"{name} at {bits:g} bits{searched}"

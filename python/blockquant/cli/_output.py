@@ -16,6 +16,7 @@ from blockquant._checks import counted
 from blockquant._json import plain
 from blockquant._progress import bar as bar
 from blockquant.quantizer import Quantizer
+from blockquant.shards._manifest import describe
 
 
 @contextmanager
@@ -60,16 +61,7 @@ def size(count: float) -> str:
 
 def parameters(q: Quantizer) -> dict[str, Any]:
     """What a quantizer was made with, for JSON."""
-    return {
-        "method": q.name,
-        "dim": q.dim,
-        "bits": q.bits,
-        "block": q.block,
-        "rotation": q.rotation,
-        "seed": q.seed,
-        "store_norm": q.store_norm,
-        "center": q.center is not None,
-    }
+    return {**describe(q), "center": q.center is not None}
 
 
 def measures(path: str, q: Quantizer, rows: int, nbytes: int) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from itertools import chain
 from time import perf_counter
 from typing import Any
 
@@ -25,6 +26,12 @@ from blockquant.quantizer import Quantizer
 
 #: The methods with blocks, for texts.
 _BLOCKED = ", ".join(name for name, method in TABLE.items() if method.has_blocks)
+#: The methods with states and the numbers that there are, for texts.
+_STATES = {name: method.states for name, method in TABLE.items() if method.states}
+_WITH_STATES = ", ".join(_STATES)
+_NUMBERS = ", ".join(map(str, sorted(set(chain.from_iterable(_STATES.values())))))
+#: The methods that search over scales, for texts.
+_SEARCHED = ", ".join(name for name, method in TABLE.items() if method.has_scale_search)
 #: What codes are written as.
 _SUFFIXES = (".safetensors", ".parquet")
 
@@ -41,6 +48,13 @@ _SUFFIXES = (".safetensors", ".parquet")
 @click.option("--method", default=DEFAULT, type=_options.Method(), show_default=True)
 @click.option("--bits", default=2.0, type=float, show_default=True, help="Bits per coordinate.")
 @click.option("--block", type=int, help=f"Coordinates per block, for {_BLOCKED}.")
+@click.option("--states", type=int, help=f"States of the path, for {_WITH_STATES}: {_NUMBERS}.")
+@click.option(
+    "--scale-search",
+    metavar="SCALES",
+    type=int,
+    help=f"Scales searched for the best codewords, such as 9, for {_SEARCHED}.",
+)
 @click.option(
     "--rotation",
     default="hadamard",
@@ -72,6 +86,8 @@ def command(
     method: str,
     bits: float,
     block: int | None,
+    states: int | None,
+    scale_search: int | None,
     rotation: str,
     seed: int,
     store_norm: bool,
@@ -96,6 +112,14 @@ def command(
         if method in PARTS and not PARTS[method][0].has_blocks:
             raise click.UsageError(f"--block is for {_BLOCKED}, not for {method}", context)
         options["block"] = block
+    if states is not None:
+        if method in PARTS and not PARTS[method][0].states:
+            raise click.UsageError(f"--states is for {_WITH_STATES}, not for {method}", context)
+        options["states"] = states
+    if scale_search is not None:
+        if method in PARTS and not PARTS[method][0].has_scale_search:
+            raise click.UsageError(f"--scale-search is for {_SEARCHED}, not for {method}", context)
+        options["scale_search"] = scale_search
     if center_mean and center is not None:
         raise click.UsageError("--center and --center-mean exclude each other", context)
     if _folder.is_folder(out):

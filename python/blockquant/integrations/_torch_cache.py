@@ -73,9 +73,9 @@ class TorchKeyValueCache:
         rotation = options.get("rotation", "hadamard")
         self._coders, self._as_bytes = [], []
         sides = (core._core.keys, self.dim), (core._core.values, self.value_dim)
-        for place, ((method, scale, bits), width) in enumerate(sides):
-            name = method if scale is None else f"{method}/{scale}"
-            self._coders.append(coder(name, width, bits, rotation, seed + place, self.device))
+        for place, (side, width) in enumerate(sides):
+            self._coders.append(coder(side, width, rotation, seed + place, self.device))
+            bits = side[2]
             self._as_bytes.append(bits <= _MOST_BITS_OF_BYTES if as_bytes is None else as_bytes)
         centers = {name: options[name] for name in ("center", "rotary") if name in options}
         self._center = Center(self.dim, self.device, **centers)

@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 
 from blockquant.integrations._torch_bits import pack, to_bits, to_bytes, unpack
-from blockquant.integrations._torch_words import CHUNK_NUMBERS, words_of
+from blockquant.integrations._torch_words import CHUNK_NUMBERS, assigned, words_of
 from blockquant.methods import TurboQuant
 from blockquant.quantizer import Quantizer
 
@@ -30,7 +30,7 @@ class TorchQuantizer:
     Parameters
     ----------
     quantizer : Quantizer
-        Any of the library's methods, without a center and without stored norms.
+        Any of the library's methods but Trellis, without a center and without stored norms.
     device : torch.device, str or int, optional
         Where the tables are, and the rows must be; torch's default if it is not given.
     integers : bool
@@ -43,7 +43,7 @@ class TorchQuantizer:
     TypeError
         If the quantizer is not one of the library's.
     ValueError
-        If it has a center or stores norms.
+        If it has a center or stores norms, or is a Trellis.
 
     Examples
     --------
@@ -164,7 +164,7 @@ class TorchQuantizer:
         norm = torch.ldexp(length, exponent.squeeze(1))
         inverse = torch.where(length > 0, self.dim**0.5 / length, 0.0)
         u = (x * inverse.unsqueeze(1)) @ self._rotation
-        index = self._words.assign(u)
+        index = assigned(self._words, u, self.quantizer.scale_search)
         scale, gamma = norm, None
         if self._projection is not None:
             residual = u - self._words.codewords(index)

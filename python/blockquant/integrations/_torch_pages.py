@@ -26,10 +26,21 @@ _TOP = 255
 
 @functools.lru_cache(maxsize=64)
 def coder(
-    name: str, dim: int, bits: float, rotation: str, seed: int, device: torch.device
+    side: tuple[str, str | None, float, int | None],
+    dim: int,
+    rotation: str,
+    seed: int,
+    device: torch.device,
 ) -> TorchQuantizer:
-    """A quantizer with integer codewords, one for all layers that ask for the same."""
-    quantizer = create(name, dim=dim, bits=bits, rotation=rotation, seed=seed % 2**64)
+    """A quantizer with integer codewords, one for all layers that ask for the same.
+
+    A side is method, scale rule, bits and number of scales, as the core of a cache gives them.
+    """
+    method, scale, bits, scales = side
+    name = method if scale is None else f"{method}/{scale}"
+    # Methods without a search over scales do not know the option.
+    options = {} if scales is None else {"scale_search": scales}
+    quantizer = create(name, dim=dim, bits=bits, rotation=rotation, seed=seed % 2**64, **options)
     return TorchQuantizer(quantizer, device, integers=True)
 
 

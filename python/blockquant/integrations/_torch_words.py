@@ -131,12 +131,55 @@ class Blocks:
 
 
 def words_of(quantizer: Quantizer, device: torch.device) -> Levels | Blocks:
-    """The codewords of a quantizer, which know how its method chooses them."""
+    """The codewords of a quantizer, which know how its method chooses them.
+
+    Raises
+    ------
+    ValueError
+        If it codes a row as one path.
+    """
+    if quantizer.states is not None:
+        raise ValueError(f"{quantizer.name} has no torch operations: a path codes the whole row")
     method = quantizer.name.partition("/")[0]
     if method == "blockquant":
         return Blocks(quantizer, device)
     kind = RaBitQ if method == "rabitq" else Levels
     return kind(quantizer.codebook(), quantizer.dim, device)
+
+
+def assigned(words: Levels | Blocks, u: torch.Tensor, count: int | None) -> list[torch.Tensor]:
+    """The indexes of each field for u, (n, dim), with the search over scales of the core."""
+    index = words.assign(u)
+    if count is None:
+        return index
+    least = _sine_square(u, float(u.shape[1]), words.codewords(index))
+    for scale in _scales(count):
+        y = u * scale
+        other = words.assign(y)
+        found = _sine_square(y, scale * scale * u.shape[1], words.codewords(other))
+        better = (found < least).unsqueeze(1)
+        least = torch.minimum(least, found)
+        index = [torch.where(better, new, old) for new, old in zip(other, index, strict=True)]
+    return index
+
+
+def _scales(count: int) -> list[float]:
+    """The scales besides 1, as the core has them (``rust/quantizer/scale_search.rs``)."""
+    steps = count // 2
+    offsets = np.arange(1, steps + 1) * min(0.08, 0.16 / steps)
+    scales: list[float] = (
+        np.stack([1 - offsets, 1 + offsets], 1).astype(np.float32).ravel().tolist()
+    )
+    return scales
+
+
+def _sine_square(y: torch.Tensor, square: float, c: torch.Tensor) -> torch.Tensor:
+    """sin²θ of rows y with ‖y‖² = square and their codewords c."""
+    e = y - c
+    along, error = (y * e).sum(1), (e * e).sum(1)
+    norm = square - 2 * along + error
+    sine = (square * error - along * along) / (square * norm)
+    return torch.where((along < square) & (norm > 0), sine, 1.0)
 
 
 def _multiples(tables: list[torch.Tensor], most: int) -> list[torch.Tensor]:

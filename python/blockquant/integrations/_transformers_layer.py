@@ -80,6 +80,7 @@ class CodedLayer(DynamicLayer):
         if self.is_latent:
             # Both parts make keys; the second is rotated, and too narrow for a coarse code.
             options["values"] = options["keys"]
+            options["value_scale_search"] = options["key_scale_search"]
             options["value_bits"] = max(options["key_bits"], 8)
         self.store = open_store(
             key_states,

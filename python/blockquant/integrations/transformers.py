@@ -23,6 +23,8 @@ def cache(
     value_bits: float = 2,
     keys: str = DEFAULT,
     values: str = DEFAULT,
+    key_scale_search: int | None = None,
+    value_scale_search: int | None = None,
     window: int = 64,
     sinks: int = 4,
     rollback: int = 0,
@@ -54,6 +56,8 @@ def cache(
         Bits per coordinate of keys and of values.
     keys, values : str
         Methods of the library, by name.
+    key_scale_search, value_scale_search : int, optional
+        How many scales of each row are searched for the best codewords, from 3 bits on.
     window, sinks : int
         Tokens that stay exact: at least `window` of the newest, and the first `sinks`.
     rollback : int
@@ -119,6 +123,8 @@ def cache(
             "key_bits": key_bits,
             "values": values,
             "value_bits": value_bits,
+            "key_scale_search": key_scale_search,
+            "value_scale_search": value_scale_search,
             "window": window,
             "sinks": sinks,
             "rollback": rollback,

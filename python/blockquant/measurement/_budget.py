@@ -42,7 +42,8 @@ def within(name: str, budget: int, truth: Truth, options: dict[str, Any]) -> Rat
     method, _ = PARTS[name]
     is_blocked = method.has_blocks
     if not is_blocked:
-        rates = [Rate(bits) for bits in range(method.most_bits, 0, -1)]
+        steps = range(round(method.most_bits / method.bit_step), 0, -1)
+        rates = [Rate(_whole_or_not(method.bit_step * step)) for step in steps]
     else:
         shapes = [(p, w) for p in _BLOCKS for w in _WIDTHS if p <= dim and w <= 8 * p]
         shapes += [(p, w) for p, w in _LARGE if p <= dim]
@@ -54,6 +55,11 @@ def within(name: str, budget: int, truth: Truth, options: dict[str, Any]) -> Rat
     if not is_blocked:
         return max(fitting)
     return min(_leading(fitting), key=lambda rate: theory.nmse(name, rate.bits, dim, rate.block))
+
+
+def _whole_or_not(bits: float) -> float:
+    """A whole number as such, which prints without a fraction."""
+    return int(bits) if bits.is_integer() else bits
 
 
 def _leading(rates: list[Rate]) -> list[Rate]:

@@ -307,7 +307,9 @@ class Expectation:
         name, bits = getattr(q, "name", None), getattr(q, "bits", None)
         if name is None or bits is None or not theory.supported(name, bits):
             return dict.fromkeys(_EXPECTED)
-        method = name, bits, getattr(q, "block", None)
+        if getattr(q, "scale_search", None) is not None:  # no closed form
+            return dict.fromkeys(_EXPECTED)
+        method = name, bits, getattr(q, "block", None), getattr(q, "states", None)
         center = getattr(q, "center", None)
         key = method, None if center is None else center.tobytes()
         if key not in self._known:
@@ -319,60 +321,71 @@ class Expectation:
         return self._known[key]
 
     def _look_up_centered(
-        self, name: str, bits: float, block: int | None, center: Any, truth: Truth
+        self,
+        name: str,
+        bits: float,
+        block: int | None,
+        states: int | None,
+        center: Any,
+        truth: Truth,
     ) -> dict[str, float | None]:
         """As :meth:`_look_up`, for rows minus the center (:mod:`._centered`)."""
         d = truth.shape[2]
         across = Pairs.of(center, True, truth)
         # Biased estimates have no exact term, so their queries are not centered.
-        is_biased = theory.inner_product_bias(name, bits, d, block) != 0
-        pairs = Pairs.of(center, False, truth) if is_biased else across
+        slope = theory.inner_product_bias(name, bits, d, block, states=states)
+        pairs = Pairs.of(center, False, truth) if slope != 0 else across
 
         def mean(of: Any) -> float:
             square = pairs.product_square / pairs.size_square
-            return float(pairs.size_square * of(name, bits, d, block, square))
+            return float(pairs.size_square * of(name, bits, d, block, square, states=states))
 
         def quantile(level: float) -> float | None:
             products, sizes, weights = pairs.cosines, pairs.sizes, pairs.weights
-            return theory.error_quantile(name, level, bits, d, 0.0, block, products, weights, sizes)
+            return theory.error_quantile(
+                name, level, bits, d, 0.0, block, products, weights, sizes, states=states
+            )
 
         error = mean(theory.inner_product_error)
-        bias = theory.inner_product_bias(name, bits, d, block) * pairs.slope
+        bias = slope * pairs.slope
         square = across.cosine_size / across.size
         wide = theory.interval_half_width
         return {
-            "nmse_theory": theory.nmse(name, bits, d, block) * pairs.share,
+            "nmse_theory": theory.nmse(name, bits, d, block, states=states) * pairs.share,
             "bias_theory": bias,
             "ip_error_theory": error,
             "variance_theory": error - d * bias**2 * truth.square,
             **{f"{field}_theory": quantile(level) for field, level in LEVELS.items()},
             "half_width_theory": (
-                across.size * wide(name, bits, d, self._confidence, block, square)
+                across.size * wide(name, bits, d, self._confidence, block, square, states=states)
                 if states_intervals(name)
                 else None
             ),
         }
 
     def _look_up(
-        self, name: str, bits: float, block: int | None, truth: Truth
+        self, name: str, bits: float, block: int | None, states: int | None, truth: Truth
     ) -> dict[str, float | None]:
         d, square = truth.shape[2], truth.square
+        products, weights = truth.products, truth.weights
+
+        def of(value: Any, *more: float | None) -> float:
+            return float(value(name, bits, d, *more, states=states))
 
         def quantile(level: float) -> float | None:
             return theory.error_quantile(
-                name, level, bits, d, block=block, products=truth.products, weights=truth.weights
+                name, level, bits, d, 0.0, block, products, weights, states=states
             )
 
-        wide = theory.interval_half_width
         has = states_intervals(name)
         return {
-            "nmse_theory": theory.nmse(name, bits, d, block),
-            "bias_theory": theory.inner_product_bias(name, bits, d, block),
-            "ip_error_theory": theory.inner_product_error(name, bits, d, block, square),
-            "variance_theory": theory.inner_product_variance(name, bits, d, block, square),
+            "nmse_theory": of(theory.nmse, block),
+            "bias_theory": of(theory.inner_product_bias, block),
+            "ip_error_theory": of(theory.inner_product_error, block, square),
+            "variance_theory": of(theory.inner_product_variance, block, square),
             **{f"{field}_theory": quantile(level) for field, level in LEVELS.items()},
             "half_width_theory": (
-                wide(name, bits, d, self._confidence, block, square) if has else None
+                of(theory.interval_half_width, self._confidence, block, square) if has else None
             ),
         }
 

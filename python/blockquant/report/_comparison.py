@@ -115,9 +115,9 @@ def compare(
         A function that is called with one line of text before each run.
     bytes_per_vector : sequence of int, optional
         Budgets in stored bytes per vector, used instead of `bits`. Every stored byte counts. Each
-        method gets the most bits that fit. BlockQuant also has fractional rates: it gets the rate
-        and block with the least error in theory, among codebooks of 2 to 256 codewords and the
-        default ones. A method with no rate that fits is left out, as above.
+        method gets the most bits that fit, Trellis in steps of half a bit. BlockQuant gets the rate
+        and block with the least error in theory, fractions included, among codebooks of 2 to 256
+        codewords and the default ones. A method with no rate that fits is left out, as above.
     confidence : float
         The confidence of the intervals whose coverage is measured.
     source : str, optional

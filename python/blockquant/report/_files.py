@@ -53,7 +53,7 @@ def _csv(rows: list[dict[str, Any]]) -> str:
 
 
 #: The names of the plots, in the order of the page.
-PLOTS = ("mse", "errors", "tails", "recall", "cost")
+PLOTS = ("mse", "errors", "tails", "recall", "cost", "trade")
 #: All files that a report can have.
 NAMES = (
     *("report.html", "results.csv", "results.json"),

@@ -90,3 +90,21 @@ def span(values: Iterable[float], show: str = "{:.3g}") -> str:
     found = np.array(list(values), np.float64)
     low, high = show.format(found.min()), show.format(found.max())
     return low if low == high else f"{low} to {high}"
+
+
+def stairs(rows: Iterable[dict[str, Any]]) -> tuple[list[float], list[float]]:
+    """The times at which the least error falls as methods take longer to encode, and that error.
+
+    Examples
+    --------
+    >>> rows = [(2.0, 0.1), (1.0, 0.3), (3.0, 0.2)]
+    >>> stairs({"encode_us": time, "nmse": error} for time, error in rows)
+    ([1.0, 2.0], [0.3, 0.1])
+    """
+    times: list[float] = []
+    least: list[float] = []
+    for time, error in sorted((row["encode_us"], row["nmse"]) for row in rows):
+        if not least or error < least[-1]:
+            times.append(time)
+            least.append(error)
+    return times, least

@@ -21,6 +21,7 @@ from matplotlib.ticker import MaxNLocator
 
 from blockquant import theory
 from blockquant.report._labels import log_ticks, name_coinciding
+from blockquant.report._numbers import stairs
 
 if TYPE_CHECKING:
     from blockquant.measurement import Figures
@@ -152,6 +153,13 @@ def draw(comparison: Figures) -> list[Plot]:
             "Each line joins the rates of one method; below and to the left is better. Times are "
             "those of this machine, all its threads.",
             _cost,
+        ),
+        (
+            "trade",
+            f"What encoding time buys, {at}",
+            "Each point is a method; the stairs join the least error that is reached within a time."
+            + (" Nothing is below Shannon's bound for Gaussian coordinates." if bits else ""),
+            _trade,
         ),
     ]
     return [_plot(comparison, rate, *plot) for plot in plots]
@@ -315,3 +323,22 @@ def _cost(comparison: Figures, _rate: float, axes: Any) -> None:
     some = any(row["nmse"] > 0 for row in comparison.rows())
     xscale = "log" if some else "linear"
     axes.set(xscale=xscale, yscale="log", xlabel="normalised MSE", ylabel="encoding, µs per row")
+
+
+def _trade(comparison: Figures, rate: float, axes: Any) -> None:
+    rows = {name: row for (at, name), row in comparison.table().items() if at == rate}
+    for name, style in _styles(comparison).items():
+        if name in rows:
+            row = rows[name]
+            point = style | {"linestyle": "none", "markersize": 6.5}
+            axes.plot([row["encode_us"]], [row["nmse"]], label=_label(name), **point)
+    times, least = stairs(rows.values())
+    # Within more time than any method takes, no error is less than that of the last stair.
+    times.append(max(row["encode_us"] for row in rows.values()))
+    least.append(least[-1])
+    axes.step(times, least, where="post", color=_INK, linewidth=0.8, zorder=1)
+    if comparison.unit == "bits":
+        bound = theory.shannon(rate)
+        axes.axhline(bound, color=_INK, linestyle=(0, (1, 1)), label="Shannon's bound")
+    yscale = "log" if min(least) > 0 else "linear"
+    axes.set(xscale="log", yscale=yscale, xlabel="encoding, µs per row", ylabel="normalised MSE")

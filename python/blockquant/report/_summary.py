@@ -238,4 +238,34 @@ def _cost(comparison: Figures, found: list[Answer]) -> Answer:
     for name in dict.fromkeys(answer.method for answer in found):
         if name != fastest:
             sentences.append(f"{name} takes {span(times[name], '{:.2g}')} µs.")
-    return Answer("If encoding time decides", fastest, sentences)
+    return Answer("If encoding time decides", fastest, sentences + _between(comparison, fastest))
+
+
+def _between(comparison: Figures, fastest: str) -> list[str]:
+    """The other families that have less error than the fastest method, in less time than the best.
+
+    Of those that do so at a rate, the one with the least error.
+    """
+    found: dict[str, list[str]] = {}
+    rows = comparison.table()
+    for verdict in comparison.verdicts():
+        leader, quick = rows[verdict.rate, verdict.best], rows.get((verdict.rate, fastest))
+        if verdict.field != "nmse" or quick is None or leader["nmse"] == 0:
+            continue
+        taken = {name.partition("/")[0] for name in (fastest, verdict.best)}
+        between = [
+            row
+            for (rate, name), row in rows.items()
+            if rate == verdict.rate
+            and name.partition("/")[0] not in taken
+            and row["encode_us"] < leader["encode_us"]
+            and row["nmse"] < quick["nmse"]
+        ]
+        if between:
+            row = min(between, key=lambda row: row["nmse"])
+            error, time = (row[field] / leader[field] for field in ("nmse", "encode_us"))
+            found.setdefault(row["method"], []).append(
+                f"{error:.2f} times the least error in {time:.2g} of its time "
+                f"{at_rate(comparison, verdict.rate)}"
+            )
+    return [f"Between them is {name}: {', '.join(shares)}." for name, shares in found.items()]

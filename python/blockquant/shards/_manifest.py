@@ -6,7 +6,8 @@ not at all, so a folder with a manifest is complete:
 | key | value |
 |---|---|
 | `format`, `version` | `blockquant-shards`, 1 |
-| `quantizer` | the parameters; of a center the SHA-256 of its float32 values |
+| `quantizer` | the parameters; `states` if the method has them, `scale_search` if it is set; |
+| | of a center the SHA-256 of its float32 values |
 | `digest` | of what decoding depends on besides, as in every file of codes |
 | `rows`, `shard_rows` | all rows, and the most rows of a shard |
 | `mean_of` | which rows have the mean that is the center, or null |
@@ -48,6 +49,9 @@ NAME = "manifest.json"
 MADE = re.compile(r"shard-.*-[0-9a-f]{16}\.safetensors(\.skipped\.json)?|\.blockquant-.*\.tmp")
 
 _CHECKED = "checksum"
+#: Parameters that are younger than the format: they are named only where they are set, so that
+#: other folders and shards keep their names.
+_YOUNGER = ("states", "scale_search")
 
 
 @dataclass(frozen=True)
@@ -110,17 +114,15 @@ class Manifest:
 
 def describe(q: Quantizer) -> dict[str, Any]:
     """The parameters of a quantizer for JSON; a center as the hash of its values."""
-    center = q.center
-    return {
-        "method": q.name,
-        "dim": q.dim,
-        "bits": q.bits,
-        "block": q.block,
-        "rotation": q.rotation,
-        "seed": q.seed,
-        "store_norm": q.store_norm,
-        "center": None if center is None else sha256(center.astype("<f4").tobytes()).hexdigest(),
-    }
+    described = q._parameters()
+    del described["scale"]  # the name has it
+    described["method"] = q.name
+    if (center := described["center"]) is not None:
+        described["center"] = sha256(center.astype("<f4").tobytes()).hexdigest()
+    for name in _YOUNGER:
+        if described[name] is None:
+            del described[name]
+    return described
 
 
 def spelled(quantizer: dict[str, Any]) -> str:

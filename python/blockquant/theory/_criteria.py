@@ -45,7 +45,9 @@ def supported(name: str, bits: float) -> bool:
     return full in PARTS and split(full)[0] in _KNOWN and has_rate(PARTS[full][0], bits)
 
 
-def nmse(name: str, bits: float, dim: int, block: int | None = None) -> float:
+def nmse(
+    name: str, bits: float, dim: int, block: int | None = None, *, states: int | None = None
+) -> float:
     """Expected normalised MSE, E‖x − x̂‖²/‖x‖².
 
     Scale ``none`` and TurboQuant ``mse``: the codebook's distortion D; ``mse``: E sin²θ;
@@ -62,6 +64,8 @@ def nmse(name: str, bits: float, dim: int, block: int | None = None) -> float:
         Coordinates of a row.
     block : int, optional
         Coordinates of a block, for BlockQuant.
+    states : int, optional
+        States of the path, for Trellis.
 
     Raises
     ------
@@ -73,10 +77,12 @@ def nmse(name: str, bits: float, dim: int, block: int | None = None) -> float:
     >>> round(nmse("turboquant/mse", 2, 1536), 4)
     0.1174
     """
-    return _law(name, bits, dim, block).nmse
+    return _law(name, bits, dim, block, states).nmse
 
 
-def accuracy(name: str, bits: float, dim: int, block: int | None = None) -> float:
+def accuracy(
+    name: str, bits: float, dim: int, block: int | None = None, *, states: int | None = None
+) -> float:
     """Relative accuracy that :func:`nmse` and what follows from it can be held to.
 
     The sum of what is left out: 2/d² + 10/d³ by the delta method (nothing where S = 1), three
@@ -90,10 +96,12 @@ def accuracy(name: str, bits: float, dim: int, block: int | None = None) -> floa
     >>> accuracy("turboquant/mse", 2, 384) < accuracy("blockquant/mse", 2, 384) < 0.01
     True
     """
-    return _law(name, bits, dim, block).accuracy
+    return _law(name, bits, dim, block, states).accuracy
 
 
-def inner_product_bias(name: str, bits: float, dim: int, block: int | None = None) -> float:
+def inner_product_bias(
+    name: str, bits: float, dim: int, block: int | None = None, *, states: int | None = None
+) -> float:
     """Slope of E⟨x̂, y⟩ − ⟨x, y⟩ against ⟨x, y⟩.
 
     0 for ``unbiased`` and ``prod``, −E sin²θ for ``mse``, −D for ``none`` (arXiv 2605.19972).
@@ -104,11 +112,17 @@ def inner_product_bias(name: str, bits: float, dim: int, block: int | None = Non
     >>> inner_product_bias("eden/unbiased", 2, 384)
     0.0
     """
-    return _law(name, bits, dim, block).slope
+    return _law(name, bits, dim, block, states).slope
 
 
 def inner_product_variance(
-    name: str, bits: float, dim: int, block: int | None = None, square: float = 0.0
+    name: str,
+    bits: float,
+    dim: int,
+    block: int | None = None,
+    square: float = 0.0,
+    *,
+    states: int | None = None,
 ) -> float:
     """d·variance of ⟨x̂, y⟩ about its mean over rotations, for unit x and y.
 
@@ -125,11 +139,17 @@ def inner_product_variance(
     >>> round(inner_product_variance("eden/unbiased", 1, 384), 2)
     0.57
     """
-    return float(dim * _law(name, bits, dim, block).variance(np.float64(square)))
+    return float(dim * _law(name, bits, dim, block, states).variance(np.float64(square)))
 
 
 def inner_product_error(
-    name: str, bits: float, dim: int, block: int | None = None, square: float = 0.0
+    name: str,
+    bits: float,
+    dim: int,
+    block: int | None = None,
+    square: float = 0.0,
+    *,
+    states: int | None = None,
 ) -> float:
     """d·E(⟨x̂, y⟩ − ⟨x, y⟩)² for unit x and y with ⟨x, y⟩² = `square`.
 
@@ -141,7 +161,7 @@ def inner_product_error(
     >>> round(inner_product_error("eden/unbiased", 1, 384), 2)
     0.57
     """
-    law = _law(name, bits, dim, block)
+    law = _law(name, bits, dim, block, states)
     return float(dim * (law.variance(np.float64(square)) + law.slope**2 * square))
 
 
@@ -155,6 +175,8 @@ def error_probability(
     products: ArrayLike | None = None,
     weights: ArrayLike | None = None,
     sizes: ArrayLike | None = None,
+    *,
+    states: int | None = None,
 ) -> float | None:
     """P(|⟨x̂, y⟩ − ⟨x, y⟩| ≤ `error`) over rotations, for unit x and y; None below d = 3.
 
@@ -177,7 +199,7 @@ def error_probability(
         The lengths ‖x‖‖y‖ of the pairs that the products of unit vectors belong to, 1 by default:
         the error grows with them. With a center μ they are those of x − μ and of the part of y
         across μ (of y for the scale rules ``mse`` and ``none``).
-    name, bits, dim, block
+    name, bits, dim, block, states
         As for :func:`nmse`.
 
     Raises
@@ -192,7 +214,9 @@ def error_probability(
     """
     if dim < 3:
         return None
-    return _Tails(_law(name, bits, dim, block), square, products, weights, sizes).within(error)
+    return _Tails(_law(name, bits, dim, block, states), square, products, weights, sizes).within(
+        error
+    )
 
 
 def error_quantile(
@@ -205,6 +229,8 @@ def error_quantile(
     products: ArrayLike | None = None,
     weights: ArrayLike | None = None,
     sizes: ArrayLike | None = None,
+    *,
+    states: int | None = None,
 ) -> float | None:
     """Quantile of |⟨x̂, y⟩ − ⟨x, y⟩| over rotations: where :func:`error_probability` is `level`.
 
@@ -215,7 +241,7 @@ def error_quantile(
     ----------
     level : float
         In (0, 1).
-    name, bits, dim, square, block, products, weights, sizes
+    name, bits, dim, square, block, products, weights, sizes, states
         As for :func:`error_probability`.
 
     Raises
@@ -231,7 +257,7 @@ def error_quantile(
     level = between(level, "level")
     if dim < 3:
         return None
-    tails = _Tails(_law(name, bits, dim, block), square, products, weights, sizes)
+    tails = _Tails(_law(name, bits, dim, block, states), square, products, weights, sizes)
     low, high = 0.0, 2.0
     while tails.within(high) < level:
         low, high = high, 2 * high
@@ -248,6 +274,8 @@ def interval_half_width(
     confidence: float,
     block: int | None = None,
     square: float = 0.0,
+    *,
+    states: int | None = None,
 ) -> float:
     """Expected half width of :meth:`Quantizer.interval` for unit x and y.
 
@@ -261,7 +289,7 @@ def interval_half_width(
         As for :meth:`Quantizer.interval`.
     square : float
         m² = ⟨x, y⟩².
-    name, bits, dim, block
+    name, bits, dim, block, states
         As for :func:`nmse`.
 
     Raises
@@ -282,7 +310,7 @@ def interval_half_width(
         raise ValueError(f"{name!r} has no intervals, expected the scale rule unbiased or mse")
     if dim == 1:
         return 0.0
-    sin2 = nmse(f"{method}/mse", bits, dim, block)
+    sin2 = nmse(f"{method}/mse", bits, dim, block, states=states)
     spread = sin2 * _core.interval_quantile(dim, confidence) ** 2
     q = 1 - sin2 + spread
     along = (1 - sin2) * square + sin2 * (1 - square) / (dim - 1)
@@ -314,7 +342,7 @@ class _Law(NamedTuple):
 
 
 @lru_cache(maxsize=4096)
-def _law(name: str, bits: float, dim: int, block: int | None) -> _Law:
+def _law(name: str, bits: float, dim: int, block: int | None, states: int | None) -> _Law:
     if not supported(name, bits):
         raise ValueError(f"no theory for {name!r} at bits={bits:g}")
     method, scale = split(name)

@@ -13,14 +13,16 @@ def bytes_per_vector(
     block: int | None = None,
     store_norm: bool = False,
     center: bool = False,
+    *,
+    states: int | None = None,
 ) -> int:
     """Every stored byte of a row: ⌈code bits/8⌉ and 4 for each scalar.
 
     The scalars are the scale s, γ for TurboQuant ``prod`` (arXiv 2504.19874) and the norm where it
     is stored. With a center μ a row stores ⟨μ, x − μ⟩ where estimates are unbiased, so that queries
     are centered too, and with norms ‖x − μ‖ and ⟨μ, x − μ⟩, from which ‖x‖ follows. No dimension is
-    padded, and the code bits are d·bits for the scalar methods; for BlockQuant ⌊d/p⌋ indexes of
-    w = round(bits·p) bits and ⌈t·w/p + ¼⌉ bits for a tail of t.
+    padded, and the code bits are ⌈d·bits⌉; for BlockQuant ⌊d/p⌋ indexes of w = round(bits·p) bits
+    and ⌈t·w/p + ¼⌉ bits for a tail of t.
 
     Parameters
     ----------
@@ -32,6 +34,8 @@ def bytes_per_vector(
         Coordinates of a row.
     block : int, optional
         Coordinates of a block, for BlockQuant.
+    states : int, optional
+        States of the path, for Trellis.
     store_norm : bool
         Whether norms are stored.
     center : bool
@@ -58,6 +62,7 @@ def bytes_per_vector(
         bits,
         scale=scale,
         block=block,
+        states=states,
         store_norm=store_norm,
         centered=center,
     )
@@ -70,6 +75,8 @@ def bits_per_dimension(
     block: int | None = None,
     store_norm: bool = False,
     center: bool = False,
+    *,
+    states: int | None = None,
 ) -> float:
     """Every stored bit of a row over its coordinates: 8·:func:`bytes_per_vector`/d.
 
@@ -80,4 +87,4 @@ def bits_per_dimension(
     >>> bits_per_dimension("eden/unbiased", 2, 1024)
     2.03125
     """
-    return 8 * bytes_per_vector(name, bits, dim, block, store_norm, center) / dim
+    return 8 * bytes_per_vector(name, bits, dim, block, store_norm, center, states=states) / dim

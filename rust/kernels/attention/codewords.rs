@@ -1,6 +1,7 @@
 //! Integer codewords in the places that a packed row names.
 
 use crate::aligned::Aligned;
+use crate::kernels::trellis::Code;
 
 /// Values of a row of codewords are padded with zeros to a multiple of this, the lanes of a vector
 /// of 16-bit integers.
@@ -162,6 +163,7 @@ impl Composite {
 pub struct Codewords<T> {
     parts: Vec<Part<T>>,
     composite: Option<Composite>,
+    path: Option<Code>,
     row_bytes: usize,
     stride: usize,
 }
@@ -187,13 +189,41 @@ impl<T: Integer> Codewords<T> {
         let length = parts.iter().map(|part| part.count * part.block).sum();
         Self {
             composite: parts.first().and_then(Composite::new),
+            path: None,
             parts,
             row_bytes,
             stride: padded(length),
         }
     }
 
-    /// The parts of a row, in order.
+    /// The codewords of rows of `dim` coordinates that are paths of this code.
+    ///
+    /// # Panics
+    /// If there is not one integer for each codeword.
+    pub fn of_path(code: &Code, dim: usize, words: Vec<T>) -> Self {
+        assert_eq!(words.len(), code.words().len(), "one integer per codeword");
+        let part = Part {
+            first: 0,
+            width: words.len().ilog2(),
+            count: dim,
+            block: 1,
+            words,
+        };
+        Self {
+            parts: vec![part],
+            composite: None,
+            path: Some(code.clone()),
+            row_bytes: code.row_bytes(dim),
+            stride: padded(dim),
+        }
+    }
+
+    /// The code of the path that a row is, and the codewords, if it is one.
+    pub(super) fn path(&self) -> Option<(&Code, &Part<T>)> {
+        self.path.as_ref().zip(self.parts.first())
+    }
+
+    /// The parts of a row, in order. A path is one part, whose indexes have no bits of their own.
     pub fn parts(&self) -> &[Part<T>] {
         &self.parts
     }

@@ -2,20 +2,34 @@
 
 use super::Codewords;
 use super::codewords::{Composite, Entries, Entry, Integer, Part};
-use super::scalar::expand_indexes;
+use super::scalar::{self, expand_indexes};
 use crate::kernels::pack;
 use crate::kernels::simd::Simd;
+use crate::kernels::trellis::decode::vector::{MOST_WORDS, byte_rows};
 
 /// Indexes that are unpacked together; they end at a byte, whatever their width.
 const INDEXES_PER_PASS: usize = 64;
 
 #[inline(always)]
 pub fn expand_i8<S: Simd>(s: S, packed: &[u8], words: &Codewords<i8>, out: &mut [i8]) {
+    if let Some((code, part)) = words.path() {
+        words.check(packed, out);
+        let mut table = [0; MOST_WORDS];
+        let table = &mut table[..part.words.len()];
+        for (to, &word) in table.iter_mut().zip(&part.words) {
+            *to = word as u8;
+        }
+        return byte_rows(s, code, part.count, table, packed, words.stride(), out);
+    }
     expand(s, packed, words, out);
 }
 
 #[inline(always)]
 pub fn expand_i16<S: Simd>(s: S, packed: &[u8], words: &Codewords<i16>, out: &mut [i16]) {
+    // Rates of paths are so low that their codewords have eight bits.
+    if words.path().is_some() {
+        return scalar::expand_i16(packed, words, out);
+    }
     expand(s, packed, words, out);
 }
 

@@ -5,6 +5,7 @@ use super::codewords::index_at;
 use super::{Codewords, MAX_LOGIT, Softmax, Terms, Tile, dots_shape, sums_shape};
 use crate::kernels::SUM_LANES;
 use crate::kernels::reduce::scalar::sum_lanes;
+use crate::kernels::trellis::decode::scalar::decode;
 
 #[inline(always)]
 pub fn expand_i8(packed: &[u8], words: &Codewords<i8>, out: &mut [i8]) {
@@ -19,10 +20,18 @@ pub fn expand_i16(packed: &[u8], words: &Codewords<i16>, out: &mut [i16]) {
 #[inline(always)]
 fn expand<T: Integer>(packed: &[u8], words: &Codewords<T>, out: &mut [T]) {
     words.check(packed, out);
-    for (row, out) in packed
+    let rows = packed
         .chunks_exact(words.row_bytes())
-        .zip(out.chunks_exact_mut(words.stride()))
-    {
+        .zip(out.chunks_exact_mut(words.stride()));
+    if let Some((code, part)) = words.path() {
+        for (row, out) in rows {
+            let (out, padding) = out.split_at_mut(part.count);
+            decode(code, row, out, |index| part.words[usize::from(index)]);
+            padding.fill(T::default());
+        }
+        return;
+    }
+    for (row, out) in rows {
         expand_indexes(row, words, 0, out);
     }
 }

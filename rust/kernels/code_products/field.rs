@@ -1,6 +1,7 @@
 //! The words of one field as integers.
 
 use crate::aligned::Aligned;
+use crate::kernels::trellis::{self, Code};
 
 /// Bytes after a table, so that the last words can be read as 64 bits.
 const PADDING: usize = 8;
@@ -32,8 +33,11 @@ pub(super) struct FieldTable {
     /// \[index\]\[coordinate / 8\]: the signs, bit 0 first.
     pub signs: Vec<u8>,
     /// \[index\]: the magnitude from bit 0 on, the square from bit 12 on, and the signs of the
-    /// first eight coordinates from bit 24 on. The sums of 16 indexes do not run into each other.
+    /// first eight coordinates from bit 24 on. The sums of 16 indexes of bits do not run into each
+    /// other.
     pub sizes: Aligned<u32>,
+    /// The code of the path that the indexes come from; none if each has bits of its own.
+    pub path: Option<Code>,
 }
 
 impl FieldTable {
@@ -70,6 +74,7 @@ impl FieldTable {
             words,
             signs,
             sizes,
+            path: None,
         }
     }
 
@@ -90,6 +95,9 @@ impl FieldTable {
     /// Index `at` of the field in a row.
     #[inline(always)]
     pub fn index(&self, row: &[u8], at: usize) -> usize {
+        if let Some(code) = &self.path {
+            return trellis::decode::scalar::index(code, self.count, row, at);
+        }
         let bit = self.first_bit + at * self.width as usize;
         let (byte, skip) = (bit / 8, bit % 8);
         let end = skip + self.width as usize;
@@ -107,7 +115,7 @@ impl FieldTable {
     #[inline(always)]
     pub fn sizes(&self, index: usize) -> [u32; 2] {
         let sizes = self.sizes[index];
-        [sizes & 0xff, sizes >> 12 & 0xff]
+        [sizes & 0xfff, sizes >> 12 & 0xfff]
     }
 
     /// The word7 of an index.

@@ -14,7 +14,9 @@
 //! square    = round(Σ w_j²/square_unit)        one byte per word
 //! ```
 //!
-//! and [`IntQuery`] a query as ŷ = round(y/unit), unit = max|y|/127. Then
+//! and [`IntQuery`] a query as ŷ = round(y/unit), unit = max|y|/127. Where rows are paths through a
+//! trellis, a word is a single number, and its magnitude and square are |word7 − 64| and the square
+//! of that, so that vectors look up one byte for both. Then
 //!
 //! ```text
 //! products:         ⟨c, y⟩ ≈ word_unit·unit·Σ (word7 − 64)·ŷ
@@ -54,6 +56,9 @@
 //!          and takes eight bits from each level on; AVX2 and NEON (3 bits) two bytes of each level
 //!          into 16 bits, and multiply by a power of two
 //! words:   the rest: indexes are unpacked, and words gathered or copied one after the other
+//! path:    rows that are paths through a trellis: blocks of 128 coordinates, which
+//!          trellis::decode looks up; AVX-512 runs the AVX2 body
+//!            query:                  coordinate r of the groups of a block, for each r
 //! ```
 //!
 //! Signs are found row by row, 512 at a time, and transposed 16 × 16 bytes at a time.

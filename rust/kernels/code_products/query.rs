@@ -1,9 +1,10 @@
 //! A query as integers.
 
 use super::CodeTables;
-use super::shape::Shape;
+use super::shape::{Order, Shape};
 use crate::Isa;
 use crate::aligned::{Aligned, CACHE_LINE_BYTES};
+use crate::kernels::trellis::decode::vector::{BLOCK, GROUP};
 use crate::kernels::{SUM_LANES, kernel};
 
 /// A query as signed bytes ŷ.
@@ -17,12 +18,12 @@ pub struct IntQuery {
     pub sum: i32,
     /// ŷ, with zeros to the end of a cache line.
     pub(super) values: Aligned<i8>,
-    /// ŷ in the order of the bytes of a row, where rows are looked up byte by byte:
-    /// \[64 bytes\]\[coordinate of a byte\]\[byte\].
+    /// ŷ in another order. Where rows are looked up byte by byte, that of the bytes of a row:
+    /// \[64 bytes\]\[coordinate of a byte\]\[byte\]. Where they are paths, that of a block:
+    /// \[block\]\[coordinate of a group\]\[odd groups\]\[pair of groups\].
     pub(super) planes: Aligned<i8>,
     dim: usize,
-    /// Coordinates per byte in `planes`.
-    per_byte: usize,
+    order: Order,
 }
 
 impl IntQuery {
@@ -33,7 +34,7 @@ impl IntQuery {
 
     /// Whether this is a query of such tables.
     pub(super) fn fits(&self, tables: &CodeTables) -> bool {
-        self.dim == tables.dim() && self.per_byte == tables.shape.per_byte()
+        self.dim == tables.dim() && self.order == tables.shape.order()
     }
 }
 
@@ -50,13 +51,24 @@ pub fn query(isa: Isa, tables: &CodeTables, y: &[f32]) -> IntQuery {
     let mut values = Aligned::new(dim.next_multiple_of(CACHE_LINE_BYTES));
     let (unit, squared_error, sum) = round(isa, y, &mut values[..dim]);
     let mut planes = Aligned::new(0);
-    if let Shape::Bytes(bytes) = &tables.shape {
-        let blocks = bytes.count.div_ceil(CACHE_LINE_BYTES);
-        planes = Aligned::new(blocks * CACHE_LINE_BYTES * bytes.coordinates);
-        let values = &values[..bytes.count * bytes.coordinates];
-        arrange(isa, bytes.coordinates, values, &mut planes);
+    match &tables.shape {
+        Shape::Bytes(bytes) => {
+            let blocks = bytes.count.div_ceil(CACHE_LINE_BYTES);
+            planes = Aligned::new(blocks * CACHE_LINE_BYTES * bytes.coordinates);
+            let values = &values[..bytes.count * bytes.coordinates];
+            arrange(isa, bytes.coordinates, values, &mut planes);
+        }
+        Shape::Path(_) => {
+            planes = Aligned::new(dim.next_multiple_of(BLOCK));
+            for (i, &value) in values[..dim].iter().enumerate() {
+                let (group, coordinate) = (i % BLOCK / GROUP, i % GROUP);
+                let groups = BLOCK / GROUP;
+                let place = coordinate * groups + group % 2 * (groups / 2) + group / 2;
+                planes[i / BLOCK * BLOCK + place] = value;
+            }
+        }
+        Shape::Levels(_) | Shape::Words => {}
     }
-    let per_byte = tables.shape.per_byte();
     IntQuery {
         unit,
         error: squared_error.sqrt(),
@@ -64,7 +76,7 @@ pub fn query(isa: Isa, tables: &CodeTables, y: &[f32]) -> IntQuery {
         values,
         planes,
         dim,
-        per_byte,
+        order: tables.shape.order(),
     }
 }
 

@@ -24,6 +24,19 @@ pub(super) enum Shape {
     Levels(Box<Levels>),
     /// Index by index.
     Words,
+    /// Indexes of a path.
+    Path(Box<Path>),
+}
+
+/// In which order a query stands in [`IntQuery::planes`](super::IntQuery::planes).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Order {
+    /// Not at all: only its values are used.
+    None,
+    /// Coordinates of the same place in 64 bytes of as many coordinates.
+    Bytes(usize),
+    /// Coordinates of the same place in the groups of a block of a path.
+    Path,
 }
 
 /// The first field seen as bytes.
@@ -106,11 +119,41 @@ impl Shape {
         Self::Words
     }
 
-    /// Coordinates per byte, 0 if the field is not read byte by byte.
-    pub fn per_byte(&self) -> usize {
+    /// The shape of a field whose indexes come from a path.
+    pub fn of_path(field: &FieldTable) -> Self {
+        Self::Path(Box::new(Path::new(field)))
+    }
+
+    /// The order in which vectors want a query.
+    pub fn order(&self) -> Order {
         match self {
-            Self::Bytes(bytes) => bytes.coordinates,
-            _ => 0,
+            Self::Bytes(bytes) => Order::Bytes(bytes.coordinates),
+            Self::Levels(_) | Self::Words => Order::None,
+            Self::Path(_) => Order::Path,
+        }
+    }
+}
+
+/// Tables of the indexes of a path, which vectors look up by label for each choice of uncoded bits.
+#[derive(Debug)]
+pub(super) struct Path {
+    /// \[index\]: the magnitude.
+    pub magnitudes: Vec<u8>,
+    /// \[index\]: the sign in the highest bit.
+    pub signs: Vec<u8>,
+    /// Whether the sign is the highest uncoded bit, and so a plane of the row.
+    pub sign_is_stored: bool,
+}
+
+impl Path {
+    fn new(field: &FieldTable) -> Self {
+        let indexes = || 0..1usize << field.width;
+        let sign = |index| field.signs(index)[0] & 1;
+        let top = |index: usize| (index >> (field.width - 1)) as u8;
+        Self {
+            magnitudes: indexes().map(|index| field.sizes(index)[0] as u8).collect(),
+            signs: indexes().map(|index| sign(index) << 7).collect(),
+            sign_is_stored: field.width > 4 && indexes().all(|index| sign(index) == top(index)),
         }
     }
 }

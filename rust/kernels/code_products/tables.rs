@@ -3,6 +3,7 @@
 use super::field::{FieldTable, FieldWords};
 use super::shape::Shape;
 use crate::aligned::Aligned;
+use crate::kernels::trellis::Code;
 
 /// The integers of all words of the fields of a row, and the units that they are in.
 ///
@@ -96,6 +97,52 @@ impl CodeTables {
             fields: tables,
             dim,
             row_bytes: first_bit.div_ceil(8),
+        })
+    }
+
+    /// The tables of rows of `dim` coordinates that are paths of this code. A coordinate has the
+    /// magnitude |word7 − 64| and the square of that, in the units in which the sums over all words
+    /// are right.
+    ///
+    /// None as by [`CodeTables::new`].
+    ///
+    /// # Panics
+    /// If `dim` is 0.
+    pub fn of_path(code: &Code, dim: usize) -> Option<Self> {
+        assert!(dim > 0, "coordinates of a row");
+        let words = code.words();
+        let sizes = || words.iter().map(|word| f64::from(word.abs()));
+        let widest = sizes().fold(0.0, f64::max);
+        let word_unit = normal(widest / 63.0)?;
+        let steps: Vec<u32> = sizes()
+            .map(|size| (size / f64::from(word_unit)).round_ties_even().min(63.0) as u32)
+            .collect();
+        let sum =
+            |size: fn(u32) -> u32| f64::from(steps.iter().map(|&steps| size(steps)).sum::<u32>());
+        let magnitude_unit = normal(sizes().sum::<f64>() / sum(|steps| steps))?;
+        let square_unit =
+            normal(sizes().map(|size| size * size).sum::<f64>() / sum(|steps| steps * steps))?;
+        let field = FieldWords {
+            count: dim,
+            width: words.len().ilog2(),
+            words,
+            coordinates: 1,
+        };
+        let sizes: Vec<u32> = steps
+            .iter()
+            .map(|&steps| steps | (steps * steps) << 12)
+            .collect();
+        let mut table = FieldTable::new(&field, 0, 0, word_unit, Aligned::from(&*sizes));
+        table.path = Some(code.clone());
+        Some(Self {
+            word_unit,
+            word_error: table.squared_error(&field, word_unit).sqrt() as f32,
+            magnitude_unit,
+            square_unit,
+            shape: Shape::of_path(&table),
+            fields: vec![table],
+            dim,
+            row_bytes: code.row_bytes(dim),
         })
     }
 

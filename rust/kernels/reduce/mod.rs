@@ -55,6 +55,15 @@ kernel! {
 }
 
 kernel! {
+    /// Returns Σ uᵢeᵢ and Σ eᵢ² with e = u − c. Where c is close to u, these tell the angle between
+    /// them with all digits, of which Σ uᵢcᵢ and Σ cᵢ² leave few.
+    ///
+    /// # Panics
+    /// If the lengths differ.
+    pub fn error_sums(u: &[f32], c: &[f32]) -> (f32, f32)
+}
+
+kernel! {
     /// Returns Σ xᵢ² in float64.
     pub fn squared_norm(x: &[f32]) -> f64
 }

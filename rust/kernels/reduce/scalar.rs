@@ -38,6 +38,27 @@ pub fn dot_and_square(u: &[f32], c: &[f32]) -> (f32, f32) {
     (sum_lanes(product), sum_lanes(square))
 }
 
+#[inline(always)]
+pub fn error_sums(u: &[f32], c: &[f32]) -> (f32, f32) {
+    assert_eq!(u.len(), c.len(), "lengths of a difference");
+    let (mut product, mut square) = ([0f32; SUM_LANES], [0f32; SUM_LANES]);
+    let (u_body, u_tail) = u.as_chunks::<SUM_LANES>();
+    let (c_body, c_tail) = c.as_chunks::<SUM_LANES>();
+    for (x, y) in u_body.iter().zip(c_body) {
+        for l in 0..SUM_LANES {
+            let error = x[l] - y[l];
+            product[l] = x[l].mul_add(error, product[l]);
+            square[l] = error.mul_add(error, square[l]);
+        }
+    }
+    for (l, (x, y)) in u_tail.iter().zip(c_tail).enumerate() {
+        let error = x - y;
+        product[l] = x.mul_add(error, product[l]);
+        square[l] = error.mul_add(error, square[l]);
+    }
+    (sum_lanes(product), sum_lanes(square))
+}
+
 /// Adds the lanes by halving.
 #[inline(always)]
 pub fn sum_lanes<T: Copy + std::ops::Add<Output = T>>(mut sum: [T; SUM_LANES]) -> T {

@@ -208,6 +208,9 @@ impl Simd for Avx2 {
         fn load_i16(self, from: &[i16; LANES_16]) -> __m256i {
             _mm256_loadu_si256(from.as_ptr().cast())
         }
+        fn load_u16(self, from: &[u16; LANES_16]) -> __m256i {
+            _mm256_loadu_si256(from.as_ptr().cast())
+        }
         fn load_i8_as_i16(self, from: &[i8; LANES_16]) -> __m256i {
             _mm256_cvtepi8_epi16(_mm_loadu_si128(from.as_ptr().cast()))
         }
@@ -249,6 +252,26 @@ impl Simd for Avx2 {
             _mm256_storeu_si256(to.as_mut_ptr().cast(), x)
         }
         fn add_u8(self, a: __m256i, b: __m256i) -> __m256i { _mm256_add_epi8(a, b) }
+        fn add_saturating_u8(self, a: __m256i, b: __m256i) -> __m256i { _mm256_adds_epu8(a, b) }
+        fn sub_u8(self, a: __m256i, b: __m256i) -> __m256i { _mm256_sub_epi8(a, b) }
+        fn min_u8(self, a: __m256i, b: __m256i) -> __m256i { _mm256_min_epu8(a, b) }
+        fn reduce_min_halves_u8(self, a: __m256i) -> __m256i {
+            // Each half is folded to its byte 0, which then goes to all bytes of the half.
+            let a = _mm256_min_epu8(a, _mm256_shuffle_epi32::<0b01_00_11_10>(a));
+            let a = _mm256_min_epu8(a, _mm256_shuffle_epi32::<0b10_11_00_01>(a));
+            let a = _mm256_min_epu8(a, _mm256_srli_epi32::<16>(a));
+            let a = _mm256_min_epu8(a, _mm256_srli_epi16::<8>(a));
+            _mm256_shuffle_epi8(a, _mm256_setzero_si256())
+        }
+        fn or_u8(self, a: __m256i, b: __m256i) -> __m256i { _mm256_or_si256(a, b) }
+        fn eq_u8(self, a: __m256i, b: __m256i) -> __m256i { _mm256_cmpeq_epi8(a, b) }
+        fn movemask_u8(self, mask: __m256i) -> u32 { _mm256_movemask_epi8(mask) as u32 }
+        fn gt_i16(self, a: __m256i, b: __m256i) -> __m256i { _mm256_cmpgt_epi16(a, b) }
+        fn movemask_i16(self, masks: [__m256i; 2]) -> u32 {
+            //   packs(a, b):  a[0–7] b[0–7] | a[8–15] b[8–15], whose middle quarters change places
+            let packed = _mm256_packs_epi16(masks[0], masks[1]);
+            _mm256_movemask_epi8(_mm256_permute4x64_epi64::<0b11_01_10_00>(packed)) as u32
+        }
         fn low_nibbles(self, a: __m256i) -> __m256i { _mm256_and_si256(a, _mm256_set1_epi8(15)) }
         fn high_nibbles(self, a: __m256i) -> __m256i {
             _mm256_and_si256(_mm256_srli_epi16::<4>(a), _mm256_set1_epi8(15))
@@ -276,6 +299,21 @@ impl Simd for Avx2 {
         fn interleave_u8(self, a: __m256i, b: __m256i) -> [__m256i; 2] {
             [_mm256_unpacklo_epi8(a, b), _mm256_unpackhi_epi8(a, b)]
         }
+        fn interleave_u16(self, a: __m256i, b: __m256i) -> [__m256i; 2] {
+            [_mm256_unpacklo_epi16(a, b), _mm256_unpackhi_epi16(a, b)]
+        }
+        fn alternate_u32(self, a: __m256i) -> __m256i {
+            _mm256_permutevar8x32_epi32(a, _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7))
+        }
+        fn transpose_u32(self, a: __m256i) -> __m256i {
+            _mm256_permutevar8x32_epi32(a, _mm256_setr_epi32(0, 4, 2, 6, 1, 5, 3, 7))
+        }
+        fn xor_u8(self, a: __m256i, b: __m256i) -> __m256i { _mm256_xor_si256(a, b) }
+        fn select_by_sign_u8(self, mask: __m256i, a: __m256i, b: __m256i) -> __m256i {
+            _mm256_blendv_epi8(b, a, mask)
+        }
+        fn signs_u8(self, a: __m256i) -> u32 { _mm256_movemask_epi8(a) as u32 }
+        fn square_pairs_u8(self, a: __m256i) -> __m256i { _mm256_maddubs_epi16(a, a) }
         fn add_products_u8_i8(self, sum: __m256i, a: __m256i, q: &[i8; BYTES]) -> __m256i {
             // Two products are at most 2 · 127 · 128, so that no sum of 16 bits saturates.
             let pairs = _mm256_maddubs_epi16(a, _mm256_loadu_si256(q.as_ptr().cast()));

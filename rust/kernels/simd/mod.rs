@@ -241,6 +241,8 @@ pub trait Simd: Copy {
     fn splat_i16(self, x: i16) -> Self::I16x16;
     /// Reads sixteen integers.
     fn load_i16(self, from: &[i16; LANES_16]) -> Self::I16x16;
+    /// Reads sixteen integers, whose bits are taken as signed.
+    fn load_u16(self, from: &[u16; LANES_16]) -> Self::I16x16;
     /// Reads sixteen 8-bit integers and extends their signs. Two more instructions on NEON.
     fn load_i8_as_i16(self, from: &[i8; LANES_16]) -> Self::I16x16;
     /// Sixteen signed bytes as 16-bit integers, four to a number with the first in its low bits.
@@ -250,6 +252,11 @@ pub trait Simd: Copy {
     /// a\[2l + 1\]·b\[2l + 1\]. The four factors of a lane must not all be −2¹⁵. Six
     /// instructions on NEON.
     fn madd_i16(self, a: Self::I16x16, b: Self::I16x16) -> Self::I32x8;
+    /// The mask of a > b.
+    fn gt_i16(self, a: Self::I16x16, b: Self::I16x16) -> Self::I16x16;
+    /// Bit l of the result says whether lane l of the masks is true, with lanes 16 to 31 in the
+    /// second mask. Three instructions on AVX2, ten on NEON.
+    fn movemask_i16(self, masks: [Self::I16x16; 2]) -> u32;
     /// Writes sixteen integers, whose bits are taken as unsigned.
     fn store_u16(self, x: Self::I16x16, to: &mut [u16; LANES_16]);
     /// a + b, wrapping.
@@ -286,6 +293,21 @@ pub trait Simd: Copy {
     fn load_u8_twice(self, from: &[u8; BYTES / 2]) -> Self::I16x16;
     /// a + b byte by byte, wrapping.
     fn add_u8(self, a: Self::I16x16, b: Self::I16x16) -> Self::I16x16;
+    /// a + b byte by byte, at most 255.
+    fn add_saturating_u8(self, a: Self::I16x16, b: Self::I16x16) -> Self::I16x16;
+    /// a − b byte by byte, wrapping.
+    fn sub_u8(self, a: Self::I16x16, b: Self::I16x16) -> Self::I16x16;
+    /// The smaller of a and b byte by byte.
+    fn min_u8(self, a: Self::I16x16, b: Self::I16x16) -> Self::I16x16;
+    /// The least byte of each half, in all bytes of this half. Nine instructions on AVX2, four on
+    /// NEON.
+    fn reduce_min_halves_u8(self, a: Self::I16x16) -> Self::I16x16;
+    /// The bits that are set in a or in b.
+    fn or_u8(self, a: Self::I16x16, b: Self::I16x16) -> Self::I16x16;
+    /// A mask of bytes: all bits of a byte are set where a equals b, else clear.
+    fn eq_u8(self, a: Self::I16x16, b: Self::I16x16) -> Self::I16x16;
+    /// Bit i of the result says whether byte i of the mask is set. Six instructions on NEON.
+    fn movemask_u8(self, mask: Self::I16x16) -> u32;
     /// The low four bits of each byte.
     fn low_nibbles(self, a: Self::I16x16) -> Self::I16x16;
     /// The high four bits of each byte, as a number from 0 to 15.
@@ -325,6 +347,36 @@ pub trait Simd: Copy {
     /// result 1:  a8 b8 … a15 b15      | a24 b24 … a31 b31
     /// ```
     fn interleave_u8(self, a: Self::I16x16, b: Self::I16x16) -> [Self::I16x16; 2];
+    /// The same with 16-bit lanes.
+    fn interleave_u16(self, a: Self::I16x16, b: Self::I16x16) -> [Self::I16x16; 2];
+    /// The 32-bit lanes of the two halves, alternating. One instruction, two on NEON.
+    ///
+    /// ```text
+    /// a:       a0 a1 a2 a3 | a4 a5 a6 a7
+    /// result:  a0 a4 a1 a5 | a2 a6 a3 a7
+    /// ```
+    fn alternate_u32(self, a: Self::I16x16) -> Self::I16x16;
+    /// Transposes the 2 × 2 matrices of the 32-bit lanes 2l and 2l + 1 of both halves.
+    ///
+    /// ```text
+    /// a:       a0 a1 a2 a3 | a4 a5 a6 a7
+    /// result:  a0 a4 a2 a6 | a1 a5 a3 a7
+    /// ```
+    fn transpose_u32(self, a: Self::I16x16) -> Self::I16x16;
+    /// The bits that are set in one of a and b, not in both.
+    fn xor_u8(self, a: Self::I16x16, b: Self::I16x16) -> Self::I16x16;
+    /// a where the highest bit of the byte of the mask is set, else b. Four instructions on NEON.
+    fn select_by_sign_u8(
+        self,
+        mask: Self::I16x16,
+        a: Self::I16x16,
+        b: Self::I16x16,
+    ) -> Self::I16x16;
+    /// The highest bits of the bytes, the first in bit 0. Eleven instructions on NEON.
+    fn signs_u8(self, a: Self::I16x16) -> u32;
+    /// The sum of the squares of the two bytes of each lane, which are from 0 to 127. One
+    /// instruction on AVX2, six on NEON.
+    fn square_pairs_u8(self, a: Self::I16x16) -> Self::I16x16;
     /// Adds the products of the bytes to the lanes of a sum: a from 0 to 127, q signed.
     ///
     /// The sum of the lanes of a half grows by the products of this half, wrapping. Which lane a

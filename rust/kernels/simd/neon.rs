@@ -267,6 +267,10 @@ impl Simd for Neon {
         fn load_i16(self, from: &[i16; LANES_16]) -> I16x16 {
             (vld1q_s16(from.as_ptr()), vld1q_s16(from[8..].as_ptr()))
         }
+        fn load_u16(self, from: &[u16; LANES_16]) -> I16x16 {
+            let halves = (vld1q_u16(from.as_ptr()), vld1q_u16(from[8..].as_ptr()));
+            both!(vreinterpretq_s16_u16(halves))
+        }
         fn load_i8_as_i16(self, from: &[i8; LANES_16]) -> I16x16 {
             let bytes = vld1q_s8(from.as_ptr());
             (vmovl_s8(vget_low_s8(bytes)), vmovl_high_s8(bytes))
@@ -312,15 +316,43 @@ impl Simd for Neon {
             vst1q_u16(to.as_mut_ptr(), vreinterpretq_u16_s16(x.0));
             vst1q_u16(to[8..].as_mut_ptr(), vreinterpretq_u16_s16(x.1))
         }
-        fn add_u8(self, a: I16x16, b: I16x16) -> I16x16 {
-            on_bytes(a, b, |a, b| vaddq_u8(a, b))
+        fn add_u8(self, a: I16x16, b: I16x16) -> I16x16 { on_bytes(a, b, |a, b| vaddq_u8(a, b)) }
+        fn add_saturating_u8(self, a: I16x16, b: I16x16) -> I16x16 {
+            on_bytes(a, b, |a, b| vqaddq_u8(a, b))
+        }
+        fn sub_u8(self, a: I16x16, b: I16x16) -> I16x16 { on_bytes(a, b, |a, b| vsubq_u8(a, b)) }
+        fn min_u8(self, a: I16x16, b: I16x16) -> I16x16 { on_bytes(a, b, |a, b| vminq_u8(a, b)) }
+        fn reduce_min_halves_u8(self, a: I16x16) -> I16x16 {
+            on_bytes(a, a, |a, _| vdupq_n_u8(vminvq_u8(a)))
+        }
+        fn or_u8(self, a: I16x16, b: I16x16) -> I16x16 { both!(vorrq_s16(a, b)) }
+        fn eq_u8(self, a: I16x16, b: I16x16) -> I16x16 { on_bytes(a, b, |a, b| vceqq_u8(a, b)) }
+        fn movemask_u8(self, mask: I16x16) -> u32 {
+            // Each byte keeps the bit of its place among eight; sums of neighbours then bring the
+            // eight bits of a group into one byte.
+            let bits = [1u8, 2, 4, 8, 16, 32, 64, 128, 1, 2, 4, 8, 16, 32, 64, 128];
+            let bits = vld1q_u8(bits.as_ptr());
+            let half = |mask| vandq_u8(vreinterpretq_u8_s16(mask), bits);
+            let pairs = vpaddq_u8(half(mask.0), half(mask.1));
+            let fours = vpaddq_u8(pairs, pairs);
+            let eights = vpaddq_u8(fours, fours);
+            vgetq_lane_u32::<0>(vreinterpretq_u32_u8(eights))
+        }
+        fn gt_i16(self, a: I16x16, b: I16x16) -> I16x16 {
+            let mask = both!(vcgtq_s16(a, b));
+            both!(vreinterpretq_s16_u16(mask))
+        }
+        fn movemask_i16(self, masks: [I16x16; 2]) -> u32 {
+            let narrow = |mask: I16x16| {
+                let bytes = vcombine_s8(vmovn_s16(mask.0), vmovn_s16(mask.1));
+                vreinterpretq_s16_s8(bytes)
+            };
+            self.movemask_u8((narrow(masks[0]), narrow(masks[1])))
         }
         fn low_nibbles(self, a: I16x16) -> I16x16 {
             on_bytes(a, a, |a, _| vandq_u8(a, vdupq_n_u8(15)))
         }
-        fn high_nibbles(self, a: I16x16) -> I16x16 {
-            on_bytes(a, a, |a, _| vshrq_n_u8::<4>(a))
-        }
+        fn high_nibbles(self, a: I16x16) -> I16x16 { on_bytes(a, a, |a, _| vshrq_n_u8::<4>(a)) }
         fn shuffle_bytes(self, table: I16x16, index: I16x16) -> I16x16 {
             on_bytes(table, index, |table, index| vqtbl1q_u8(table, index))
         }
@@ -347,6 +379,40 @@ impl Simd for Neon {
                 on_bytes(a, b, |a, b| vzip1q_u8(a, b)),
                 on_bytes(a, b, |a, b| vzip2q_u8(a, b)),
             ]
+        }
+        fn interleave_u16(self, a: I16x16, b: I16x16) -> [I16x16; 2] {
+            [both!(vzip1q_s16(a, b)), both!(vzip2q_s16(a, b))]
+        }
+        fn alternate_u32(self, a: I16x16) -> I16x16 {
+            let (low, high) = both!(vreinterpretq_s32_s16(a));
+            both!(vreinterpretq_s16_s32((vzip1q_s32(low, high), vzip2q_s32(low, high))))
+        }
+        fn transpose_u32(self, a: I16x16) -> I16x16 {
+            let (low, high) = both!(vreinterpretq_s32_s16(a));
+            both!(vreinterpretq_s16_s32((vtrn1q_s32(low, high), vtrn2q_s32(low, high))))
+        }
+        fn xor_u8(self, a: I16x16, b: I16x16) -> I16x16 { both!(veorq_s16(a, b)) }
+        fn select_by_sign_u8(self, mask: I16x16, a: I16x16, b: I16x16) -> I16x16 {
+            let half = |mask, a, b| {
+                let mask = vshrq_n_s8::<7>(vreinterpretq_s8_s16(mask));
+                vbslq_s16(vreinterpretq_u16_s8(mask), a, b)
+            };
+            (half(mask.0, a.0, b.0), half(mask.1, a.1, b.1))
+        }
+        fn signs_u8(self, a: I16x16) -> u32 {
+            let bit_of_byte: [u8; 16] = std::array::from_fn(|i| 1 << (i % 8));
+            let half = |a| {
+                let mask = vreinterpretq_u8_s8(vshrq_n_s8::<7>(vreinterpretq_s8_s16(a)));
+                let bits = vandq_u8(mask, vld1q_u8(bit_of_byte.as_ptr()));
+                let (low, high) = (vaddv_u8(vget_low_u8(bits)), vaddv_u8(vget_high_u8(bits)));
+                u32::from(u16::from_le_bytes([low, high]))
+            };
+            half(a.0) | half(a.1) << 16
+        }
+        fn square_pairs_u8(self, a: I16x16) -> I16x16 {
+            let a = both!(vreinterpretq_s8_s16(a));
+            let low = both!(vget_low_s8(a));
+            both!(vpaddq_s16(both!(vmull_s8(low, low)), both!(vmull_high_s8(a, a))))
         }
         fn add_products_u8_i8(self, sum: I32x8, a: I16x16, q: &[i8; BYTES]) -> I32x8 {
             let half = |sum, a: int16x8_t, q: *const i8| {

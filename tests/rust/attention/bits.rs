@@ -44,6 +44,7 @@ fn bits_do_not_depend_on_the_instruction_set_or_on_other_queries() {
         ("eden", 1.0, "rabitq", 4.0),
         ("blockquant", 4.0, "turboquant/mse", 8.0),
         ("turboquant/prod", 2.0, "blockquant", 3.0),
+        ("trellis", 3.0, "trellis", 1.0),
     ];
     for (i, &dim) in SIZES.iter().enumerate() {
         let (km, kb, vm, vb) = methods[i % methods.len()];

@@ -39,6 +39,8 @@ fn equals_attention_over_decoded_rows() {
         ("blockquant", 64, 3.0, "blockquant", 64, 2.0),
         ("blockquant", 80, 2.0, "eden", 96, 3.0),
         ("eden", 7, 1.0, "turboquant/mse", 3, 4.0),
+        ("trellis", 64, 3.0, "trellis", 64, 2.0),
+        ("trellis", 70, 4.0, "trellis", 33, 1.0),
         ("rabitq", 100, 4.0, "blockquant", 50, 1.0),
         ("turboquant/prod", 32, 3.0, "turboquant/prod", 48, 2.0),
         ("eden", 128, 8.0, "eden", 128, 5.0),

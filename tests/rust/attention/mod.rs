@@ -167,6 +167,7 @@ fn integer_codewords_are_close_to_the_codebook() {
         ("blockquant", 2.0, 2e-4),
         ("eden", 4.0, 2e-4),
         ("rabitq", 4.0, 2e-4),
+        ("trellis", 2.0, 2e-4),
         ("eden", 8.0, 2e-6),
         ("turboquant/prod", 3.0, 1e-9),
         ("blockquant", 9.0, 1e-9),

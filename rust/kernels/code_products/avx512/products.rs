@@ -6,7 +6,7 @@ use super::look_up::{Indexes16, Levels64, OfNibbles, OfWhole, WordsOfBytes, look
 use crate::isa::Avx512;
 use crate::kernels::code_products::field::FieldTable;
 use crate::kernels::code_products::shape::{Bytes, Levels, Parts, Shape, TABLE};
-use crate::kernels::code_products::{CodeTables, EachProduct, IntQuery, check_products};
+use crate::kernels::code_products::{CodeTables, EachProduct, IntQuery, check_products, vector};
 
 /// The body of [`products`](super::super::products).
 #[inline(always)]
@@ -18,6 +18,9 @@ pub fn products(
     query: &IntQuery,
     out: &mut [i32],
 ) {
+    if matches!(tables.shape, Shape::Path(_)) {
+        return vector::products(s.avx2(), tables, packed, rows, query, out);
+    }
     check_products(tables, rows, query, out);
     let each = EachProduct::new(tables, packed, rows, query);
     let field = &tables.fields[0];
@@ -35,7 +38,7 @@ pub fn products(
         Shape::Levels(of) => levels::<false>(each, s, of, out),
         Shape::Words if field.coordinates <= 4 => short_words(each, s, field, out),
         Shape::Words if field.coordinates <= 8 => words(each, s, field, out),
-        Shape::Words => long_words(each, s, field, out),
+        Shape::Words | Shape::Path(_) => long_words(each, s, field, out),
     }
 }
 

@@ -44,7 +44,9 @@ pub fn signs_and_sums(
         Shape::Words if matches!(field.coordinates, 1 | 2 | 4 | 8) => {
             words(each, s, field, group, sums);
         }
-        Shape::Words => vector::signs_and_sums(s.avx2(), tables, packed, rows, group, sums),
+        Shape::Words | Shape::Path(_) => {
+            vector::signs_and_sums(s.avx2(), tables, packed, rows, group, sums)
+        }
     }
 }
 

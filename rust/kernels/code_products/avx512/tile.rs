@@ -31,7 +31,7 @@ pub fn expand(s: Avx512, tables: &CodeTables, packed: &[u8], rows: &[u32], tile:
         }
         Shape::Levels(_) => Some(field.count / 4 * 4),
         Shape::Words if field.coordinates == 4 => Some(field.count),
-        Shape::Words => None,
+        Shape::Words | Shape::Path(_) => None,
     };
     let Some(from) = from else {
         return vector::expand(s.avx2(), tables, packed, rows, tile);
@@ -72,7 +72,7 @@ pub fn expand(s: Avx512, tables: &CodeTables, packed: &[u8], rows: &[u32], tile:
                 tile,
             );
         }
-        Shape::Words => {
+        Shape::Words | Shape::Path(_) => {
             put_vectors(
                 each,
                 s,

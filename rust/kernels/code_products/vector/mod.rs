@@ -1,6 +1,7 @@
 //! Bodies over the vectors of [`simd`](crate::kernels::simd).
 
 mod look_up;
+mod path;
 mod products;
 mod signs;
 mod tile;

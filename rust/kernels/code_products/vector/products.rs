@@ -4,6 +4,7 @@ use super::look_up::{
     INDEXES, LEVEL_BITS, LEVEL_BYTES, Levels32, SHORT, WORD_BYTES, level_table, load_part,
     put_words,
 };
+use super::path;
 use crate::kernels::code_products::field::FieldTable;
 use crate::kernels::code_products::shape::{Bytes, Nibbles, Parts, Shape, TABLE};
 use crate::kernels::code_products::{CodeTables, EachProduct, IntQuery, check_products};
@@ -23,6 +24,7 @@ pub fn products<S: Simd>(
     let each = EachProduct::new(tables, packed, rows, query);
     let field = &tables.fields[0];
     match &tables.shape {
+        Shape::Path(_) => path::products(each, s, out),
         Shape::Bytes(bytes) => match (&bytes.parts, bytes.coordinates) {
             (Parts::Nibbles(of), 2) => nibbles::<S, 2>(each, s, bytes, of, out),
             (Parts::Nibbles(of), 4) => nibbles::<S, 4>(each, s, bytes, of, out),

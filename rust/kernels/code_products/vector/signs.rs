@@ -3,6 +3,7 @@
 //! The signs of each row are found in parts of 64 bytes, which are then transposed into the group.
 
 use super::look_up::{INDEXES, LEVEL_BITS, LEVEL_BYTES, LEVELS, Levels32, level_table, load_part};
+use super::path;
 use crate::kernels::code_products::field::FieldTable;
 use crate::kernels::code_products::shape::{Bytes, Levels, Nibbles, Parts, Shape};
 use crate::kernels::code_products::{
@@ -29,6 +30,7 @@ pub fn signs_and_sums<S: Simd>(
     };
     let field = &tables.fields[0];
     match &tables.shape {
+        Shape::Path(of) => path::signs_and_sums(each, s, of, group, sums),
         Shape::Bytes(bytes) => match (&bytes.parts, bytes.coordinates) {
             (Parts::Nibbles(of), 2) => nibbles::<S, 2>(each, s, bytes, of, group, sums),
             (Parts::Nibbles(of), 4) => nibbles::<S, 4>(each, s, bytes, of, group, sums),
@@ -336,7 +338,7 @@ fn put_signs<const C: usize>(bits: &[u8; PART_COORDINATES], signs: &mut [u8; PAR
 
 /// Writes a part of the signs to the group.
 #[inline(always)]
-fn put_group<S: Simd>(s: S, signs: &Signs, group: &mut [u8]) {
+pub fn put_group<S: Simd>(s: S, signs: &Signs, group: &mut [u8]) {
     let mut columns: Signs = [[0; ROWS_PER_GROUP]; PART];
     transpose(s, signs, &mut columns);
     // Column by column: a call would cost as much as the copy.

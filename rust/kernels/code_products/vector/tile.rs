@@ -3,6 +3,7 @@
 use super::look_up::{
     INDEXES, LEVEL_BITS, LEVEL_BYTES, LEVELS, Levels32, SHORT, WORD_BYTES, level_table, put_words,
 };
+use super::path;
 use crate::kernels::code_products::shape::Shape;
 use crate::kernels::code_products::{
     CodeTables, IntQuery, ROWS_PER_BLOCK, ROWS_PER_GROUP, check_tile, check_tile_products, row_of,
@@ -11,7 +12,7 @@ use crate::kernels::code_products::{
 use crate::kernels::simd::{BYTES, LANES_32, Simd};
 
 /// Bytes of four coordinates of a block of rows.
-const QUAD: usize = 4 * ROWS_PER_BLOCK;
+pub const QUAD: usize = 4 * ROWS_PER_BLOCK;
 
 /// The body of [`expand`](super::super::expand).
 #[inline(always)]
@@ -19,6 +20,9 @@ pub fn expand<S: Simd>(s: S, tables: &CodeTables, packed: &[u8], rows: &[u32], t
     check_tile(tables, rows, tile);
     if rows.len() < ROWS_PER_GROUP || tables.fields.len() > 1 || !tables.dim().is_multiple_of(4) {
         tile.fill(0);
+    }
+    if matches!(tables.shape, Shape::Path(_)) {
+        return path::expand(s, tables, packed, rows, tile);
     }
     let (quads_of_tile, _) = tile.as_chunks_mut::<QUAD>();
     let quads_of_block = (quads_of_tile.len() / (ROWS_PER_GROUP / ROWS_PER_BLOCK)).max(1);
@@ -72,7 +76,7 @@ pub fn expand<S: Simd>(s: S, tables: &CodeTables, packed: &[u8], rows: &[u32], t
 
 /// Writes four coordinates of row i of a block.
 #[inline(always)]
-fn put_quad(four: &[u8; 4], i: usize, quad: &mut [u8; QUAD]) {
+pub fn put_quad(four: &[u8; 4], i: usize, quad: &mut [u8; QUAD]) {
     quad.as_chunks_mut::<4>().0[i] = *four;
 }
 

@@ -1,0 +1,164 @@
+//! The tables of a code.
+
+use super::{decode, vector};
+
+/// Labels of a window.
+pub const LABELS: usize = 16;
+
+/// The numbers that define a code.
+#[derive(Debug, Clone, Copy)]
+pub struct Definition<'a> {
+    /// ν: the register has 2^ν states.
+    pub memory: u32,
+    /// The generators of the four label bits, for windows of ν + 1 bits.
+    pub generators: [u32; 4],
+    /// At half rates, the generators for coordinates without a step, whose windows have ν bits.
+    pub between: Option<[u32; 4]>,
+    /// The codewords in units of 2⁻¹², the one of a label and of uncoded bits at place
+    /// 16·uncoded + label. Those of a label ascend.
+    pub words: &'a [i16],
+    /// Steps of q per unit of u, a power of two up to 2¹¹.
+    pub unit: u32,
+    /// The squared distance, in units of 2⁻²⁴, that the metric 255 stands for.
+    pub range: u32,
+}
+
+/// A code: what the encoder and the decoder look up.
+#[derive(Debug, Clone)]
+pub struct Code {
+    /// ν.
+    pub(super) memory: usize,
+    /// The planes of uncoded bits.
+    pub(super) uncoded: usize,
+    /// The label of each window of ν + 1 bits.
+    pub(super) labels: Vec<u8>,
+    /// At half rates, the label of each state.
+    pub(super) between: Option<Vec<u8>>,
+    /// The codewords in units of 2⁻¹².
+    pub(super) integers: Vec<i16>,
+    /// The codewords.
+    words: Vec<f32>,
+    /// Steps of q per unit of u.
+    pub(super) unit: u16,
+    /// \[q + 4·unit\]\[label\]: the metric. After them stand the metrics of a coordinate that the
+    /// row does not have, all zeros.
+    pub(super) metrics: Vec<[u8; LABELS]>,
+    /// What vectors look up to decode, where they can.
+    pub(super) decode: Option<decode::Tables>,
+    /// What vectors look up to search for a path.
+    pub(super) vector: vector::Tables,
+}
+
+impl Code {
+    /// Prepares the tables.
+    ///
+    /// # Panics
+    /// If a number is out of its range, or if there are not 16 codewords for each of up to 8
+    /// choices of uncoded bits, ascending for each label.
+    pub fn new(design: &Definition<'_>) -> Self {
+        let Definition {
+            memory,
+            generators,
+            between,
+            words,
+            unit,
+            range,
+        } = *design;
+        assert!((4..=10).contains(&memory), "16 to 1,024 states");
+        assert!(unit.is_power_of_two() && unit <= 1 << 11, "steps per unit");
+        assert!(range > 0, "a range of the metrics");
+        let choices = words.len() / LABELS;
+        assert!(
+            choices.is_power_of_two() && choices <= 8 && words.len() == choices * LABELS,
+            "16 codewords for each choice of uncoded bits"
+        );
+        let ascend = |label: usize| words[label..].iter().step_by(LABELS).is_sorted();
+        assert!((0..LABELS).all(ascend), "ascending codewords of a label");
+        let labels = |bits: u32, generators: [u32; 4]| -> Vec<u8> {
+            let parity =
+                |window: u32, generator: u32| ((window & generator).count_ones() & 1) as u8;
+            let label = |window| (0..4).map(|i| parity(window, generators[i]) << i).sum();
+            (0..1 << bits).map(label).collect()
+        };
+        let of_windows = labels(memory + 1, generators);
+        let of_states = between.map(|generators| labels(memory, generators));
+        let mut code = Self {
+            memory: memory as usize,
+            uncoded: choices.ilog2() as usize,
+            decode: decode::Tables::new(&of_windows, of_states.as_deref(), words),
+            labels: of_windows,
+            between: of_states,
+            integers: words.to_vec(),
+            words: words.iter().map(|&word| f32::from(word) / 4096.0).collect(),
+            unit: unit as u16,
+            metrics: Vec::new(),
+            vector: vector::Tables::default(),
+        };
+        for q in 0..=8 * unit as u16 {
+            let nearest = |label| code.distance(q, code.nearest(q, label));
+            let distances: [u64; LABELS] = std::array::from_fn(|label| nearest(label as u8));
+            let least = distances.into_iter().fold(u64::MAX, u64::min);
+            let range = u64::from(range);
+            code.metrics.push(distances.map(|distance| {
+                let metric = (2 * 255 * (distance - least) + range) / (2 * range);
+                metric.min(255) as u8
+            }));
+        }
+        code.metrics.push([0; LABELS]);
+        code.vector = vector::Tables::new(&code);
+        code
+    }
+
+    /// The squared distance from q, given as q + 4·unit, to a codeword, in units of 2⁻²⁴.
+    pub(super) fn distance(&self, q: u16, index: u8) -> u64 {
+        let q = i64::from(q) - 4 * i64::from(self.unit);
+        let place = q * ((1 << 12) / i64::from(self.unit));
+        (place - i64::from(self.integers[usize::from(index)]))
+            .unsigned_abs()
+            .pow(2)
+    }
+
+    /// The index of the nearest codeword of a label to q, given as q + 4·unit; of two equally near
+    /// ones the first.
+    pub(super) fn nearest(&self, q: u16, label: u8) -> u8 {
+        let indexes = (0..1 << self.uncoded).map(|uncoded| uncoded * LABELS as u8 + label);
+        let nearest = indexes.min_by_key(|&index| self.distance(q, index));
+        nearest.unwrap_or(label)
+    }
+
+    /// The codewords, the one of a label and of uncoded bits at place 16·uncoded + label.
+    pub fn words(&self) -> &[f32] {
+        &self.words
+    }
+
+    /// P, the bits of the path of a row.
+    pub fn steps(&self, dim: usize) -> usize {
+        dim.div_ceil(self.coordinates_per_step())
+    }
+
+    /// Two at half rates, else one.
+    pub(super) fn coordinates_per_step(&self) -> usize {
+        1 + usize::from(self.between.is_some())
+    }
+
+    /// The bits of a row.
+    pub fn bits(&self, dim: usize) -> usize {
+        self.steps(dim) + self.uncoded * dim
+    }
+
+    /// The packed bytes of a row.
+    pub fn row_bytes(&self, dim: usize) -> usize {
+        self.bits(dim).div_ceil(8)
+    }
+
+    /// The planes of uncoded bits, if vectors decode the code.
+    pub(in crate::kernels) fn planes(&self) -> Option<usize> {
+        self.decode.as_ref().map(|_| self.uncoded)
+    }
+
+    /// T: the steps on each side of the first state from which that state is found.
+    pub(super) fn window(&self, dim: usize) -> usize {
+        let most = if self.memory >= 8 { 64 } else { 32 };
+        (self.steps(dim) / 2).min(most)
+    }
+}

@@ -1,0 +1,90 @@
+//! The definition: step by step along the path.
+
+use crate::kernels::SUM_LANES;
+use crate::kernels::asymmetric::ROWS_PER_CALL;
+use crate::kernels::reduce::scalar::sum_lanes;
+use crate::kernels::trellis::code::LABELS;
+use crate::kernels::trellis::{Code, scalar::coordinates};
+
+#[inline(always)]
+pub fn indexes(code: &Code, packed: &[u8], out: &mut [u8]) {
+    decode(code, packed, out, |index| index);
+}
+
+#[inline(always)]
+pub fn bytes(code: &Code, table: &[u8], packed: &[u8], out: &mut [u8]) {
+    assert_eq!(table.len(), code.words().len(), "a byte for each codeword");
+    decode(code, packed, out, |index| table[usize::from(index)]);
+}
+
+#[inline(always)]
+pub fn codewords(code: &Code, packed: &[u8], c: &mut [f32]) {
+    decode(code, packed, c, |index| code.words()[usize::from(index)]);
+}
+
+#[inline(always)]
+pub fn products(
+    code: &Code,
+    rows: [&[u8]; ROWS_PER_CALL],
+    y: &[f32],
+    out: &mut [f32; ROWS_PER_CALL],
+) {
+    let mut c = vec![0.0; y.len()];
+    for (row, out) in rows.into_iter().zip(out) {
+        codewords(code, row, &mut c);
+        let mut lanes = [0f32; SUM_LANES];
+        for (i, (c, &y)) in c.iter().zip(y).enumerate() {
+            let lane = &mut lanes[i % SUM_LANES];
+            *lane = c.mul_add(y, *lane);
+        }
+        *out = sum_lanes(lanes);
+    }
+}
+
+/// Writes what stands for the index of each coordinate.
+#[inline(always)]
+pub fn decode<T>(code: &Code, packed: &[u8], out: &mut [T], value: impl Fn(u8) -> T) {
+    let dim = out.len();
+    assert_eq!(packed.len(), code.row_bytes(dim), "bytes of a row");
+    let steps = code.steps(dim);
+    let bit = |at: usize| usize::from(packed[at / 8] >> (at % 8) & 1);
+    let is_circular = steps >= code.memory;
+    // The state before the first step: its bit i is the bit of the path i + 1 steps before.
+    let before = (0..code.memory).filter(|_| is_circular);
+    let mut state = before.map(|i| bit(steps - 1 - i) << i).sum::<usize>();
+    for step in 0..steps {
+        let window = state << 1 | bit(step);
+        state = window & ((1 << code.memory) - 1);
+        let labels = [
+            Some(code.labels[window]),
+            code.between.as_ref().map(|between| between[state]),
+        ];
+        for (at, label) in coordinates(code, dim, step).zip(labels.into_iter().flatten()) {
+            let uncoded = (0..code.uncoded).map(|plane| bit(steps + plane * dim + at) << plane);
+            out[at] = value((uncoded.sum::<usize>() * LABELS) as u8 + label);
+        }
+    }
+}
+
+/// The index of a single coordinate of a row of `dim`.
+#[inline(always)]
+pub fn index(code: &Code, dim: usize, packed: &[u8], at: usize) -> usize {
+    let steps = code.steps(dim);
+    let bit = |at: usize| usize::from(packed[at / 8] >> (at % 8) & 1);
+    let (step, between) = match &code.between {
+        None => (at, None),
+        Some(between) => (at / 2, (at % 2 == 1).then_some(between)),
+    };
+    let before = |back: usize| match step.checked_sub(back) {
+        Some(step) => bit(step),
+        None if steps >= code.memory => bit(step + steps - back),
+        None => 0,
+    };
+    let window = |bits: usize| (0..bits).map(|i| before(i) << i).sum::<usize>();
+    let label = match between {
+        None => code.labels[window(code.memory + 1)],
+        Some(between) => between[window(code.memory)],
+    };
+    let uncoded = (0..code.uncoded).map(|plane| bit(steps + plane * dim + at) << plane);
+    uncoded.sum::<usize>() * LABELS + usize::from(label)
+}
