@@ -261,7 +261,7 @@ fn the_path_is_near_the_best_one() {
     for tried in small {
         // Few steps try every first state, so that only the rounding of the metrics costs; the
         // search for the first state costs more.
-        for (dim, most) in [(16, 1.01), (31, 1.01), (64, 1.01), (100, 1.01)] {
+        for (dim, most) in [(16, 1.005), (31, 1.005), (64, 1.02), (100, 1.02)] {
             let (mut found, mut best) = (0.0, 0.0);
             for _ in 0..20 {
                 let u = row(0, dim, &mut stream);
@@ -275,7 +275,6 @@ fn the_path_is_near_the_best_one() {
                 found += errors.sum::<f64>();
                 best += optimum(tried, &u);
             }
-            println!("{} d {dim}: {:.5}", tried.describe(), found / best);
             assert!(
                 found < most * best,
                 "{}, range {}, d = {dim}: {}",

@@ -83,7 +83,7 @@ fn in_registers<S: Simd, const V: usize, const P: usize>(
     }
     let (first, rest) = rows[0][k..].as_chunks::<PER_REDUCTION>();
     let (second, rest_of_second) = rows[1][k..].as_chunks::<PER_REDUCTION>();
-    let (groups, last) = decisions[k..].as_chunks_mut::<PER_REDUCTION>();
+    let (groups, last) = decisions[k..steps].as_chunks_mut::<PER_REDUCTION>();
     for ((first, second), decisions) in first.iter().zip(second).zip(groups) {
         for i in 0..PER_REDUCTION {
             let labels = labels_of(s, table, [&first[i], &second[i]]);
