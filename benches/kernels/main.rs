@@ -25,8 +25,8 @@ use blockquant::kernels::{
     asymmetric, code_products, convert, dense, fwht, nearest, pack, reduce, rescale, sign_scan,
     trellis as path,
 };
-
 use blockquant::rng::SeedStream;
+
 use measure::Bench;
 
 /// The first two are sizes of attention heads at which every rotation is dense.

@@ -190,7 +190,9 @@ fn trace(code: &Code, work: &mut Work, steps: usize, end: usize) -> usize {
 #[inline(always)]
 fn error(code: &Code, work: &Work) -> u64 {
     let chosen = work.integers.iter().zip(&work.chosen[0]);
-    chosen.map(|(&q, &index)| code.distance(q, index)).sum()
+    chosen
+        .map(|(&q, &index)| u64::from(code.distance(q, index)))
+        .sum()
 }
 
 /// Writes the bits of the last path and the planes of uncoded bits.

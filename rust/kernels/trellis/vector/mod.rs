@@ -165,8 +165,7 @@ impl Work {
         if steps < FEW_STEPS {
             self.distances.resize(self.rows[0].len(), [0; LABELS]);
             for (i, &q) in self.rows[0][..dim].iter().enumerate() {
-                let nearest = |label| code.distance(q, code.nearest(q, label as u8)) as u32;
-                self.distances[finish::place(i)] = std::array::from_fn(nearest);
+                self.distances[finish::place(i)] = code.least_distances(q);
             }
         }
     }
