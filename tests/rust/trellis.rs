@@ -142,7 +142,7 @@ fn assigned(isa: Isa, code: &Code, dim: usize, u: &[f32]) -> Vec<u8> {
 fn compare(tried: &Tried, dim: usize) {
     let mut stream = SeedStream::new(dim as u64, u64::from(tried.memory));
     let first = dim * 5 + tried.words.len();
-    let count = 1 + first % 5;
+    let count = 1 + (dim + tried.words.len() / LABELS) % 5;
     let rows: Vec<_> = (first..first + count)
         .map(|kind| row(kind, dim, &mut stream))
         .collect();
@@ -156,6 +156,9 @@ fn compare(tried: &Tried, dim: usize) {
             expected,
             "{name}: {what}"
         );
+        if isa == Isa::Scalar {
+            continue;
+        }
         let alone = rows
             .iter()
             .flat_map(|row| assigned(isa, &tried.code, dim, row));
@@ -169,11 +172,16 @@ fn compare(tried: &Tried, dim: usize) {
 #[test]
 fn every_instruction_set_assigns_what_the_definition_says() {
     for tried in frozen().iter().chain(&made()) {
+        // The definition takes long for many states, above all below 32 steps.
         let dims: Vec<usize> = match tried.memory {
-            ..=6 => (1..71)
+            4 => (1..71)
                 .chain([100, 127, 128, 129, 384, 1000, 1536])
                 .collect(),
-            7..=8 => (1..71).step_by(5).chain([7, 8, 9, 128, 130, 385]).collect(),
+            5..=6 => (2..71)
+                .step_by(3)
+                .chain([7, 16, 31, 33, 64, 127, 129, 384, 1000, 1536])
+                .collect(),
+            7..=8 => vec![1, 7, 8, 9, 15, 24, 31, 32, 33, 47, 62, 65, 128, 130, 385],
             _ => vec![1, 8, 11, 32, 33, 66, 129],
         };
         dims.into_iter().for_each(|dim| compare(tried, dim));
@@ -261,7 +269,7 @@ fn the_path_is_near_the_best_one() {
     for tried in small {
         // Few steps try every first state, so that only the rounding of the metrics costs; the
         // search for the first state costs more.
-        for (dim, most) in [(16, 1.005), (31, 1.005), (64, 1.02), (100, 1.02)] {
+        for (dim, most) in [(16, 1.005), (31, 1.005), (64, 1.05), (100, 1.03)] {
             let (mut found, mut best) = (0.0, 0.0);
             for _ in 0..20 {
                 let u = row(0, dim, &mut stream);
