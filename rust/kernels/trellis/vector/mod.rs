@@ -95,16 +95,18 @@ fn assign_rows<S: Simd>(
     let (row, traced) = (before..before + steps * per_step, code.memory..steps);
     // The first states of four rows, or four first states of one row.
     let mut first = [0, 1, 2, 3];
-    let (rounds, pairs) = match is_few {
-        true => (states / ROWS, PAIRS),
-        false => (2, count.div_ceil(2)),
+    let (rounds, pairs) = if is_few {
+        (states / ROWS, PAIRS)
+    } else {
+        (2, count.div_ceil(2))
     };
     let mut least = u64::MAX;
     for round in 0..rounds {
         let is_free = !is_few && round == 0;
-        let (searched, traced) = match is_free {
-            true => (0..2 * before, window..2 * window),
-            false => (row.clone(), traced.clone()),
+        let (searched, traced) = if is_free {
+            (0..2 * before, window..2 * window)
+        } else {
+            (row.clone(), traced.clone())
         };
         let mut ends = first;
         for (pair, decisions) in decisions[..pairs].iter_mut().enumerate() {

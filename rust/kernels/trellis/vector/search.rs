@@ -61,7 +61,6 @@ fn in_registers<S: Simd, const V: usize, const P: usize>(
     front: &mut Front,
     decisions: &mut [u32],
 ) {
-    const PER_REDUCTION: usize = STEPS_PER_REDUCTION;
     let (tables, table) = (&code.vector, &code.metrics[..]);
     let rows = rows.map(|row| row.as_chunks::<P>().0);
     let (decisions, _) = decisions.as_chunks_mut::<V>();
@@ -74,25 +73,25 @@ fn in_registers<S: Simd, const V: usize, const P: usize>(
             let labels = labels_of(s, table, [&rows[0][k], &rows[1][k]]);
             let forced = forced(s, code, states, k);
             metrics = step(s, tables, Some(forced), labels, metrics, &mut decisions[k]);
-            if k % PER_REDUCTION == PER_REDUCTION - 1 {
+            if k % STEPS_PER_REDUCTION == STEPS_PER_REDUCTION - 1 {
                 reduce(s, &mut metrics, &mut least);
             }
             k += 1;
         }
     }
-    while k < steps && k % PER_REDUCTION != 0 {
+    while k < steps && k % STEPS_PER_REDUCTION != 0 {
         let labels = labels_of(s, table, [&rows[0][k], &rows[1][k]]);
         metrics = step(s, tables, None, labels, metrics, &mut decisions[k]);
-        if k % PER_REDUCTION == PER_REDUCTION - 1 {
+        if k % STEPS_PER_REDUCTION == STEPS_PER_REDUCTION - 1 {
             reduce(s, &mut metrics, &mut least);
         }
         k += 1;
     }
-    let (first, rest) = rows[0][k..].as_chunks::<PER_REDUCTION>();
-    let (second, rest_of_second) = rows[1][k..].as_chunks::<PER_REDUCTION>();
-    let (groups, last) = decisions[k..steps].as_chunks_mut::<PER_REDUCTION>();
+    let (first, rest) = rows[0][k..].as_chunks::<STEPS_PER_REDUCTION>();
+    let (second, rest_of_second) = rows[1][k..].as_chunks::<STEPS_PER_REDUCTION>();
+    let (groups, last) = decisions[k..steps].as_chunks_mut::<STEPS_PER_REDUCTION>();
     for ((first, second), decisions) in first.iter().zip(second).zip(groups) {
-        for i in 0..PER_REDUCTION {
+        for i in 0..STEPS_PER_REDUCTION {
             let labels = labels_of(s, table, [&first[i], &second[i]]);
             metrics = step(s, tables, None, labels, metrics, &mut decisions[i]);
         }

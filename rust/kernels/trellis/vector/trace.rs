@@ -23,7 +23,12 @@ pub fn trace<S: Simd>(
     states: [usize; ROWS],
     paths: &mut [Vec<u64>; ROWS],
 ) -> [usize; ROWS] {
-    separate_rows(s, code, decisions);
+    let count = (steps.end * vectors(code)).next_multiple_of(LANES_32);
+    separate_rows(
+        s,
+        code,
+        decisions.each_mut().map(|words| &mut words[..count]),
+    );
     match vectors(code) {
         1 => trace_in::<1, 1>(decisions, steps, states, paths),
         2 => trace_in::<2, 1>(decisions, steps, states, paths),
@@ -38,7 +43,7 @@ pub fn trace<S: Simd>(
 /// Brings the decisions of a row in each 64 or 128 bits together: those of four words, or in steps
 /// with fewer words those of the step.
 #[inline(always)]
-fn separate_rows<S: Simd>(s: S, code: &Code, decisions: &mut [Vec<u32>; PAIRS]) {
+fn separate_rows<S: Simd>(s: S, code: &Code, decisions: [&mut [u32]; PAIRS]) {
     const OF_TWO: [u8; 8] = [0, 1, 4, 5, 2, 3, 6, 7];
     const OF_FOUR: [u8; 16] = [0, 1, 4, 5, 8, 9, 12, 13, 2, 3, 6, 7, 10, 11, 14, 15];
     let order: [u8; BYTES] = match vectors(code) {
