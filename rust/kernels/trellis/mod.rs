@@ -76,12 +76,12 @@
 //!
 //! **Cost.** On AVX2 a step takes nine instructions for each 16 states of two rows, and some 15
 //! more: 26 per coordinate and row at 64 states, 80 at 256. The search is bound by the ports for
-//! vectors, two of which can shuffle. The trace takes 5 instructions per coordinate at 64 states,
-//! and is bound by the latency of a step, some seven cycles for four rows. What is left takes 2
-//! instructions at one uncoded bit and 4 at three. In all, a row of d = 1536 at 2 bits takes 1.7
-//! times as long as [`nearest`](super::nearest) does with 256 words of four coordinates at 64
-//! states, and 5.2 times at 256. A row of few steps is searched 2^ν times: at 64 states, one of 24
-//! coordinates takes as long as one of 2,500. On AVX-512 the AVX2 body runs.
+//! vectors, two of which can shuffle. The trace takes four instructions per coordinate at 64
+//! states, and is bound by their latency. What is left takes two instructions at one uncoded bit
+//! and four at three. In all, a row of d = 1536 at 2 bits takes 1.7 times as long as
+//! [`nearest`](super::nearest) does with 256 words of four coordinates at 64 states, and 5.2 times
+//! at 256. A row of few steps is searched from 2^ν states: at 64 states, one of 24 coordinates
+//! takes as long as one of 2,500. On AVX-512 the AVX2 body runs.
 //!
 //! **Contract.** Everything from q on is an integer, so that all bodies agree. A row's packed bytes
 //! are the P path bits, then the planes of uncoded bits, the lowest first, without gaps; zeros fill
