@@ -94,16 +94,13 @@ fn made() -> Vec<Tried> {
         ),
     ];
     let tried = generators.iter().enumerate().flat_map(|(i, (memory, of))| {
-        [i % 3, (i + 2) % 4].map(|uncoded| {
+        // With the lower range a metric reaches 255 at two steps between words.
+        [(i % 3, 4), ((i + 2) % 4, 100)].map(|(uncoded, range)| {
             let count = LABELS << uncoded;
-            let word = |at: usize| {
-                let at = at % LABELS + at / LABELS * LABELS;
-                ((2 * at + 1) as i32 - count as i32) * 10_000 / count as i32
-            };
+            let word = |at: usize| ((2 * at + 1) as i32 - count as i32) * 10_000 / count as i32;
             let words: Vec<i16> = (0..count).map(|at| word(at) as i16).collect();
-            // A metric reaches 255 at a few mean squared errors of such words, or hardly ever.
             let step = 20_000 / count as u32;
-            let range = [4, 300][i % 2] * step * step;
+            let range = range * step * step;
             Tried::new(*memory, of, words, 32 << uncoded, range)
         })
     });
@@ -262,14 +259,12 @@ fn the_path_is_near_the_best_one() {
     let isa = Isa::detect();
     let mut stream = SeedStream::new(6, 6);
     let (frozen, made) = (frozen(), made());
-    let small = frozen
-        .iter()
-        .chain(&made[..6])
-        .filter(|tried| tried.memory <= 6);
-    for tried in small {
+    let made = made.iter().skip(1).step_by(2);
+    let small = frozen.iter().chain(made);
+    for tried in small.filter(|tried| tried.memory <= 6) {
         // Few steps try every first state, so that only the rounding of the metrics costs; the
         // search for the first state costs more.
-        for (dim, most) in [(16, 1.005), (31, 1.005), (64, 1.06), (100, 1.06)] {
+        for (dim, most) in [(16, 1.01), (31, 1.01), (64, 1.06), (100, 1.06)] {
             let (mut found, mut best) = (0.0, 0.0);
             for _ in 0..20 {
                 let u = row(0, dim, &mut stream);

@@ -197,7 +197,7 @@ fn close(code: &Code, steps: usize, state: usize, path: &mut [u64]) {
     let state = (state as u64).reverse_bits() >> (64 - code.memory);
     path[0] |= state;
     path[steps / 64] |= state << (steps % 64);
-    if steps % 64 > 0 {
+    if !steps.is_multiple_of(64) {
         path[steps / 64 + 1] |= state >> (64 - steps % 64);
     }
 }
