@@ -55,6 +55,7 @@ mod code;
 pub(super) mod decode;
 mod scalar;
 
+use code::LABELS;
 pub use code::{Code, Definition};
 pub use decode::{bytes, codewords, indexes, products};
 

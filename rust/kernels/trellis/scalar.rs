@@ -99,7 +99,7 @@ fn search(code: &Code, work: &mut Workspace, around: Range<usize>, from: Option<
     new.resize(states, 0);
     let mut least = 0;
     for ((k, step), decisions) in (around.enumerate()).zip(decisions.chunks_exact_mut(states)) {
-        let which = coordinates(code, integers.len(), step % all);
+        let which = code.coordinates(integers.len(), step % all);
         let metric = &code.metrics[integers[which.start] as usize];
         let forced = from.filter(|_| k < code.memory);
         let forced = forced.map(|state| state >> (code.memory - 1 - k) & 1);
@@ -130,16 +130,6 @@ fn search(code: &Code, work: &mut Workspace, around: Range<usize>, from: Option<
     best.unwrap_or(0)
 }
 
-/// The coordinates of a step: one, or two at half rates, as far as the row has them.
-#[inline(always)]
-pub fn coordinates(code: &Code, dim: usize, step: usize) -> Range<usize> {
-    if code.between.is_some() {
-        2 * step..(2 * step + 2).min(dim)
-    } else {
-        step..step + 1
-    }
-}
-
 /// The window of step k of the search, after which the path is in this state.
 #[inline(always)]
 fn window_of(code: &Code, work: &Workspace, k: usize, state: usize) -> usize {
@@ -161,7 +151,10 @@ fn trace(code: &Code, work: &mut Workspace, steps: usize, end: usize) -> usize {
             Some(code.labels[window]),
             code.between.as_ref().map(|between| between[state]),
         ];
-        for (at, label) in coordinates(code, dim, step).zip(labels.into_iter().flatten()) {
+        for (at, label) in code
+            .coordinates(dim, step)
+            .zip(labels.into_iter().flatten())
+        {
             let nearest = code.nearest[work.integers[at] as usize][usize::from(label)];
             work.chosen[0][at] = nearest * LABELS as u8 + label;
         }

@@ -1,11 +1,10 @@
 //! Rows that are paths through a trellis: blocks of 128 coordinates, which
 //! [`trellis::decode`](crate::kernels::trellis::decode) looks up.
 //!
-//! Sums do not depend on the order of the coordinates. A query is kept in the order in which a block
-//! is found.
+//! Sums do not depend on the order of the coordinates, and a query is kept in the order in which a
+//! block is found.
 
-use super::signs::put_group;
-use super::tile::{QUAD, put_quad};
+use super::place::{QUAD, put_group, put_quad};
 use crate::kernels::code_products::shape::{Path, Sign};
 use crate::kernels::code_products::{
     CodeTables, EachProduct, EachSigns, PART, ROWS_PER_BLOCK, ROWS_PER_GROUP, row_of, scalar,

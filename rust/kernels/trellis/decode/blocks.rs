@@ -4,7 +4,7 @@
 use super::tables::CHOICES;
 use crate::kernels::simd::{BYTES, LANES_16, Simd};
 use crate::kernels::trellis::Code;
-use crate::kernels::trellis::code::LABELS;
+use crate::kernels::trellis::LABELS;
 
 /// Coordinates of a block.
 pub const BLOCK: usize = 128;

@@ -4,8 +4,8 @@ use super::{check_row, check_rows};
 use crate::kernels::SUM_LANES;
 use crate::kernels::asymmetric::ROWS_PER_CALL;
 use crate::kernels::reduce::scalar::sum_lanes;
-use crate::kernels::trellis::code::LABELS;
-use crate::kernels::trellis::{Code, scalar::coordinates};
+use crate::kernels::trellis::Code;
+use crate::kernels::trellis::LABELS;
 
 #[inline(always)]
 pub fn indexes(code: &Code, packed: &[u8], out: &mut [u8]) {
@@ -64,7 +64,10 @@ pub fn decode<T>(code: &Code, packed: &[u8], out: &mut [T], value: impl Fn(u8) -
             Some(code.labels[window]),
             code.between.as_ref().map(|between| between[state]),
         ];
-        for (at, label) in coordinates(code, dim, step).zip(labels.into_iter().flatten()) {
+        for (at, label) in code
+            .coordinates(dim, step)
+            .zip(labels.into_iter().flatten())
+        {
             let uncoded = (0..code.uncoded).map(|plane| bit(steps + plane * dim + at) << plane);
             out[at] = value((uncoded.sum::<usize>() * LABELS) as u8 + label);
         }
