@@ -8,7 +8,7 @@ use super::place::put_group;
 use crate::kernels::code_products::field::FieldTable;
 use crate::kernels::code_products::shape::{Bytes, Levels, Nibbles, Parts, Shape};
 use crate::kernels::code_products::{
-    CodeTables, EachSigns, PART, PART_COORDINATES, ROWS_PER_GROUP, Signs, check_group,
+    CodeTables, EachSigns, PART, PART_COORDINATES, ROWS_PER_GROUP, check_group,
 };
 use crate::kernels::pack;
 use crate::kernels::simd::{BYTES, Simd};

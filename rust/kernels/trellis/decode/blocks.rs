@@ -2,7 +2,7 @@
 //! of.
 
 use super::tables::CHOICES;
-use crate::kernels::simd::{BYTES, LANES_16, Simd};
+use crate::kernels::simd::{LANES_16, Simd};
 use crate::kernels::trellis::Code;
 use crate::kernels::trellis::LABELS;
 
