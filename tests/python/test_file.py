@@ -112,6 +112,9 @@ def test_round_trip(name, data, tmp_path_factory):
     if name.startswith("blockquant"):
         options["bits"] = data.draw(st.sampled_from([1, 1.5, 2, 2.5, 0.7]))
         options["block"] = data.draw(st.sampled_from([None, 2, 3]))
+    if name.startswith("trellis"):
+        options["bits"] = data.draw(st.sampled_from([0.5, 1, 2.5, 4]))
+        options["states"] = data.draw(st.sampled_from([16, 64, 256]))
     try:
         q = bq.create(name, dim=dim, **options)
     except ValueError:  # a block larger than dim, or one without a bit
