@@ -173,7 +173,7 @@ class Encoder:
             errors = [self.error(q, path) for path in paths]
             path = paths[int(np.argmin(errors))]
         else:
-            reach = min(64 if design.memory >= 8 else 32, steps // 2)
+            reach = min(64, steps)
             decisions, metrics = self.search(q, range(steps - reach, steps + reach), None)
             _, state = self.trace(decisions, int(metrics.argmin()), reach)
             path = self.circle(q, state)

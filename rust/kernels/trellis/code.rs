@@ -4,6 +4,9 @@ use std::ops::Range;
 
 use super::{decode, vector};
 
+/// The most steps on each side of the first state from which that state is found.
+const MOST_WINDOW: usize = 64;
+
 /// Labels of a window.
 pub const LABELS: usize = 16;
 
@@ -184,7 +187,6 @@ impl Code {
 
     /// T: the steps on each side of the first state from which that state is found.
     pub(super) fn window(&self, dim: usize) -> usize {
-        let most = if self.memory >= 8 { 64 } else { 32 };
-        (self.steps(dim) / 2).min(most)
+        self.steps(dim).min(MOST_WINDOW)
     }
 }

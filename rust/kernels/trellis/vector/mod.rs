@@ -122,6 +122,8 @@ fn assign_rows<S: Simd>(
         let begins = trace(s, code, decisions, traced, ends, paths);
         if is_free {
             first = begins;
+            // The free search can be longer than the row, whose bits would not cover its own.
+            paths.iter_mut().for_each(|path| path.fill(0));
             continue;
         }
         for (path, first) in paths.iter_mut().zip(first) {
@@ -155,8 +157,9 @@ impl Work {
         for (row, u) in self.rows.iter_mut().zip(u.chunks_exact(dim)) {
             to_integers(s, code, steps, window, u, row);
         }
+        let searched = steps.max(2 * window);
         for decisions in &mut self.decisions {
-            decisions.resize((steps * vectors(code)).next_multiple_of(LANES_32), 0);
+            decisions.resize((searched * vectors(code)).next_multiple_of(LANES_32), 0);
         }
         for path in self.paths.iter_mut().chain([&mut self.best]) {
             // Packing reads one word more than the bits of the path.
