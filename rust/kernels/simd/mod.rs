@@ -372,7 +372,7 @@ pub trait Simd: Copy {
         a: Self::I16x16,
         b: Self::I16x16,
     ) -> Self::I16x16;
-    /// The highest bits of the bytes, the first in bit 0. Eleven instructions on NEON.
+    /// The highest bits of the bytes, the first in bit 0. Eight instructions on NEON.
     fn signs_u8(self, a: Self::I16x16) -> u32;
     /// The sum of the squares of the two bytes of each lane, which are from 0 to 127. One
     /// instruction on AVX2, six on NEON.

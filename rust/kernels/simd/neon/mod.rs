@@ -3,66 +3,15 @@
 //! Most operations are one instruction on each register (`both!`). NEON loads and stores need no
 //! more alignment than the type of a lane.
 
+#[macro_use]
+mod both;
+
 use std::arch::aarch64::*;
+
+use both::{F32x8, I16x16, I32x8, on_bytes};
 
 use super::{BYTES, LANES_16, LANES_32, Simd};
 use crate::isa::Neon;
-
-/// Lanes 0 to 3 and 4 to 7.
-type F32x8 = (float32x4_t, float32x4_t);
-type I32x8 = (int32x4_t, int32x4_t);
-/// Lanes 0 to 7 and 8 to 15.
-type I16x16 = (int16x8_t, int16x8_t);
-
-/// Applies an instruction for bytes to both registers.
-#[inline(always)]
-fn on_bytes(
-    a: I16x16,
-    b: I16x16,
-    instruction: impl Fn(uint8x16_t, uint8x16_t) -> uint8x16_t,
-) -> I16x16 {
-    let half = |a, b| {
-        // SAFETY: NEON is in the baseline of AArch64, and a reinterpretation of a register
-        // touches no memory.
-        #[allow(unused_unsafe)]
-        unsafe {
-            vreinterpretq_s16_u8(instruction(
-                vreinterpretq_u8_s16(a),
-                vreinterpretq_u8_s16(b),
-            ))
-        }
-    };
-    (half(a.0, b.0), half(a.1, b.1))
-}
-
-/// Methods whose bodies are NEON intrinsics.
-macro_rules! intrinsics {
-    ($(fn $name:ident($self:ident $(, $arg:ident: $ty:ty)* $(,)?) $(-> $ret:ty)? { $($body:tt)* })*) => {
-        $(#[inline(always)]
-        // From Rust 1.87 on, intrinsics that touch no memory are safe to call here, since NEON is
-        // in the baseline of AArch64.
-        #[allow(unused_unsafe)]
-        fn $name($self, $($arg: $ty),*) $(-> $ret)? {
-            // SAFETY: NEON is in the baseline of AArch64, and `$self` says that it was detected.
-            // Memory is read and written only through references to arrays, at offsets with at
-            // least as many values behind them as the instruction accesses.
-            unsafe { $($body)* }
-        })*
-    };
-}
-
-/// Applies one instruction to both registers.
-macro_rules! both {
-    ($instruction:ident$(::<$n:literal>)?($a:expr)) => {
-        ($instruction$(::<$n>)?($a.0), $instruction$(::<$n>)?($a.1))
-    };
-    ($instruction:ident($a:expr, $b:expr)) => {
-        ($instruction($a.0, $b.0), $instruction($a.1, $b.1))
-    };
-    ($instruction:ident($a:expr, $b:expr, $c:expr)) => {
-        ($instruction($a.0, $b.0, $c.0), $instruction($a.1, $b.1, $c.1))
-    };
-}
 
 impl Simd for Neon {
     type F32x8 = F32x8;
@@ -400,14 +349,8 @@ impl Simd for Neon {
             (half(mask.0, a.0, b.0), half(mask.1, a.1, b.1))
         }
         fn signs_u8(self, a: I16x16) -> u32 {
-            let bit_of_byte: [u8; 16] = std::array::from_fn(|i| 1 << (i % 8));
-            let half = |a| {
-                let mask = vreinterpretq_u8_s8(vshrq_n_s8::<7>(vreinterpretq_s8_s16(a)));
-                let bits = vandq_u8(mask, vld1q_u8(bit_of_byte.as_ptr()));
-                let (low, high) = (vaddv_u8(vget_low_u8(bits)), vaddv_u8(vget_high_u8(bits)));
-                u32::from(u16::from_le_bytes([low, high]))
-            };
-            half(a.0) | half(a.1) << 16
+            let mask = both!(vshrq_n_s8::<7>(both!(vreinterpretq_s8_s16(a))));
+            self.movemask_u8(both!(vreinterpretq_s16_s8(mask)))
         }
         fn square_pairs_u8(self, a: I16x16) -> I16x16 {
             let a = both!(vreinterpretq_s8_s16(a));
