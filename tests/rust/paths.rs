@@ -54,6 +54,13 @@ impl Parts {
                 *word = if i < half { -1 - size } else { size };
             }
         }
+        // The words of a label ascend.
+        for label in 0..16 {
+            let mut of_label: Vec<i16> = words.iter().skip(label).step_by(16).copied().collect();
+            of_label.sort_unstable();
+            let places = words.iter_mut().skip(label).step_by(16);
+            places.zip(of_label).for_each(|(to, word)| *to = word);
+        }
         Self {
             memory,
             generators: all,
@@ -99,13 +106,10 @@ impl Parts {
 fn all_parts() -> Vec<Parts> {
     let mut all: Vec<Parts> = Vec::new();
     for design in designs() {
-        let (words, choices) = (design.codewords(), 1 << design.uncoded);
         all.push(Parts {
             memory: design.memory,
             generators: design.generators.to_vec(),
-            words: (0..words.len())
-                .map(|at| words[at % 16 * choices + at / 16])
-                .collect(),
+            words: design.codewords(),
         });
     }
     // The generators of half rates (METHODS.md, section 7).
