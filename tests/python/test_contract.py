@@ -1,14 +1,12 @@
 """One set of tests for every method: shapes, inputs, errors, corner cases and bytes."""
 
 import itertools
-import re
 
 import ml_dtypes
 import numpy as np
 import pytest
 
 import blockquant as bq
-from blockquant import _core
 from blockquant._methods import PARTS
 from support import supports
 
@@ -127,27 +125,6 @@ def test_unknown_names():
         bq.TurboQuant(4, 2, variant="nosuch")
     with pytest.raises(ValueError, match=r"\w"):
         bq.BlockQuant(4, 2, block=5)
-
-
-@pytest.mark.parametrize(
-    ("options", "text"),
-    [
-        ({"states": 100}, "states=100 for trellis, expected one of 16, 32, 64, 128, 256"),
-        ({"states": 8}, "states=8, expected a whole number, 16 to "),
-        ({"states": 2**70}, f"states={2**70}, expected a whole number, 16 to "),
-        ({"bits": 2.25}, "bits=2.25 for trellis, expected a multiple of .5 from 0.5 to 4"),
-        ({"bits": 5}, "bits=5, expected a number above 0, at most 4"),
-    ],
-)
-def test_impossible_trellises_say_what_is_possible(options, text):
-    with pytest.raises(ValueError, match=f"^{re.escape(text)}"):
-        bq.Trellis(**{"dim": 8, "bits": 2} | options)
-    with pytest.raises(TypeError, match=r"^states=64\.0, expected a whole number, 16 to "):
-        bq.Trellis(8, 2, states=64.0)
-    with pytest.raises(ValueError, match=r"^states is not an option of eden$"):
-        _core.Quantizer("eden", 8, 2, states=64)
-    with pytest.raises(ValueError, match=r"^block is not an option of trellis$"):
-        _core.Quantizer("trellis", 8, 2, block=4)
 
 
 @every

@@ -115,6 +115,9 @@ def test_round_trip(name, data, tmp_path_factory):
     if name in ("eden/mse", "blockquant/unbiased"):
         options["scale_search"] = data.draw(st.sampled_from([None, 1, 3]))
         options["bits"] = 4 if options["scale_search"] == 3 else options["bits"]
+    if name.startswith("trellis"):
+        options["bits"] = data.draw(st.sampled_from([0.5, 1, 2.5, 4]))
+        options["states"] = data.draw(st.sampled_from([16, 64, 256]))
     try:
         q = bq.create(name, dim=dim, **options)
     except ValueError:  # a block larger than dim, or one without a bit

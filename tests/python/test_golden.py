@@ -19,7 +19,7 @@ CASES = [
 
 def test_there_are_golden_files():
     assert CASES
-    assert {"blockquant", "eden", "rabitq", "turboquant/mse", "turboquant/prod"} <= {
+    assert {"blockquant", "eden", "rabitq", "trellis", "turboquant/mse", "turboquant/prod"} <= {
         c.values[0]["method"] for c in CASES
     }
 
@@ -33,6 +33,7 @@ def test_golden_bytes(case):
         case["bits"],
         scale=case["scale"],
         block=case.get("block"),
+        states=case.get("states"),
         rotation=case["rotation"],
         seed=case["seed"],
         store_norm=True,

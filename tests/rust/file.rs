@@ -40,6 +40,13 @@ fn golden() -> Vec<(&'static str, Spec)> {
             },
         ),
         (
+            "trellis",
+            Spec {
+                states: Some(16),
+                ..spec("trellis", 13, 2.0)
+            },
+        ),
+        (
             "prod",
             Spec {
                 rotation: RotationKind::Haar,

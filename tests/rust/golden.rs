@@ -50,6 +50,27 @@ fn cases() -> Vec<Spec> {
             }
         }
     }
+    // Rows of fewer steps than the memory, of few steps, and of many.
+    for (i, states) in [16, 64, 256].into_iter().enumerate() {
+        for (j, bits) in [0.5, 1.0, 1.5, 2.0, 2.5, 3.0, 3.5, 4.0]
+            .into_iter()
+            .enumerate()
+        {
+            for (dim, rotation) in [
+                (3, RotationKind::Haar),
+                (21, RotationKind::Haar),
+                (101, RotationKind::Hadamard),
+            ] {
+                cases.push(Spec {
+                    scale: Some(["none", "mse", "unbiased"][(i + j) % 3].into()),
+                    states: Some(states),
+                    rotation,
+                    seed: 7 + j as u64,
+                    ..spec("trellis", dim, bits)
+                });
+            }
+        }
+    }
     // Three windows per round, without overlap: the transform itself does the shuffle.
     for dim in [384, 1536] {
         cases.push(Spec {
@@ -95,6 +116,10 @@ fn record(spec: &Spec, isa: Isa) -> Value {
     });
     if let Some(count) = spec.scale_search {
         record["scale_search"] = count.into();
+    }
+    // A key only where the method has it: the other records stay as they are.
+    if let Some(states) = spec.states {
+        record["states"] = json!(states);
     }
     record
 }

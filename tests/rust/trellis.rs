@@ -71,7 +71,7 @@ fn frozen() -> Vec<Tried> {
         let place = |at: usize| words[at % LABELS * choices + at / LABELS];
         let words = (0..words.len()).map(place).collect();
         let unit = if design.half_bits() <= 4 { 64 } else { 128 };
-        let range = design.cap * design.distortion;
+        let range = design.cap() * design.distortion;
         Tried::new(design.memory, design.generators, words, unit, range)
     });
     tried.collect()
