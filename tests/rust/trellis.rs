@@ -94,16 +94,14 @@ fn made() -> Vec<Tried> {
         ),
     ];
     let tried = generators.iter().enumerate().flat_map(|(i, (memory, of))| {
-        [i % 3, (i + 2) % 4].map(|uncoded| {
+        // A mean squared error is some six squared steps between words: with the lower range most
+        // metrics are 255, and the higher one is that of the designs.
+        [(i % 3, 4), ((i + 2) % 4, 480)].map(|(uncoded, range)| {
             let count = LABELS << uncoded;
-            let word = |at: usize| {
-                let at = at % LABELS + at / LABELS * LABELS;
-                ((2 * at + 1) as i32 - count as i32) * 10_000 / count as i32
-            };
+            let word = |at: usize| ((2 * at + 1) as i32 - count as i32) * 10_000 / count as i32;
             let words: Vec<i16> = (0..count).map(|at| word(at) as i16).collect();
-            // A metric reaches 255 at a few mean squared errors of such words, or hardly ever.
             let step = 20_000 / count as u32;
-            let range = [4, 300][i % 2] * step * step;
+            let range = range * step * step;
             Tried::new(*memory, of, words, 32 << uncoded, range)
         })
     });
@@ -142,7 +140,7 @@ fn assigned(isa: Isa, code: &Code, dim: usize, u: &[f32]) -> Vec<u8> {
 fn compare(tried: &Tried, dim: usize) {
     let mut stream = SeedStream::new(dim as u64, u64::from(tried.memory));
     let first = dim * 5 + tried.words.len();
-    let count = 1 + first % 5;
+    let count = 1 + (dim + tried.words.len() / LABELS) % 5;
     let rows: Vec<_> = (first..first + count)
         .map(|kind| row(kind, dim, &mut stream))
         .collect();
@@ -156,6 +154,9 @@ fn compare(tried: &Tried, dim: usize) {
             expected,
             "{name}: {what}"
         );
+        if isa == Isa::Scalar {
+            continue;
+        }
         let alone = rows
             .iter()
             .flat_map(|row| assigned(isa, &tried.code, dim, row));
@@ -169,11 +170,16 @@ fn compare(tried: &Tried, dim: usize) {
 #[test]
 fn every_instruction_set_assigns_what_the_definition_says() {
     for tried in frozen().iter().chain(&made()) {
+        // The definition takes long for many states, above all below 32 steps.
         let dims: Vec<usize> = match tried.memory {
-            ..=6 => (1..71)
+            4 => (1..71)
                 .chain([100, 127, 128, 129, 384, 1000, 1536])
                 .collect(),
-            7..=8 => (1..71).step_by(5).chain([7, 8, 9, 128, 130, 385]).collect(),
+            5..=6 => (2..71)
+                .step_by(3)
+                .chain([7, 16, 31, 33, 64, 127, 129, 384, 1000, 1536])
+                .collect(),
+            7..=8 => vec![1, 7, 8, 9, 15, 24, 31, 32, 33, 47, 62, 65, 128, 130, 385],
             _ => vec![1, 8, 11, 32, 33, 66, 129],
         };
         dims.into_iter().for_each(|dim| compare(tried, dim));
@@ -254,14 +260,12 @@ fn the_path_is_near_the_best_one() {
     let isa = Isa::detect();
     let mut stream = SeedStream::new(6, 6);
     let (frozen, made) = (frozen(), made());
-    let small = frozen
-        .iter()
-        .chain(&made[..6])
-        .filter(|tried| tried.memory <= 6);
-    for tried in small {
+    let made = made.iter().skip(1).step_by(2);
+    let small = frozen.iter().chain(made);
+    for tried in small.filter(|tried| tried.memory <= 6) {
         // Few steps try every first state, so that only the rounding of the metrics costs; the
         // search for the first state costs more.
-        for (dim, most) in [(16, 1.01), (31, 1.01), (64, 1.01), (100, 1.01)] {
+        for (dim, most) in [(16, 1.01), (31, 1.01), (64, 1.06), (100, 1.06)] {
             let (mut found, mut best) = (0.0, 0.0);
             for _ in 0..20 {
                 let u = row(0, dim, &mut stream);
@@ -275,7 +279,6 @@ fn the_path_is_near_the_best_one() {
                 found += errors.sum::<f64>();
                 best += optimum(tried, &u);
             }
-            println!("{} d {dim}: {:.5}", tried.describe(), found / best);
             assert!(
                 found < most * best,
                 "{}, range {}, d = {dim}: {}",

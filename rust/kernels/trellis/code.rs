@@ -95,12 +95,11 @@ impl Code {
             vector: vector::Tables::default(),
         };
         for q in 0..=8 * unit as u16 {
-            let nearest = |label| code.distance(q, code.nearest(q, label));
-            let distances: [u64; LABELS] = std::array::from_fn(|label| nearest(label as u8));
-            let least = distances.into_iter().fold(u64::MAX, u64::min);
+            let distances = code.least_distances(q);
+            let least = distances.into_iter().fold(u32::MAX, u32::min);
             let range = u64::from(range);
             code.metrics.push(distances.map(|distance| {
-                let metric = (2 * 255 * (distance - least) + range) / (2 * range);
+                let metric = (2 * 255 * u64::from(distance - least) + range) / (2 * range);
                 metric.min(255) as u8
             }));
         }
@@ -109,13 +108,28 @@ impl Code {
         code
     }
 
+    /// The place of q, given as q + 4·unit, in units of 2⁻¹².
+    fn place(&self, q: u16) -> i32 {
+        (i32::from(q) - 4 * i32::from(self.unit)) * ((1 << 12) / i32::from(self.unit))
+    }
+
     /// The squared distance from q, given as q + 4·unit, to a codeword, in units of 2⁻²⁴.
-    pub(super) fn distance(&self, q: u16, index: u8) -> u64 {
-        let q = i64::from(q) - 4 * i64::from(self.unit);
-        let place = q * ((1 << 12) / i64::from(self.unit));
-        (place - i64::from(self.integers[usize::from(index)]))
-            .unsigned_abs()
-            .pow(2)
+    pub(super) fn distance(&self, q: u16, index: u8) -> u32 {
+        let word = i32::from(self.integers[usize::from(index)]);
+        (self.place(q) - word).unsigned_abs().pow(2)
+    }
+
+    /// The squared distances from q, given as q + 4·unit, to the nearest codewords of the labels.
+    #[inline(always)]
+    pub(super) fn least_distances(&self, q: u16) -> [u32; LABELS] {
+        let place = self.place(q);
+        let mut least = [u32::MAX; LABELS];
+        for words in self.integers.as_chunks::<LABELS>().0 {
+            for (least, &word) in least.iter_mut().zip(words) {
+                *least = (*least).min((place - i32::from(word)).unsigned_abs());
+            }
+        }
+        least.map(|distance| distance * distance)
     }
 
     /// The index of the nearest codeword of a label to q, given as q + 4·unit; of two equally near

@@ -121,7 +121,7 @@ fn search(code: &Code, work: &mut Work, around: Range<usize>, from: Option<usize
         let forced = forced.map(|state| state >> (code.memory - 1 - k) & 1);
         for (state, (new, decision)) in new.iter_mut().zip(decisions).enumerate() {
             let path = |higher: usize| {
-                let label = code.labels[state | higher * states];
+                let label = code.labels[state + higher * states];
                 old[state / 2 + higher * states / 2].saturating_add(metric[usize::from(label)])
             };
             let (a, b) = (path(0), path(1));
@@ -190,7 +190,9 @@ fn trace(code: &Code, work: &mut Work, steps: usize, end: usize) -> usize {
 #[inline(always)]
 fn error(code: &Code, work: &Work) -> u64 {
     let chosen = work.integers.iter().zip(&work.chosen[0]);
-    chosen.map(|(&q, &index)| code.distance(q, index)).sum()
+    chosen
+        .map(|(&q, &index)| u64::from(code.distance(q, index)))
+        .sum()
 }
 
 /// Writes the bits of the last path and the planes of uncoded bits.
@@ -200,7 +202,7 @@ fn pack(code: &Code, work: &Work, packed: &mut [u8]) {
     let path = work.path[0].iter().copied();
     let planes = (0..code.uncoded).flat_map(|plane| {
         let words = work.chosen[0].iter();
-        words.map(move |word| word / LABELS as u8 >> plane & 1)
+        words.map(move |word| (word / LABELS as u8) >> plane & 1)
     });
     for (at, bit) in path.chain(planes).enumerate() {
         packed[at / 8] |= bit << (at % 8);

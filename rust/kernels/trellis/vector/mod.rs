@@ -16,8 +16,9 @@ use super::scalar::{self, FEW_STEPS};
 use super::{Code, Workspace};
 use crate::kernels::simd::{BYTES, LANES_32, Simd};
 
-/// Rows that are searched together.
-const ROWS: usize = 4;
+/// Rows that are searched together, two at a time.
+const ROWS: usize = 2 * PAIRS;
+const PAIRS: usize = 2;
 
 /// The search of some rows.
 #[derive(Debug, Default, Clone)]
@@ -25,10 +26,12 @@ pub struct Work {
     /// q + 4·unit of each row, which begins with the steps before its first one.
     rows: [Vec<u16>; ROWS],
     /// The decisions of two rows, in the order of [`search`].
-    decisions: [Vec<u32>; 2],
+    decisions: [Vec<u32>; PAIRS],
     front: Front,
     /// The bits of each path that leave the register, those of step k at bit k.
     paths: [Vec<u64>; ROWS],
+    /// The path with the least error among those from different first states.
+    best: Vec<u64>,
     choice: Choice,
     /// At the place of each coordinate, the squared distances to the nearest codewords of the
     /// labels.
@@ -51,30 +54,22 @@ pub fn assign<S: Simd>(
         "rows and their bytes"
     );
     let steps = code.steps(dim);
+    if steps < code.memory {
+        return scalar::assign(code, dim, u, work, packed);
+    }
+    // Few steps try every first state of a row, instead of the one state of each row.
+    let rows = if steps < FEW_STEPS { 1 } else { ROWS };
     let groups = u
-        .chunks(ROWS * dim)
-        .zip(packed.chunks_mut(ROWS * row_bytes));
+        .chunks(rows * dim)
+        .zip(packed.chunks_mut(rows * row_bytes));
     for (u, packed) in groups {
-        let rows = u.chunks_exact(dim).zip(packed.chunks_exact_mut(row_bytes));
-        if steps < code.memory {
-            for (u, packed) in rows {
-                scalar::assign_row(code, u, &mut work.scalar, packed);
-            }
-        } else if steps < FEW_STEPS {
-            for (u, packed) in rows {
-                assign_few_steps(s, code, u, &mut work.vector, packed);
-            }
-        } else if u.len() <= 2 * dim {
-            assign_rows::<S, 2>(s, code, dim, u, &mut work.vector, packed);
-        } else {
-            assign_rows::<S, ROWS>(s, code, dim, u, &mut work.vector, packed);
-        }
+        assign_rows(s, code, dim, u, &mut work.vector, packed);
     }
 }
 
-/// Assigns up to N rows, where N is 2 or 4.
+/// Assigns up to four rows, or one of few steps, of at least ν.
 #[inline(always)]
-fn assign_rows<S: Simd, const N: usize>(
+fn assign_rows<S: Simd>(
     s: S,
     code: &Code,
     dim: usize,
@@ -82,117 +77,117 @@ fn assign_rows<S: Simd, const N: usize>(
     work: &mut Work,
     packed: &mut [u8],
 ) {
+    let (steps, per_step) = (code.steps(dim), code.coordinates_per_step());
+    let (is_few, states) = (steps < FEW_STEPS, 1 << code.memory);
+    let window = if is_few { 0 } else { code.window(dim) };
+    let before = window * per_step;
+    work.prepare(s, code, dim, window, u);
     let Work {
         rows,
         decisions,
         front,
         paths,
+        best,
         choice,
-        ..
+        distances,
     } = work;
-    let (steps, per_step) = (code.steps(dim), code.coordinates_per_step());
-    let window = code.window(dim);
-    let before = window * per_step;
     let count = u.len() / dim;
-    for (row, u) in rows.iter_mut().zip(u.chunks_exact(dim)) {
-        to_integers(s, code, steps, window, u, row);
+    let (row, traced) = (before..before + steps * per_step, code.memory..steps);
+    // The first states of four rows, or four first states of one row.
+    let mut first = [0, 1, 2, 3];
+    let (rounds, pairs) = if is_few {
+        (states / ROWS, PAIRS)
+    } else {
+        (2, count.div_ceil(2))
+    };
+    let mut least = u64::MAX;
+    for round in 0..rounds {
+        let is_free = !is_few && round == 0;
+        let (searched, traced) = if is_free {
+            (0..2 * before, window..2 * window)
+        } else {
+            (row.clone(), traced.clone())
+        };
+        let mut ends = first;
+        for (pair, decisions) in decisions[..pairs].iter_mut().enumerate() {
+            // Where rows lack, the last one is searched in their place.
+            let of = |i: usize| &rows[(2 * pair + i).min(count - 1)][searched.clone()];
+            let from = [first[2 * pair], first[2 * pair + 1]];
+            let from = Some(from).filter(|_| !is_free);
+            search(s, code, [of(0), of(1)], from, front, decisions);
+            if is_free {
+                ends[2 * pair..][..2].copy_from_slice(&best_states(s, front));
+            }
+        }
+        let begins = trace(s, code, decisions, traced, ends, paths);
+        if is_free {
+            first = begins;
+            continue;
+        }
+        for (path, first) in paths.iter_mut().zip(first) {
+            close(code, steps, first, path);
+        }
+        if is_few {
+            for path in paths.iter_mut() {
+                let error = error(code, steps, path, choice, distances);
+                if error < least {
+                    least = error;
+                    std::mem::swap(path, best);
+                }
+            }
+            first = first.map(|state| state + ROWS);
+        }
     }
-    reserve(code, steps, decisions, paths);
-    // Where rows lack, the last one is searched in their place.
-    let pair = |pair: usize| [2 * pair, 2 * pair + 1].map(|row| &rows[row.min(count - 1)][..]);
-    let mut states = [0; N];
-    for (i, decisions) in decisions[..N / 2].iter_mut().enumerate() {
-        let around = pair(i).map(|row| &row[..2 * before]);
-        search(s, code, around, None, front, decisions);
-        states[2 * i..][..2].copy_from_slice(&best_states(s, front));
+    if is_few {
+        std::mem::swap(&mut paths[0], best);
     }
-    let states = trace(vectors(code), decisions, window..2 * window, states, paths);
-    for (i, decisions) in decisions[..N / 2].iter_mut().enumerate() {
-        let row = pair(i).map(|row| &row[before..][..steps * per_step]);
-        search(
-            s,
-            code,
-            row,
-            Some([states[2 * i], states[2 * i + 1]]),
-            front,
-            decisions,
-        );
-    }
-    trace(vectors(code), decisions, code.memory..steps, states, paths);
     let packed = packed.chunks_exact_mut(code.row_bytes(dim));
-    for (((row, path), state), packed) in rows.iter().zip(paths).zip(states).zip(packed) {
-        close(code, steps, state, path);
+    for ((row, path), packed) in rows.iter().zip(paths).zip(packed) {
         finish::finish(s, code, dim, &row[before..], path, choice, packed);
     }
 }
 
-/// Assigns a row that tries every first state, two at a time.
-#[inline(always)]
-fn assign_few_steps<S: Simd>(s: S, code: &Code, u: &[f32], work: &mut Work, packed: &mut [u8]) {
-    let Work {
-        rows,
-        decisions,
-        front,
-        paths,
-        choice,
-        distances,
-    } = work;
-    let (dim, steps) = (u.len(), code.steps(u.len()));
-    let row = &mut rows[0];
-    to_integers(s, code, steps, 0, u, row);
-    reserve(code, steps, decisions, paths);
-    distances.clear();
-    distances.resize(row.len(), [0; LABELS]);
-    for (i, &q) in row[..dim].iter().enumerate() {
-        let nearest = |label| code.distance(q, code.nearest(q, label as u8)) as u32;
-        distances[finish::place(i)] = std::array::from_fn(nearest);
-    }
-    let searched = &row[..steps * code.coordinates_per_step()];
-    let mut least = u64::MAX;
-    for first in (0..1 << code.memory).step_by(2) {
-        let states = [first, first + 1];
-        search(
-            s,
-            code,
-            [searched; 2],
-            Some(states),
-            front,
-            &mut decisions[0],
-        );
-        trace(
-            vectors(code),
-            decisions,
-            code.memory..steps,
-            states,
-            &mut paths[..2],
-        );
-        for (i, state) in states.into_iter().enumerate() {
-            close(code, steps, state, &mut paths[i]);
-            finish::find_labels(code, steps, &paths[i], choice);
-            let labels = choice.labels.iter().flat_map(|labels| labels.0);
-            let errors = labels.zip(&*distances);
-            let errors = errors.map(|(label, of)| u64::from(of[usize::from(label) % LABELS]));
-            let error = errors.sum();
-            if error < least {
-                least = error;
-                paths.swap(i, 2);
+impl Work {
+    /// Writes the integers of some rows, and makes room for the search.
+    #[inline(always)]
+    fn prepare<S: Simd>(&mut self, s: S, code: &Code, dim: usize, window: usize, u: &[f32]) {
+        let steps = code.steps(dim);
+        for (row, u) in self.rows.iter_mut().zip(u.chunks_exact(dim)) {
+            to_integers(s, code, steps, window, u, row);
+        }
+        for decisions in &mut self.decisions {
+            decisions.resize((steps * vectors(code)).next_multiple_of(LANES_32), 0);
+        }
+        for path in self.paths.iter_mut().chain([&mut self.best]) {
+            // Packing reads one word more than the bits of the path.
+            path.clear();
+            path.resize((steps + code.memory).div_ceil(64) + 1, 0);
+        }
+        self.distances.clear();
+        if steps < FEW_STEPS {
+            self.distances.resize(self.rows[0].len(), [0; LABELS]);
+            for (i, &q) in self.rows[0][..dim].iter().enumerate() {
+                self.distances[finish::place(i)] = code.least_distances(q);
             }
         }
     }
-    finish::finish(s, code, dim, row, &paths[2], choice, packed);
 }
 
-/// Makes room for the decisions and for the paths.
+/// The sum of the squared distances of the coordinates to the words on a path.
 #[inline(always)]
-fn reserve(code: &Code, steps: usize, decisions: &mut [Vec<u32>; 2], paths: &mut [Vec<u64>; ROWS]) {
-    for decisions in decisions {
-        decisions.resize(steps * vectors(code), 0);
-    }
-    for path in paths {
-        // Packing reads one word more than the bits of the path.
-        path.clear();
-        path.resize((steps + code.memory).div_ceil(64) + 1, 0);
-    }
+fn error(
+    code: &Code,
+    steps: usize,
+    path: &[u64],
+    choice: &mut Choice,
+    distances: &[[u32; LABELS]],
+) -> u64 {
+    finish::find_labels(code, steps, path, choice);
+    let labels = choice.labels.iter().flat_map(|labels| labels.0);
+    let errors = labels.zip(distances);
+    errors
+        .map(|(label, of)| u64::from(of[usize::from(label) % LABELS]))
+        .sum()
 }
 
 /// Adds the bits of the state in which a path begins and ends to the bits that leave the register
@@ -202,7 +197,7 @@ fn close(code: &Code, steps: usize, state: usize, path: &mut [u64]) {
     let state = (state as u64).reverse_bits() >> (64 - code.memory);
     path[0] |= state;
     path[steps / 64] |= state << (steps % 64);
-    if steps % 64 > 0 {
+    if !steps.is_multiple_of(64) {
         path[steps / 64 + 1] |= state >> (64 - steps % 64);
     }
 }

@@ -20,9 +20,10 @@ pub fn vectors(code: &Code) -> usize {
 /// Searches the paths of two rows of q + 4·unit, with as many coordinates in all steps, from a
 /// state each or from any.
 ///
-/// A decision is a bit that says whether the path comes from the lower predecessor. Word 2v + x of
-/// a step has the states 2j + x for j from 16v on, those of the second row from bit 16 on; at 16
-/// states its only word has the states in order. The first ν steps from a state write none.
+/// A decision is a bit that says whether the path comes from the lower predecessor. Word v of a
+/// step has the even states 2j for j from 16v on, and as many words after all of these have the odd
+/// ones; those of the second row begin at bit 16. At 16 states the only word has them in order. The
+/// decisions of the first ν steps from a state mean nothing.
 #[inline(always)]
 pub fn search<S: Simd>(
     s: S,
@@ -39,8 +40,14 @@ pub fn search<S: Simd>(
         (2, true) => in_registers::<S, 2, 2>(s, code, rows, from, front, decisions),
         (4, false) => in_registers::<S, 4, 1>(s, code, rows, from, front, decisions),
         (4, true) => in_registers::<S, 4, 2>(s, code, rows, from, front, decisions),
-        (_, false) => in_memory::<S, 1>(s, code, rows, from, front, decisions),
-        (_, true) => in_memory::<S, 2>(s, code, rows, from, front, decisions),
+        (8, false) => in_memory::<S, 8, 1>(s, code, rows, from, front, decisions),
+        (8, true) => in_memory::<S, 8, 2>(s, code, rows, from, front, decisions),
+        (16, false) => in_memory::<S, 16, 1>(s, code, rows, from, front, decisions),
+        (16, true) => in_memory::<S, 16, 2>(s, code, rows, from, front, decisions),
+        (32, false) => in_memory::<S, 32, 1>(s, code, rows, from, front, decisions),
+        (32, true) => in_memory::<S, 32, 2>(s, code, rows, from, front, decisions),
+        (_, false) => in_memory::<S, 64, 1>(s, code, rows, from, front, decisions),
+        (_, true) => in_memory::<S, 64, 2>(s, code, rows, from, front, decisions),
     }
 }
 
@@ -54,7 +61,6 @@ fn in_registers<S: Simd, const V: usize, const P: usize>(
     front: &mut Front,
     decisions: &mut [u32],
 ) {
-    const PER_REDUCTION: usize = STEPS_PER_REDUCTION;
     let (tables, table) = (&code.vector, &code.metrics[..]);
     let rows = rows.map(|row| row.as_chunks::<P>().0);
     let (decisions, _) = decisions.as_chunks_mut::<V>();
@@ -67,25 +73,25 @@ fn in_registers<S: Simd, const V: usize, const P: usize>(
             let labels = labels_of(s, table, [&rows[0][k], &rows[1][k]]);
             let forced = forced(s, code, states, k);
             metrics = step(s, tables, Some(forced), labels, metrics, &mut decisions[k]);
-            if k % PER_REDUCTION == PER_REDUCTION - 1 {
+            if k % STEPS_PER_REDUCTION == STEPS_PER_REDUCTION - 1 {
                 reduce(s, &mut metrics, &mut least);
             }
             k += 1;
         }
     }
-    while k < steps && k % PER_REDUCTION != 0 {
+    while k < steps && k % STEPS_PER_REDUCTION != 0 {
         let labels = labels_of(s, table, [&rows[0][k], &rows[1][k]]);
         metrics = step(s, tables, None, labels, metrics, &mut decisions[k]);
-        if k % PER_REDUCTION == PER_REDUCTION - 1 {
+        if k % STEPS_PER_REDUCTION == STEPS_PER_REDUCTION - 1 {
             reduce(s, &mut metrics, &mut least);
         }
         k += 1;
     }
-    let (first, rest) = rows[0][k..].as_chunks::<PER_REDUCTION>();
-    let (second, rest_of_second) = rows[1][k..].as_chunks::<PER_REDUCTION>();
-    let (groups, last) = decisions[k..].as_chunks_mut::<PER_REDUCTION>();
+    let (first, rest) = rows[0][k..].as_chunks::<STEPS_PER_REDUCTION>();
+    let (second, rest_of_second) = rows[1][k..].as_chunks::<STEPS_PER_REDUCTION>();
+    let (groups, last) = decisions[k..steps].as_chunks_mut::<STEPS_PER_REDUCTION>();
     for ((first, second), decisions) in first.iter().zip(second).zip(groups) {
-        for i in 0..PER_REDUCTION {
+        for i in 0..STEPS_PER_REDUCTION {
             let labels = labels_of(s, table, [&first[i], &second[i]]);
             metrics = step(s, tables, None, labels, metrics, &mut decisions[i]);
         }
@@ -178,9 +184,9 @@ fn step<S: Simd, const V: usize, const P: usize>(
             let [even_low, even_high, odd_low, odd_high] = &windows[v];
             let pair = [old[v], old[V / 2 + v]];
             let even = [even_low, even_high];
-            let even = choose(s, labels[0], forced, pair, even, &mut decisions[2 * v]);
+            let even = choose(s, labels[0], forced, pair, even, &mut decisions[v]);
             let odd = [odd_low, odd_high];
-            let odd = choose(s, labels[0], forced, pair, odd, &mut decisions[2 * v + 1]);
+            let odd = choose(s, labels[0], forced, pair, odd, &mut decisions[V / 2 + v]);
             [new[2 * v], new[2 * v + 1]] = s.interleave_u8(even, odd);
         }
     }
@@ -206,7 +212,7 @@ fn reduce<S: Simd, const V: usize>(s: S, metrics: &mut [S::I16x16; V], least: &m
 
 /// More vectors of metrics: those before and after a step are in memory.
 #[inline(always)]
-fn in_memory<S: Simd, const P: usize>(
+fn in_memory<S: Simd, const V: usize, const P: usize>(
     s: S,
     code: &Code,
     rows: [&[u16]; 2],
@@ -214,16 +220,18 @@ fn in_memory<S: Simd, const P: usize>(
     front: &mut Front,
     decisions: &mut [u32],
 ) {
-    let vectors = vectors(code);
     let rows = rows.map(|row| row.as_chunks::<P>().0);
     let [old, new] = &mut front.metrics;
     old.clear();
-    old.resize(vectors, Vector::default());
-    new.resize(vectors, Vector::default());
-    let (mut old, mut new) = (&mut old[..], &mut new[..]);
+    old.resize(V, Vector::default());
+    new.resize(V, Vector::default());
+    let (mut old, mut new) = (
+        &mut old.as_chunks_mut::<V>().0[0],
+        &mut new.as_chunks_mut::<V>().0[0],
+    );
     let mut least = s.splat_i16(0);
     let pairs = rows[0].iter().zip(rows[1]).enumerate();
-    for ((k, (first, second)), decisions) in pairs.zip(decisions.chunks_exact_mut(vectors)) {
+    for ((k, (first, second)), decisions) in pairs.zip(decisions.as_chunks_mut::<V>().0) {
         let labels = labels_of(s, &code.metrics, [first, second]);
         let is_reduction = k % STEPS_PER_REDUCTION == STEPS_PER_REDUCTION - 1;
         let from = from.filter(|_| k < code.memory);
@@ -254,42 +262,37 @@ type Besides<V> = (Option<[V; 2]>, Option<V>);
 
 /// One step, with metrics in memory. Returns the least of the vectors, if something is subtracted.
 #[inline(always)]
-fn step_in_memory<S: Simd, const P: usize>(
+fn step_in_memory<S: Simd, const V: usize, const P: usize>(
     s: S,
     tables: &Tables,
     (forced, subtracted): Besides<S::I16x16>,
     labels: [S::I16x16; P],
-    old: &[Vector],
-    new: &mut [Vector],
-    decisions: &mut [u32],
+    old: &[Vector; V],
+    new: &mut [Vector; V],
+    decisions: &mut [u32; V],
 ) -> S::I16x16 {
-    let (lower, higher) = old.split_at(old.len() / 2);
-    let pairs = lower.len();
-    let windows = &tables.shuffles.as_chunks::<4>().0[..pairs];
-    let new = &mut new.as_chunks_mut::<2>().0[..pairs];
-    let decisions = &mut decisions.as_chunks_mut::<2>().0[..pairs];
-    let between = tables.between.as_chunks::<2>().0;
-    let between = if P == 2 { &between[..pairs] } else { between };
+    let windows = &tables.shuffles.as_chunks::<4>().0[..V / 2];
+    let between = if P == 2 { V } else { 0 };
+    let between = &tables.between[..between];
     let mut folded = s.splat_i16(-1);
-    for v in 0..pairs {
+    for v in 0..V / 2 {
         let [even_low, even_high, odd_low, odd_high] = &windows[v];
-        let [even_decisions, odd_decisions] = &mut decisions[v];
-        let pair = [s.load_u8(&lower[v].0), s.load_u8(&higher[v].0)];
+        let pair = [s.load_u8(&old[v].0), s.load_u8(&old[V / 2 + v].0)];
         let even = [even_low, even_high];
-        let even = choose(s, labels[0], forced, pair, even, even_decisions);
+        let even = choose(s, labels[0], forced, pair, even, &mut decisions[v]);
         let odd = [odd_low, odd_high];
-        let odd = choose(s, labels[0], forced, pair, odd, odd_decisions);
+        let odd = choose(s, labels[0], forced, pair, odd, &mut decisions[V / 2 + v]);
         let mut metrics = s.interleave_u8(even, odd);
         for (i, metrics) in metrics.iter_mut().enumerate() {
             if P == 2 {
-                let metric = s.shuffle_bytes(labels[P - 1], s.load_u8(&between[v][i].0));
+                let metric = s.shuffle_bytes(labels[P - 1], s.load_u8(&between[2 * v + i].0));
                 *metrics = s.add_saturating_u8(*metrics, metric);
             }
             if let Some(subtracted) = subtracted {
                 *metrics = s.sub_u8(*metrics, subtracted);
                 folded = s.min_u8(folded, *metrics);
             }
-            s.store_u8(*metrics, &mut new[v][i].0);
+            s.store_u8(*metrics, &mut new[2 * v + i].0);
         }
     }
     folded

@@ -55,10 +55,11 @@ impl Tables {
             let (states, _) = labels.as_chunks::<STATES>();
             states.iter().map(|labels| vector(&|i| labels[i]))
         });
+        let all: Vec<u16> = (0..=8 * code.unit).collect();
         let limits = (1..1 << code.uncoded).map(|uncoded| {
             let limit = |label: usize| {
                 let is_less = |&q: &u16| code.nearest(q, label as u8) / (LABELS as u8) < uncoded;
-                (0..=8 * code.unit).filter(is_less).count().wrapping_sub(1) as u16
+                all.partition_point(is_less).wrapping_sub(1) as u16
             };
             [0, 1].map(|byte| vector(&|label| limit(label).to_le_bytes()[byte]))
         });
