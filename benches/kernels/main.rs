@@ -337,13 +337,13 @@ fn coded_paths(bench: &mut Bench) {
             let bytes = 1024 * code.row_bytes(dim);
             (0..bytes).map(|i| (i * 167 + i / 256) as u8).collect()
         };
-        bench.each(&format!("trellis bytes, {bits} bits"), |dim| {
+        bench.each(&format!("trellis bytes, 64 rows, {bits} bits"), |dim| {
             let code = code();
             let (packed, table) = (packed(&code, dim), vec![7; code.words().len()]);
-            let mut out = vec![0; dim];
+            let mut out = vec![0; 64 * dim];
             move |isa, _| {
-                let row = &packed[..code.row_bytes(dim)];
-                trellis::bytes(isa, &code, &table, row, &mut out);
+                let rows = &packed[..64 * code.row_bytes(dim)];
+                trellis::bytes(isa, &code, dim, &table, rows, &mut out);
             }
         });
         bench.each(&format!("trellis codewords, {bits} bits"), |dim| {

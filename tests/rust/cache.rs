@@ -41,7 +41,6 @@ fn specs() -> Vec<CacheSpec> {
         CacheSpec {
             keys: Coding::new("trellis", 3.0),
             values: Coding::new("trellis", 1.0),
-            rollback: 70,
             ..spec()
         },
         CacheSpec {

@@ -160,8 +160,11 @@ fn any_bytes_decode_as_the_mathematics_says() {
                 let mut found = vec![0xa5; dim];
                 indexes(isa, &code, &row, &mut found);
                 assert_eq!(found, index, "indexes {what}");
-                bytes(isa, &code, &table, &row, &mut found);
+                bytes(isa, &code, dim, &table, &row, &mut found);
                 assert_eq!(found, values, "bytes {what}");
+                let mut found = vec![0xa5; 2 * dim];
+                bytes(isa, &code, dim, &table, &row.repeat(2), &mut found);
+                assert_eq!(found, values.repeat(2), "two rows {what}");
                 let mut found = vec![f32::NAN; dim];
                 codewords(isa, &code, &row, &mut found);
                 let found: Vec<u32> = found.iter().map(|c| c.to_bits()).collect();

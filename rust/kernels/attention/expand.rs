@@ -5,7 +5,8 @@ use super::codewords::{Composite, Entries, Entry, Integer, Part};
 use super::scalar::{self, expand_indexes};
 use crate::kernels::pack;
 use crate::kernels::simd::Simd;
-use crate::kernels::trellis::decode::vector::{MOST_WORDS, byte_rows};
+use crate::kernels::trellis::decode::blocks::MOST_WORDS;
+use crate::kernels::trellis::decode::vector::byte_rows;
 
 /// Indexes that are unpacked together; they end at a byte, whatever their width.
 const INDEXES_PER_PASS: usize = 64;

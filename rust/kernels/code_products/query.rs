@@ -4,7 +4,7 @@ use super::CodeTables;
 use super::shape::{Order, Shape};
 use crate::Isa;
 use crate::aligned::{Aligned, CACHE_LINE_BYTES};
-use crate::kernels::trellis::decode::vector::{BLOCK, GROUP};
+use crate::kernels::trellis::decode::blocks::{BLOCK, GROUP};
 use crate::kernels::{SUM_LANES, kernel};
 
 /// A query as signed bytes ŷ.

@@ -141,8 +141,18 @@ pub(super) struct Path {
     pub magnitudes: Vec<u8>,
     /// \[index\]: the sign in the highest bit.
     pub signs: Vec<u8>,
-    /// Whether the sign is the highest uncoded bit, and so a plane of the row.
-    pub sign_is_stored: bool,
+    pub sign: Sign,
+}
+
+/// Where the sign of a coordinate of a path stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Sign {
+    /// It is the highest uncoded bit, and so a plane of the row.
+    Stored,
+    /// There are no uncoded bits, and it is the highest bit of the label.
+    Label,
+    /// It has to be looked up.
+    Index,
 }
 
 impl Path {
@@ -153,7 +163,11 @@ impl Path {
         Self {
             magnitudes: indexes().map(|index| field.sizes(index)[0] as u8).collect(),
             signs: indexes().map(|index| sign(index) << 7).collect(),
-            sign_is_stored: field.width > 4 && indexes().all(|index| sign(index) == top(index)),
+            sign: match indexes().all(|index| sign(index) == top(index)) {
+                true if field.width > 4 => Sign::Stored,
+                true => Sign::Label,
+                false => Sign::Index,
+            },
         }
     }
 }

@@ -1,5 +1,7 @@
 //! The tables of a code.
 
+use std::ops::Range;
+
 use super::{decode, vector};
 
 /// Labels of a window.
@@ -168,6 +170,16 @@ impl Code {
     /// The planes of uncoded bits, if vectors decode the code.
     pub(in crate::kernels) fn planes(&self) -> Option<usize> {
         self.decode.as_ref().map(|_| self.uncoded)
+    }
+
+    /// The coordinates of a step: one, or two at half rates, as far as the row has them.
+    #[inline(always)]
+    pub(super) fn coordinates(&self, dim: usize, step: usize) -> Range<usize> {
+        if self.between.is_some() {
+            2 * step..(2 * step + 2).min(dim)
+        } else {
+            step..step + 1
+        }
     }
 
     /// T: the steps on each side of the first state from which that state is found.

@@ -92,6 +92,7 @@ pub(super) mod decode;
 mod scalar;
 mod vector;
 
+use code::LABELS;
 pub use code::{Code, Definition};
 pub use decode::{bytes, codewords, indexes, products};
 

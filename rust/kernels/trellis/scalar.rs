@@ -115,7 +115,7 @@ fn search(code: &Code, work: &mut Work, around: Range<usize>, from: Option<usize
     new.resize(states, 0);
     let mut least = 0;
     for ((k, step), decisions) in (around.enumerate()).zip(decisions.chunks_exact_mut(states)) {
-        let which = coordinates(code, integers.len(), step % all);
+        let which = code.coordinates(integers.len(), step % all);
         let metric = &code.metrics[integers[which.start] as usize];
         let forced = from.filter(|_| k < code.memory);
         let forced = forced.map(|state| state >> (code.memory - 1 - k) & 1);
@@ -146,16 +146,6 @@ fn search(code: &Code, work: &mut Work, around: Range<usize>, from: Option<usize
     best.unwrap_or(0)
 }
 
-/// The coordinates of a step: one, or two at half rates, as far as the row has them.
-#[inline(always)]
-pub fn coordinates(code: &Code, dim: usize, step: usize) -> Range<usize> {
-    if code.between.is_some() {
-        2 * step..(2 * step + 2).min(dim)
-    } else {
-        step..step + 1
-    }
-}
-
 /// The window of step k of the search, after which the path is in this state.
 #[inline(always)]
 fn window_of(code: &Code, work: &Work, k: usize, state: usize) -> usize {
@@ -177,7 +167,10 @@ fn trace(code: &Code, work: &mut Work, steps: usize, end: usize) -> usize {
             Some(code.labels[window]),
             code.between.as_ref().map(|between| between[state]),
         ];
-        for (at, label) in coordinates(code, dim, step).zip(labels.into_iter().flatten()) {
+        for (at, label) in code
+            .coordinates(dim, step)
+            .zip(labels.into_iter().flatten())
+        {
             work.chosen[0][at] = code.nearest(work.integers[at], label);
         }
         work.path[0][step] = (state & 1) as u8;

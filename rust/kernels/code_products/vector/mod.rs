@@ -2,6 +2,7 @@
 
 mod look_up;
 mod path;
+mod place;
 mod products;
 mod signs;
 mod tile;

@@ -1,17 +1,16 @@
 //! Rows that are paths through a trellis: blocks of 128 coordinates, which
 //! [`trellis::decode`](crate::kernels::trellis::decode) looks up.
 //!
-//! Sums do not depend on the order of the coordinates, so that a query stands in the order in which
-//! a block is found.
+//! Sums do not depend on the order of the coordinates, and a query is kept in the order in which a
+//! block is found.
 
-use super::signs::put_group;
-use super::tile::{QUAD, put_quad};
-use crate::kernels::code_products::shape::Path;
+use super::place::{QUAD, put_group, put_quad};
+use crate::kernels::code_products::shape::{Path, Sign};
 use crate::kernels::code_products::{
     CodeTables, EachProduct, EachSigns, PART, ROWS_PER_BLOCK, ROWS_PER_GROUP, row_of, scalar,
 };
 use crate::kernels::simd::{BYTES, Simd};
-use crate::kernels::trellis::decode::vector::{
+use crate::kernels::trellis::decode::blocks::{
     BLOCK, Blocks, GROUP, PLANE, by_planes, in_order, tables as choices,
 };
 
@@ -113,9 +112,12 @@ fn signs_and_sums_of<S: Simd, const U: usize>(
                 }
                 let block = blocks.block(row, at);
                 let mut found = block.look_up(s, &magnitudes_of);
-                let mut bits = u128::from_le_bytes(block.last);
-                if !(U > 0 && of.sign_is_stored) {
-                    bits = 0;
+                let mut bits = match of.sign {
+                    Sign::Stored => u128::from_le_bytes(block.last),
+                    Sign::Label => block.top_bits(&blocks),
+                    Sign::Index => 0,
+                };
+                if of.sign == Sign::Index {
                     let found = in_order(s, block.look_up(s, &signs_of));
                     for (found, place) in found.into_iter().zip((0..).step_by(BYTES)) {
                         bits |= u128::from(s.signs_u8(found)) << place;

@@ -4,10 +4,11 @@
 
 use super::look_up::{INDEXES, LEVEL_BITS, LEVEL_BYTES, LEVELS, Levels32, level_table, load_part};
 use super::path;
+use super::place::put_group;
 use crate::kernels::code_products::field::FieldTable;
 use crate::kernels::code_products::shape::{Bytes, Levels, Nibbles, Parts, Shape};
 use crate::kernels::code_products::{
-    CodeTables, EachSigns, PART, PART_COORDINATES, ROWS_PER_GROUP, Signs, check_group,
+    CodeTables, EachSigns, PART, PART_COORDINATES, ROWS_PER_GROUP, check_group,
 };
 use crate::kernels::pack;
 use crate::kernels::simd::{BYTES, Simd};
@@ -333,48 +334,5 @@ fn put_signs<const C: usize>(bits: &[u8; PART_COORDINATES], signs: &mut [u8; PAR
             word |= word >> 16;
         }
         signs.copy_from_slice(&word.to_le_bytes()[..C]);
-    }
-}
-
-/// Writes a part of the signs to the group.
-#[inline(always)]
-pub fn put_group<S: Simd>(s: S, signs: &Signs, group: &mut [u8]) {
-    let mut columns: Signs = [[0; ROWS_PER_GROUP]; PART];
-    transpose(s, signs, &mut columns);
-    // Column by column: a call would cost as much as the copy.
-    for (to, column) in group.as_chunks_mut().0.iter_mut().zip(&columns) {
-        *to = *column;
-    }
-}
-
-/// columns\[position\]\[slot\] ← the bytes of the rows.
-#[inline(always)]
-fn transpose<S: Simd>(s: S, signs: &Signs, columns: &mut Signs) {
-    const HALF: usize = ROWS_PER_GROUP / 2;
-    for (part, columns) in columns.chunks_exact_mut(BYTES).enumerate() {
-        let (low, high) = columns.split_at_mut(BYTES / 2);
-        for slots in 0..4 {
-            // Even slots are rows of the first half, odd ones rows of the second one.
-            let mut x = [s.splat_i16(0); 16];
-            for (i, x) in x.iter_mut().enumerate() {
-                let row = &signs[8 * slots + i / 2 + i % 2 * HALF];
-                *x = s.load_u8(&row.as_chunks().0[part]);
-            }
-            // Each step puts the bytes of rows that are 8 apart side by side:
-            //
-            //   one step:    row 0, row 8      of position 0, then of position 1, …
-            //   four steps:  rows 0 to 15      of a single position in each half
-            for _ in 0..4 {
-                let mut y = x;
-                for i in 0..8 {
-                    [y[2 * i], y[2 * i + 1]] = s.interleave_u8(x[i], x[i + 8]);
-                }
-                x = y;
-            }
-            for ((x, low), high) in x.into_iter().zip(&mut *low).zip(&mut *high) {
-                let to = [low, high].map(|column| &mut column.as_chunks_mut().0[slots]);
-                s.store_halves_u8(x, to);
-            }
-        }
     }
 }

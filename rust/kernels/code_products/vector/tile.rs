@@ -4,15 +4,13 @@ use super::look_up::{
     INDEXES, LEVEL_BITS, LEVEL_BYTES, LEVELS, Levels32, SHORT, WORD_BYTES, level_table, put_words,
 };
 use super::path;
+use super::place::{QUAD, put_quad};
 use crate::kernels::code_products::shape::Shape;
 use crate::kernels::code_products::{
     CodeTables, IntQuery, ROWS_PER_BLOCK, ROWS_PER_GROUP, check_tile, check_tile_products, row_of,
     scalar,
 };
 use crate::kernels::simd::{BYTES, LANES_32, Simd};
-
-/// Bytes of four coordinates of a block of rows.
-pub const QUAD: usize = 4 * ROWS_PER_BLOCK;
 
 /// The body of [`expand`](super::super::expand).
 #[inline(always)]
@@ -72,12 +70,6 @@ pub fn expand<S: Simd>(s: S, tables: &CodeTables, packed: &[u8], rows: &[u32], t
             }
         }
     }
-}
-
-/// Writes four coordinates of row i of a block.
-#[inline(always)]
-pub fn put_quad(four: &[u8; 4], i: usize, quad: &mut [u8; QUAD]) {
-    quad.as_chunks_mut::<4>().0[i] = *four;
 }
 
 /// Writes row i of a block, whose bytes have C coordinates: N bytes are a quad, or one byte is one

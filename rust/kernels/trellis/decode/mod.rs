@@ -23,10 +23,13 @@
 //!
 //! A value of two bytes, as codewords are, is looked up byte by byte.
 //!
-//! **Cost.** Instructions per 32 coordinates on AVX2, at 1, 2, 3 and 4 bits: 6 for the labels, 1,
-//! 5, 8 and 12.5 with the masks for each byte of a value, 2 to 4 for reading, 4 for the order and
-//! the stores of bytes. The shuffles bound it.
+//! **Cost.** Instructions per 32 coordinates on AVX2: 6 for the labels; at 1, 2, 3 and 4 bits 1, 4,
+//! 10 and 19 for each byte of a value, with the masks of the uncoded bits; 4 for the order and the
+//! stores of bytes, 8 and two conversions per 8 coordinates for codewords. The byte shuffles bound
+//! it. A row adds some 20 instructions to read its path and its planes, and 10 more for each plane
+//! that does not begin at a byte.
 
+pub mod blocks;
 pub mod scalar;
 mod tables;
 pub mod vector;
@@ -46,12 +49,11 @@ vector_kernel! {
 }
 
 vector_kernel! {
-    /// out\[i\] ← the byte of `table` at the index of coordinate i.
+    /// out ← the bytes of `table` at the indexes of some rows of `dim` coordinates.
     ///
     /// # Panics
-    /// If `packed` is not one row of as many coordinates as `out` has, or if there is not one byte
-    /// for each codeword.
-    pub fn bytes(code: &Code, table: &[u8], packed: &[u8], out: &mut [u8])
+    /// If the lengths do not fit together, or if there is not one byte for each codeword.
+    pub fn bytes(code: &Code, dim: usize, table: &[u8], packed: &[u8], out: &mut [u8])
 }
 
 vector_kernel! {
@@ -74,4 +76,18 @@ vector_kernel! {
         y: &[f32],
         out: &mut [f32; ROWS_PER_CALL],
     )
+}
+
+fn check_row(code: &Code, packed: &[u8], dim: usize) {
+    assert_eq!(packed.len(), code.row_bytes(dim), "bytes of a row");
+}
+
+fn check_rows(code: &Code, dim: usize, packed: &[u8], out: &[u8]) {
+    let row_bytes = code.row_bytes(dim);
+    assert!(
+        dim > 0
+            && packed.len().is_multiple_of(row_bytes)
+            && packed.len() * dim == out.len() * row_bytes,
+        "rows and room for their bytes"
+    );
 }

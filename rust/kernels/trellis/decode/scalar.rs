@@ -1,10 +1,11 @@
 //! The definition: step by step along the path.
 
+use super::{check_row, check_rows};
 use crate::kernels::SUM_LANES;
 use crate::kernels::asymmetric::ROWS_PER_CALL;
 use crate::kernels::reduce::scalar::sum_lanes;
-use crate::kernels::trellis::code::LABELS;
-use crate::kernels::trellis::{Code, scalar::coordinates};
+use crate::kernels::trellis::Code;
+use crate::kernels::trellis::LABELS;
 
 #[inline(always)]
 pub fn indexes(code: &Code, packed: &[u8], out: &mut [u8]) {
@@ -12,9 +13,13 @@ pub fn indexes(code: &Code, packed: &[u8], out: &mut [u8]) {
 }
 
 #[inline(always)]
-pub fn bytes(code: &Code, table: &[u8], packed: &[u8], out: &mut [u8]) {
+pub fn bytes(code: &Code, dim: usize, table: &[u8], packed: &[u8], out: &mut [u8]) {
+    check_rows(code, dim, packed, out);
     assert_eq!(table.len(), code.words().len(), "a byte for each codeword");
-    decode(code, packed, out, |index| table[usize::from(index)]);
+    let rows = packed.chunks_exact(code.row_bytes(dim));
+    for (row, out) in rows.zip(out.chunks_exact_mut(dim)) {
+        decode(code, row, out, |index| table[usize::from(index)]);
+    }
 }
 
 #[inline(always)]
@@ -45,7 +50,7 @@ pub fn products(
 #[inline(always)]
 pub fn decode<T>(code: &Code, packed: &[u8], out: &mut [T], value: impl Fn(u8) -> T) {
     let dim = out.len();
-    assert_eq!(packed.len(), code.row_bytes(dim), "bytes of a row");
+    check_row(code, packed, dim);
     let steps = code.steps(dim);
     let bit = |at: usize| usize::from(packed[at / 8] >> (at % 8) & 1);
     let is_circular = steps >= code.memory;
@@ -59,7 +64,10 @@ pub fn decode<T>(code: &Code, packed: &[u8], out: &mut [T], value: impl Fn(u8) -
             Some(code.labels[window]),
             code.between.as_ref().map(|between| between[state]),
         ];
-        for (at, label) in coordinates(code, dim, step).zip(labels.into_iter().flatten()) {
+        for (at, label) in code
+            .coordinates(dim, step)
+            .zip(labels.into_iter().flatten())
+        {
             let uncoded = (0..code.uncoded).map(|plane| bit(steps + plane * dim + at) << plane);
             out[at] = value((uncoded.sum::<usize>() * LABELS) as u8 + label);
         }

@@ -1,7 +1,7 @@
 //! What vectors look up to decode.
 
 use crate::kernels::simd::BYTES;
-use crate::kernels::trellis::code::LABELS;
+use crate::kernels::trellis::LABELS;
 
 /// Choices of uncoded bits at most.
 pub const CHOICES: usize = 8;
@@ -17,6 +17,10 @@ pub struct Tables {
     /// of coordinates 2·pair (in the low half of the byte) and 2·pair + 1 of a group. The first 16
     /// bytes are of even groups, the others of odd ones.
     pub labels: [[u8; BYTES]; 6],
+    /// \[d\]\[nibble\]: what the four path bits that are d nibbles back add to the highest bits of
+    /// the four labels of a group. They are in the low half of the byte of an even group, and in
+    /// the high half of that of an odd one.
+    pub tops: [[u8; BYTES]; 3],
     /// \[uncoded\]\[label\]: the low bytes of the codewords plus 2¹⁵, and the high ones.
     pub words: [[[u8; LABELS]; CHOICES]; 2],
 }
@@ -52,6 +56,14 @@ impl Tables {
                 *label = of(2 * pair) | of(2 * pair + 1) << 4;
             }
         }
+        let mut tops = [[0; BYTES]; 3];
+        for (pairs, top) in labels.as_chunks::<2>().0.iter().zip(&mut tops) {
+            for (place, top) in top.iter_mut().enumerate() {
+                let [a, b] = [pairs[0][place], pairs[1][place]];
+                let bits = a >> 3 & 1 | a >> 6 & 2 | b >> 1 & 4 | b >> 4 & 8;
+                *top = bits << (place / LABELS * 4);
+            }
+        }
         let mut bytes = [[[0; LABELS]; CHOICES]; 2];
         for (i, &word) in words.iter().enumerate() {
             for (byte, to) in (word as u16 ^ 1 << 15).to_le_bytes().iter().zip(&mut bytes) {
@@ -60,6 +72,7 @@ impl Tables {
         }
         Some(Self {
             labels,
+            tops,
             words: bytes,
         })
     }
