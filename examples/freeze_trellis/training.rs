@@ -92,10 +92,10 @@ impl Cells {
     /// The mean of each cell and of its mirror image together.
     fn means(&self, words: &mut [f32]) {
         let last = words.len() - 1;
-        for i in 0..words.len() {
+        for (i, word) in words.iter_mut().enumerate() {
             let count = self.counts[i] + self.counts[last - i];
             if count > 0.0 {
-                words[i] = ((self.sums[i] - self.sums[last - i]) / count) as f32;
+                *word = ((self.sums[i] - self.sums[last - i]) / count) as f32;
             }
         }
     }

@@ -19,7 +19,7 @@ LEVEL = 1e-5
 METHODS = [
     *("blockquant/none", "blockquant/mse", "blockquant/unbiased"),
     *("eden/mse", "eden/unbiased", "rabitq/mse", "rabitq/unbiased"),
-    *("turboquant/mse", "turboquant/prod"),
+    *("trellis/none", "trellis/mse", "trellis/unbiased", "turboquant/mse", "turboquant/prod"),
 ]
 FIELDS = ("nmse", "bias", "ip_error", "variance", "q99", "q999", "half_width")
 #: The theory of the quantiles uses the root mean square of tan θ only. At d = 128 its spread adds

@@ -147,6 +147,9 @@ def test_exact_interval_law(rotation, method, dim, bits):
         "turboquant/mse",
         "turboquant/prod",
         "rabitq/unbiased",
+        "trellis/none",
+        "trellis/mse",
+        "trellis/unbiased",
     ],
 )
 def test_theory_nmse(rng, name, bits):

@@ -66,13 +66,15 @@ impl Tried {
 /// The frozen designs.
 fn frozen() -> Vec<Tried> {
     let tried = designs().iter().map(|design| {
-        let words = design.codewords();
-        let choices = words.len() / LABELS;
-        let place = |at: usize| words[at % LABELS * choices + at / LABELS];
-        let words = (0..words.len()).map(place).collect();
         let unit = if design.half_bits() <= 4 { 64 } else { 128 };
         let range = design.cap() * design.distortion;
-        Tried::new(design.memory, design.generators, words, unit, range)
+        Tried::new(
+            design.memory,
+            design.generators,
+            design.codewords(),
+            unit,
+            range,
+        )
     });
     tried.collect()
 }

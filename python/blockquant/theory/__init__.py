@@ -1,8 +1,9 @@
 r"""What each method must measure on rows rotated by a Haar matrix.
 
 Unit rows x and queries y, with m = ⟨x, y⟩; θ is the angle between a row and its code, D the
-distortion of the codebook (both from the law of a coordinate or block, :mod:`._angles`). The
-reconstruction x̂ has a part along x and a part that is uniform on the directions across x, so that
+distortion of the codebook. Both come from the law of a coordinate or block (:mod:`._angles`), those
+of Trellis from a long run (:mod:`._trellis`). The reconstruction x̂ has a part along x and a part
+that is uniform on the directions across x, so that
 
     ⟨x̂, y⟩ − m = slope·m + width·√(1 − m²)·t,   t a coordinate of a uniform vector of S^(d−2)
 

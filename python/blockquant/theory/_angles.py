@@ -158,6 +158,8 @@ class Angles(NamedTuple):
 
     #: E‖u − c‖²/d, the normalised MSE with S = 1.
     distortion: float
+    #: E[ρ], 1 − D where codewords are the means of their cells.
+    rho: float
     #: E sin²θ and E tan²θ.
     sin2: float
     tan2: float
@@ -187,5 +189,10 @@ def angles(method: str, bits: float, dim: int, block: int | None) -> Angles:
     sin2, tan2 = _rabitq_gain(int(bits), dim) if method == "rabitq" else (0.0, 0.0)
     spread = (rho / q) ** 2 * (4 * v_rho - 4 * rho / q * both + (rho / q) ** 2 * v_q)
     return Angles(
-        1 - 2 * rho + q, max(0.0, 1 - cos2 - sin2), max(0.0, sec2 - 1 - tan2), v_rho, spread
+        1 - 2 * rho + q,
+        rho,
+        max(0.0, 1 - cos2 - sin2),
+        max(0.0, sec2 - 1 - tan2),
+        v_rho,
+        spread,
     )

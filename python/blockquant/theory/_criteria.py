@@ -13,11 +13,12 @@ from blockquant import _core
 from blockquant._checks import between
 from blockquant._methods import DEFAULTS, PARTS, has_rate, states_intervals
 from blockquant.theory._angles import angles, coordinate_law, split
+from blockquant.theory._trellis import trellis_angles
 
 _Float = NDArray[np.float64]
 
-#: Methods that have a closed form, with every scale rule or variant.
-_KNOWN = ("blockquant", "eden", "rabitq", "turboquant")
+#: Methods that have a closed form or frozen moments, with every scale rule or variant.
+_KNOWN = ("blockquant", "eden", "rabitq", "trellis", "turboquant")
 #: Bisections of a quantile in [0, 2]: to 2⁻⁴⁰.
 _HALVINGS = 41
 
@@ -87,7 +88,8 @@ def accuracy(
 
     The sum of what is left out: 2/d² + 10/d³ by the delta method (nothing where S = 1), three
     standard errors of a block codebook's distortion, which comes from 2²⁰ samples (2¹⁸ above 256
-    codewords, 2¹⁵ above 4096), and of RaBitQ's gain over the best common rescaling.
+    codewords, 2¹⁵ above 4096), and of RaBitQ's gain over the best common rescaling. For Trellis it
+    is three standard errors of the frozen moments, and 1 % more for a dimension between theirs.
 
     Parameters and errors are those of :func:`nmse`.
 
@@ -349,19 +351,22 @@ def _law(name: str, bits: float, dim: int, block: int | None, states: int | None
     if scale == "prod":
         first = 1.0 if bits == 1 else angles("turboquant", bits - 1, dim, None).distortion
         return _Law(dim, first * (pi / 2 - 1 / dim), 0.0, first, 0.0, True, 0.0)
-    angle = angles(method, bits, dim, block)
-    delta = 2 / dim**2 + 10 / dim**3
-    sampled = _sampling(method, bits, block)
+    if method == "trellis":
+        delta = 0.0
+        angle, sampled = trellis_angles(bits, dim, states)
+    else:
+        delta = 2 / dim**2 + 10 / dim**3
+        angle, sampled = angles(method, bits, dim, block), _sampling(method, bits, block)
     if scale == "unbiased":
         return _Law(dim, angle.tan2, 0.0, angle.tan2, 0.0, False, delta + sampled)
     if scale == "mse" and method != "turboquant":
         sin2, spread = angle.sin2, angle.sin2_variance
         across = max(0.0, sin2 * (1 - sin2) - spread)
         return _Law(dim, sin2, -sin2, across, spread, False, delta + sampled)
-    # Codewords are the means of their cells: with S = 1, E[ρ] = E[Q] = 1 − D.
-    none, spread = angle.distortion, angle.rho_variance
-    across = max(0.0, none * (1 - none) - spread)
-    return _Law(dim, none, -none, across, spread, False, sampled)
+    # With S = 1 and E[Q] = D − 1 + 2·E[ρ], the width E[Q − ρ²] is D − (1 − E[ρ])² less the spread.
+    none, slope, spread = angle.distortion, angle.rho - 1, angle.rho_variance
+    across = max(0.0, none - slope**2 - spread)
+    return _Law(dim, none, slope, across, spread, False, sampled)
 
 
 def _sampling(method: str, bits: float, block: int | None) -> float:
