@@ -4,12 +4,12 @@
 
 * error: the squared error of `trellis/mse` on Gaussian rows as a multiple of Shannon's bound, at
   every rate and number of states, beside BlockQuant and EDEN;
-* time: µs per row of d = 1536 on one thread, of encoding and decoding beside BlockQuant; methods
-  take turns, and the least of the turns counts. With `--kernels` the times of the choice of the
-  path and of decoding to bytes are those of `cargo bench --bench kernels`, which is built for it;
+* time: µs per row of d = 1536 on one thread, of encoding and decoding beside BlockQuant. Methods
+  take turns, and the least CPU time of the turns counts, which other work on the machine changes
+  little. With `--kernels` the times of the choice of the path and of decoding to bytes are those of
+  `cargo bench --bench kernels`, which is built for it;
 * search: recall@10 and ns per pair of query and row beside BlockQuant of the same rate, one thread;
-* bytes: this library beside product quantization that is trained on the rows, at 1, 2 and 4 bits
-  (`trellis_bytes.py`).
+* bytes: this library beside product quantization that is trained on the rows (`trellis_bytes.py`).
 
 What is to be reached stands beside each figure, as in `1.130 ≤ 1.14`. A figure that misses it is
 marked `!`, and then the exit status is 1. The output is kept in benches/results/trellis.txt.
@@ -140,14 +140,14 @@ def error(limits: Limits) -> None:
 # ---- time
 
 
-def turns(works: dict[str, Callable[[], object]], times: int = 9) -> dict[str, float]:
-    """Seconds of each, the least of so many turns, which they take one after the other."""
+def turns(works: dict[str, Callable[[], object]], times: int = 15) -> dict[str, float]:
+    """CPU seconds of each, the least of so many turns, which they take one after the other."""
     least = dict.fromkeys(works, np.inf)
     for _ in range(times):
         for name, work in works.items():
-            start = time.perf_counter()
+            start = time.process_time()
             work()
-            least[name] = min(least[name], time.perf_counter() - start)
+            least[name] = min(least[name], time.process_time() - start)
     return least
 
 
@@ -238,7 +238,7 @@ def search(limits: Limits, found: common.Embeddings) -> None:
             for work in works.values():
                 for _ in range(3):
                     work()
-            took = turns(works, 9 if size > 1 else 45)
+            took = turns(works, 15 if size > 1 else 45)
             ns = {name: 1e9 * seconds / (size * len(x)) for name, seconds in took.items()}
             what = f"search at {bits} bits, {size} queries per call, over BlockQuant's"
             cell = limits.most(what, ns["trellis"] / ns["blockquant"], SEARCH, ".2f")

@@ -146,7 +146,7 @@ def of_faiss(kind: str, data: Data) -> Result:
     error, recall = data.scores(lambda part: data.y @ index.sa_decode(codes[part]).T)
     nmse = data.nmse(lambda part: index.sa_decode(codes[part]))
     encode = microseconds(index.sa_encode, data.x)
-    label = f"faiss {kind.partition(',')[0]}"
+    label = f"faiss {kind.partition(',')[0].removesuffix('np')}"
     return Result(label, index.sa_code_size(), nmse, error, recall, encode, train)
 
 
@@ -154,7 +154,8 @@ def peers(data: Data, bits: int, title: str, kept: Path | None) -> Iterator[Resu
     """PQ and OPQ, which need most of the time of a run: `kept` has them from an earlier one."""
     dim = data.x.shape[1]
     parts, width = (dim // 2, 6) if bits == 3 else (dim * bits // 8, 8)
-    for kind in (f"PQ{parts}x{width}", f"OPQ{parts},PQ{parts}x{width}"):
+    # np: without the training of an order of the words, which search by Hamming distance needs.
+    for kind in (f"PQ{parts}x{width}np", f"OPQ{parts},PQ{parts}x{width}np"):
         known = json.loads(kept.read_text("utf-8")) if kept and kept.is_file() else {}
         name = f"{title}, {len(data.x)} rows: {kind}"
         if name not in known:

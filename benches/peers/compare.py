@@ -121,7 +121,7 @@ def register() -> list[str]:
     def opq(dim: int, bits: float, seed: int) -> FaissMethod:
         if bits not in (1, 2, 4) or dim % (8 // bits):
             raise ValueError(f"no blocks of whole coordinates at {bits:g} bits in {dim} dimensions")
-        return FaissMethod(f"OPQ{dim * bits / 8:g},PQ{dim * bits / 8:g}x8", dim, seed)
+        return FaissMethod(f"OPQ{dim * bits / 8:g},PQ{dim * bits / 8:g}x8np", dim, seed)
 
     def turbovec(dim: int, bits: float, seed: int) -> TurbovecMethod:
         return TurbovecMethod(dim, bits, seed)

@@ -207,8 +207,8 @@ class Trellis(Quantizer):
     bits : float
         Bits per coordinate, a multiple of .5 from .5 to 4.
     states : int
-        States of the path: 16, 32, 64, 128 or 256. Twice as many take twice as long to
-        encode, for less error. Decoding takes the same time.
+        States of the path: 16, 32, 64, 128 or 256. More take longer to encode, for less error.
+        Decoding takes the same time.
 
     Examples
     --------

@@ -99,10 +99,17 @@ def _grid_point(u: NDArray[np.float64], t: float, bits: int) -> NDArray[np.float
 def _rabitq_rescaling(bits: int, dim: int) -> float:
     """The common rescaling t with the largest cosine in the limit of large d."""
     u, mass = coordinate_law(dim)
+    order = np.argsort(np.abs(u))
+    size, mass = np.abs(u)[order], mass[order]
+    # Of the coordinates of each size and greater ones: their mass, and their mean size times it.
+    over, along = (np.append(np.cumsum(some[::-1])[::-1], 0.0) for some in (mass, mass * size))
+    steps = np.arange(1, 2 ** (bits - 1))
 
     def cosine(t: float) -> float:
-        c = _grid_point(u, t, bits)
-        return float((mass @ (u * c)) ** 2 / (mass @ (c * c)))
+        # A coordinate passes from level k − ½ to k + ½ where its size is k/t.
+        at = np.searchsorted(size, steps / t)
+        rho, q = along[0] / 2 + along[at].sum(), over[0] / 4 + 2 * (steps @ over[at])
+        return float(rho**2 / q)
 
     low, high = 0.05, 2.0 ** (bits + 1)
     for _ in range(6):
