@@ -13,8 +13,7 @@ from support import supports
 NAMES = list(bq.available())
 DIMS = [1, 2, 3, 5, 7, 8, 17, 31, 33, 63, 64, 65, 100, 130]
 SEARCHED = [name for name, (m, scale) in PARTS.items() if m.has_scale_search and scale != "none"]
-# Each method runs with and without a center, and with a search over scales where it has one;
-# `plain` marks tests that hold only without a center.
+# Each method with and without a center, and with a search over scales where it has one.
 PLAIN = [*NAMES, *(f"{name} searched" for name in SEARCHED)]
 every = pytest.mark.parametrize("name", [*PLAIN, *(f"{name} centered" for name in NAMES)])
 plain = pytest.mark.parametrize("name", PLAIN)
