@@ -142,6 +142,7 @@ def _draw_trade(found, path, dark):
         axes.annotate(
             f"{bits} b", place, (-4, 3), textcoords="offset points", ha="right", fontsize=7
         )
+    axes.set_xticks((2, 5, 10, 20))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axes.xaxis.set_minor_formatter(NullFormatter())
     _save(style, figure, axes, ink, path)
