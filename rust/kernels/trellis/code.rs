@@ -2,13 +2,11 @@
 
 use std::ops::Range;
 
+use super::labels::{LABELS, labels};
 use super::{decode, vector};
 
 /// The most steps on each side of the first state from which that state is found.
 const MOST_WINDOW: usize = 64;
-
-/// Labels of a window.
-pub const LABELS: usize = 16;
 
 /// The numbers that define a code.
 #[derive(Debug, Clone, Copy)]
@@ -79,12 +77,6 @@ impl Code {
         );
         let ascend = |label: usize| words[label..].iter().step_by(LABELS).is_sorted();
         assert!((0..LABELS).all(ascend), "ascending codewords of a label");
-        let labels = |bits: u32, generators: [u32; 4]| -> Vec<u8> {
-            let parity =
-                |window: u32, generator: u32| ((window & generator).count_ones() & 1) as u8;
-            let label = |window| (0..4).map(|i| parity(window, generators[i]) << i).sum();
-            (0..1 << bits).map(label).collect()
-        };
         let of_windows = labels(memory + 1, generators);
         let of_states = between.map(|generators| labels(memory, generators));
         let mut code = Self {
@@ -109,8 +101,20 @@ impl Code {
             }));
         }
         code.metrics.push([0; LABELS]);
-        code.vector = vector::Tables::new(&code);
+        let limits: Vec<_> = (1..choices).map(|choice| code.limits(choice)).collect();
+        let between = code.between.as_deref();
+        code.vector = vector::Tables::new(code.memory, &code.labels, between, &limits);
         code
+    }
+
+    /// The last q + 4·unit of each label for which the uncoded bits of the nearest codeword are less
+    /// than `choice`.
+    fn limits(&self, choice: usize) -> [u16; LABELS] {
+        let all: Vec<u16> = (0..=8 * self.unit).collect();
+        std::array::from_fn(|label| {
+            let is_less = |&q: &u16| usize::from(self.nearest(q, label as u8)) / LABELS < choice;
+            all.partition_point(is_less).wrapping_sub(1) as u16
+        })
     }
 
     /// The place of q, given as q + 4·unit, in units of 2⁻¹².

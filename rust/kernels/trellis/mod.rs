@@ -89,10 +89,10 @@
 
 mod code;
 pub(super) mod decode;
+mod labels;
 mod scalar;
 mod vector;
 
-use code::LABELS;
 pub use code::{Code, Definition};
 pub use decode::{bytes, codewords, indexes, products};
 

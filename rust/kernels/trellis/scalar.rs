@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::code::LABELS;
+use super::labels::LABELS;
 use super::{Code, Workspace};
 
 /// Rows of fewer steps than this try every first state.

@@ -4,7 +4,7 @@
 use super::tables::CHOICES;
 use crate::kernels::simd::{LANES_16, Simd};
 use crate::kernels::trellis::Code;
-use crate::kernels::trellis::LABELS;
+use crate::kernels::trellis::labels::LABELS;
 
 /// Coordinates of a block.
 pub const BLOCK: usize = 128;

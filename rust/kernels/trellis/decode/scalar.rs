@@ -5,7 +5,7 @@ use crate::kernels::SUM_LANES;
 use crate::kernels::asymmetric::ROWS_PER_CALL;
 use crate::kernels::reduce::scalar::sum_lanes;
 use crate::kernels::trellis::Code;
-use crate::kernels::trellis::LABELS;
+use crate::kernels::trellis::labels::LABELS;
 
 #[inline(always)]
 pub fn indexes(code: &Code, packed: &[u8], out: &mut [u8]) {

@@ -1,7 +1,7 @@
 //! What vectors look up to decode.
 
 use crate::kernels::simd::BYTES;
-use crate::kernels::trellis::LABELS;
+use crate::kernels::trellis::labels::LABELS;
 
 /// Choices of uncoded bits at most.
 pub const CHOICES: usize = 8;

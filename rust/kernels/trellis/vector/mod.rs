@@ -11,7 +11,7 @@ use finish::Choice;
 use search::{Front, best_states, search, vectors};
 use trace::trace;
 
-use super::code::LABELS;
+use super::labels::LABELS;
 use super::scalar::{self, FEW_STEPS};
 use super::{Code, Workspace};
 use crate::kernels::simd::{BYTES, LANES_32, Simd};

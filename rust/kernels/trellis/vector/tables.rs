@@ -1,8 +1,7 @@
 //! What the vector body looks up.
 
 use crate::kernels::simd::BYTES;
-use crate::kernels::trellis::Code;
-use crate::kernels::trellis::code::LABELS;
+use crate::kernels::trellis::labels::LABELS;
 
 /// The bytes of a vector, in one cache line.
 #[derive(Debug, Default, Clone, Copy)]
@@ -34,38 +33,39 @@ pub struct Tables {
 }
 
 impl Tables {
-    /// Prepares the tables of a code, which lacks only these.
-    pub fn new(code: &Code) -> Self {
-        let states = 1 << code.memory;
+    /// Prepares the tables of a register of `memory` bits, from the labels of its windows, at half
+    /// rates those of its states, and the limits of 1, 2, … in the uncoded bits.
+    pub fn new(
+        memory: usize,
+        labels: &[u8],
+        between: Option<&[u8]>,
+        limits: &[[u16; LABELS]],
+    ) -> Self {
+        let states = 1 << memory;
         let vector = |label: &dyn Fn(usize) -> u8| -> Vector {
             Vector(std::array::from_fn(|i| label(i % STATES)))
         };
         let shuffles = if states == STATES {
             [0, 1]
-                .map(|higher| vector(&|state| code.labels[state + higher * states]))
+                .map(|higher| vector(&|state| labels[state + higher * states]))
                 .to_vec()
         } else {
             let four = |first: usize| {
                 [0, states, 1, 1 + states]
-                    .map(|window| vector(&|i| code.labels[2 * (first + i) + window]))
+                    .map(|window| vector(&|i| labels[2 * (first + i) + window]))
             };
             (0..states / 2).step_by(STATES).flat_map(four).collect()
         };
-        let between = code.between.iter().flat_map(|labels| {
+        let of_states = between.iter().flat_map(|labels| {
             let (states, _) = labels.as_chunks::<STATES>();
             states.iter().map(|labels| vector(&|i| labels[i]))
         });
-        let all: Vec<u16> = (0..=8 * code.unit).collect();
-        let limits = (1..1 << code.uncoded).map(|uncoded| {
-            let limit = |label: usize| {
-                let is_less = |&q: &u16| code.nearest(q, label as u8) / (LABELS as u8) < uncoded;
-                all.partition_point(is_less).wrapping_sub(1) as u16
-            };
-            [0, 1].map(|byte| vector(&|label| limit(label).to_le_bytes()[byte]))
-        });
+        let limits = limits
+            .iter()
+            .map(|limits| [0, 1].map(|byte| vector(&|label| limits[label].to_le_bytes()[byte])));
         Self {
-            between: between.collect(),
-            eights: eights(code),
+            between: of_states.collect(),
+            eights: eights(memory, labels, between),
             limits: limits.collect(),
             shuffles,
         }
@@ -73,28 +73,28 @@ impl Tables {
 }
 
 /// The parts of the labels of eight steps.
-fn eights(code: &Code) -> Vec<u64> {
-    let bits = code.memory + STEPS;
+fn eights(memory: usize, labels: &[u8], between: Option<&[u8]>) -> Vec<u64> {
+    let bits = memory + STEPS;
     let mut parts = Vec::new();
     for part in 0..bits.div_ceil(8) {
         for byte in 0..256u32 {
             // Bit i of the byte enters in step 8·part + i − ν of the eight.
             let label = |step: usize, table: &[u8], width: usize| {
                 let windows = (0..8).filter(|i| byte >> i & 1 == 1).filter_map(|i| {
-                    let age = (code.memory + step).checked_sub(8 * part + i)?;
+                    let age = (memory + step).checked_sub(8 * part + i)?;
                     (age < width).then_some(1 << age)
                 });
                 table[windows.sum::<usize>()]
             };
             let word = |labels: [u8; STEPS]| u64::from_le_bytes(labels);
-            let of_step = |step| label(step, &code.labels, code.memory + 1);
-            match &code.between {
+            let of_step = |step| label(step, labels, memory + 1);
+            match between {
                 None => parts.push(word(std::array::from_fn(of_step))),
                 Some(between) => parts.extend([0, 1].map(|half| {
                     word(std::array::from_fn(|i| {
                         let (step, is_between) = ((half * STEPS + i) / 2, i % 2 == 1);
                         if is_between {
-                            label(step, between, code.memory)
+                            label(step, between, memory)
                         } else {
                             of_step(step)
                         }
