@@ -1,4 +1,4 @@
-//! Rotation-based vector quantization: BlockQuant, EDEN, RaBitQ, TurboQuant and trellis codes behind
+//! Rotation-based vector quantization: BlockQuant, EDEN, RaBitQ, TurboQuant and trellis codes in
 //! one pipeline. It turns float vectors into a few bits per coordinate, and computes inner products
 //! and nearest neighbors on these bits, with a known error.
 //!

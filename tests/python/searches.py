@@ -32,7 +32,7 @@ QUANTIZERS = (
     ("turboquant/mse", 100, {"bits": 3}),
     ("turboquant/prod", 40, {"bits": 2}),
     ("rabitq", 130, {"bits": 7}),
-    ("trellis", 3, {"bits": 1}),
+    ("trellis", 7, {"bits": 1}),
     ("trellis", 33, {"bits": 2}),
     ("trellis/mse", 100, {"bits": 3, "states": 16}),
     ("trellis", 384, {"bits": 1}),

@@ -225,7 +225,8 @@ def test_scale_equivariance(rng, name):
     for row, query in ((2.0**60, 2.0**-60), (2.0**-100, 2.0**40), (2.0**100, 1.0), (1.0, 2.0**100)):
         found = q.interval(q.encode(x * np.float32(row)), y * np.float32(query))
         for ours, want in zip(found, (low, high), strict=True):
-            np.testing.assert_allclose(ours / (row * query), want, rtol=1e-5, atol=1e-5)
+            # Bounds reach ±20, and norms and scales are rounded to float32.
+            np.testing.assert_allclose(ours / (row * query), want, rtol=1e-5, atol=5e-5)
 
 
 @every

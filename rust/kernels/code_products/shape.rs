@@ -149,7 +149,7 @@ pub(super) struct Path {
 pub(super) enum Sign {
     /// It is the highest uncoded bit, and so a plane of the row.
     Stored,
-    /// There are no uncoded bits, and it is the highest bit of the label.
+    /// It is the highest bit of the label, where a row has only the bits of its path.
     Label,
     /// It has to be looked up.
     Index,

@@ -107,8 +107,8 @@ impl Code {
         code
     }
 
-    /// The last q + 4·unit of each label for which the uncoded bits of the nearest codeword are less
-    /// than `choice`.
+    /// The last q + 4·unit of each label for which the uncoded bits of the nearest codeword are
+    /// less than `choice`.
     fn limits(&self, choice: usize) -> [u16; LABELS] {
         let all: Vec<u16> = (0..=8 * self.unit).collect();
         std::array::from_fn(|label| {

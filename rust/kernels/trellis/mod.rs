@@ -42,10 +42,11 @@
 //!
 //! **The circle.** A path has to end in the state where it begins. A free search over the last T
 //! steps and then the first T, traced back from the best end to the middle, finds this state σ; the
-//! row itself is searched from σ to σ. T is 64, or P where that is less. To begin in σ, the predecessors of the first ν steps are
-//! forced, because saturated metrics cannot exclude a state. Rows of fewer than 32 steps try every
-//! σ, and keep the path with the least sum of D, of equals the one of the least σ. Rows of fewer
-//! than ν steps begin in state 0 and end where the metric is least.
+//! row itself is searched from σ to σ. T is 64, or P where that is less. To begin in σ, the
+//! predecessors of the first ν steps are forced, because saturated metrics cannot exclude a state.
+//! Rows of fewer than 32 steps try every σ, and keep the path with the least sum of D, of equals
+//! the one of the least σ. Rows of fewer than ν steps begin in state 0 and end where the metric is
+//! least.
 //!
 //! **The vector body.** A register holds 16 states of two rows, one row in each half. The metrics
 //! of a coordinate's 16 labels are one byte shuffle away from those of 16 windows. Lower
