@@ -8,7 +8,7 @@ more. 256 states and `scale_search` take longer to encode.
 
 nmse is the error of reconstruction, of ours with the scale `mse`. d·E[e²] is the error of inner
 products and R@10 the recall of all estimates, of ours with the scale `unbiased`. Rows and queries
-have length 1. Times are CPU time of one thread, which hardly depends on other work.
+are unit vectors. Times are CPU time with one thread, which hardly depends on other work.
 """
 
 from __future__ import annotations
