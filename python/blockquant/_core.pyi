@@ -7,6 +7,7 @@ __all__ = [
     "MAX_DENSE_DIM",
     "MAX_DIM",
     "MAX_HEAD_DIM",
+    "MAX_SCALES",
     "MAX_THREADS",
     "MIN_QUERIES_TO_DERIVE",
     "KeyValueCache",
