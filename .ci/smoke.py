@@ -51,7 +51,8 @@ def check(is_quick: bool) -> None:
         cases = [case for case in cases if case["method"] != "blockquant" or case["bits"] % 1]
     for case in cases:
         x = np.frombuffer(bytes.fromhex(case["input_hex"]), "<f4").reshape(-1, case["dim"])
-        options = {name: case.get(name) for name in ("scale", "block", "rotation", "seed")}
+        parameters = ("scale", "block", "states", "scale_search", "rotation", "seed")
+        options = {name: case.get(name) for name in parameters}
         core = _core.Quantizer(
             case["method"], case["dim"], case["bits"], store_norm=True, **options
         )
