@@ -54,6 +54,11 @@ impl Design {
         1 << self.memory
     }
 
+    /// The bits of a row, which are those of the path and the uncoded ones.
+    pub fn bits(&self, dim: usize) -> usize {
+        dim.div_ceil(self.generators.len()) + self.uncoded as usize * dim
+    }
+
     /// Twice the rate in bits per coordinate.
     pub fn half_bits(&self) -> u32 {
         2 * self.uncoded + if self.generators.len() == 1 { 2 } else { 1 }

@@ -38,11 +38,11 @@ struct Trellis {
     code: Code,
 }
 
-/// The code of these parameters, with its states.
-fn code(parameters: Parameters) -> Result<(Code, usize)> {
+/// The design of these parameters.
+fn find(parameters: Parameters) -> Result<&'static Design> {
     let Parameters { bits, states, .. } = parameters;
     let states = states.unwrap_or(DEFAULT_STATES);
-    let Some(design) = design(states, bits) else {
+    design(states, bits).ok_or_else(|| {
         let of_states = designs().iter().filter(|design| design.states() == states);
         let rates: Vec<f64> = of_states
             .map(|design| f64::from(design.half_bits()) / 2.0)
@@ -57,9 +57,8 @@ fn code(parameters: Parameters) -> Result<(Code, usize)> {
                 list(&rates)
             ),
         };
-        return Err(Error::invalid(problem));
-    };
-    Ok((design.code(), states))
+        Error::invalid(problem)
+    })
 }
 
 /// The numbers of states that there are, in ascending order.
@@ -77,12 +76,12 @@ fn list(numbers: &[impl ToString]) -> String {
 
 /// The bits of the path and of the planes, in words.
 pub(super) fn layout(parameters: Parameters) -> Result<Blueprint> {
-    let (code, states) = code(parameters)?;
-    let bits = code.bits(parameters.dim);
+    let design = find(parameters)?;
+    let bits = design.bits(parameters.dim);
     let field = |count, width| Field { count, width };
     let rest = field(1, (bits % WORD) as u32);
     Ok(Blueprint {
-        states: Some(states),
+        states: Some(design.states()),
         ..Blueprint::new([field(bits / WORD, WORD as u32), rest])
     })
 }
@@ -90,7 +89,7 @@ pub(super) fn layout(parameters: Parameters) -> Result<Blueprint> {
 pub(super) fn build(parameters: Parameters) -> Result<Box<dyn Method>> {
     Ok(Box::new(Trellis {
         dim: parameters.dim,
-        code: code(parameters)?.0,
+        code: find(parameters)?.code(),
     }))
 }
 
