@@ -34,6 +34,7 @@
 //! - [`quantizer`] runs the pipeline: encode, decode, inner products, intervals and search.
 //! - [`methods`] has the five methods. They use [`codebook`], [`rotation`] and [`rng`].
 //! - [`cache`] keeps the keys and values of an attention layer in codes, and attends from them.
+//! - [`axes`] is the mean and the principal axes of a sample, and their fit.
 //! - [`codes`] defines the bytes of a row, and [`mod@file`] the bytes of a file.
 //! - [`scan`] computes on packed codes, and [`interval`] has the law of their error.
 //! - [`kernels`] has the inner loops for each instruction set ([`isa`]), and [`threads`] the thread
@@ -60,6 +61,7 @@
 //! | G, γ | the Gaussian matrix of TurboQuant `prod`; ‖u − c‖, which `prod` stores |
 //! | g, e′ | the factor of the signs of c, and the spread of their error ([`scan::bounds`]) |
 //! | q, k_j, v_j | a query of attention; the key and the value of token j ([`cache`]) |
+//! | vᵢ, λᵢ | the principal axes of a sample and the variances along them ([`axes`]) |
 //! | R_j | the rotary embedding of token j ([`cache`]) |
 //! | c̃ | a codeword vector whose coordinates are whole multiples of a step ([`cache::coder`]) |
 //!
@@ -128,6 +130,7 @@
 //! [`interval`].
 
 mod aligned;
+pub mod axes;
 pub mod cache;
 pub mod codes;
 pub mod error;
@@ -155,6 +158,7 @@ pub mod scan;
 #[cfg(feature = "python")]
 mod python;
 
+pub use axes::Axes;
 pub use codes::{Codes, CodesRef};
 pub use error::{Error, Result};
 pub use interval::Direction;
