@@ -53,7 +53,7 @@ pub struct Field {
 }
 
 /// The fields of one row of packed bits, in order.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Layout {
     fields: Vec<Field>,
 }
@@ -257,11 +257,10 @@ impl<'a> CodesRef<'a> {
         &self.packed[row * self.row_bytes..][..self.row_bytes]
     }
 
-    /// Checks that these arrays are codes of `layout` with these scalars. A missing `norm` is not
-    /// an error here: decoding does not need it.
-    pub fn check(&self, layout: &Layout, scalars: Scalars) -> Result<()> {
+    /// Checks that these arrays are codes of so many bytes per row with these scalars. A missing
+    /// `norm` is not an error here: decoding does not need it.
+    pub fn check(&self, expected: usize, scalars: Scalars) -> Result<()> {
         let rows = self.len();
-        let expected = layout.row_bytes();
         if self.row_bytes != expected || self.packed.len() != rows * expected {
             return Err(Error::invalid(format!(
                 "packed codes have {} in rows of {}, expected {} of {expected}",

@@ -26,7 +26,7 @@ impl Header {
         let mut spec = spec.clone();
         let (shape, _) = spec.fill()?;
         let row = [rows];
-        let row_bytes = shape.layout.row_bytes();
+        let row_bytes = shape.row_bytes;
         let packed = [rows, row_bytes];
         let offsets = [rows.saturating_add(1)];
         let (has_numbers, text_bytes) = match ids {

@@ -58,7 +58,7 @@ pub fn write(
     ids: Option<&Ids<'_>>,
 ) -> Result<()> {
     let (spec, rows) = (quantizer.spec(), codes.len());
-    codes.check(&quantizer.shape().layout, quantizer.scalars())?;
+    codes.check(quantizer.shape().row_bytes, quantizer.scalars())?;
     if let Some(ids) = ids {
         ids.check(rows)?;
     }

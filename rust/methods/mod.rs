@@ -227,6 +227,7 @@ impl Entry {
             states,
         } = (self.layout)(parameters)?;
         Ok(Shape {
+            row_bytes: layout.row_bytes(),
             layout,
             block,
             states,
@@ -288,8 +289,10 @@ impl Blueprint {
 /// What the codes of a quantizer look like.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Shape {
-    /// The fields of a row.
+    /// The fields of a row; with fitted axes those of the first group.
     pub layout: Layout,
+    /// The packed bytes of a row.
+    pub row_bytes: usize,
     /// The block size, the default filled in, where the method has blocks.
     pub block: Option<usize>,
     /// The number of states, the default filled in, where the method has states.

@@ -5,6 +5,7 @@
 //! processed. Errors of the core become `ValueError`, and errors of the system when reading or
 //! writing become `OSError`. A signal ends a long call ([`signals`]).
 
+mod axes;
 mod cache;
 mod codes;
 mod file;
@@ -93,6 +94,8 @@ mod _core {
     use super::Method;
     #[pymodule_export]
     use super::MissingNorms;
+    #[pymodule_export]
+    use super::axes::Axes;
     #[pymodule_export]
     use super::cache::KeyValueCache;
     #[pymodule_export]
@@ -251,7 +254,7 @@ mod _core {
             ..Spec::new(method, dim, bits)
         }
         .shape_of(centered)?;
-        Ok(shape.layout.row_bytes() + shape.scalars.bytes())
+        Ok(shape.row_bytes + shape.scalars.bytes())
     }
 
     #[pyfunction]

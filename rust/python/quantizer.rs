@@ -1,5 +1,7 @@
 //! The Python class `Quantizer`.
 
+use std::sync::Arc;
+
 use half::f16;
 use numpy::{
     Element, IntoPyArray, PyArray1, PyArray2, PyArrayMethods, PyReadonlyArray1, PyReadonlyArray2,
@@ -8,12 +10,14 @@ use numpy::{
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
 
+use super::axes::Axes;
 use super::codes::{CodeSlices, Parts, Signs, contiguous};
 use super::rows::{Strided, unpack_rows};
 use super::search::{self, SearchArrays};
 use super::signals::detached;
 use crate::codes::Codes;
 use crate::error::counted;
+use crate::quantizer::{Criterion, Group};
 use crate::rows::{Real, Rows};
 use crate::scan::search::Metric;
 use crate::{Isa, Request, RotationKind, Spec, threads};
@@ -39,7 +43,8 @@ impl Quantizer {
     #[new]
     #[pyo3(signature = (
         method, dim, bits, *, scale=None, block=None, states=None, rotation="hadamard",
-        seed=0, store_norm=false, center=None, scale_search=None
+        seed=0, store_norm=false, center=None, scale_search=None, axes=None, criterion=None,
+        groups=None
     ))]
     #[allow(clippy::too_many_arguments)]
     fn new(
@@ -55,8 +60,13 @@ impl Quantizer {
         store_norm: bool,
         center: Option<PyReadonlyArray1<'_, f32>>,
         scale_search: Option<usize>,
+        axes: Option<PyRef<'_, Axes>>,
+        criterion: Option<&str>,
+        groups: Option<Vec<(String, usize, f64)>>,
     ) -> PyResult<Self> {
         let rotation = RotationKind::from_name(rotation)?;
+        let criterion = criterion.map(Criterion::from_name).transpose()?;
+        let group = |(method, axes, bits)| Group { axes, method, bits };
         let spec = Spec {
             scale,
             block,
@@ -66,6 +76,9 @@ impl Quantizer {
             seed,
             store_norm,
             center: center.map(|values| contiguous(&values).into_owned()),
+            axes: axes.map(|axes| Arc::clone(&axes.0)),
+            criterion,
+            groups: groups.map(|groups| groups.into_iter().map(group).collect()),
             ..Spec::new(method, dim, bits)
         };
         detached(py, || crate::Quantizer::new(spec)).map(Self)
@@ -128,8 +141,30 @@ impl Quantizer {
     }
 
     #[getter]
+    fn axes(&self) -> Option<Axes> {
+        self.0
+            .spec()
+            .axes
+            .as_ref()
+            .map(|axes| Axes(Arc::clone(axes)))
+    }
+
+    #[getter]
+    fn criterion(&self) -> Option<&'static str> {
+        self.0.spec().criterion.map(Criterion::name)
+    }
+
+    /// Method, axes and bits per axis of each group.
+    #[getter]
+    fn groups(&self) -> Option<Vec<(String, usize, f64)>> {
+        let group = |group: &Group| (group.method.clone(), group.axes, group.bits);
+        let groups = self.0.spec().groups.as_ref()?;
+        Some(groups.iter().map(group).collect())
+    }
+
+    #[getter]
     fn code_bytes(&self) -> usize {
-        self.0.shape().layout.row_bytes()
+        self.0.shape().row_bytes
     }
 
     fn norms<'py>(

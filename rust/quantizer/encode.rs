@@ -1,12 +1,11 @@
 //! Encoding: rows become codes.
 
+use super::fitted::GroupScalars;
 use super::load::to_float32;
-use super::{Buffers, Quantizer, check_dim, scale_search};
+use super::{Buffers, Quantizer, check_dim};
 use crate::codes::Codes;
 use crate::error::Result;
 use crate::isa::Isa;
-use crate::kernels::reduce;
-use crate::methods::ScaleRule;
 use crate::rows::{Dense, Rows};
 use crate::threads;
 
@@ -51,7 +50,7 @@ impl Quantizer {
     pub fn encode_rows(&self, isa: Isa, rows: &dyn Rows) -> Result<Codes> {
         let n = rows.rows();
         check_dim(rows.dim(), self.spec.dim)?;
-        let row_bytes = self.shape.layout.row_bytes();
+        let row_bytes = self.shape.row_bytes;
         let floats = |wanted: bool| vec![0f32; if wanted { n } else { 0 }];
         let mut packed = vec![0u8; n * row_bytes];
         let mut scale = floats(true);
@@ -93,6 +92,9 @@ impl Quantizer {
     ) -> Result<()> {
         let which = first..first + slots.scale.len();
         self.load(isa, rows, which, self.origin(), buffers)?;
+        if let Some(scalars) = &self.scalars {
+            return self.encode_groups(isa, scalars, first, slots, buffers);
+        }
         let Buffers {
             u,
             norms,
@@ -103,27 +105,15 @@ impl Quantizer {
             trial,
             ..
         } = buffers;
-        let dim = self.spec.dim;
-        let layout = &self.shape.layout;
-        let indices = layout.indices();
-        index.resize(norms.len() * indices, 0);
-        c.resize(dim, 0.0);
-        let together = self.method.rows();
-        for (u, index) in u
-            .chunks(together * dim)
-            .zip(index.chunks_mut(together * indices))
-        {
-            self.method.assign(isa, u, work, index);
-        }
+        let part = self.first();
+        let indices = part.layout.indices();
+        part.assign(isa, u, index, work, trial);
         for (i, (u, index)) in u
-            .chunks_exact(dim)
-            .zip(index.chunks_exact_mut(indices))
+            .chunks_exact(part.dim())
+            .zip(index.chunks_exact(indices))
             .enumerate()
         {
-            if let Some(count) = self.spec.scale_search {
-                scale_search::search(isa, &*self.method, count, u, index, trial, work);
-            }
-            let scale = norms[i] * self.factor(isa, u, index, c);
+            let scale = norms[i] * part.factor(isa, u, index, c);
             slots.scale[i] = to_float32("scale", first + i, scale)?;
             if let Some(slot) = slots.norm.get_mut(i) {
                 *slot = to_float32("norm", first + i, norms[i])?;
@@ -138,7 +128,7 @@ impl Quantizer {
                 *slot = norm as f32;
             }
         }
-        self.method
+        part.method
             .assign_residual(isa, u, work, index, slots.residual);
         for (gamma, _) in slots
             .residual
@@ -150,22 +140,65 @@ impl Quantizer {
         }
         for (index, code) in index
             .chunks_exact(indices)
-            .zip(slots.packed.chunks_exact_mut(layout.row_bytes()))
+            .zip(slots.packed.chunks_exact_mut(self.shape.row_bytes))
         {
-            layout.pack(isa, index, code);
+            part.layout.pack(isa, index, code);
         }
         Ok(())
     }
 
-    /// S of a row; `c` is overwritten.
-    fn factor(&self, isa: Isa, u: &[f32], index: &[u16], c: &mut [f32]) -> f64 {
-        if self.scale == ScaleRule::None {
-            return 1.0;
+    /// [`Quantizer::encode_batch`] of rows that were loaded along fitted axes.
+    fn encode_groups(
+        &self,
+        isa: Isa,
+        scalars: &GroupScalars,
+        first: usize,
+        slots: Slots<'_>,
+        buffers: &mut Buffers,
+    ) -> Result<()> {
+        let Buffers {
+            u,
+            norms,
+            center_products,
+            shares,
+            gains,
+            index,
+            c,
+            work,
+            trial,
+            ..
+        } = buffers;
+        let (rows, groups) = (norms.len(), self.parts.len());
+        let row_bytes = self.shape.row_bytes;
+        gains.resize(rows * groups, 0.0);
+        for (g, part) in self.parts.iter().enumerate() {
+            let indices = part.layout.indices();
+            let u = part.of(rows, u);
+            part.assign(isa, u, index, work, trial);
+            for (i, (u, index)) in u
+                .chunks_exact(part.dim())
+                .zip(index.chunks_exact(indices))
+                .enumerate()
+            {
+                let at = i * groups + g;
+                gains[at] = shares[at] * part.factor(isa, u, index, c);
+                let code = &mut slots.packed[i * row_bytes..][part.bytes.clone()];
+                part.layout.pack(isa, index, code);
+            }
         }
-        self.method.codewords(isa, index, c);
-        let (product, square) = reduce::dot_and_square(isa, u, c);
-        let dim = self.spec.dim as f64;
-        self.scale
-            .scale(f64::from(product) / dim, f64::from(square) / dim)
+        let length = self.center_square.sqrt();
+        for (i, row) in slots.packed.chunks_exact_mut(row_bytes).enumerate() {
+            let here = i * groups..(i + 1) * groups;
+            let size = norms[i] * length;
+            let cosine = if size > 0.0 {
+                center_products[i] / size
+            } else {
+                0.0
+            };
+            let (gains, shares) = (&gains[here.clone()], &shares[here]);
+            scalars.write(isa, row, cosine, gains, shares);
+            slots.scale[i] = to_float32("norm of x − mean", first + i, norms[i])?;
+        }
+        Ok(())
     }
 }

@@ -36,6 +36,11 @@ impl Quantizer {
         low: &mut [f32],
         high: &mut [f32],
     ) -> Result<()> {
+        if self.scalars.is_some() {
+            return Err(Error::invalid(
+                "intervals of codes along fitted axes are not there yet",
+            ));
+        }
         let (dim, rows) = (self.spec.dim, codes.len());
         let norms = self.quantized_norms(codes)?;
         let interval = Interval::new(dim, confidence)?;
@@ -78,7 +83,7 @@ impl Quantizer {
                 .map(|(row, c)| {
                     let found = self.direction(isa, codes, norms, row, index, c);
                     let along = f64::from(codes.scale[row]) * found.factor / dim as f64;
-                    let center_product = center_products.map(|products| products[row]);
+                    let center_product = center_products.as_deref().map(|products| products[row]);
                     (interval.of(found.cosine), along, found.norm, center_product)
                 })
                 .collect();
@@ -138,7 +143,7 @@ impl Quantizer {
         c: &mut [f32],
     ) -> Direction {
         self.unpack(isa, codes, row, index);
-        self.method.expand(isa, index, 0.0, c);
+        self.method().expand(isa, index, 0.0, c);
         let (scale, norm) = (codes.scale[row], norms[row]);
         // A subnormal float32 has too few digits to determine an angle.
         let is_accurate = scale.is_normal() && norm.is_normal();

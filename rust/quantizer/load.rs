@@ -6,9 +6,10 @@
 use std::ops::Range;
 
 use super::{Buffers, Quantizer};
+use crate::axes::Axes;
 use crate::error::{Error, Result};
 use crate::isa::Isa;
-use crate::kernels::{convert, reduce};
+use crate::kernels::{convert, dense, reduce};
 use crate::rows::Rows;
 
 /// What is subtracted from a row x first.
@@ -30,11 +31,12 @@ const LEAST_FETCHED: usize = 256;
 impl Quantizer {
     /// What is subtracted from the rows that are encoded.
     pub(super) fn origin(&self) -> Origin<'_> {
-        (self.spec.center.as_deref()).map_or(Origin::Zero, Origin::Center)
+        self.center().map_or(Origin::Zero, Origin::Center)
     }
 
     /// Writes u and the norms of rows minus their origin into the buffers. A zero row stays zero.
-    /// With a center μ, ⟨μ, x − μ⟩ ([`Origin::Center`]) or ⟨μ, x⟩ ([`Origin::Along`]) is written
+    /// With fitted axes, u stands group by group, and each group of a row has unit variance; the
+    /// shares ‖z_g‖/N of the groups are written too. With a center μ, ⟨μ, x − μ⟩ ([`Origin::Center`]) or ⟨μ, x⟩ ([`Origin::Along`]) is written
     /// too.
     pub(super) fn load(
         &self,
@@ -50,8 +52,13 @@ impl Quantizer {
             norms,
             center_products,
             scratch,
+            rows: unit_rows,
             ..
         } = buffers;
+        let fitted = self.spec.axes.as_deref();
+        // The squared norm that rows get.
+        let unit = if fitted.is_some() { 1 } else { dim };
+        let u = if fitted.is_some() { unit_rows } else { u };
         u.resize(which.len() * dim);
         scratch.resize(scratch.len().max(dim), 0.0);
         norms.clear();
@@ -72,7 +79,7 @@ impl Quantizer {
                 Origin::Zero => {
                     let norm = squared.sqrt();
                     to_float32("norm", row, norm)?;
-                    convert::scaled(isa, x, unit_factor(norm, dim), u);
+                    convert::scaled(isa, x, unit_factor(norm, unit), u);
                     norms.push(norm);
                     continue;
                 }
@@ -92,14 +99,19 @@ impl Quantizer {
             // A difference beyond the range of float32 makes the norm infinite.
             let norm = reduce::squared_norm(isa, u).sqrt();
             to_float32("norm of x − center", row, norm)?;
-            convert::scale(isa, u, unit_factor(norm, dim));
+            convert::scale(isa, u, unit_factor(norm, unit));
             norms.push(norm);
+        }
+        if let Some(axes) = fitted {
+            self.turn(isa, axes, buffers);
+            return Ok(());
         }
         // The next row comes from memory while this one is rotated. The memory is not much faster,
         // so it is asked for a piece at a time.
+        let rotation = &self.first().rotation;
         let mut columns = if next < rows.rows() { 0..dim } else { 0..0 };
-        let piece = (dim / self.rotation.steps().max(1)).max(LEAST_FETCHED);
-        self.rotation.apply_between(isa, u, scratch, || {
+        let piece = (dim / rotation.steps().max(1)).max(LEAST_FETCHED);
+        rotation.apply_between(isa, u, scratch, || {
             if !columns.is_empty() {
                 let to = dim.min(columns.start + piece);
                 rows.prefetch(next, columns.start..to);
@@ -108,12 +120,40 @@ impl Quantizer {
         });
         Ok(())
     }
+
+    /// Turns unit rows to their coordinates along fitted axes, and these to u and shares.
+    fn turn(&self, isa: Isa, axes: &Axes, buffers: &mut Buffers) {
+        let Buffers {
+            u,
+            rows,
+            coordinates,
+            shares,
+            scratch,
+            ..
+        } = buffers;
+        let (coded, groups) = (self.coded(), self.parts.len());
+        let count = rows.len() / axes.dim();
+        coordinates.resize(count * coded);
+        u.resize(count * coded);
+        shares.resize(count * groups, 0.0);
+        dense::products(isa, axes.axes(), axes.dim(), rows, coordinates);
+        for (g, part) in self.parts.iter().enumerate() {
+            let u = part.of_mut(count, u);
+            for (i, u) in u.chunks_exact_mut(part.dim()).enumerate() {
+                let z = &coordinates[i * coded..][part.place.clone()];
+                let share = reduce::squared_norm(isa, z).sqrt();
+                shares[i * groups + g] = share;
+                convert::scaled(isa, z, unit_factor(share, part.dim()), u);
+            }
+            part.rotation.apply(isa, u, scratch);
+        }
+    }
 }
 
-/// √d divided by the norm; 0 for a zero row.
-fn unit_factor(norm: f64, dim: usize) -> f64 {
+/// The factor that gives a row of this norm the squared norm `square`; 0 for a zero row.
+fn unit_factor(norm: f64, square: usize) -> f64 {
     if norm > 0.0 {
-        (dim as f64).sqrt() / norm
+        (square as f64).sqrt() / norm
     } else {
         0.0
     }

@@ -19,24 +19,37 @@
 //! [`VECTORS_PER_BATCH`](crate::kernels::dense::VECTORS_PER_BATCH) rows go together, so that the
 //! matrix is read once for all of them.
 
+use std::sync::Arc;
+
 use crate::aligned::Aligned;
-use crate::codes::Scalars;
+use crate::axes::Axes;
+use crate::codes::{Layout, Scalars};
 use crate::error::{Error, Result, counted};
 use crate::isa::Isa;
 use crate::kernels::{dense, reduce};
 use crate::methods::{self, Entry, Method, Parameters, ScaleRule, Scales, Shape, Workspace};
+use crate::rng::SeedStream;
 use crate::rotation::{Rotation, RotationKind};
 use crate::scan::bounds::Tables;
 use crate::threads::forked::ForkCell;
 
+use allocation::Allocation;
+use fitted::GroupScalars;
+use part::Part;
+
+mod allocation;
 mod decode;
 mod encode;
+mod fitted;
 mod interval;
 mod load;
+mod part;
 mod query;
 mod scale_search;
 mod search;
 
+pub use allocation::{EXTRA_BYTES, Group};
+pub use fitted::{Criterion, MAX_GROUPS};
 pub use scale_search::MAX_SCALES;
 pub use search::Request;
 
@@ -45,6 +58,8 @@ const ROWS_PER_CHUNK: usize = 48;
 
 /// The most coordinates of a row: memory is O(d), at most 400 MiB.
 pub const MAX_DIM: usize = 1 << 24;
+/// The most bits per coordinate with fitted axes.
+const MAX_FITTED_BITS: u32 = 8;
 /// The most coordinates with a dense matrix (`haar`, `prod`): memory is O(d²), at most 4 GiB.
 pub const MAX_DENSE_DIM: usize = 1 << 15;
 
@@ -75,8 +90,18 @@ pub struct Spec {
     pub seed: u64,
     /// Whether codes keep the norms of the rows.
     pub store_norm: bool,
-    /// The center μ, which is subtracted from each row first: `dim` finite values.
+    /// The center μ, which is subtracted from each row first: `dim` finite values. Fitted axes have
+    /// a center of their own.
     pub center: Option<Vec<f32>>,
+    /// Fitted axes, with which rows are coded along axes of their own, groups of which have rates
+    /// of their own. `bits` then says what a row takes: at most ⌊dim·bits/8⌋ + [`EXTRA_BYTES`]
+    /// bytes, with all its scalars.
+    pub axes: Option<Arc<Axes>>,
+    /// What the bits of fitted axes are given for; [`Criterion::Recall`] if it is not given.
+    pub criterion: Option<Criterion>,
+    /// The groups of the axes by falling variance, in place of those that follow from the
+    /// criterion.
+    pub groups: Option<Vec<Group>>,
 }
 
 impl Spec {
@@ -106,6 +131,9 @@ impl Spec {
             seed: 0,
             store_norm: false,
             center: None,
+            axes: None,
+            criterion: None,
+            groups: None,
         }
     }
 
@@ -124,9 +152,8 @@ impl Spec {
     /// # Errors
     /// If a parameter is out of range. [`Quantizer::new`] then gives the same error.
     pub fn shape(&self) -> Result<(Shape, ScaleRule)> {
-        let shape = self.shape_of(self.center.is_some())?;
-        check_center(self.center.as_deref(), self.dim)?;
-        Ok(shape)
+        let mut spec = self.clone();
+        spec.fill()
     }
 
     /// [`Spec::shape`] with or without a center, whatever `center` is.
@@ -159,17 +186,118 @@ impl Spec {
         Ok((shape, scale))
     }
 
+    /// The shape of codes along fitted axes. Fills in the criterion and the groups, and leaves out
+    /// the axes without bits.
+    fn fill_axes(&mut self, axes: &Axes) -> Result<(Shape, ScaleRule)> {
+        if axes.dim() != self.dim {
+            return Err(Error::invalid(format!(
+                "axes of rows of {}, expected dim={}",
+                counted(axes.dim(), "coordinate"),
+                self.dim
+            )));
+        }
+        for (name, is_given) in [
+            ("center", self.center.is_some()),
+            ("block", self.block.is_some()),
+            ("scale_search", self.scale_search.is_some()),
+        ] {
+            if is_given {
+                return Err(Error::invalid(format!(
+                    "{name} is not an option beside fitted axes"
+                )));
+            }
+        }
+        let entry = methods::find(&self.method)?;
+        if entry.has_gamma {
+            return Err(Error::invalid(format!(
+                "{} has no codes along fitted axes, because it keeps γ of each row",
+                entry.name
+            )));
+        }
+        if !(self.bits > 0.0 && self.bits <= f64::from(MAX_FITTED_BITS)) {
+            return Err(Error::invalid(format!(
+                "bits={} with fitted axes, expected a number above 0, at most {MAX_FITTED_BITS}",
+                self.bits
+            )));
+        }
+        let scale = choose_scale(entry, self.scale.as_deref())?;
+        let criterion = *self.criterion.get_or_insert(Criterion::Recall);
+        if entry.has_states {
+            let states = self.states;
+            let parameters = Parameters {
+                bits: 1.0,
+                states,
+                ..self.parameters()
+            };
+            self.states = entry.shape(parameters)?.states;
+        } else if self.states.is_some() {
+            return Err(Error::invalid(format!(
+                "states is not an option of {}",
+                entry.name
+            )));
+        }
+        if self.groups.is_none() {
+            let allocation = Allocation {
+                axes,
+                entry,
+                scale,
+                states: self.states,
+                criterion,
+                bits: self.bits,
+                has_norms: self.store_norm,
+            };
+            self.groups = Some(allocation.groups()?);
+        }
+        let groups = self.groups.as_deref().unwrap_or_default();
+        let layouts = allocation::layouts(groups, axes.kept(), self.states)?;
+        let bytes: usize = layouts.iter().map(Layout::row_bytes).sum();
+        let kept = groups.iter().map(|group| group.axes).sum();
+        if kept < axes.kept() {
+            self.axes = Some(Arc::new(axes.first(kept)));
+        }
+        let shape = Shape {
+            layout: layouts.into_iter().next().unwrap_or_default(),
+            row_bytes: bytes + GroupScalars::bytes_of(groups.len(), self.store_norm),
+            block: None,
+            states: self.states,
+            has_gamma: false,
+            scalars: Scalars::default(),
+        };
+        Ok((shape, scale))
+    }
+
     /// [`Spec::shape`], which also fills in the defaults.
     pub(crate) fn fill(&mut self) -> Result<(Shape, ScaleRule)> {
-        let (shape, scale) = self.shape()?;
+        if let Some(axes) = self.axes.clone() {
+            let (shape, scale) = self.fill_axes(&axes)?;
+            self.fill_scale(scale)?;
+            return Ok((shape, scale));
+        }
+        for (name, is_given) in [
+            ("criterion", self.criterion.is_some()),
+            ("groups", self.groups.is_some()),
+        ] {
+            if is_given {
+                return Err(Error::invalid(format!(
+                    "{name} is an option of fitted axes"
+                )));
+            }
+        }
+        let (shape, scale) = self.shape_of(self.center.is_some())?;
+        check_center(self.center.as_deref(), self.dim)?;
         self.block = shape.block;
         self.states = shape.states;
         self.scale_search = self.scale_search.filter(|&count| count != 1);
+        self.fill_scale(scale)?;
+        Ok((shape, scale))
+    }
+
+    fn fill_scale(&mut self, scale: ScaleRule) -> Result<()> {
         self.scale = match methods::find(&self.method)?.scales {
             Scales::Choice(_) => Some(scale.name().to_owned()),
             Scales::Own(_) => None,
         };
-        Ok((shape, scale))
+        Ok(())
     }
 }
 
@@ -180,8 +308,10 @@ pub struct Quantizer {
     entry: &'static Entry,
     scale: ScaleRule,
     shape: Shape,
-    rotation: Rotation,
-    method: Box<dyn Method>,
+    /// The whole row, or the groups of its axes.
+    parts: Vec<Part>,
+    /// What a row with fitted axes stores besides the codes of its groups.
+    scalars: Option<GroupScalars>,
     /// ‖μ‖², 0 without a center.
     center_square: f64,
     /// What searches need of the codebook, made by the first of them.
@@ -191,10 +321,16 @@ pub struct Quantizer {
 /// Buffers for a batch of rows, of which each thread has its own.
 #[derive(Default)]
 struct Buffers {
-    /// The rotated rows, in the units of u.
+    /// The rotated rows, in the units of u, part by part.
     u: Aligned<f32>,
     /// The norms of what is quantized.
     norms: Vec<f64>,
+    /// Fitted axes: rows, and their coordinates along the axes.
+    rows: Aligned<f32>,
+    coordinates: Aligned<f32>,
+    /// ‖z_g‖/N of each row, group by group, and h.
+    shares: Vec<f64>,
+    gains: Vec<f64>,
     /// ⟨μ, x − μ⟩ of rows or ⟨μ, y⟩ of queries, if there is a center μ.
     center_products: Vec<f64>,
     index: Vec<u16>,
@@ -210,21 +346,52 @@ impl Quantizer {
     pub fn new(mut spec: Spec) -> Result<Self> {
         let (shape, scale) = spec.fill()?;
         let entry = methods::find(&spec.method)?;
-        let method = entry.build(spec.parameters())?;
-        let rotation = Rotation::new(spec.rotation, spec.dim, spec.seed)?;
-        // Every instruction set gives the same bits.
-        let square = |center: &[f32]| reduce::squared_norm(Isa::Scalar, center);
-        let center_square = spec.center.as_deref().map_or(0.0, square);
-        Ok(Self {
+        let mut parts: Vec<Part> = Vec::new();
+        for (place, group) in spec.groups.iter().flatten().enumerate() {
+            let entry = methods::find(&group.method)?;
+            // Groups have rotations of their own, which are independent.
+            let seed = SeedStream::new(spec.seed, LABEL_GROUPS + place as u64).next_u64();
+            let parameters = allocation::parameters(group, spec.states, entry, seed);
+            let rule = (scale, None);
+            parts.push(Part::new(
+                entry,
+                parameters,
+                spec.rotation,
+                rule,
+                parts.last(),
+            )?);
+        }
+        let mut scalars = None;
+        match parts.last() {
+            Some(last) => {
+                let groups = parts.len();
+                scalars = Some(GroupScalars::new(last.bytes.end, groups, spec.store_norm));
+            }
+            None => {
+                let rule = (scale, spec.scale_search);
+                parts.push(Part::new(
+                    entry,
+                    spec.parameters(),
+                    spec.rotation,
+                    rule,
+                    None,
+                )?);
+            }
+        }
+        let mut quantizer = Self {
             spec,
             entry,
             scale,
             shape,
-            rotation,
-            method,
-            center_square,
+            parts,
+            scalars,
+            center_square: 0.0,
             tables: ForkCell::new(),
-        })
+        };
+        // Every instruction set gives the same bits.
+        let square = |center: &[f32]| reduce::squared_norm(Isa::Scalar, center);
+        quantizer.center_square = quantizer.center().map_or(0.0, square);
+        Ok(quantizer)
     }
 
     /// The parameters, with the defaults filled in.
@@ -250,14 +417,29 @@ impl Quantizer {
         &self.shape
     }
 
-    /// The method.
+    /// The method; with fitted axes that of the first group.
     pub fn method(&self) -> &dyn Method {
-        &*self.method
+        &*self.first().method
     }
 
-    /// The rotation.
+    /// The rotation; with fitted axes that of the first group.
     pub fn rotation(&self) -> &Rotation {
-        &self.rotation
+        &self.first().rotation
+    }
+
+    /// The center μ: the one that was given, or the mean of fitted axes.
+    pub fn center(&self) -> Option<&[f32]> {
+        let fitted = self.spec.axes.as_deref().map(Axes::mean);
+        self.spec.center.as_deref().or(fitted)
+    }
+
+    fn first(&self) -> &Part {
+        &self.parts[0]
+    }
+
+    /// The number of coordinates that are quantized: d, or the number of axes with bits.
+    fn coded(&self) -> usize {
+        self.parts.last().map_or(0, |part| part.place.end)
     }
 
     /// The scalars of a row besides its scale.
@@ -275,19 +457,25 @@ impl Quantizer {
 
     /// Rows that go through each step together.
     fn batch(&self) -> usize {
-        self.dense_batch().max(self.method.rows())
+        let together = self.parts.iter().map(|part| part.method.rows());
+        together.fold(self.dense_batch(), usize::max)
     }
 
     /// Rows that are multiplied with a dense matrix together; 1 without one.
     fn dense_batch(&self) -> usize {
-        let residual = if self.shape.has_gamma {
+        let is_dense = self.shape.has_gamma || self.spec.axes.is_some();
+        let least = if is_dense {
             dense::VECTORS_PER_BATCH
         } else {
             1
         };
-        self.rotation.batch().max(residual)
+        let rotations = self.parts.iter().map(|part| part.rotation.batch());
+        rotations.fold(least, usize::max)
     }
 }
+
+/// The label of the seeds of groups, the first of one for each.
+const LABEL_GROUPS: u64 = 0x6772_6f75_7000;
 
 /// Whether ⟨x̂, y⟩ is unbiased over rotations.
 fn is_unbiased(has_gamma: bool, scale: ScaleRule) -> bool {

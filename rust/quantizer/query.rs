@@ -22,6 +22,7 @@
 
 use std::borrow::Cow;
 
+use super::fitted::{GroupScalars, MAX_GROUPS};
 use super::load::Origin;
 use super::{Buffers, Quantizer, check_dim, is_unbiased};
 use crate::aligned::Aligned;
@@ -29,7 +30,7 @@ use crate::codes::CodesRef;
 use crate::error::Result;
 use crate::isa::Isa;
 use crate::kernels::asymmetric::ROWS_PER_CALL;
-use crate::kernels::reduce;
+use crate::kernels::{convert, reduce};
 use crate::rows::{Dense, Rows};
 use crate::scan::{Expand, Query, Work, products};
 use crate::threads;
@@ -51,7 +52,8 @@ pub(super) enum Centering {
 impl Quantizer {
     /// How queries are centered for inner products.
     pub(super) fn product_centering(&self) -> Centering {
-        if self.shape.scalars.center_product && is_unbiased(self.shape.has_gamma, self.scale) {
+        let has_products = self.shape.scalars.center_product || self.scalars.is_some();
+        if has_products && is_unbiased(self.shape.has_gamma, self.scale) {
             Centering::Across
         } else {
             Centering::Rows
@@ -81,11 +83,12 @@ impl Quantizer {
         self.check(codes)?;
         let centering = self.product_centering();
         let (queries, _) = self.queries(isa, y, centering)?;
-        let length = self.method.expanded_len(self.spec.dim);
+        let length = self.expanded_len();
         let expander = self.expander(isa, codes);
+        let center_products = self.center_products(codes, centering);
         let scalars = products::Scalars {
             scale: codes.scale,
-            center_product: self.center_products(codes, centering),
+            center_product: center_products.as_deref(),
         };
         products::inner_products(isa, &queries, scalars, out, |from, live, buffer| {
             let mut index = Vec::new();
@@ -101,11 +104,11 @@ impl Quantizer {
     /// the norm is 0, because the direction of such a row is unknown.
     pub fn norms<'a>(&self, codes: CodesRef<'a>) -> Result<Option<Cow<'a, [f32]>>> {
         self.check(codes)?;
-        if self.spec.center.is_none() {
+        if self.center().is_none() {
             return Ok(codes.norm.map(Cow::Borrowed));
         }
-        let (Some(residual), Some(products)) = (self.residual_norms(codes), codes.center_product)
-        else {
+        let products = self.center_products(codes, Centering::Across);
+        let (Some(residual), Some(products)) = (self.residual_norms(codes), products) else {
             return Ok(None);
         };
         let center = self.center_square;
@@ -118,12 +121,13 @@ impl Quantizer {
                 0.0
             }
         };
-        Ok(Some(residual.iter().zip(products).map(norm).collect()))
+        Ok(Some(residual.iter().zip(&*products).map(norm).collect()))
     }
 
     /// The norms of what was quantized, ‖x‖ or ‖x − μ‖, if the codes have norms.
     pub(super) fn residual_norms<'a>(&self, codes: CodesRef<'a>) -> Option<&'a [f32]> {
         match self.spec.center {
+            _ if self.scalars.is_some() => Some(codes.scale),
             None => codes.norm,
             Some(_) if !self.spec.store_norm => None,
             // γ is stored in this place, but s = ‖r‖·S with S = 1.
@@ -137,8 +141,27 @@ impl Quantizer {
         &self,
         codes: CodesRef<'a>,
         centering: Centering,
-    ) -> Option<&'a [f32]> {
-        (codes.center_product).filter(|_| centering == Centering::Across)
+    ) -> Option<Cow<'a, [f32]>> {
+        if centering != Centering::Across {
+            return None;
+        }
+        let Some(scalars) = &self.scalars else {
+            return codes.center_product.map(Cow::Borrowed);
+        };
+        let length = self.center_square.sqrt();
+        let product = |row: usize| {
+            let cosine = scalars.cosine(codes.row(row));
+            (f64::from(codes.scale[row]) * length * cosine) as f32
+        };
+        Some((0..codes.len()).map(product).collect())
+    }
+
+    /// Values of the vector that queries are multiplied with.
+    fn expanded_len(&self) -> usize {
+        match self.scalars {
+            Some(_) => self.coded(),
+            None => self.method().expanded_len(self.spec.dim),
+        }
     }
 
     /// Access to the vectors that queries are multiplied with.
@@ -159,9 +182,9 @@ impl Quantizer {
     ) -> Result<(Vec<Query>, Vec<f64>)> {
         let dim = self.spec.dim;
         check_dim(y.dim(), dim)?;
-        let length = self.method.expanded_len(dim);
+        let length = self.expanded_len();
         let square = self.center_square;
-        let center = self.spec.center.as_deref();
+        let center = self.center();
         let origin = match (centering, center) {
             (Centering::Difference, Some(center)) => Origin::Center(center),
             (Centering::Across, Some(center)) if square > 0.0 => Origin::Along(center, square),
@@ -170,7 +193,8 @@ impl Quantizer {
         let query = |_, row: usize| -> Result<(Query, f64)> {
             let mut buffers = Buffers::default();
             self.load(isa, y, row..row + 1, origin, &mut buffers)?;
-            let (mut vector, size) = (buffers.u.to_vec(), buffers.norms[0]);
+            let size = buffers.norms[0];
+            let mut vector = buffers.u.to_vec();
             // Adding −0 does not change any sum, not even −0.
             let (mut offset, mut along, mut norm) = (-0.0, 0.0, size);
             match origin {
@@ -188,11 +212,14 @@ impl Quantizer {
                     norm = reduce::squared_norm(isa, y).sqrt();
                 }
             }
+            if self.scalars.is_some() {
+                self.put_shares(isa, &buffers.shares, &mut vector);
+            }
             vector.resize(length, 0.0);
-            self.method.prepare(isa, dim, &mut vector);
+            self.method().prepare(isa, dim, &mut vector);
             let query = Query {
                 vector: Aligned::from(&*vector),
-                factor: size / dim as f64,
+                factor: size / self.row_square(),
                 offset,
                 along,
             };
@@ -200,6 +227,36 @@ impl Quantizer {
         };
         let queries = threads::map((0..y.rows()).collect(), query);
         queries.into_iter().collect()
+    }
+}
+
+impl Quantizer {
+    /// h_g·c_g of the groups of a row, one after the other.
+    fn expand_groups(
+        &self,
+        isa: Isa,
+        scalars: &GroupScalars,
+        row: &[u8],
+        index: &mut Vec<u16>,
+        out: &mut [f32],
+    ) {
+        let mut gains = [0f32; MAX_GROUPS];
+        scalars.gains(isa, row, &mut gains);
+        for (part, &gain) in self.parts.iter().zip(&gains) {
+            let out = &mut out[part.place.clone()];
+            index.resize(part.layout.indices(), 0);
+            part.layout.unpack(isa, &row[part.bytes.clone()], index);
+            part.method.codewords(isa, index, out);
+            convert::scale(isa, out, f64::from(gain));
+        }
+    }
+
+    /// Turns the groups of a query, which have unit variance, to R_g V_g y/√d_g of the unit query.
+    fn put_shares(&self, isa: Isa, shares: &[f64], vector: &mut [f32]) {
+        for (part, &share) in self.parts.iter().zip(shares) {
+            let vector = &mut vector[part.place.clone()];
+            convert::scale(isa, vector, share / part.dim() as f64);
+        }
     }
 }
 
@@ -218,8 +275,12 @@ impl Expander<'_> {
         query: &[f32],
         index: &mut Vec<u16>,
     ) -> Option<[f32; ROWS_PER_CALL]> {
-        let Quantizer { method, shape, .. } = self.quantizer;
-        method.products(self.isa, &shape.layout, codes, query, index)
+        let part = self.quantizer.first();
+        if self.quantizer.scalars.is_some() {
+            return None;
+        }
+        part.method
+            .products(self.isa, &part.layout, codes, query, index)
     }
 }
 
@@ -230,10 +291,13 @@ impl Expand for Expander<'_> {
             isa,
             codes,
         } = *self;
+        if let Some(scalars) = &quantizer.scalars {
+            return quantizer.expand_groups(isa, scalars, codes.row(row), index, out);
+        }
         index.resize(quantizer.shape.layout.indices(), 0);
         quantizer.unpack(isa, codes, row, index);
         let gamma = codes.residual_norm.map_or(0.0, |values| values[row]);
-        quantizer.method.expand(isa, index, gamma, out);
+        quantizer.method().expand(isa, index, gamma, out);
     }
 
     fn products(&self, rows: &[u32], query: &[f32], work: &mut Work, out: &mut [f32]) {

@@ -82,14 +82,14 @@ impl Quantizer {
         self.tables
             .get_or_make(|| {
                 let dim = self.spec.dim;
-                if self.method.expanded_len(dim) != dim {
+                if self.scalars.is_some() || self.method().expanded_len(dim) != dim {
                     return None;
                 }
-                if let RowsOf::Path(code) = self.method.rows_of() {
+                if let RowsOf::Path(code) = self.method().rows_of() {
                     return Tables::of_path(code, dim);
                 }
-                let (body, coordinates) = self.method.codebook();
-                let tail = self.method.tail_codebook();
+                let (body, coordinates) = self.method().codebook();
+                let tail = self.method().tail_codebook();
                 let words = [Some((body, coordinates)), tail];
                 let fields: Vec<FieldWords<'_>> = (self.shape.layout.fields().iter())
                     .zip(words.iter().flatten())
@@ -171,7 +171,7 @@ impl Quantizer {
             Metric::Euclidean => Centering::Difference,
             _ => self.product_centering(),
         };
-        if self.spec.center.is_some() && centering == Centering::Rows {
+        if self.center().is_some() && centering == Centering::Rows {
             return Err(Error::invalid(format!(
                 "metric {:?} with a center needs unbiased estimates, and the scale rule {} shrinks \
                  them: make the quantizer, and with it the codes, with the scale rule unbiased, or \
@@ -201,7 +201,9 @@ impl Quantizer {
             codes,
             metric,
             norm: &norm,
-            center: center.map(|products| search::Center { square, products }),
+            center: center
+                .as_deref()
+                .map(|products| search::Center { square, products }),
             expand: self.expander(isa, codes),
         };
         // Where all rows are found, only ranks need bounds.

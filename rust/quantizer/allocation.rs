@@ -1,0 +1,416 @@
+//! The allocation of bits: which group of axes gets which method and rate.
+//!
+//! The coordinate of axis i has the variance λᵢ. At a rate of r bits it leaves the error wᵢ·D(r),
+//! where the weight wᵢ follows from the [`Criterion`] and D(r) from the method, by a measurement on
+//! Gaussian rows: sin²θ, or tan²θ for estimates that are unbiased. An axis without bits leaves wᵢ.
+//! Neighboring axes with one rate form a group, of at most [`MAX_GROUPS`] groups:
+//!
+//! ```text
+//! minimise  Σ over groups g: D(r_g)·Σ_{i in g} wᵢ  +  Σ over axes without bits: wᵢ
+//! subject to the bytes of a row
+//! ```
+//!
+//! The best groups for a given price of a bit follow by dynamic programming over the ends of the
+//! groups, and the price by bisection. Prices reach only some budgets, so a local search then
+//! spends what is left: it moves ends and rates, up to two at a time, while the error falls.
+//!
+//! **Contract.** The allocation depends on the variances, the criterion, the method, the rate and
+//! what a row stores, and on nothing else. Files keep it, so a later version may allocate better.
+
+use super::fitted::{Criterion, GroupScalars, MAX_GROUPS};
+use crate::axes::Axes;
+use crate::codes::Layout;
+use crate::error::{Error, Result, counted};
+use crate::isa::Isa;
+use crate::kernels::reduce;
+use crate::methods::{self, Bits, Entry, Parameters, ScaleRule, Workspace};
+use crate::rng::SeedStream;
+
+/// The bytes that a row with fitted axes may have beyond ⌊d·b/8⌋, with all its scalars.
+pub const EXTRA_BYTES: usize = 8;
+
+/// Axes are given to groups in units of so many, which are whole bytes at every rate.
+const UNIT: usize = 16;
+/// The most units, which limits the time of large dimensions.
+const MOST_UNITS: usize = 96;
+/// The fewest axes of a group: a path through fewer costs more time and more error.
+const LEAST_AXES: usize = 32;
+/// The method of the rates that a method does not have.
+const OTHER_METHOD: &str = "eden";
+/// The largest rate.
+const MOST_BITS: u32 = 8;
+
+/// Gaussian rows on which D(r) is measured, and their coordinates.
+const ROWS: usize = 32;
+const COORDINATES: usize = 128;
+const LABEL_ROWS: u64 = 0x616c_6c6f;
+
+/// Some successive axes with one method and rate.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Group {
+    /// The number of axes.
+    pub axes: usize,
+    /// A name of [`METHODS`](methods::METHODS).
+    pub method: String,
+    /// Bits per axis.
+    pub bits: f64,
+}
+
+/// A method and rate that a group can have.
+struct Choice {
+    entry: &'static Entry,
+    bits: f64,
+    /// D.
+    error: f64,
+}
+
+/// The groups of the axes of a model, by falling variance; axes after the last have no bits.
+pub(super) struct Allocation<'a> {
+    pub axes: &'a Axes,
+    pub entry: &'static Entry,
+    pub scale: ScaleRule,
+    pub states: Option<usize>,
+    pub criterion: Criterion,
+    /// Bits per coordinate of the row.
+    pub bits: f64,
+    /// Whether a row keeps the norms of its groups.
+    pub has_norms: bool,
+}
+
+/// The end of each group in units, and the place of its choice.
+type Plan = Vec<(usize, usize)>;
+
+/// What a plan is judged by.
+struct Ledger {
+    choices: Vec<Choice>,
+    /// Axes of a unit.
+    unit: usize,
+    /// Σ w over the units before each.
+    weights: Vec<f64>,
+    /// The axes that can have bits.
+    kept: usize,
+    least: usize,
+    has_norms: bool,
+    /// The bytes that a row may have.
+    most: usize,
+}
+
+impl Allocation<'_> {
+    /// The groups.
+    ///
+    /// # Errors
+    /// If the bytes do not suffice for any group.
+    pub fn groups(&self) -> Result<Vec<Group>> {
+        let dim = self.axes.dim();
+        let most = (dim as f64 * self.bits / 8.0).floor() as usize + EXTRA_BYTES;
+        let unit = UNIT.max((dim / MOST_UNITS).next_multiple_of(UNIT));
+        let kept = self.axes.kept();
+        let axis_weights = self.weights();
+        let mut weights = vec![0.0];
+        for some in axis_weights.chunks(unit) {
+            weights.push(weights[weights.len() - 1] + some.iter().sum::<f64>());
+        }
+        let ledger = Ledger {
+            choices: self.choices()?,
+            unit,
+            weights,
+            kept,
+            least: LEAST_AXES.min(kept),
+            has_norms: self.has_norms,
+            most,
+        };
+        let plan = ledger.best().ok_or_else(|| {
+            Error::invalid(format!(
+                "bits={} for dim={dim} with axes are {most} bytes per row, too few for a group of \
+                 axes and its scalars: give more bits, or no axes",
+                self.bits
+            ))
+        })?;
+        let mut from = 0;
+        let group = |&(end, choice): &(usize, usize)| {
+            let to = (end * unit).min(kept);
+            let axes = to - from;
+            from = to;
+            Group {
+                axes,
+                method: ledger.choices[choice].entry.name.to_owned(),
+                bits: ledger.choices[choice].bits,
+            }
+        };
+        Ok(plan.iter().map(group).collect())
+    }
+
+    /// w of each axis.
+    fn weights(&self) -> Vec<f64> {
+        let rows = self.axes.variances();
+        let queries = self.axes.query_variances().unwrap_or(rows);
+        let weight = |(&row, &query): (&f64, &f64)| match self.criterion {
+            Criterion::Reconstruction => row,
+            Criterion::InnerProduct => row * query,
+            Criterion::Recall => row * query.sqrt(),
+        };
+        rows.iter().zip(queries).map(weight).collect()
+    }
+
+    /// The methods and rates, by rising rate.
+    fn choices(&self) -> Result<Vec<Choice>> {
+        let (step, most) = match self.entry.bits {
+            Bits::Whole { most } => (1.0, most),
+            Bits::Halves { most } => (0.5, most),
+            Bits::Any { most } => (1.0, most),
+        };
+        let own = |i: u32| (self.entry, f64::from(i) * step);
+        let mut rates: Vec<_> = (1..=(f64::from(most.min(MOST_BITS)) / step) as u32)
+            .map(own)
+            .collect();
+        let other = methods::find(OTHER_METHOD)?;
+        rates.extend((most + 1..=MOST_BITS).map(|bits| (other, f64::from(bits))));
+        rates
+            .into_iter()
+            .map(|(entry, bits)| {
+                let error = self.measured(entry, bits)?;
+                Ok(Choice { entry, bits, error })
+            })
+            .collect()
+    }
+
+    /// D of a method at a rate.
+    fn measured(&self, entry: &'static Entry, bits: f64) -> Result<f64> {
+        let parameters = Parameters {
+            dim: COORDINATES,
+            bits,
+            block: None,
+            states: self.states.filter(|_| entry.has_states),
+            seed: 0,
+        };
+        let method = entry.build(parameters)?;
+        let indices = entry.shape(parameters)?.layout.indices();
+        // Every instruction set gives the same bits.
+        let isa = Isa::Scalar;
+        let mut stream = SeedStream::new(0, LABEL_ROWS);
+        let (mut work, mut sum) = (Workspace::default(), 0.0);
+        let mut index = vec![0; indices];
+        let mut c = vec![0.0; COORDINATES];
+        for _ in 0..ROWS {
+            let mut u: Vec<f32> = (0..COORDINATES).map(|_| stream.gaussian() as f32).collect();
+            let norm = (reduce::squared_norm(isa, &u) / COORDINATES as f64).sqrt();
+            u.iter_mut()
+                .for_each(|u| *u = (f64::from(*u) / norm) as f32);
+            method.assign(isa, &u, &mut work, &mut index);
+            method.codewords(isa, &index, &mut c);
+            let (product, square) = reduce::dot_and_square(isa, &u, &c);
+            let (product, square) = (f64::from(product), f64::from(square));
+            let cosine_square = product * product / (square * COORDINATES as f64);
+            sum += match self.scale {
+                ScaleRule::Unbiased => 1.0 / cosine_square - 1.0,
+                _ => 1.0 - cosine_square,
+            };
+        }
+        Ok(sum / ROWS as f64)
+    }
+}
+
+impl Ledger {
+    /// The number of units.
+    fn units(&self) -> usize {
+        self.kept.div_ceil(self.unit)
+    }
+
+    /// The number of axes of the units in a range.
+    fn axes(&self, from: usize, to: usize) -> usize {
+        (to * self.unit).min(self.kept) - from * self.unit
+    }
+
+    /// The error that a plan leaves; none if it is not one.
+    fn error(&self, plan: &[(usize, usize)]) -> Option<f64> {
+        let (mut from, mut sum) = (0, 0.0);
+        for &(end, choice) in plan {
+            if end <= from || end > self.units() || self.axes(from, end) < self.least {
+                return None;
+            }
+            let weight = self.weights[end] - self.weights[from];
+            sum += weight * self.choices.get(choice)?.error;
+            from = end;
+        }
+        Some(sum + self.weights[self.weights.len() - 1] - self.weights[from])
+    }
+
+    /// The bytes of a row, its scale included.
+    fn bytes(&self, plan: &[(usize, usize)]) -> usize {
+        let mut from = 0;
+        let codes = plan.iter().map(|&(end, choice)| {
+            let bits = self.axes(from, end) as f64 * self.choices[choice].bits;
+            from = end;
+            (bits / 8.0).ceil() as usize
+        });
+        codes.sum::<usize>() + GroupScalars::bytes_of(plan.len(), self.has_norms) + size_of::<f32>()
+    }
+
+    /// The best plan within the bytes that was found.
+    fn best(&self) -> Option<Plan> {
+        let all = self.weights[self.weights.len() - 1];
+        let (mut low, mut high) = (0.0f64, 1.0f64);
+        let mut best: Option<Plan> = None;
+        // The price is a share of all weights per bit, between 2⁻⁶⁰ and 1.
+        for _ in 0..40 {
+            let middle = (low + high) / 2.0;
+            let plan = self.at_price(all * libm::exp2(-60.0 * middle));
+            if plan.is_empty() || self.bytes(&plan) <= self.most {
+                low = middle;
+                if !plan.is_empty() {
+                    best = Some(plan);
+                }
+            } else {
+                high = middle;
+            }
+        }
+        let smallest = || {
+            let units = (1..=self.units()).find(|&end| self.axes(0, end) >= self.least)?;
+            Some(vec![(units, 0)]).filter(|plan| self.bytes(plan) <= self.most)
+        };
+        let plan = best.or_else(smallest)?;
+        Some(self.improved(plan))
+    }
+
+    /// The plan of the least error plus the price of its bits.
+    fn at_price(&self, price: f64) -> Plan {
+        let (units, groups) = (self.units(), MAX_GROUPS);
+        let each = price * 12.0 * if self.has_norms { 2.0 } else { 1.0 };
+        // cost[g][end]: the least cost of g groups that end at a unit, and how the last begins.
+        let mut cost = vec![vec![f64::INFINITY; units + 1]; groups + 1];
+        let mut last = vec![vec![(0, 0); units + 1]; groups + 1];
+        cost[0][0] = 0.0;
+        for g in 1..=groups {
+            for end in 1..=units {
+                for from in 0..end {
+                    let (before, axes) = (cost[g - 1][from], self.axes(from, end));
+                    if before.is_infinite() || axes < self.least {
+                        continue;
+                    }
+                    let weight = self.weights[end] - self.weights[from];
+                    for (place, choice) in self.choices.iter().enumerate() {
+                        let bits = axes as f64 * choice.bits;
+                        let found = before + weight * choice.error + price * bits + each;
+                        if found < cost[g][end] {
+                            cost[g][end] = found;
+                            last[g][end] = (from, place);
+                        }
+                    }
+                }
+            }
+        }
+        let rest = |end: usize| self.weights[self.weights.len() - 1] - self.weights[end];
+        let (mut best, mut at) = (rest(0), (0, 0));
+        for (g, cost) in cost.iter().enumerate().skip(1) {
+            for (end, cost) in cost.iter().enumerate() {
+                if cost + rest(end) < best {
+                    (best, at) = (cost + rest(end), (g, end));
+                }
+            }
+        }
+        let mut plan = Vec::new();
+        let (mut g, mut end) = at;
+        while g > 0 {
+            let (from, choice) = last[g][end];
+            plan.push((end, choice));
+            (g, end) = (g - 1, from);
+        }
+        plan.reverse();
+        plan
+    }
+
+    /// The plan after moves of ends and rates, up to two at a time, that lower the error.
+    fn improved(&self, mut plan: Plan) -> Plan {
+        let mut error = self.error(&plan).unwrap_or(f64::INFINITY);
+        loop {
+            let mut better: Option<(f64, Plan)> = None;
+            for first in self.moves(&plan) {
+                for second in std::iter::once(first.clone()).chain(self.moves(&first)) {
+                    let Some(found) = self.error(&second) else {
+                        continue;
+                    };
+                    let least = better.as_ref().map_or(error, |(least, _)| *least);
+                    if found < least && self.bytes(&second) <= self.most {
+                        better = Some((found, second));
+                    }
+                }
+            }
+            match better {
+                Some((found, next)) => (error, plan) = (found, next),
+                None => return plan,
+            }
+        }
+    }
+
+    /// The plans that differ in one end or one rate. They may have groups that are too small.
+    fn moves(&self, plan: &[(usize, usize)]) -> Vec<Plan> {
+        let mut out = Vec::new();
+        for i in 0..plan.len() {
+            let mut push = |end: usize, choice: usize| {
+                let mut next = plan.to_vec();
+                next[i] = (end, choice);
+                out.push(next);
+            };
+            let (end, choice) = plan[i];
+            push(end + 1, choice);
+            push(end - 1, choice);
+            if choice + 1 < self.choices.len() {
+                push(end, choice + 1);
+            }
+            if choice > 0 {
+                push(end, choice - 1);
+            }
+        }
+        out
+    }
+}
+
+/// The layouts of the packed bits of these groups, each of which is whole bytes.
+///
+/// # Errors
+/// If there are none or too many groups, or they have more axes than there are.
+pub(super) fn layouts(groups: &[Group], kept: usize, states: Option<usize>) -> Result<Vec<Layout>> {
+    let found = groups.len();
+    if !(1..=MAX_GROUPS).contains(&found) {
+        return Err(Error::invalid(format!(
+            "{}, expected 1 to {MAX_GROUPS}",
+            counted(found, "group")
+        )));
+    }
+    let axes = groups
+        .iter()
+        .try_fold(0usize, |sum, group| sum.checked_add(group.axes));
+    if axes.is_none_or(|axes| axes > kept) || groups.iter().any(|group| group.axes == 0) {
+        return Err(Error::invalid(format!(
+            "groups of {:?} axes, expected at least 1 each and {kept} together at most",
+            groups.iter().map(|group| group.axes).collect::<Vec<_>>()
+        )));
+    }
+    let layout = |group: &Group| {
+        let entry = methods::find(&group.method)?;
+        if entry.has_gamma {
+            return Err(Error::invalid(format!(
+                "a group cannot have {}",
+                entry.name
+            )));
+        }
+        Ok(entry.shape(parameters(group, states, entry, 0))?.layout)
+    };
+    groups.iter().map(layout).collect()
+}
+
+/// The parameters of a group's method.
+pub(super) fn parameters(
+    group: &Group,
+    states: Option<usize>,
+    entry: &Entry,
+    seed: u64,
+) -> Parameters {
+    Parameters {
+        dim: group.axes,
+        bits: group.bits,
+        block: None,
+        states: states.filter(|_| entry.has_states),
+        seed,
+    }
+}
