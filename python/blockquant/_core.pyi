@@ -102,7 +102,16 @@ class Quantizer:
         store_norm: bool = False,
         center: NDArray[np.float32] | None = None,
         scale_search: int | None = None,
+        axes: Axes | None = None,
+        criterion: str | None = None,
+        groups: list[tuple[str, int, float]] | None = None,
     ) -> Quantizer: ...
+    @property
+    def axes(self) -> Axes | None: ...
+    @property
+    def criterion(self) -> str | None: ...
+    @property
+    def groups(self) -> list[tuple[str, int, float]] | None: ...
     @property
     def method(self) -> str: ...
     @property

@@ -227,7 +227,7 @@ fn place_of<T: Copy>(values: &[T], is_valid: impl Fn(T) -> bool) -> Option<(usiz
 }
 
 /// Refuses rows that no model describes.
-fn check_dim(dim: usize) -> Result<()> {
+pub(crate) fn check_dim(dim: usize) -> Result<()> {
     if (1..=MAX_DIM).contains(&dim) {
         return Ok(());
     }

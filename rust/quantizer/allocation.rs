@@ -33,8 +33,9 @@ pub const EXTRA_BYTES: usize = 8;
 const UNIT: usize = 16;
 /// The most units, which limits the time of large dimensions.
 const MOST_UNITS: usize = 96;
-/// The fewest axes of a group: a path through fewer costs more time and more error.
-const LEAST_AXES: usize = 32;
+/// The fewest axes of a group, at whole rates and at others: a path of fewer steps takes more time
+/// and has more error, and at half rates it takes a step per two axes.
+const LEAST_AXES: [usize; 2] = [32, 64];
 /// The method of the rates that a method does not have.
 const OTHER_METHOD: &str = "eden";
 /// The largest rate.
@@ -73,8 +74,8 @@ pub(super) struct Allocation<'a> {
     pub criterion: Criterion,
     /// Bits per coordinate of the row.
     pub bits: f64,
-    /// Whether a row keeps the norms of its groups.
-    pub has_norms: bool,
+    /// Whether a row keeps the errors of its groups.
+    pub has_errors: bool,
 }
 
 /// The end of each group in units, and the place of its choice.
@@ -89,8 +90,7 @@ struct Ledger {
     weights: Vec<f64>,
     /// The axes that can have bits.
     kept: usize,
-    least: usize,
-    has_norms: bool,
+    has_errors: bool,
     /// The bytes that a row may have.
     most: usize,
 }
@@ -115,8 +115,7 @@ impl Allocation<'_> {
             unit,
             weights,
             kept,
-            least: LEAST_AXES.min(kept),
-            has_norms: self.has_norms,
+            has_errors: self.has_errors,
             most,
         };
         let plan = ledger.best().ok_or_else(|| {
@@ -221,15 +220,24 @@ impl Ledger {
         (to * self.unit).min(self.kept) - from * self.unit
     }
 
+    /// Whether a group of so many axes can have this choice.
+    fn can_have(&self, axes: usize, choice: &Choice) -> bool {
+        let least = LEAST_AXES[usize::from(choice.bits.fract() != 0.0)];
+        axes >= least.min(self.kept)
+    }
+
     /// The error that a plan leaves; none if it is not one.
     fn error(&self, plan: &[(usize, usize)]) -> Option<f64> {
         let (mut from, mut sum) = (0, 0.0);
         for &(end, choice) in plan {
-            if end <= from || end > self.units() || self.axes(from, end) < self.least {
+            if end <= from || end > self.units() {
                 return None;
             }
-            let weight = self.weights[end] - self.weights[from];
-            sum += weight * self.choices.get(choice)?.error;
+            let choice = self.choices.get(choice)?;
+            if !self.can_have(self.axes(from, end), choice) {
+                return None;
+            }
+            sum += (self.weights[end] - self.weights[from]) * choice.error;
             from = end;
         }
         Some(sum + self.weights[self.weights.len() - 1] - self.weights[from])
@@ -243,7 +251,9 @@ impl Ledger {
             from = end;
             (bits / 8.0).ceil() as usize
         });
-        codes.sum::<usize>() + GroupScalars::bytes_of(plan.len(), self.has_norms) + size_of::<f32>()
+        codes.sum::<usize>()
+            + GroupScalars::bytes_of(plan.len(), self.has_errors)
+            + size_of::<f32>()
     }
 
     /// The best plan within the bytes that was found.
@@ -265,8 +275,10 @@ impl Ledger {
             }
         }
         let smallest = || {
-            let units = (1..=self.units()).find(|&end| self.axes(0, end) >= self.least)?;
-            Some(vec![(units, 0)]).filter(|plan| self.bytes(plan) <= self.most)
+            let ends = 1..=self.units();
+            let mut plans =
+                ends.flat_map(|end| (0..self.choices.len()).map(move |c| vec![(end, c)]));
+            plans.find(|plan| self.error(plan).is_some() && self.bytes(plan) <= self.most)
         };
         let plan = best.or_else(smallest)?;
         Some(self.improved(plan))
@@ -275,7 +287,7 @@ impl Ledger {
     /// The plan of the least error plus the price of its bits.
     fn at_price(&self, price: f64) -> Plan {
         let (units, groups) = (self.units(), MAX_GROUPS);
-        let each = price * 12.0 * if self.has_norms { 2.0 } else { 1.0 };
+        let each = price * 12.0 * if self.has_errors { 2.0 } else { 1.0 };
         // cost[g][end]: the least cost of g groups that end at a unit, and how the last begins.
         let mut cost = vec![vec![f64::INFINITY; units + 1]; groups + 1];
         let mut last = vec![vec![(0, 0); units + 1]; groups + 1];
@@ -284,11 +296,14 @@ impl Ledger {
             for end in 1..=units {
                 for from in 0..end {
                     let (before, axes) = (cost[g - 1][from], self.axes(from, end));
-                    if before.is_infinite() || axes < self.least {
+                    if before.is_infinite() {
                         continue;
                     }
                     let weight = self.weights[end] - self.weights[from];
                     for (place, choice) in self.choices.iter().enumerate() {
+                        if !self.can_have(axes, choice) {
+                            continue;
+                        }
                         let bits = axes as f64 * choice.bits;
                         let found = before + weight * choice.error + price * bits + each;
                         if found < cost[g][end] {

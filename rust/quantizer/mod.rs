@@ -42,6 +42,7 @@ mod decode;
 mod encode;
 mod fitted;
 mod interval;
+mod interval_groups;
 mod load;
 mod part;
 mod query;
@@ -244,7 +245,7 @@ impl Spec {
                 states: self.states,
                 criterion,
                 bits: self.bits,
-                has_norms: self.store_norm,
+                has_errors: self.store_norm,
             };
             self.groups = Some(allocation.groups()?);
         }
@@ -318,6 +319,13 @@ pub struct Quantizer {
     tables: ForkCell<Option<Tables>>,
 }
 
+/// What decoding a part of a row depends on.
+pub(crate) struct PartRef<'a> {
+    pub method: &'a dyn Method,
+    pub rotation: &'a Rotation,
+    pub layout: &'a Layout,
+}
+
 /// Buffers for a batch of rows, of which each thread has its own.
 #[derive(Default)]
 struct Buffers {
@@ -328,9 +336,10 @@ struct Buffers {
     /// Fitted axes: rows, and their coordinates along the axes.
     rows: Aligned<f32>,
     coordinates: Aligned<f32>,
-    /// ‖z_g‖/N of each row, group by group, and h.
+    /// ‖z_g‖/N of each row, group by group, h, and the errors.
     shares: Vec<f64>,
     gains: Vec<f64>,
+    errors: Vec<f64>,
     /// ⟨μ, x − μ⟩ of rows or ⟨μ, y⟩ of queries, if there is a center μ.
     center_products: Vec<f64>,
     index: Vec<u16>,
@@ -431,6 +440,15 @@ impl Quantizer {
     pub fn center(&self) -> Option<&[f32]> {
         let fitted = self.spec.axes.as_deref().map(Axes::mean);
         self.spec.center.as_deref().or(fitted)
+    }
+
+    /// The whole row, or the groups of its axes.
+    pub(crate) fn parts(&self) -> impl Iterator<Item = PartRef<'_>> {
+        self.parts.iter().map(|part| PartRef {
+            method: &*part.method,
+            rotation: &part.rotation,
+            layout: &part.layout,
+        })
     }
 
     fn first(&self) -> &Part {

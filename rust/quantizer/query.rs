@@ -213,10 +213,11 @@ impl Quantizer {
                 }
             }
             if self.scalars.is_some() {
-                self.put_shares(isa, &buffers.shares, &mut vector);
+                self.prepare_groups(isa, &buffers.shares, &mut vector);
+            } else {
+                vector.resize(length, 0.0);
+                self.method().prepare(isa, dim, &mut vector);
             }
-            vector.resize(length, 0.0);
-            self.method().prepare(isa, dim, &mut vector);
             let query = Query {
                 vector: Aligned::from(&*vector),
                 factor: size / self.row_square(),
@@ -231,8 +232,8 @@ impl Quantizer {
 }
 
 impl Quantizer {
-    /// h_g·c_g of the groups of a row, one after the other.
-    fn expand_groups(
+    /// h_g·c_g of the groups of a row, one after the other, as their methods expand them.
+    pub(super) fn expand_groups(
         &self,
         isa: Isa,
         scalars: &GroupScalars,
@@ -246,16 +247,18 @@ impl Quantizer {
             let out = &mut out[part.place.clone()];
             index.resize(part.layout.indices(), 0);
             part.layout.unpack(isa, &row[part.bytes.clone()], index);
-            part.method.codewords(isa, index, out);
+            part.method.expand(isa, index, 0.0, out);
             convert::scale(isa, out, f64::from(gain));
         }
     }
 
-    /// Turns the groups of a query, which have unit variance, to R_g V_g y/√d_g of the unit query.
-    fn put_shares(&self, isa: Isa, shares: &[f64], vector: &mut [f32]) {
+    /// Turns the groups of a query, which have unit variance, to R_g V_g y/√d_g of the unit query,
+    /// and prepares them for their methods.
+    fn prepare_groups(&self, isa: Isa, shares: &[f64], vector: &mut [f32]) {
         for (part, &share) in self.parts.iter().zip(shares) {
             let vector = &mut vector[part.place.clone()];
             convert::scale(isa, vector, share / part.dim() as f64);
+            part.method.prepare(isa, part.dim(), vector);
         }
     }
 }
