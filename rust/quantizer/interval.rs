@@ -36,11 +36,6 @@ impl Quantizer {
         low: &mut [f32],
         high: &mut [f32],
     ) -> Result<()> {
-        if self.scalars.is_some() {
-            return Err(Error::invalid(
-                "intervals of codes along fitted axes are not there yet",
-            ));
-        }
         let (dim, rows) = (self.spec.dim, codes.len());
         let norms = self.quantized_norms(codes)?;
         let interval = Interval::new(dim, confidence)?;
