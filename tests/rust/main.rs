@@ -7,6 +7,7 @@ mod cache;
 mod code_products;
 mod common;
 mod file;
+mod fitted;
 mod fuzz;
 mod golden;
 mod ids;
