@@ -5,6 +5,7 @@ use blockquant::rng::SeedStream;
 use blockquant::{Axes, Dense, Error, Isa, Rows, threads};
 use half::{bf16, f16};
 
+mod file;
 mod laws;
 mod model;
 
