@@ -5,6 +5,7 @@
 //! processed. Errors of the core become `ValueError`, and errors of the system when reading or
 //! writing become `OSError`. A signal ends a long call ([`signals`]).
 
+mod axes;
 mod cache;
 mod codes;
 mod file;
@@ -94,6 +95,8 @@ mod _core {
     #[pymodule_export]
     use super::MissingNorms;
     #[pymodule_export]
+    use super::axes::{Axes, Fit};
+    #[pymodule_export]
     use super::cache::KeyValueCache;
     #[pymodule_export]
     use super::codes::Signs;
@@ -107,6 +110,8 @@ mod _core {
 
     #[pymodule_export]
     const MAX_DIM: usize = crate::quantizer::MAX_DIM;
+    #[pymodule_export]
+    const MAX_AXES_DIM: usize = crate::axes::MAX_DIM;
     #[pymodule_export]
     const MAX_DENSE_DIM: usize = crate::quantizer::MAX_DENSE_DIM;
     #[pymodule_export]
