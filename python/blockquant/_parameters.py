@@ -63,7 +63,7 @@ class Parameters:
         if (center := core.center) is not None:
             self._center_digest = sha256(center.astype("<f4").tobytes()).hexdigest()[:12]
         if (axes := core.axes) is not None:
-            what = f"{axes.digest:016x} {core.groups}"
+            what = f"{axes.digest} {core.groups}"
             self._axes_digest = sha256(what.encode()).hexdigest()[:12]
 
     @property
@@ -212,12 +212,17 @@ class Parameters:
     def __getstate__(self) -> dict[str, Any]:
         # Attributes of subclasses stay; what `_take` makes is left out.
         own = {name: value for name, value in vars(self).items() if name not in _MADE}
-        return {**own, "_core": self._parameters()}
+        parameters = self._parameters()
+        if (axes := parameters["axes"]) is not None:
+            parameters["axes"] = axes.to_bytes()
+        return {**own, "_core": parameters}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         parameters = dict(state["_core"])
         if parameters["center"] is not None:  # maybe from a machine with another byte order
             parameters["center"] = np.ascontiguousarray(parameters["center"], np.float32)
+        if (axes := parameters.get("axes")) is not None:
+            parameters["axes"] = _core.Axes.from_bytes(axes)
         self._take(_Core(**parameters))
         vars(self).update((name, value) for name, value in state.items() if name not in _MADE)
 

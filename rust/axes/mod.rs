@@ -14,6 +14,13 @@
 
 use std::fmt;
 
+mod bytes;
+mod eigen;
+mod fit;
+mod moments;
+
+pub use fit::Fit;
+
 use crate::error::{Error, Result, counted};
 use crate::isa::Isa;
 use crate::kernels::dense;

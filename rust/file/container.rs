@@ -57,9 +57,17 @@ pub(crate) const CACHE: Kind = Kind {
     title: "file of a key-value cache",
 };
 
+/// Fitted axes.
+pub(super) const AXES: Kind = Kind {
+    format: "blockquant-axes",
+    version: "1",
+    title: "file of fitted axes",
+};
+
 /// All kinds, each with what reads it.
-const READERS: [(Kind, &str); 2] = [
+const READERS: [(Kind, &str); 3] = [
     (CODES, "codes, which `load` reads"),
+    (AXES, "fitted axes, which `Axes.load` reads"),
     (CACHE, "a key-value cache, which `KeyValueCache.load` reads"),
 ];
 
@@ -344,6 +352,12 @@ pub(crate) fn hexadecimal(checksum: u64) -> String {
 pub(crate) fn float32(bytes: &[u8]) -> impl Iterator<Item = f32> {
     let (words, _) = bytes.as_chunks::<4>();
     words.iter().map(|word| f32::from_le_bytes(*word))
+}
+
+/// The values of a tensor of float64.
+pub(super) fn float64(bytes: &[u8]) -> impl Iterator<Item = f64> {
+    let (words, _) = bytes.as_chunks::<8>();
+    words.iter().map(|word| f64::from_le_bytes(*word))
 }
 
 /// The values of a tensor of int64.

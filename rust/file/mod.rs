@@ -65,10 +65,12 @@ use crate::error::{Error, Result};
 use crate::quantizer::{Quantizer, Spec};
 
 pub(crate) mod atomic;
+mod axes;
 pub(crate) mod checksum;
 pub(crate) mod container;
 mod header;
 mod ids;
+pub(crate) mod tensors;
 mod write;
 
 pub use checksum::{checksum, digest};

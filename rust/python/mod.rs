@@ -95,7 +95,7 @@ mod _core {
     #[pymodule_export]
     use super::MissingNorms;
     #[pymodule_export]
-    use super::axes::Axes;
+    use super::axes::{Axes, Fit};
     #[pymodule_export]
     use super::cache::KeyValueCache;
     #[pymodule_export]
@@ -110,6 +110,8 @@ mod _core {
 
     #[pymodule_export]
     const MAX_DIM: usize = crate::quantizer::MAX_DIM;
+    #[pymodule_export]
+    const MAX_AXES_DIM: usize = crate::axes::MAX_DIM;
     #[pymodule_export]
     const MAX_DENSE_DIM: usize = crate::quantizer::MAX_DENSE_DIM;
     #[pymodule_export]

@@ -3,6 +3,7 @@
 //! A module's name selects its tests, for example `cargo test --release --test all kernels::`.
 
 mod attention;
+mod axes;
 mod cache;
 mod code_products;
 mod common;
