@@ -354,12 +354,6 @@ pub(crate) fn float32(bytes: &[u8]) -> impl Iterator<Item = f32> {
     words.iter().map(|word| f32::from_le_bytes(*word))
 }
 
-/// The values of a tensor of float64.
-pub(super) fn float64(bytes: &[u8]) -> impl Iterator<Item = f64> {
-    let (words, _) = bytes.as_chunks::<8>();
-    words.iter().map(|word| f64::from_le_bytes(*word))
-}
-
 /// The values of a tensor of int64.
 pub(super) fn int64(bytes: &[u8]) -> impl Iterator<Item = i64> {
     let (words, _) = bytes.as_chunks::<8>();
