@@ -124,7 +124,9 @@ def pair(search: Callable[[Rows], object], data: Data) -> float:
     return 1e9 * cpu(lambda: search(y), 3) / (len(y) * len(data.x))
 
 
-def of_ours(label: str, name: str, bits: float, data: Data, fit: float | None, **options: Any) -> Line:
+def of_ours(
+    label: str, name: str, bits: float, data: Data, fit: float | None, **options: Any
+) -> Line:
     """The line of a quantizer of this library."""
     q = bq.create(name, dim=data.x.shape[1], bits=bits, **options)
     codes = q.encode(data.x)

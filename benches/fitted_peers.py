@@ -138,9 +138,7 @@ def peers(sample: Rows, stored: Rows, bits: int, metric: str) -> Iterator[tuple[
 
         filled = encode(stored)
         filled.prepare()
-        return Peer(
-            "", dim * bits / 8 + 4, train, encode, None, lambda y: filled.search(y, 10)[1]
-        )
+        return Peer("", dim * bits / 8 + 4, train, encode, None, lambda y: filled.search(y, 10)[1])
 
     yield f"faiss PQ, {size} bytes", product
     yield f"faiss OPQ, {size} bytes", optimized

@@ -51,6 +51,7 @@ MAX_DENSE_DIM: int
 MAX_HEAD_DIM: int
 MAX_THREADS: int
 MAX_SCALES: int
+MAX_FITTED_BITS: int
 MIN_QUERIES_TO_DERIVE: int
 
 class MissingNorms(ValueError):

@@ -47,7 +47,8 @@ class Parameters:
         if options.get("scale_search") is not None:
             count = whole(options["scale_search"], "scale_search", 1, _core.MAX_SCALES)
             options["scale_search"] = count
-        bits = real(bits, "bits", known.most_bits)
+        is_fitted = options.get("axes") is not None
+        bits = real(bits, "bits", _core.MAX_FITTED_BITS if is_fitted else known.most_bits)
         if options["center"] is not None:
             options["center"] = _mean_row(options["center"], dim)
         if (axes := options.get("axes")) is not None:

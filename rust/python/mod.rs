@@ -120,6 +120,8 @@ mod _core {
     const MAX_THREADS: usize = threads::MAX_THREADS;
     #[pymodule_export]
     const MAX_SCALES: usize = crate::quantizer::MAX_SCALES;
+    #[pymodule_export]
+    const MAX_FITTED_BITS: u32 = crate::quantizer::MAX_FITTED_BITS;
 
     /// Queries of a search from which signs are derived as it goes and need not be kept.
     #[pymodule_export]

@@ -36,8 +36,6 @@ const MOST_UNITS: usize = 96;
 /// The fewest axes of a group, at whole rates and at others: a path of fewer steps takes more time
 /// and has more error, and at half rates it takes a step per two axes.
 const LEAST_AXES: [usize; 2] = [32, 64];
-/// The method of the rates that a method does not have.
-const OTHER_METHOD: &str = "eden";
 /// The largest rate.
 const MOST_BITS: u32 = 8;
 
@@ -162,8 +160,10 @@ impl Allocation<'_> {
         let mut rates: Vec<_> = (1..=(f64::from(most.min(MOST_BITS)) / step) as u32)
             .map(own)
             .collect();
-        let other = methods::find(OTHER_METHOD)?;
-        rates.extend((most + 1..=MOST_BITS).map(|bits| (other, f64::from(bits))));
+        if let Some(name) = self.entry.beyond {
+            let other = methods::find(name)?;
+            rates.extend((most + 1..=MOST_BITS).map(|bits| (other, f64::from(bits))));
+        }
         rates
             .into_iter()
             .map(|(entry, bits)| {

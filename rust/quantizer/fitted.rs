@@ -22,7 +22,7 @@
 //! h_g is the nearest one in the logarithm, so it is off by less than .1 %, and deviates by .054 %.
 //! That is a sixtieth of the deviation of an estimate at 4 bits and d = 384. A gain below 2⁻⁹ is
 //! stored as 0. The others, which intervals need, are rounded up. θ_g is the angle between a group
-//! and its code; for a gain of 0, ‖z_g‖/N stands in the place of its error.
+//! and its code. If its gain is stored as 0, ‖z_g‖/N is stored for the group, without tan θ_g.
 //!
 //! FROZEN: this layout.
 

@@ -1,25 +1,26 @@
 //! Intervals of inner products of codes along fitted axes.
 //!
-//! Each group g of axes has a rotation of its own, so the law of [`interval`](crate::interval) holds
-//! for each: with n_g = ‖z_g‖, ℓ_g = ‖y_g‖, the angle θ_g of group and code, and m_g the cosine of
-//! z_g and y_g, the unbiased estimate e_g of ⟨z_g, y_g⟩ has the error
+//! Each group g of axes has a rotation of its own, so the law of [`interval`](crate::interval)
+//! holds for each: with n_g = ‖z_g‖, ℓ_g = ‖y_g‖, the angle θ_g of group and code, and m_g the
+//! cosine of z_g and y_g, the unbiased estimate e_g of ⟨z_g, y_g⟩ has the error
 //!
 //! ```text
 //! e_g − ⟨z_g, y_g⟩ = n_g·ℓ_g·tan θ_g·√(1 − m_g²)·t_g
 //! ```
 //!
-//! and the t_g are independent coordinates of uniform points of spheres. 1 is taken for √(1 − m_g²),
-//! which makes bounds a little too wide where row and query are near. A sum of independent
+//! and the t_g are independent coordinates of uniform points of spheres. 1 is taken for √(1 −
+//! m_g²), which makes bounds a little too wide where row and query are near. A sum of independent
 //! coordinates Σ B_g·t_g is given the law of one coordinate, times √n, of a sphere in so many
-//! dimensions n that variance and kurtosis are those of the sum: with v_g = B_g²/n_g, n_g = d_g − 1,
+//! dimensions n that variance and kurtosis are those of the sum: with v_g = B_g²/n_g, n_g = d_g −
+//! 1,
 //!
 //! ```text
 //! V = Σ v_g        1/(n + 2) = Σ (v_g/V)²/(n_g + 2)        |Σ B_g·t_g| ≤ √V·√n·τ_n
 //! ```
 //!
-//! For one group this is the law itself, and for groups of 32 axes or more the probability is off by
-//! less than 10⁻⁴. What a row has along no group is not estimated, and neither is a group whose gain
-//! is stored as 0: there the bounds are those of Cauchy and Schwarz.
+//! For one group this is the law itself, and for groups of 32 axes or more the probability is off
+//! by less than 10⁻⁴. What a row has along no group is not estimated, and neither is a group whose
+//! gain is stored as 0: there the bounds are those of Cauchy and Schwarz.
 //!
 //! **Contract.** As [`interval`](crate::interval), with the rounding of the scalars of a row, which
 //! widens the bounds by .1 % of the estimate.

@@ -60,7 +60,7 @@ const ROWS_PER_CHUNK: usize = 48;
 /// The most coordinates of a row: memory is O(d), at most 400 MiB.
 pub const MAX_DIM: usize = 1 << 24;
 /// The most bits per coordinate with fitted axes.
-const MAX_FITTED_BITS: u32 = 8;
+pub const MAX_FITTED_BITS: u32 = 8;
 /// The most coordinates with a dense matrix (`haar`, `prod`): memory is O(d²), at most 4 GiB.
 pub const MAX_DENSE_DIM: usize = 1 << 15;
 
