@@ -34,7 +34,7 @@ pub mod scalar;
 mod tables;
 pub mod vector;
 
-pub use tables::Tables;
+pub use tables::{CHOICES, Tables};
 
 use super::Code;
 use crate::kernels::asymmetric::ROWS_PER_CALL;
