@@ -290,10 +290,16 @@ impl Simd for Avx2 {
         fn store_u8(self, x: __m256i, to: &mut [u8; BYTES]) {
             _mm256_storeu_si256(to.as_mut_ptr().cast(), x)
         }
+        fn store_i8(self, x: __m256i, to: &mut [i8; BYTES]) {
+            _mm256_storeu_si256(to.as_mut_ptr().cast(), x)
+        }
         fn store_halves_u8(self, x: __m256i, to: [&mut [u8; BYTES / 2]; 2]) {
             let [low, high] = to;
             _mm_storeu_si128(low.as_mut_ptr().cast(), _mm256_castsi256_si128(x));
             _mm_storeu_si128(high.as_mut_ptr().cast(), _mm256_extracti128_si256::<1>(x));
+        }
+        fn join_halves(self, a: __m256i, b: __m256i) -> __m256i {
+            _mm256_blend_epi32::<0b1111_0000>(a, b)
         }
         fn mul_i16(self, a: __m256i, b: __m256i) -> __m256i { _mm256_mullo_epi16(a, b) }
         fn interleave_u8(self, a: __m256i, b: __m256i) -> [__m256i; 2] {

@@ -339,8 +339,12 @@ pub trait Simd: Copy {
     fn words_u8(self, words: [u32; LANES_32]) -> Self::I16x16;
     /// Writes 32 bytes.
     fn store_u8(self, x: Self::I16x16, to: &mut [u8; BYTES]);
+    /// The same, with bytes that are taken as signed.
+    fn store_i8(self, x: Self::I16x16, to: &mut [i8; BYTES]);
     /// Writes each half to a place of its own. Two instructions on AVX2 too.
     fn store_halves_u8(self, x: Self::I16x16, to: [&mut [u8; BYTES / 2]; 2]);
+    /// The low half of a and the high half of b. Free on NEON.
+    fn join_halves(self, a: Self::I16x16, b: Self::I16x16) -> Self::I16x16;
     /// a·b, wrapping.
     fn mul_i16(self, a: Self::I16x16, b: Self::I16x16) -> Self::I16x16;
     /// The bytes of a and b, alternating: those of the low eight bytes of each half, then those of

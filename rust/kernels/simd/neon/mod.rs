@@ -314,11 +314,16 @@ impl Simd for Neon {
             vst1q_u8(to.as_mut_ptr(), vreinterpretq_u8_s16(x.0));
             vst1q_u8(to[16..].as_mut_ptr(), vreinterpretq_u8_s16(x.1))
         }
+        fn store_i8(self, x: I16x16, to: &mut [i8; BYTES]) {
+            vst1q_s8(to.as_mut_ptr(), vreinterpretq_s8_s16(x.0));
+            vst1q_s8(to[16..].as_mut_ptr(), vreinterpretq_s8_s16(x.1))
+        }
         fn store_halves_u8(self, x: I16x16, to: [&mut [u8; BYTES / 2]; 2]) {
             let [low, high] = to;
             vst1q_u8(low.as_mut_ptr(), vreinterpretq_u8_s16(x.0));
             vst1q_u8(high.as_mut_ptr(), vreinterpretq_u8_s16(x.1))
         }
+        fn join_halves(self, a: I16x16, b: I16x16) -> I16x16 { (a.0, b.1) }
         fn mul_i16(self, a: I16x16, b: I16x16) -> I16x16 { both!(vmulq_s16(a, b)) }
         fn interleave_u8(self, a: I16x16, b: I16x16) -> [I16x16; 2] {
             [
