@@ -99,7 +99,7 @@ mod labels;
 mod scalar;
 mod vector;
 
-pub use code::{Code, Definition};
+pub use code::{Code, Definition, row_bits};
 pub use decode::{bytes, codewords, indexes, products};
 
 use super::vector_kernel;
