@@ -6,22 +6,9 @@ use std::sync::Arc;
 use blockquant::axes::Axes;
 use blockquant::file::{self, Contents};
 use blockquant::quantizer::{Criterion, EXTRA_BYTES, Group, MAX_GROUPS};
-use blockquant::{Codes, Dense, Isa, Metric, Quantizer, Request, Rotation, RotationKind, Spec};
+use blockquant::{Codes, Dense, Isa, Metric, Quantizer, Request, Spec};
 
-use crate::common::{encode, gaussian};
-
-/// Axes of a random rotation, with falling variances.
-fn model(dim: usize, seed: u64) -> Arc<Axes> {
-    let mut axes = vec![0.0; dim * dim];
-    for i in 0..dim {
-        axes[i * dim + i] = 1.0;
-    }
-    let rotation = Rotation::new(RotationKind::Haar, dim, seed).unwrap();
-    rotation.apply(Isa::Scalar, &mut axes, &mut Vec::new());
-    let variances = (0..dim).map(|i| 1.0 / (1.0 + i as f64).powf(1.3));
-    let mean = gaussian(dim, seed + 1).iter().map(|m| 0.3 * m).collect();
-    Arc::new(Axes::new(mean, axes, variances.collect(), None, 1000, 0.0).unwrap())
-}
+use crate::common::{encode, gaussian, model};
 
 /// Rows with the mean, axes and variances of a model.
 fn rows(axes: &Axes, count: usize, seed: u64) -> Vec<f32> {
