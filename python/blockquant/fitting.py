@@ -32,13 +32,6 @@ class AxesFit:
     dim : int
         Coordinates of a row, at most 8192.
 
-    Attributes
-    ----------
-    dim : int
-        Coordinates of a row.
-    rows, queries : int
-        How many were added.
-
     Raises
     ------
     TypeError
@@ -60,22 +53,25 @@ class AxesFit:
     >>> right.add(x[1000:])
     >>> left.merge(right)
     >>> left.rows, left.finish().share(100).__round__(2)
-    (2000, 0.68)
+    (2000, 0.66)
     """
 
     def __init__(self, dim: int) -> None:
         self._core = _core.Fit(whole(dim, "dim", 1, _core.MAX_AXES_DIM))
 
     @property
-    def dim(self) -> int:  # noqa: D102
+    def dim(self) -> int:
+        """Coordinates of a row."""
         return self._core.dim
 
     @property
-    def rows(self) -> int:  # noqa: D102
+    def rows(self) -> int:
+        """Rows that were added."""
         return self._core.rows
 
     @property
-    def queries(self) -> int:  # noqa: D102
+    def queries(self) -> int:
+        """Queries that were added."""
         return self._core.queries
 
     def add(self, x: Any) -> None:
@@ -264,7 +260,7 @@ def fit(
     >>> import blockquant as bq
     >>> x, queries = bq.sample()
     >>> bq.fit(x, queries)
-    <Axes of 2000 rows, d = 384, effective dimension 130.9, with variances of queries>
+    <Axes of 2000 rows, d = 384, effective dimension 153.0, with variances of queries>
     >>> bq.fit(x[start : start + 100] for start in range(0, 2000, 100)) == bq.fit(x)
     True
     """

@@ -212,6 +212,9 @@ impl Moments {
         let mut room = Aligned::<f64>::new(count.min(per_round) * width * WIDTH);
         let room = room.as_chunks_mut::<WIDTH>().0;
         for first in (0..count).step_by(per_round) {
+            // A round is shorter than the time between two questions whether to stop, so only the
+            // thread that asks can end the call here.
+            threads::check();
             let rows = (count - first).min(per_round);
             let room = &mut room[..rows * width];
             let batches = room.chunks_mut(BATCH * width);

@@ -41,7 +41,7 @@ KINDS = {
     "far": lambda rng, rows, dim: sample(rng, rows, dim) + np.float32(1e4),
     "constant": constant,
     "massive": massive,
-    "short": lambda rng, rows, dim: sample(rng, dim // 3 + 1, dim),
+    "short": lambda rng, rows, dim: sample(rng, dim // 3 + 2, dim),
     "long": lambda rng, rows, dim: sample(rng, rows, dim) * np.float32(1e15),
     "tiny": lambda rng, rows, dim: sample(rng, rows, dim) * np.float32(1e-15),
 }

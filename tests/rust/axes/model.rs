@@ -5,6 +5,9 @@ use blockquant::{Axes, Error};
 /// A model whose parts tests replace.
 type Parts = (Vec<f32>, Vec<f32>, Vec<f64>, Option<Vec<f64>>, u64, f64);
 
+/// What a test does to them.
+type Change = fn(&mut Parts);
+
 fn parts() -> Parts {
     let axes = vec![0.6, 0.8, 0.0, 0.8, -0.6, 0.0, 0.0, 0.0, 1.0];
     (
@@ -24,7 +27,7 @@ fn model((mean, axes, variances, queries, rows, shrinkage): Parts) -> Result<Axe
 #[test]
 fn a_model_of_wrong_parts_is_refused() {
     assert!(model(parts()).is_ok());
-    let wrong: [(&str, fn(&mut Parts)); 18] = [
+    let wrong: [(&str, Change); 18] = [
         ("dim=0", |p| p.0.clear()),
         ("axes have 9 values", |p| p.0.truncate(2)),
         ("axes have 8 values", |p| p.1.truncate(8)),
@@ -58,7 +61,7 @@ fn a_model_of_wrong_parts_is_refused() {
 fn models_are_equal_if_their_content_is() {
     let first = model(parts()).unwrap();
     assert!(first == model(parts()).unwrap());
-    let changes: [fn(&mut Parts); 8] = [
+    let changes: [Change; 8] = [
         |p| p.0[1] = -0.0,
         |p| p.1[2] = 1e-9,
         |p| p.1.truncate(6),
