@@ -249,8 +249,7 @@ fn read_axes(metadata: &Map<String, Value>, spec: &mut Spec, tensors: &[u8]) -> 
         .fold(0, usize::saturating_add);
     if !(1..=spec.dim).contains(&kept) {
         return Err(Error::invalid(format!(
-            "the groups have {}, expected 1 to dim={}",
-            counted(kept, "axis"),
+            "groups of {kept} axes, expected 1 to dim={}",
             spec.dim
         )));
     }
