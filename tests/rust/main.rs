@@ -9,6 +9,7 @@ mod code_products;
 mod common;
 mod file;
 mod fitted;
+mod fitted_files;
 mod fuzz;
 mod golden;
 mod ids;
