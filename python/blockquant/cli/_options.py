@@ -71,7 +71,7 @@ class Methods(click.ParamType):  # type: ignore[type-arg]  # not generic before 
         """The names with their scale rules, or a failure."""
         if isinstance(value, list):
             return value
-        return [registry.full_name(part.strip()) for part in value.split(",")]
+        return [measurement.full_name(part.strip()) for part in value.split(",")]
 
     def shell_complete(self, ctx: Any, param: Any, incomplete: str) -> list[CompletionItem[str]]:
         """The names that start so, and are not given yet."""

@@ -20,10 +20,12 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from blockquant import theory
+from blockquant.report._fitted import bits_of_axes, shares
 from blockquant.report._labels import log_ticks, name_coinciding
 from blockquant.report._numbers import stairs
 
 if TYPE_CHECKING:
+    from blockquant._fitted import Predicted
     from blockquant.measurement import Figures
 
 #: Colours of the families in order of appearance. Further families have `_INK`.
@@ -35,6 +37,10 @@ _RULES = {
     "mse": ("--", "s"),
     "none": (":", "D"),
     "prod": (":", "^"),
+    # Those of fitted axes.
+    "recall": ("-", "*"),
+    "reconstruction": ("--", "P"),
+    "inner_product": (":", "X"),
 }
 _OTHER = ("-.", "v")
 _STYLE: Any = {
@@ -162,6 +168,26 @@ def draw(comparison: Figures) -> list[Plot]:
             _trade,
         ),
     ]
+    model = comparison.model
+    if model is not None and (predicted := _allocated(comparison, rate)):
+        name, first = next(iter(predicted.items()))
+        plots += [
+            (
+                "spectrum",
+                f"The fitted axes, {at}",
+                f"Variance along each axis of {model.axes.rows:,} rows, with the groups of {name} "
+                f"and the bits of each axis. Of the variance, {shares(comparison)}. Predicted "
+                f"normalised MSE {first.nmse:.3g}, d·E[error²] {first.ip_error:.3g}.",
+                _spectrum,
+            ),
+            (
+                "allocation",
+                f"What the bits are given for, {at}",
+                "Bits per axis by criterion, at the same bytes: for inner products the first axes "
+                "get more, because queries lie along them too.",
+                _allocation,
+            ),
+        ]
     return [_plot(comparison, rate, *plot) for plot in plots]
 
 
@@ -304,6 +330,50 @@ def _tails(comparison: Figures, rate: float, axes: Any) -> None:
         xlabel="t = |error| · √d",
         ylabel="share of pairs beyond",
     )
+
+
+def _allocated(comparison: Figures, rate: float) -> dict[str, Predicted]:
+    """The predictions at a rate, by the names of the fitted methods."""
+    return {name: found for (at, name), found in comparison.predicted.items() if at == rate}
+
+
+def _spectrum(comparison: Figures, rate: float, axes: Any) -> None:
+    assert comparison.model is not None
+    variances = comparison.model.axes.variances
+    live = variances[variances > 0]
+    found = next(iter(_allocated(comparison, rate).values()))
+    most = max(group.bits for group in found.groups) or 1
+    start = 0.5
+    for group in found.groups:
+        end = start + group.axes
+        shade = 0.45 * group.bits / most
+        axes.axvspan(start, end, color=_COLOURS[0], alpha=shade, linewidth=0)
+        text = f"{group.bits:g}\nbits" if group.bits != 1 else "1\nbit"
+        axes.text(
+            (start + end) / 2, 0.98, text, transform=axes.get_xaxis_transform(), ha="center",
+            va="top", fontsize=7.5,
+        )
+        start = end
+    places = np.arange(1, len(live) + 1)
+    axes.plot(places, live, color=_INK, label="variance of the sample, after shrinkage")
+    top = live.max() if len(live) else 1.0
+    least = live.min() if len(live) else 0.1
+    axes.set(
+        yscale="log",
+        xlabel="axis, by falling variance",
+        ylabel="variance along the axis",
+        xlim=(0.5, len(variances) + 0.5),
+        ylim=(least / 1.5, top * (top / least) ** 0.15 * 1.5),
+    )
+
+
+def _allocation(comparison: Figures, rate: float, axes: Any) -> None:
+    styles = _styles(comparison)
+    for name, found in _allocated(comparison, rate).items():
+        bits = bits_of_axes(found)
+        style = styles[name] | {"markevery": max(1, len(bits) // 12)}
+        axes.plot(np.arange(1, len(bits) + 1), bits, drawstyle="steps-mid", label=_label(name), **style)
+    axes.set(xlabel="axis, by falling variance", ylabel="bits of the axis", ylim=(0, None))
 
 
 def _lines(comparison: Figures, axes: Any, x: str, y: str) -> None:
