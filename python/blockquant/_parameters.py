@@ -123,22 +123,6 @@ class Parameters:
         """What is subtracted from each row before all else, float32 (dim,), a copy."""
         return self._core.center
 
-    @property
-    def axes(self) -> Axes | None:
-        """The fitted axes that have bits, or None."""
-        axes = self._core.axes
-        return None if axes is None else Axes._of(axes)
-
-    @property
-    def criterion(self) -> str | None:
-        """What the bits of fitted axes are given for."""
-        return self._core.criterion
-
-    @property
-    def groups(self) -> list[tuple[str, int, float]] | None:
-        """Method, number of axes and bits per axis of each group of fitted axes, or None."""
-        return self._core.groups
-
     def __repr__(self) -> str:
         # Made once: every call compares it with that of the codes.
         if self._repr is None:

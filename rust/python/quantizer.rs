@@ -11,6 +11,7 @@ use pyo3::prelude::*;
 
 use super::axes::Axes;
 use super::codes::{CodeSlices, Parts, Signs, contiguous};
+use super::predicted::{Prediction, prediction};
 use super::rows::{Strided, unpack_rows, with_rows};
 use super::search::{self, SearchArrays};
 use super::signals::detached;
@@ -158,6 +159,16 @@ impl Quantizer {
         let group = |group: &Group| (group.method.clone(), group.axes, group.bits);
         let groups = self.0.spec().groups.as_ref()?;
         Some(groups.iter().map(group).collect())
+    }
+
+    fn predicted(&self, py: Python<'_>) -> PyResult<Option<Prediction>> {
+        let predicted = detached(py, || self.0.predicted().map(Option::<&_>::cloned))?;
+        Ok(predicted.map(prediction))
+    }
+
+    fn drift<'py>(&self, py: Python<'py>, codes: Parts<'py>) -> PyResult<Option<f64>> {
+        let codes = CodeSlices::new(&codes);
+        detached(py, || threads::run(|| self.0.drift(codes.view())))
     }
 
     #[getter]

@@ -2,7 +2,7 @@
 //!
 //! The coordinate of axis i has the variance λᵢ. At a rate of r bits it leaves the error wᵢ·D(r),
 //! where the weight wᵢ follows from the [`Criterion`] and D(r) from the method, by a measurement on
-//! Gaussian rows: sin²θ, or tan²θ for estimates that are unbiased. An axis without bits leaves wᵢ.
+//! Gaussian rows (`distortion.rs`). An axis without bits leaves wᵢ.
 //! Neighboring axes with one rate form a group, of at most [`MAX_GROUPS`] groups:
 //!
 //! ```text
@@ -17,14 +17,13 @@
 //! **Contract.** The allocation depends on the variances, the criterion, the method, the rate and
 //! what a row stores, and on nothing else. Files keep it, so a later version may allocate better.
 
+use super::distortion::Distortion;
 use super::fitted::{Criterion, GroupScalars, MAX_GROUPS};
 use super::groups::Group;
 use crate::axes::Axes;
 use crate::error::{Error, Result};
 use crate::isa::Isa;
-use crate::kernels::reduce;
-use crate::methods::{self, Bits, Entry, Parameters, ScaleRule, Workspace};
-use crate::rng::SeedStream;
+use crate::methods::{self, Bits, Entry, Parameters, ScaleRule};
 
 /// The bytes that a row with fitted axes may have beyond ⌊d·b/8⌋, with all its scalars.
 pub const EXTRA_BYTES: usize = 8;
@@ -42,7 +41,6 @@ const MOST_BITS: u32 = 8;
 /// Gaussian rows on which D(r) is measured, and their coordinates.
 const ROWS: usize = 32;
 const COORDINATES: usize = 128;
-const LABEL_ROWS: u64 = 0x616c_6c6f;
 
 /// A method and rate that a group can have.
 struct Choice {
@@ -174,27 +172,8 @@ impl Allocation<'_> {
         let method = entry.build(parameters)?;
         let indices = entry.shape(parameters)?.layout.indices();
         // Every instruction set gives the same bits.
-        let isa = Isa::Scalar;
-        let mut stream = SeedStream::new(0, LABEL_ROWS);
-        let (mut work, mut sum) = (Workspace::default(), 0.0);
-        let mut index = vec![0; indices];
-        let mut c = vec![0.0; COORDINATES];
-        for _ in 0..ROWS {
-            let mut u: Vec<f32> = (0..COORDINATES).map(|_| stream.gaussian() as f32).collect();
-            let norm = (reduce::squared_norm(isa, &u) / COORDINATES as f64).sqrt();
-            u.iter_mut()
-                .for_each(|u| *u = (f64::from(*u) / norm) as f32);
-            method.assign(isa, &u, &mut work, &mut index);
-            method.codewords(isa, &index, &mut c);
-            let (product, square) = reduce::dot_and_square(isa, &u, &c);
-            let (product, square) = (f64::from(product), f64::from(square));
-            let cosine_square = product * product / (square * COORDINATES as f64);
-            sum += match self.scale {
-                ScaleRule::Unbiased => 1.0 / cosine_square - 1.0,
-                _ => 1.0 - cosine_square,
-            };
-        }
-        Ok(sum / ROWS as f64)
+        let (isa, rule) = (Isa::Scalar, (&*method, self.scale));
+        Ok(Distortion::measured(isa, rule, (COORDINATES, indices), ROWS).error)
     }
 }
 

@@ -193,7 +193,7 @@ impl Quantizer {
                     let factor = if scalars.is_lost(gains[at]) {
                         1.0
                     } else {
-                        part.tangent(isa, u, c)
+                        part.tangent(isa, u, index, c)
                     };
                     errors[i * places + g] = shares[at] * factor;
                 }
