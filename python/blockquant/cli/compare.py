@@ -19,7 +19,7 @@ from blockquant.cli._errors import Failure, of_system
 from blockquant.cli._output import bar, emit
 from blockquant.cli.info import machine
 from blockquant.files import open_rows
-from blockquant.measurement import chosen
+from blockquant.measurement import chosen, full_name
 from blockquant.report import Comparison
 from blockquant.report import compare as run_comparison
 
@@ -44,7 +44,7 @@ from blockquant.report import compare as run_comparison
 )
 @click.option(
     "--methods",
-    type=_options.Methods(),
+    type=_options.Methods(full_name),
     help="Comma-separated; by default all built-in ones in their usual scale rules.",
 )
 @click.option(

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from blockquant._fitted import Predicted
 from blockquant.measurement._budget import Rate
 from blockquant.measurement._errors import Errors
 from blockquant.measurement._fitted import Model, criterion_of, is_fitted
 from blockquant.measurement._measurement import COUNTS, Distortion, names
 from blockquant.measurement._student import half_interval
 from blockquant.measurement._verdicts import Difference, Used, Verdict
-from blockquant._fitted import Predicted
 
 #: The three criteria, each with its name and its field. Smaller is better in all of them.
 CRITERIA = (
@@ -46,9 +46,9 @@ class Figures:
     #: A histogram of the inner products of rows and queries: centers of the bins and shares.
     products: tuple[NDArray[np.float64], NDArray[np.float64]]
     #: The model of the sample, if one was given.
-    model: Model | None = None
+    model: Model | None
     #: What the model predicts of each fitted method at a rate.
-    predicted: dict[tuple[float, str], Predicted] = field(default_factory=dict)
+    predicted: dict[tuple[float, str], Predicted]
 
     @property
     def unit(self) -> str:

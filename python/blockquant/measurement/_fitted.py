@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from blockquant import _core, registry
-from blockquant._checks import between, counted
+from blockquant._checks import between
 from blockquant._methods import TABLE, did_you_mean
 from blockquant.axes import Axes
 from blockquant.fitting import FEW, AxesFit, few
@@ -44,6 +44,16 @@ class Model:
     seconds: float
     #: The number of rows that are measured although equal rows are in the sample.
     shared: int
+
+    @property
+    def noise(self) -> float:
+        """The most that errors of other rows of the same kind exceed the predicted ones.
+
+        (n + d)/(n − d) for n rows of the sample: Akaike's final prediction error of d fitted
+        numbers, and ∞ for n ≤ d. 2 % more are for groups of axes whose rows are not Gaussian.
+        """
+        rows, dim = self.axes.rows, self.axes.dim
+        return 1.02 * (rows + dim) / (rows - dim) if rows > dim else float("inf")
 
     @property
     def few(self) -> str | None:

@@ -238,9 +238,7 @@ def run(
 class _Sums:
     """The sums over the chunks of a run."""
 
-    def __init__(
-        self, truth: Truth, q: Any, called: str, confidence: float, scaled: bool
-    ) -> None:
+    def __init__(self, truth: Truth, q: Any, called: str, confidence: float, scaled: bool) -> None:
         self._truth, self._q, self._called, self._confidence = truth, q, called, confidence
         self._scaled = scaled
         self.loss = self.cosine = self.square = self.along = self.width = 0.0

@@ -143,7 +143,8 @@ def compare(
         If `methods` or the rates are not a list.
     ValueError
         If a method is unknown, if `methods`, the rates or `seeds` are empty, if fitted methods lack
-        a sample or a sample lacks them, or if every method is left out at every rate. The errors of :func:`measure` name the method.
+        a sample or a sample lacks them, or if every method is left out at every rate. The errors of
+        :func:`measure` name the method.
 
     See Also
     --------

@@ -22,12 +22,11 @@ HEADINGS = (
 #: How far the model's predictions can be relied on.
 EXPECTED = (
     "The model predicts the errors of rows that are Gaussian along its axes, with the variances of "
-    "its sample, and of queries independent of the rows. Within a group a random rotation makes "
-    "any row look Gaussian, so the errors of the codes are known to a percent; what is not is the "
-    "energy of new rows along the axes. With 16 rows per coordinate in the sample and rows of the "
-    "same kind, measured errors are within 10 % of the predicted ones; a sample with few rows has "
-    "seen its own noise, and a model of other rows does not know theirs: both measure more than is "
-    "predicted."
+    "its sample. A random rotation in each group makes any row look Gaussian to its code, so that "
+    "costs little; what the sample does not tell is how much of other rows lies along each axis. "
+    "For n rows of the sample and d coordinates, others of the same kind have at most "
+    "1.02·(n + d)/(n − d) times the predicted error, and more says that they are of another kind. "
+    "They have less where shrinkage expects more of them along the last axes than is there."
 )
 #: The errors of the criteria, and recall.
 _ERRORS = ("nmse", "ip_error", "q999", "recall10")
@@ -58,13 +57,23 @@ def notes(comparison: Figures) -> list[str]:
     found = [f"+axes: {about_sample(comparison)}"]
     if (few := comparison.model.few) is not None:
         found.append(few)
+    return found + _judged(comparison)
+
+
+def _judged(comparison: Figures) -> list[str]:
+    """The measured errors beside the predicted ones, and whether that is as expected."""
     ratios = measured_over_predicted(comparison)
-    if ratios:
-        found.append(
-            f"theory of +axes is what the model predicts for rows like its sample; measured errors "
-            f"are {span(ratios, '{:.2f}')} times that"
-        )
-    return found
+    if not ratios:
+        return []
+    most = _model(comparison).noise
+    text = (
+        "theory of +axes is what the model predicts for rows like its sample; measured errors are "
+        f"{span(ratios, '{:.2f}')} times that"
+    )
+    if max(ratios) > most:
+        return [f"{text}: rows like the sample have at most {most:.2f}, so these are unlike it"]
+    known = "" if most == float("inf") else f", at most {most:.2f} are expected"
+    return [text + known]
 
 
 def measured_over_predicted(comparison: Figures) -> list[float]:
@@ -150,7 +159,9 @@ def findings(comparison: Figures) -> tuple[str, list[str]]:
         found = [v for v in comparison.verdicts() if v.fitted and v.field == field and v.runner_up]
         if found:
             names = sorted({verdict.best for verdict in found})
-            sentences.append(f"The {text} of {' and '.join(names)} is {_margins(comparison, found)}.")
+            sentences.append(
+                f"The {text} of {' and '.join(names)} is {_margins(comparison, found)}."
+            )
     about = about_sample(comparison)
     sentences.append(f"{about[0].upper()}{about[1:]}.")
     model = _model(comparison)
@@ -187,12 +198,16 @@ def shares(comparison: Figures) -> str:
     """The share of the variance that the first axes have, in words."""
     axes = _model(comparison).axes
     counts = sorted({max(1, round(axes.dim * part)) for part in (0.01, 0.1, 0.25, 0.5)})
-    parts = [f"{100 * axes.share(count):.0f} % along {counted(count, 'axis', 'axes')}" for count in counts]
+    parts = [
+        f"{100 * axes.share(count):.0f} % along {counted(count, 'axis', 'axes')}"
+        for count in counts
+    ]
     return ", ".join(parts)
 
 
 def bits_of_axes(predicted: Predicted) -> np.ndarray[Any, np.dtype[np.float64]]:
     """The bits of each axis, those without bits at the end."""
     return np.repeat(
-        [float(group.bits) for group in predicted.groups], [group.axes for group in predicted.groups]
+        [float(group.bits) for group in predicted.groups],
+        [group.axes for group in predicted.groups],
     )

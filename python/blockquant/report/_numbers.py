@@ -43,7 +43,9 @@ def best(comparison: Figures, fields: Iterable[str]) -> dict[tuple[float, str], 
     return out
 
 
-def leading(comparison: Figures, fields: Sequence[str]) -> dict[tuple[float, str], dict[str, float]]:
+def leading(
+    comparison: Figures, fields: Sequence[str]
+) -> dict[tuple[float, str], dict[str, float]]:
     """The best figure of each field that each method at each rate is compared with.
 
     Methods on fitted axes, which know the rows, are compared with their like only.

@@ -13,7 +13,7 @@ from string import Template
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from blockquant.measurement import is_fitted
-from blockquant.report._fitted import EXPECTED, HEADINGS, about_sample, allocations, shares
+from blockquant.report._fitted import EXPECTED, HEADINGS, about_sample, allocations, notes, shares
 from blockquant.report._numbers import absent, figure, holds, leading, left_out, rate_name
 from blockquant.report._summary import answers, choices
 
@@ -304,7 +304,11 @@ def _allocation(comparison: Figures) -> str:
         "predicts, and the last column has the number of axes and the bits of each in every group."
     )
     table = _grid(caption, HEADINGS, lines, left=(1, len(HEADINGS) - 1))
-    return f"<h2>Fitted axes</h2>\n<p>{escape(text)}</p>\n{table}\n<p>{escape(EXPECTED)}</p>"
+    more = " ".join(f"{note[0].upper()}{note[1:]}." for note in notes(comparison)[1:])
+    return (
+        f"<h2>Fitted axes</h2>\n<p>{escape(text)}</p>\n{table}\n"
+        f"<p>{escape(more)} {escape(EXPECTED)}</p>"
+    )
 
 
 def _differences(comparison: Figures) -> str:

@@ -48,7 +48,9 @@ def cells(comparison: Figures) -> list[tuple[float, list[str]]]:
     machine changes them.
     """
     ahead = leading(comparison, _MARKED)
-    return [(rate, _cells(row, ahead[rate, name])) for (rate, name), row in comparison.table().items()]
+    return [
+        (rate, _cells(row, ahead[rate, name])) for (rate, name), row in comparison.table().items()
+    ]
 
 
 def _cells(row: dict[str, Any], ahead: dict[str, float]) -> list[str]:
@@ -120,17 +122,33 @@ _CRITERIA = {"nmse": "nmse", "ip_error": "d·E[e²]", "q999": "|e|99.9%"}
 def _verdicts(comparison: Figures) -> list[str]:
     """The best method of each criterion against the best of the other families.
 
-    They are in columns, or in sentences if a byte budget or long names need more room.
+    Those that are fitted to a sample follow, against the best of those that are not.
     """
     verdicts = comparison.verdicts()
+    out = _judged(
+        [verdict for verdict in verdicts if not verdict.fitted],
+        ("best", "the best of the other families"),
+        comparison.unit,
+    )
+    fitted = [verdict for verdict in verdicts if verdict.fitted]
+    if fitted:
+        out += [""] if out else []
+        out += _judged(fitted, ("best fitted", "the best without a sample"), comparison.unit)
+    return out
+
+
+def _judged(verdicts: list[Verdict], what: tuple[str, str], unit: str) -> list[str]:
+    """In columns, or in sentences if a byte budget or long names need more room."""
+    if not verdicts:
+        return []
+    best, others = what
     wide = max(21, *(len(verdict.best) + 2 for verdict in verdicts))
-    against = "below the best of the other families (95 % interval)"
-    head = f"{comparison.unit:<6}{'criterion':<11}"
-    out = [f"{head}{'best':<{wide}}{against}"]
+    head = f"{unit:<6}{'criterion':<11}"
+    out = [f"{head}{best:<{wide}}below {others} (95 % interval)"]
     out += [_start(verdict) + _aligned(verdict, wide) for verdict in verdicts]
-    if comparison.unit == "bits" and max(map(len, out)) <= _COLUMNS:
+    if unit == "bits" and max(map(len, out)) <= _COLUMNS:
         return out
-    out = [f"{head}best, against the best of the other families (95 % interval)"]
+    out = [f"{head}{best}, against {others} (95 % interval)"]
     for verdict in verdicts:
         start = _start(verdict)
         out.append(wrapped(start + verdict.finding(), len(start) + 2))
