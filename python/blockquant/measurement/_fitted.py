@@ -93,7 +93,7 @@ def full_name(name: str) -> str:
     criterion = criterion or next(iter(_SCALES))
     if family not in TABLE or not TABLE[family].scales:
         having = [f"{known}{_MARK}" for known, method in TABLE.items() if method.scales]
-        raise ValueError(f"no method {name!r} with fitted axes, expected one of {having}")
+        raise ValueError(f"no method {name!r} on fitted axes, expected one of {', '.join(having)}")
     if criterion not in _SCALES:
         raise ValueError(
             f"unknown criterion {criterion!r} of {name!r}, "

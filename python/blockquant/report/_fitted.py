@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
 #: What :func:`allocations` gives.
 HEADINGS = (
-    *("rate", "given for", "bytes", "nmse", "/pred.", "d·E[e²]", "/pred.", "|e|99.9%", "R@10"),
-    "axes×bits",
+    *("rate", "given for", "nmse", "ratio", "d·E[e²]", "ratio", "|e|99.9%", "R@10"),
+    "axes × bits",
 )
 #: How far the model's predictions can be relied on.
 EXPECTED = (
@@ -100,12 +100,14 @@ def groups(predicted: Predicted) -> str:
     return " ".join(f"{group.axes}×{group.bits:g}" for group in predicted.groups)
 
 
-def allocations(comparison: Figures) -> list[list[str]]:
-    """A line for each fitted method and rate. The least errors of a rate have a star."""
+def allocations(comparison: Figures, family: str) -> list[list[str]]:
+    """A line for each rate and criterion of a method. The least errors of a rate have a star."""
     ahead = leading(comparison, _ERRORS)
     table = comparison.table()
     out = []
     for (rate, name), predicted in comparison.predicted.items():
+        if name.partition("/")[0] != family:
+            continue
         row = table[rate, name]
         shown = {
             field: ("{:.3f}".format if field == "recall10" else figure)(row[field])
@@ -118,13 +120,10 @@ def allocations(comparison: Figures) -> list[list[str]]:
         }
         ratios = {field: _ratio(row, field) for field in _PREDICTED}
         over = {field: "–" if r is None else f"{r:.2f}" for field, r in ratios.items()}
-        families = {one.partition("/")[0] for _, one in comparison.predicted}
-        size = row["bytes_per_vector"]
         out.append(
             [
                 f"{rate:g}",
-                row["criterion"] if len(families) == 1 else name,
-                f"{size:.0f}",
+                row["criterion"],
                 starred["nmse"],
                 over["nmse"],
                 starred["ip_error"],

@@ -280,35 +280,45 @@ def _allocation(comparison: Figures) -> str:
     """What the bits of fitted axes are given for, and the model."""
     model = comparison.model
     assert model is not None
-    lines = []
-    previous: float | None = None
-    for (rate, _), own in zip(comparison.predicted, allocations(comparison), strict=True):
-        left = (1, len(own) - 1)
-        cells = [
-            f'<td class="name">{escape(cell)}</td>'
-            if place in left
-            else f"<td>{escape(cell).replace('*', ' ★')}</td>"
-            for place, cell in enumerate(own)
-        ][1:]
-        row = "".join([_rate(comparison, rate), *cells])
-        lines.append(f"<tr{_rule(rate, previous)}>{row}</tr>")
-        previous = rate
+    tables = []
+    for family in dict.fromkeys(name.partition("/")[0] for _, name in comparison.predicted):
+        rates = [rate for rate, name in comparison.predicted if name.startswith(f"{family}/")]
+        lines = []
+        previous: float | None = None
+        for rate, own in zip(rates, allocations(comparison, family), strict=True):
+            cells = [_text(cell, place in _WORDS) for place, cell in enumerate(own)][1:]
+            row = "".join([_rate(comparison, rate), *cells])
+            lines.append(f"<tr{_rule(rate, previous)}>{row}</tr>")
+            previous = rate
+        caption = (
+            f"{family}: the same bytes, given to axes by each criterion, and the errors that "
+            "follow; the least of a rate is marked. The ratios are those of the measured error to "
+            "the predicted one, and the last column has the number of axes and the bits of each, "
+            "in every group."
+        )
+        tables.append(_grid(caption, HEADINGS, lines, left=_WORDS))
     about = about_sample(comparison)
     text = (
         f"{model.axes.describe()}. {about[0].upper()}{about[1:]}. Of the variance, "
         f"{shares(comparison)}."
     )
-    caption = (
-        "The same bytes, given to axes by three criteria, and the three errors that follow; the "
-        "least of a rate is marked. “/pred.” is the measured error over that which the model "
-        "predicts, and the last column has the number of axes and the bits of each in every group."
-    )
-    table = _grid(caption, HEADINGS, lines, left=(1, len(HEADINGS) - 1))
     more = " ".join(f"{note[0].upper()}{note[1:]}." for note in notes(comparison)[1:])
     return (
-        f"<h2>Fitted axes</h2>\n<p>{escape(text)}</p>\n{table}\n"
+        f"<h2>Fitted axes</h2>\n<p>{escape(text)}</p>\n" + "\n".join(tables) + "\n"
         f"<p>{escape(more)} {escape(EXPECTED)}</p>"
     )
+
+
+#: The columns of words of the table of allocations.
+_WORDS = (1, len(HEADINGS) - 1)
+
+
+def _text(cell: str, is_word: bool) -> str:
+    """A cell of a text, whose star is that of the best figure."""
+    if is_word:
+        return f'<td class="name">{escape(cell)}</td>'
+    shown = escape(cell.strip().removesuffix("*"))
+    return f"<td><b>{shown} ★</b></td>" if cell.endswith("*") else f"<td>{shown}</td>"
 
 
 def _differences(comparison: Figures) -> str:

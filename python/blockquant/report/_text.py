@@ -223,25 +223,28 @@ def text(comparison: Figures) -> str:
     out += map(wrapped, notes(comparison))
     out += ["", *_verdicts(comparison)]
     if comparison.predicted:
-        out += ["", *_allocations(comparison)]
+        out += _allocations(comparison)
     return "\n".join(out)
 
 
 def _allocations(comparison: Figures) -> list[str]:
-    """What fitted axes get bits for: three criteria, and the three errors of each.
-
-    In parentheses is the measured error over what the model predicts.
-    """
-    table = [HEADINGS, *allocations(comparison)]
-    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
-    words = (1, len(HEADINGS) - 1)
-    out = ["What the bits of fitted axes are given for, and what the model predicts:"]
-    for own in table:
-        parts = [
-            cell.ljust(width) if place in words else cell.rjust(width)
-            for place, (cell, width) in enumerate(zip(own, widths, strict=True))
+    """What fitted axes get bits for: three criteria, and the three errors of each."""
+    out = []
+    families = dict.fromkeys(name.partition("/")[0] for _, name in comparison.predicted)
+    for family in families:
+        table = [HEADINGS, *allocations(comparison, family)]
+        widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+        words = (1, len(HEADINGS) - 1)
+        out += [
+            "",
+            f"What the bits of {family} are given for; measured error over predicted error:",
         ]
-        out.append("  ".join(parts).rstrip())
+        for own in table:
+            parts = [
+                cell.ljust(width) if place in words else cell.rjust(width)
+                for place, (cell, width) in enumerate(zip(own, widths, strict=True))
+            ]
+            out.append(" ".join(parts).rstrip())
     return out
 
 
