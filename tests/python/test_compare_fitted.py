@@ -20,7 +20,7 @@ def rows() -> NDArray[np.float32]:
     """Gaussian rows of falling variance about a mean, in a basis of their own."""
     rng = np.random.default_rng(3)
     basis = np.linalg.qr(rng.standard_normal((64, 64)))[0]
-    spread = rng.standard_normal((4500, 64)) * np.exp(-np.arange(64) / 30)
+    spread = rng.standard_normal((4500, 64)) * np.exp(-np.arange(64) / 15)
     return (5 * (spread @ basis + 0.3 * basis[0])).astype(np.float32)
 
 
@@ -77,13 +77,16 @@ def test_each_criterion_is_the_best_at_what_it_is_for(comparison):
             assert rows[criterion][field] == least
 
 
-def test_measured_errors_are_as_the_model_predicts(comparison):
-    """Of Gaussian rows of unit norm, which 34 rows per coordinate of their kind have told."""
-    for row in comparison.rows():
+def test_measured_errors_are_as_the_model_predicts():
+    """Of rows with two variances, far from each other, that shrinkage hardly changes."""
+    rng = np.random.default_rng(5)
+    x = rng.standard_normal((8100, 64)) * np.where(np.arange(64) < 32, 1, 0.3)
+    found = bq.compare(x[:8000], x[8000:], NAMES, [2, 4], seeds=2, sample=0.5)
+    for row in found.rows():
         for field in ("nmse", "ip_error"):
-            bound = 0.07 if row["criterion"] else 0.05
-            assert abs(row[field] / row[f"{field}_theory"] - 1) < bound, (row["method"], field)
-    assert f"at most {1.02 * 2264 / 2136:.2f} are expected" in str(comparison)
+            ratio = row[field] / row[f"{field}_theory"]
+            assert abs(ratio - 1) < 0.11, (row["bits"], row["method"], field)
+    assert f"at most {1.02 * 4064 / 3936:.2f} are expected" in " ".join(str(found).split())
 
 
 def test_rows_of_another_kind_are_told(rows):

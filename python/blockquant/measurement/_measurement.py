@@ -251,8 +251,8 @@ class _Sums:
 
     def add(self, chunk: Chunk) -> None:
         q, x, y = self._q, chunk.x, self._truth.y
-        size = np.ones(len(x), np.float32) if self._scaled else chunk.norm.astype(np.float32)
-        given = x if self._scaled else x * size[:, None]
+        size = None if self._scaled else chunk.norm.astype(np.float32)
+        given = x if size is None else x * size[:, None]
         start = perf_counter()
         codes = q.encode(given)
         encoded = perf_counter()
@@ -263,7 +263,8 @@ class _Sums:
         self.nbytes = None if nbytes is None or self.nbytes is None else self.nbytes + nbytes
         # Nothing is smaller than NaN, so a method that returned NaN would seem to be the best.
         back = as_result(back, x.shape, f"{self._called}: decode", chunk.first)
-        wide = back.astype(np.float64) / size[:, None]
+        back = back if size is None else back / size[:, None]
+        wide = back.astype(np.float64)
         length = np.sqrt(np.einsum("ij,ij->i", wide, wide))
         self.loss += float(np.square(x - wide).sum())
         self.cosine += float((np.einsum("ij,ij->i", x, wide) / np.where(length, length, 1.0)).sum())
@@ -271,7 +272,8 @@ class _Sums:
             has = hasattr(q, "inner_product")
             estimate = q.inner_product(codes, y) if has else y @ back.T
         what = f"{self._called}: inner_product"
-        estimate = as_result(estimate, chunk.product.shape, what) / size
+        estimate = as_result(estimate, chunk.product.shape, what)
+        estimate = estimate if size is None or not has else estimate / size
         error = estimate - chunk.product
         self.square += float(np.square(error, dtype=np.float64).sum())
         self.along += float(np.einsum("ij,ij->", error, chunk.product, dtype=np.float64))
@@ -282,7 +284,8 @@ class _Sums:
             known = codes if getattr(q, "criterion", None) is not None else _with_norms(codes)
             bounds = q.interval(known, y, self._confidence)
             what = f"{self._called}: interval"
-            low, high = (as_result(bound, chunk.product.shape, what) / size for bound in bounds)
+            low, high = (as_result(bound, chunk.product.shape, what) for bound in bounds)
+            low, high = (low, high) if size is None else (low / size, high / size)
             self.inside += int(((low <= chunk.product) & (chunk.product <= high)).sum())
             self.width += float(np.subtract(high, low, dtype=np.float64).sum()) / 2
 
