@@ -152,6 +152,8 @@ def test_drift_of_parts(law: NDArray[np.float64], axes: bq.Axes, tmp_path) -> No
     both = q.drift(codes)
     for part, x in ((codes[:600], near), (codes[600:], far)):
         assert q.drift(part) == q.drift(q.encode(x))
+    assert q.drift([codes[:600], codes[600:]]) == pytest.approx(both)
+    assert q.drift(part for part in [codes]) == both
     assert q.drift(codes[:600]) < both < q.drift(codes[600:])
     path = tmp_path / "codes.safetensors"
     bq.save(path, q, codes)
@@ -185,5 +187,6 @@ def test_drift_of_corner_cases(law: NDArray[np.float64], axes: bq.Axes) -> None:
     assert plain.drift(codes) is None
     with pytest.raises(ValueError, match="the codes were made by"):
         q.drift(codes)
-    with pytest.raises(TypeError, match="codes is list, expected Codes"):
-        plain.drift([])
+    for wrong in (3, [3]):
+        with pytest.raises(TypeError, match="codes is int, expected Codes"):
+            plain.drift(wrong)
