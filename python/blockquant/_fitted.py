@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from blockquant._parameters import Parameters
@@ -83,7 +84,7 @@ class Fitted(Parameters):
         nmse, ip_error, groups = found
         return Predicted(nmse, ip_error, tuple(PredictedGroup(*group) for group in groups))
 
-    def drift(self, codes: Codes) -> float | None:
+    def drift(self, codes: Codes | Iterable[Codes]) -> float | None:
         """How far rows are from the sample of the axes, by their codes.
 
         The expected error of these rows, by the lengths along the groups of axes that their codes
@@ -93,8 +94,9 @@ class Fitted(Parameters):
 
         Parameters
         ----------
-        codes : Codes
-            n codes of this quantizer, or of one with the same parameters.
+        codes : Codes, or an iterable of them
+            Codes of this quantizer, or of one with the same parameters; several count as if they
+            were joined.
 
         Returns
         -------
@@ -103,6 +105,8 @@ class Fitted(Parameters):
 
         Raises
         ------
+        TypeError
+            If something else is given.
         ValueError
             If the codes come from another quantizer.
 
@@ -116,5 +120,12 @@ class Fitted(Parameters):
         >>> 0.8 < q.drift(near) < 1.25, q.drift(far) > 2
         (True, True)
         """
-        self._check(codes)
-        return self._core.drift(codes._arrays())
+        if not isinstance(codes, (Codes, Iterable)):
+            raise TypeError(f"codes is {type(codes).__name__}, expected Codes")
+        error = square = 0.0
+        for part in [codes] if isinstance(codes, Codes) else codes:
+            self._check(part)
+            losses = self._core.losses(part._arrays())
+            if losses is not None:
+                error, square = error + losses[0], square + losses[1]
+        return self._core.drift(error, square)

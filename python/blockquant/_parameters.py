@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from blockquant import _core
 from blockquant._arrays import as_float32
-from blockquant._checks import real, whole
+from blockquant._checks import fraction, real, whole
 from blockquant._exchange import read_alike
 from blockquant._methods import TABLE
 from blockquant.axes import Axes
@@ -57,6 +57,8 @@ class Parameters:
             options["axes"] = axes._core
         if (criterion := options.get("criterion")) is not None and not isinstance(criterion, str):
             raise TypeError(f"criterion is {type(criterion).__name__}, expected str")
+        if options.get("reserve") is not None:
+            options["reserve"] = fraction(options["reserve"], "reserve")
         self._take(_Core(method, dim, bits, **options))
 
     def _take(self, core: _Core) -> None:

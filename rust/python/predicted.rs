@@ -8,18 +8,18 @@ type Group = (Option<String>, usize, f64, f64, f64, f64);
 /// Both errors, and the groups.
 pub(super) type Prediction = (f64, f64, Vec<Group>);
 
-pub(super) fn prediction(found: Predicted) -> Prediction {
-    let group = |of: PredictedGroup| {
-        let PredictedGroup {
+pub(super) fn prediction(found: &Predicted) -> Prediction {
+    let group = |of: &PredictedGroup| {
+        let method = of.method.clone();
+        (
             method,
-            axes,
-            bits,
-            variance,
-            distortion,
-            error,
-        } = of;
-        (method, axes, bits, variance, distortion, error)
+            of.axes,
+            of.bits,
+            of.variance,
+            of.distortion,
+            of.error,
+        )
     };
-    let groups = found.groups.into_iter().map(group).collect();
+    let groups = found.groups.iter().map(group).collect();
     (found.nmse, found.ip_error, groups)
 }

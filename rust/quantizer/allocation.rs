@@ -14,8 +14,12 @@
 //! groups, and the price by bisection. Prices reach only some budgets, so a local search then
 //! spends what is left: it moves ends and rates, up to two at a time, while the error falls.
 //!
-//! **Contract.** The allocation depends on the variances, the criterion, the method, the rate and
-//! what a row stores, and on nothing else. Files keep it, so a later version may allocate better.
+//! **Reserve.** Rows that are not like the sample have variance where the sample has none. If they
+//! are expected to have a part ρ of it along all axes alike, then (1 − ρ)·λᵢ + ρ·λ̄ takes the place
+//! of λᵢ, and so for the variances of queries.
+//!
+//! **Contract.** The allocation depends on the variances, the criterion, the reserve, the method,
+//! the rate and what a row stores, and on nothing else. Files keep it, so a later version may allocate better.
 
 use super::distortion::Distortion;
 use super::fitted::{Criterion, GroupScalars, MAX_GROUPS};
@@ -57,6 +61,8 @@ pub(super) struct Allocation<'a> {
     pub scale: ScaleRule,
     pub states: Option<usize>,
     pub criterion: Criterion,
+    /// The part of the variances that counts for all axes alike.
+    pub reserve: f64,
     /// Bits per coordinate of the row.
     pub bits: f64,
     /// Whether a row keeps the errors of its groups.
@@ -126,14 +132,24 @@ impl Allocation<'_> {
 
     /// w of each axis.
     fn weights(&self) -> Vec<f64> {
-        let rows = self.axes.variances();
-        let queries = self.axes.query_variances().unwrap_or(rows);
+        let rows = self.reserved(self.axes.variances());
+        let queries = self.axes.query_variances();
+        let queries = queries.map_or_else(|| rows.clone(), |queries| self.reserved(queries));
         let weight = |(&row, &query): (&f64, &f64)| match self.criterion {
             Criterion::Reconstruction => row,
             Criterion::InnerProduct => row * query,
             Criterion::Recall => row * query.sqrt(),
         };
-        rows.iter().zip(queries).map(weight).collect()
+        rows.iter().zip(&queries).map(weight).collect()
+    }
+
+    /// Variances of which a part is divided among all axes.
+    fn reserved(&self, variances: &[f64]) -> Vec<f64> {
+        let mean = variances.iter().sum::<f64>() / variances.len() as f64;
+        let moved = variances
+            .iter()
+            .map(|v| (1.0 - self.reserve) * v + self.reserve * mean);
+        moved.collect()
     }
 
     /// The methods and rates, by rising rate.

@@ -53,7 +53,7 @@ mod spec;
 pub use allocation::EXTRA_BYTES;
 pub use fitted::{Criterion, MAX_GROUPS};
 pub use groups::Group;
-pub use predicted::{Predicted, PredictedGroup};
+pub use predicted::{Losses, Predicted, PredictedGroup};
 pub use scale_search::MAX_SCALES;
 pub use search::Request;
 pub use spec::{MAX_DENSE_DIM, MAX_DIM, MAX_FITTED_BITS, Spec};

@@ -52,6 +52,29 @@ pub struct Predicted {
     pub groups: Vec<PredictedGroup>,
 }
 
+impl Predicted {
+    /// How far rows are from the sample: their normalised error divided by that of rows like the
+    /// sample. NaN without rows or for rows without length, ∞ if no error is expected of the
+    /// sample.
+    pub fn drift(&self, losses: Losses) -> f64 {
+        let nmse = losses.error / losses.square;
+        // 0/0 for rows without error is 1, too.
+        if nmse == self.nmse {
+            return 1.0;
+        }
+        nmse / self.nmse
+    }
+}
+
+/// What is lost of rows, summed over them, so that the losses of parts of codes can be added.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Losses {
+    /// The expected ‖x − x̂‖².
+    pub error: f64,
+    /// ‖x‖².
+    pub square: f64,
+}
+
 /// What is expected of successive axes with one rate.
 #[derive(Debug, Clone, PartialEq)]
 pub struct PredictedGroup {
@@ -87,14 +110,25 @@ impl Quantizer {
         Ok(expected.map(|expected| &expected.predicted))
     }
 
-    /// How far rows are from the sample of the axes: their expected error by where their codes say
-    /// that they lie, divided by that of rows like the sample. None without axes, NaN without rows
-    /// or for rows without length, ∞ if the sample has no error.
+    /// How far rows are from the sample of the axes: [`Predicted::drift`] of their
+    /// [`losses`](Self::losses). None without axes.
+    ///
+    /// # Errors
+    /// Those of [`losses`](Self::losses).
+    pub fn drift(&self, codes: CodesRef<'_>) -> Result<Option<f64>> {
+        let losses = self.losses(codes)?;
+        let predicted = self.predicted()?;
+        Ok(losses
+            .zip(predicted)
+            .map(|(losses, predicted)| predicted.drift(losses)))
+    }
+
+    /// What is lost of rows by where their codes say that they lie. None without axes.
     ///
     /// # Errors
     /// If the codes do not have the layout of this quantizer, and the errors of
     /// [`predicted`](Self::predicted).
-    pub fn drift(&self, codes: CodesRef<'_>) -> Result<Option<f64>> {
+    pub fn losses(&self, codes: CodesRef<'_>) -> Result<Option<Losses>> {
         self.check(codes)?;
         let (Some(scalars), Some(expected)) = (&self.scalars, self.expectation()?) else {
             return Ok(None);
@@ -125,12 +159,7 @@ impl Quantizer {
         if self.coded() < self.spec.dim {
             error += (residual - coded).max(0.0);
         }
-        let nmse = error / all;
-        Ok(Some(if nmse == expected.predicted.nmse {
-            1.0
-        } else {
-            nmse / expected.predicted.nmse
-        }))
+        Ok(Some(Losses { error, square: all }))
     }
 
     fn expectation(&self) -> Result<Option<&Expectation>> {

@@ -152,6 +152,8 @@ def test_drift_of_parts(law: NDArray[np.float64], axes: bq.Axes, tmp_path) -> No
     both = q.drift(codes)
     for part, x in ((codes[:600], near), (codes[600:], far)):
         assert q.drift(part) == q.drift(q.encode(x))
+    assert q.drift([codes[:600], codes[600:]]) == pytest.approx(both)
+    assert q.drift(part for part in [codes]) == both
     assert q.drift(codes[:600]) < both < q.drift(codes[600:])
     path = tmp_path / "codes.safetensors"
     bq.save(path, q, codes)
@@ -185,5 +187,47 @@ def test_drift_of_corner_cases(law: NDArray[np.float64], axes: bq.Axes) -> None:
     assert plain.drift(codes) is None
     with pytest.raises(ValueError, match="the codes were made by"):
         q.drift(codes)
-    with pytest.raises(TypeError, match="codes is list, expected Codes"):
-        plain.drift([])
+    for wrong in (3, [3]):
+        with pytest.raises(TypeError, match="codes is int, expected Codes"):
+            plain.drift(wrong)
+
+
+def test_a_reserve_is_for_rows_of_another_law(
+    law: NDArray[np.float64], axes: bq.Axes, tmp_path
+) -> None:
+    # A third of the variance lies along all axes alike.
+    even = np.eye(DIM) * np.sqrt(np.square(law[1:]).sum() / DIM / 2)
+    x = drawn(law, 3000, 2) + drawn(np.vstack([0 * law[0], even]), 3000, 8)
+    loss, expected = {}, {}
+    for reserve in (None, 0, 1 / 3):
+        q = bq.create("trellis", dim=DIM, bits=2, axes=axes, reserve=reserve)
+        loss[reserve] = measured(q, x, x[:2])[0]
+        assert q.predicted is not None
+        expected[reserve] = q.predicted.nmse
+    assert loss[1 / 3] < 0.8 * loss[0] == 0.8 * loss[None]
+    assert expected[1 / 3] > expected[0] == expected[None]
+    # What follows from it is kept as groups.
+    path = tmp_path / "codes.safetensors"
+    bq.save(path, q, q.encode(x))
+    for other in (pickle.loads(pickle.dumps(q)), bq.load(path)[0]):
+        assert other == q
+        assert repr(other) == repr(q)
+        assert other.groups == q.groups
+    assert q != bq.create("trellis", dim=DIM, bits=2, axes=axes)
+    index = bq.Index(dim=DIM, bits=2, method="trellis", axes=axes, reserve=1 / 3)
+    assert index.add(x).shape == (3000,)
+    spec = {"name": "trellis", "dim": DIM, "bits": 2, "axes": axes, "reserve": 1 / 3}
+    np.save(tmp_path / "rows.npy", x)
+    shards = bq.shards.encode(str(tmp_path / "rows.npy"), tmp_path / "codes", spec, workers=1)
+    assert shards.quantizer == q
+
+
+def test_a_reserve_that_is_no_part_is_refused(axes: bq.Axes) -> None:
+    for options, error, text in [
+        ({"axes": axes, "reserve": 1.5}, ValueError, "reserve is 1.5, expected"),
+        ({"axes": axes, "reserve": math.nan}, ValueError, "reserve"),
+        ({"axes": axes, "reserve": "much"}, TypeError, "reserve"),
+        ({"reserve": 0.1}, ValueError, "reserve is an option of fitted axes"),
+    ]:
+        with pytest.raises(error, match=text):
+            bq.create("trellis", dim=DIM, bits=2, **options)

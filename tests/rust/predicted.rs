@@ -15,7 +15,7 @@ fn square(x: &[f32]) -> f64 {
 }
 
 /// E‖x − x̂‖²/E‖x‖².
-fn nmse(quantizer: &Quantizer, codes: &Codes, x: &[f32]) -> f64 {
+fn measured(quantizer: &Quantizer, codes: &Codes, x: &[f32]) -> f64 {
     let mut decoded = vec![0.0; x.len()];
     let isa = Isa::current().unwrap();
     quantizer
@@ -38,7 +38,7 @@ fn rows_of_the_law_have_the_predicted_error_and_no_drift() {
             });
             let codes = quantizer.encode(&x).unwrap();
             let predicted = quantizer.predicted().unwrap().unwrap();
-            let ratio = nmse(&quantizer, &codes, &x) / predicted.nmse;
+            let ratio = measured(&quantizer, &codes, &x) / predicted.nmse;
             assert!((ratio - 1.0).abs() < 0.03, "{method}, {bits} bits: {ratio}");
             let drift = quantizer.drift(codes.view()).unwrap().unwrap();
             assert!((drift - 1.0).abs() < 0.03, "{method}, {bits} bits: {drift}");
@@ -81,8 +81,8 @@ fn rows_along_axes_without_bits_have_the_error_that_drift_tells() {
     }
     let codes = quantizer.encode(&x).unwrap();
     let drift = quantizer.drift(codes.view()).unwrap().unwrap();
-    let measured = nmse(&quantizer, &codes, &x);
-    assert!(drift > 5.0 && (measured / predicted.nmse / drift - 1.0).abs() < 0.02);
+    let found = measured(&quantizer, &codes, &x);
+    assert!(drift > 5.0 && (found / predicted.nmse / drift - 1.0).abs() < 0.02);
 }
 
 #[test]
@@ -106,4 +106,63 @@ fn corner_cases_have_no_errors_or_drift() {
     let other = of(spec("eden", 1.0, &model(64, 1)));
     let codes = other.encode(&gaussian(64, 1)).unwrap();
     assert!(quantizer.drift(codes.view()).is_err());
+}
+
+#[test]
+fn a_reserve_gives_bits_to_more_axes_and_is_kept_as_groups() {
+    let axes = model(256, 3);
+    let with = |reserve| {
+        of(Spec {
+            reserve,
+            ..spec("trellis", 1.0, &axes)
+        })
+    };
+    let coded = |quantizer: &Quantizer| {
+        let groups = quantizer.spec().groups.as_ref().unwrap();
+        groups.iter().map(|group| group.axes).sum::<usize>()
+    };
+    assert_eq!(with(None).spec(), with(Some(0.0)).spec());
+    let counts = [0.0, 0.1, 0.5, 1.0].map(|reserve| coded(&with(Some(reserve))));
+    assert!(counts.is_sorted() && counts[0] < counts[3], "{counts:?}");
+    // Along all axes alike, one rate is best.
+    let all = with(Some(1.0));
+    assert_eq!(all.spec().groups.as_ref().map(Vec::len), Some(1));
+    assert_eq!(all.spec().reserve, None);
+    // Rows of the law are predicted to have more error, and rows of another one have less.
+    let nmse = |quantizer: &Quantizer| quantizer.predicted().unwrap().unwrap().nmse;
+    assert!(nmse(&with(None)) < nmse(&with(Some(0.5))));
+    let x = gaussian(256 * 300, 4);
+    let loss = |quantizer: &Quantizer| {
+        let codes = quantizer.encode(&x).unwrap();
+        measured(quantizer, &codes, &x)
+    };
+    assert!(loss(&with(Some(0.5))) < loss(&with(None)));
+}
+
+#[test]
+fn a_reserve_that_is_no_part_is_refused() {
+    let refused = |spec: Spec| Quantizer::new(spec).unwrap_err().to_string();
+    let axes = model(96, 3);
+    for reserve in [-0.1, 1.5, f64::NAN, f64::INFINITY] {
+        let error = refused(Spec {
+            reserve: Some(reserve),
+            ..spec("trellis", 1.0, &axes)
+        });
+        assert_eq!(error, format!("reserve is {reserve}, expected 0 to 1"));
+    }
+    let groups = of(spec("trellis", 1.0, &axes)).spec().groups.clone();
+    let error = refused(Spec {
+        reserve: Some(0.1),
+        groups,
+        ..spec("trellis", 1.0, &axes)
+    });
+    assert_eq!(
+        error,
+        "reserve is not an option beside groups, which follow from it"
+    );
+    let error = refused(Spec {
+        reserve: Some(0.1),
+        ..Spec::new("trellis", 96, 1.0)
+    });
+    assert_eq!(error, "reserve is an option of fitted axes");
 }
