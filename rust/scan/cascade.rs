@@ -12,6 +12,8 @@
 //! at the end: candidates that still reach the bar are estimated
 //! ```
 //!
+//! Of rows of more sections the first one is taken by its integers instead of its signs.
+//!
 //! **Modes.** Where many rows pass level 0, its pass is not worth its cost: the query then takes
 //! integer products of all rows (of a tile that is expanded to bytes once, if several queries do).
 //! Where many rows pass level 1 too, as equal rows do, all are estimated in float32. A query gives
@@ -30,8 +32,9 @@
 //! row.
 
 use super::Expand;
-use super::bounds::{Levels, Tables};
+use super::bounds::Tables;
 use super::corpus::{Corpus, SearchQuery};
+use super::levels::Levels;
 use super::passes::State;
 use super::plain::Plain;
 use super::refine::Scan;
@@ -40,7 +43,7 @@ use super::signs::{GROUPS_PER_CHUNK, Places, ROWS_PER_CHUNK, Signs};
 use super::top::{Bar, Bars, Top};
 use super::tuning::{Costs, MIN_QUERIES_TO_EXPAND, Mode, Tuning, choose_all};
 use crate::isa::Isa;
-use crate::kernels::sign_scan::{Cut, ROWS_PER_GROUP, group_bytes};
+use crate::kernels::sign_scan::ROWS_PER_GROUP;
 use crate::threads;
 
 /// Rows of the first tile.
@@ -215,19 +218,10 @@ impl<'a, E: Expand> Cascade<'a, E> {
             let places = self.places(chunk);
             let groups = 0..places.length.div_ceil(ROWS_PER_GROUP);
             state.tile.fill(places, groups, self.allowed);
-            scan.by_signs(
-                places,
-                &which,
-                runs,
-                state,
-                2 * seeds,
-                |q, cut, sums, columns| Cut {
-                    reach: 0.0,
-                    threshold: *thresholds[q]
-                        .get_or_insert_with(|| columns.high_key(sums, cut, share)),
-                    ..*cut
-                },
-            );
+            scan.by_signs(places, &which, runs, state, 2 * seeds, |q, level, cut| {
+                let high = || level.high_key(&cut, share);
+                cut.without_reach(*thresholds[q].get_or_insert_with(high))
+            });
         }
         for q in which {
             runs[q].restart();
@@ -236,9 +230,7 @@ impl<'a, E: Expand> Cascade<'a, E> {
     }
 
     fn tile_groups(&self) -> usize {
-        let bytes = self
-            .tables
-            .map_or(1, |tables| group_bytes(tables.codes.dim()));
+        let bytes = self.tables.map_or(1, Tables::group_bytes);
         (TILE_BYTES / bytes).clamp(1, GROUPS_PER_CHUNK)
     }
 
@@ -259,7 +251,7 @@ impl<'a, E: Expand> Cascade<'a, E> {
         let integers = with(Mode::Integers);
         let exact = with(Mode::Exact);
         if !signs.is_empty() {
-            scan.by_signs(places, &signs, runs, state, usize::MAX, |_, cut, _, _| *cut);
+            scan.by_signs(places, &signs, runs, state, usize::MAX, |_, _, cut| cut);
         }
         if !(integers.is_empty() && exact.is_empty()) {
             state.tile.list(&mut state.rows);

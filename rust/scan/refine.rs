@@ -5,15 +5,16 @@
 //! likely to raise the bar and are estimated exactly at once, the best first; the others wait until
 //! the bar has risen.
 
-use super::bounds::{Shape, Tables};
+use super::bounds::Tables;
 use super::corpus::{Corpus, Hit, merit_of};
+use super::filter::{Sums, seen};
+use super::levels::{Bounded, Seen};
 use super::run::{Candidate, MOST_WAITING, Run};
 use super::signs::Chunk;
 use super::top::{Bar, Bars};
 use super::{Expand, Work};
 use crate::isa::Isa;
-use crate::kernels::code_products;
-use crate::kernels::sign_scan::{self, ROWS_PER_GROUP};
+use crate::kernels::sign_scan::ROWS_PER_GROUP;
 
 /// Rows that wait for level 1 before they are taken together.
 pub(super) const LATE_ROWS: usize = 256;
@@ -24,17 +25,18 @@ pub(super) struct Buffers {
     work: Work,
     dots: Vec<f32>,
     ints: Vec<i32>,
+    bounded: Vec<Bounded>,
     rows: Vec<u32>,
     now: Vec<Candidate>,
     best: Vec<Exact>,
     chunk: Chunk,
-    sums: Vec<u16>,
+    sums: Sums,
 }
 
 /// What level 0 knows of rows: where they come from.
 pub(super) enum Known<'a> {
-    /// The shape and the sum of weights of each row.
-    Signs(&'a [(Shape, u16)]),
+    /// What was found of each row.
+    Signs(&'a [Seen]),
     /// Nothing yet: signs are derived for the rows that need a bound.
     Nothing,
 }
@@ -75,7 +77,7 @@ impl<E: Expand> Scan<'_, E> {
         &self,
         run: &mut Run<'_>,
         rows: &mut Vec<u32>,
-        signs: &mut Vec<(Shape, u16)>,
+        signs: &mut Vec<Seen>,
         buffers: &mut Buffers,
     ) {
         let most = (run.late.iter()).map(|late| self.corpus.shift_size(late.row));
@@ -86,7 +88,7 @@ impl<E: Expand> Scan<'_, E> {
         for late in run.late.drain(..) {
             if late.bound >= threshold || late.bound.is_nan() {
                 rows.push(late.row);
-                signs.push(late.signs);
+                signs.push(late.seen);
             }
         }
         self.refine(run, rows, &Known::Signs(signs), buffers);
@@ -106,27 +108,18 @@ impl<E: Expand> Scan<'_, E> {
         if rows.is_empty() {
             return;
         }
-        let mut ints = std::mem::take(&mut buffers.ints);
-        ints.resize(rows.len(), 0);
-        let packed = self.corpus.codes.packed;
-        code_products::products(
-            self.isa,
-            &tables.codes,
-            packed,
-            rows,
-            &levels.ints,
-            &mut ints,
-        );
-        self.refine_with(run, rows, &ints, known, buffers);
-        buffers.ints = ints;
+        let mut bounded = std::mem::take(&mut buffers.bounded);
+        self.bounded(tables, levels, rows, &mut buffers.ints, &mut bounded);
+        self.refine_with(run, rows, &bounded, known, buffers);
+        buffers.bounded = bounded;
     }
 
-    /// [`Scan::refine`] with the integer products of the rows.
+    /// [`Scan::refine`] with what level 1 knows of the rows.
     pub fn refine_with(
         &self,
         run: &mut Run<'_>,
         rows: &[u32],
-        ints: &[i32],
+        bounded: &[Bounded],
         known: &Known<'_>,
         buffers: &mut Buffers,
     ) {
@@ -139,13 +132,11 @@ impl<E: Expand> Scan<'_, E> {
         } = *run;
         let mut now = std::mem::take(&mut buffers.now);
         now.clear();
-        for (i, (&row, &product)) in rows.iter().zip(ints).enumerate() {
-            let upper = levels.upper(product);
+        for (i, (&row, &Bounded { estimate, upper })) in rows.iter().zip(bounded).enumerate() {
             let key = self.corpus.key(weight, row, upper);
             if key.is_some_and(|key| key < threshold) {
                 continue;
             }
-            let estimate = levels.estimate(product);
             let mut candidate = Candidate {
                 row,
                 merit: self.corpus.merit(query, row, estimate),
@@ -154,10 +145,7 @@ impl<E: Expand> Scan<'_, E> {
             };
             match (known, &levels.signs) {
                 _ if key.is_none() => candidate.free(),
-                (Known::Signs(signs), Some(level)) => {
-                    let (shape, sum) = signs[i];
-                    candidate.lower(level.upper(shape, sum));
-                }
+                (Known::Signs(signs), Some(level)) => candidate.lower(level.upper(signs[i])),
                 _ => {}
             }
             now.push(candidate);
@@ -181,7 +169,6 @@ impl<E: Expand> Scan<'_, E> {
         let Buffers {
             rows, chunk, sums, ..
         } = buffers;
-        let dim = tables.codes.dim();
         for some in candidates.chunks_mut(ROWS_PER_GROUP) {
             let unseen = || some.iter().filter(|candidate| !candidate.is_seen);
             rows.clear();
@@ -190,11 +177,11 @@ impl<E: Expand> Scan<'_, E> {
                 continue;
             }
             chunk.derive(self.isa, tables, self.corpus.codes, rows);
-            sums.resize(ROWS_PER_GROUP, 0);
-            sign_scan::sums(self.isa, &chunk.groups, dim, &[&level.query.lut], sums);
+            sums.fill(self.isa, chunk, 0, 1, &[level]);
+            let sums = sums.of(0);
             let unseen = some.iter_mut().filter(|candidate| !candidate.is_seen);
             for (place, candidate) in unseen.enumerate() {
-                candidate.lower(level.upper(chunk.shape(place), sums[place]));
+                candidate.lower(level.upper(seen(level, chunk, place, &sums)));
             }
         }
     }
@@ -329,15 +316,18 @@ impl<E: Expand> Scan<'_, E> {
             })
             .collect();
         if let (Some(tables), Some(levels)) = (self.tables, run.levels) {
-            let Buffers { rows, ints, .. } = buffers;
+            let Buffers {
+                rows,
+                ints,
+                bounded,
+                ..
+            } = buffers;
             rows.clear();
             rows.extend(some.iter().map(|exact| exact.row));
-            ints.resize(rows.len(), 0);
-            let packed = self.corpus.codes.packed;
-            code_products::products(self.isa, &tables.codes, packed, rows, &levels.ints, ints);
-            for (candidate, &product) in candidates.iter_mut().zip(&*ints) {
+            self.bounded(tables, levels, rows, ints, bounded);
+            for (candidate, bounded) in candidates.iter_mut().zip(&*bounded) {
                 if self.corpus.alpha(candidate.row as usize).is_some() {
-                    candidate.upper = levels.upper(product);
+                    candidate.upper = bounded.upper;
                     candidate.is_seen = false;
                 }
             }

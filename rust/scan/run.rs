@@ -1,7 +1,7 @@
 //! The state of the search for one query, and the rows that wait in it.
 
-use super::bounds::{Levels, Shape};
 use super::corpus::SearchQuery;
+use super::levels::{Levels, Seen};
 use super::top::{Bar, Top};
 
 /// Candidates that may wait besides eight for each row that is asked for.
@@ -39,8 +39,7 @@ pub(super) struct Late {
     pub row: u32,
     /// The bound of its key.
     pub bound: f32,
-    /// Its shape and its sum of weights.
-    pub signs: (Shape, u16),
+    pub seen: Seen,
 }
 
 /// What a tile has cost a query: rows that went so far.

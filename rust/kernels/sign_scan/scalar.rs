@@ -1,8 +1,8 @@
 //! The definition: row by row.
 
 use super::{
-    Columns, Cut, MAX_ENTRY, ROWS_PER_GROUP, SignQuery, UNIT_STEP, check_columns, group_bytes,
-    rows, sign_bytes, slot,
+    Columns, Cut, LEAST_VARIANCE, MAX_ENTRY, ROWS_PER_GROUP, SectionColumns, SectionsCut,
+    SignQuery, UNIT_STEP, check_columns, check_sections, group_bytes, rows, sign_bytes, slot,
 };
 use crate::aligned::Aligned;
 use crate::kernels::SUM_LANES;
@@ -214,6 +214,40 @@ fn reach(product: impl Fn(usize) -> f32, columns: &Columns<'_>, cut: &Cut, masks
             }
             let bound = cut.reach.mul_add(columns.spread[row], key);
             let below = bound < cut.threshold;
+            *mask |= u64::from(!below) << bit;
+        }
+    }
+}
+
+pub fn sections_reach(
+    ints: &[&[i32]],
+    sums: &[&[u16]],
+    columns: &SectionColumns<'_>,
+    cut: &SectionsCut,
+    masks: &mut [u64],
+) {
+    check_sections(ints, sums, columns, masks);
+    let product = |section: usize, row: usize| match ints.get(section) {
+        Some(ints) => ints[row] as f32,
+        None => f32::from(sums[section - ints.len()][row]),
+    };
+    for (group, mask) in masks.iter_mut().enumerate() {
+        *mask = 0;
+        for bit in 0..ROWS_PER_GROUP {
+            let row = group * ROWS_PER_GROUP + bit;
+            let base = columns.shift.map_or(cut.threshold, |shift| {
+                (-cut.weight).mul_add(shift[row], cut.threshold)
+            });
+            let mut gap = base * columns.inverse[row];
+            let mut variance = LEAST_VARIANCE;
+            let sections = columns.sections.iter().zip(&cut.sections);
+            for (section, ([factor, spread], of)) in sections.enumerate() {
+                let value = (-of.unit).mul_add(product(section, row), -of.offset);
+                gap = factor[row].mul_add(value, gap);
+                let error = of.reach * spread[row];
+                variance = error.mul_add(error, variance);
+            }
+            let below = gap * gap.abs() > variance;
             *mask |= u64::from(!below) << bit;
         }
     }
