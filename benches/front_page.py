@@ -28,6 +28,7 @@ DIM = 384
 SEARCHERS = (
     ("blockquant", r"blockquant \d p=[248]", "#0072B2", "#56B4E9", "o"),
     ("eden", r"eden \d", "#D55E00", "#E69F00", "s"),
+    ("trellis", r"trellis \d", "#111111", "#FFFFFF", "*"),
     ("turbovec", r"turbovec \d", "#6B6B6B", "#B5B5B5", "v"),
     ("faiss PQ (trained)", r"faiss PQ\d+x4fs", "#009E73", "#2FC79B", "^"),
     ("faiss EDEN", r"faiss HR,EDEN\d", "#9C4F7F", "#CC79A7", "D"),

@@ -1,8 +1,9 @@
 """What compressed key-value caches do to a small language model, beside other people's.
 
     python benches/inference.py --install          # model and text, once
-    python benches/inference.py                    # all: about an hour on two cores
+    python benches/inference.py                    # all: over an hour on two cores
     python benches/inference.py --quick            # two short windows, no look-ups: about a minute
+    python benches/inference.py --lines PATTERN    # the others are those of the kept results
 
 The model is SmolLM2-135M-Instruct in a NumPy float32 forward pass. Every cache obeys the rule of
 pages, sinks and windows of `bq.KeyValueCache`, and the prefill is `quantized`: each query of a
@@ -19,11 +20,13 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import sys
 import time
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -38,7 +41,7 @@ ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benches" / "results"
 #: Tokens before the questions, and prompts per text.
 NEEDLES = ((500, 8), (1000, 4))
-REAL = (kinds.TWO_CENTROIDS, kinds.THREE_TWO)
+REAL = (kinds.TWO_CENTROIDS, kinds.TRELLIS_THREE_TWO, kinds.THREE_TWO)
 
 
 class Run:
@@ -66,7 +69,7 @@ class Run:
     def quality(
         self, specs: list[Spec], places: list
     ) -> tuple[dict[str, list[Figures]], list[str]]:
-        """The figures of each kind, window by window, and a line about each window."""
+        """The figures of these kinds, window by window, and a line about each window."""
         found: dict[str, list[Figures]] = {spec.name: [] for spec in specs}
         lines = []
         for place, tokens in places:
@@ -111,26 +114,41 @@ def judged_by(window: quality.Window, spec: Spec) -> dict[str, float]:
     return asdict(window.figures(Simulated(spec)))
 
 
-def real(model: Model, tokens: np.ndarray, specs: list[Spec]):
+def real(model: Model, tokens: np.ndarray, spec: Spec) -> dict[str, Any]:
     """The library's cache token by token beside its simulation, on one window."""
     window = quality.Window(model, tokens, Exact())
-    for spec in specs:
-        attention = Cached(spec)
-        found = window.figures(attention)
-        simulated = window.figures(Simulated(spec))
-        cache = attention.caches[0]
-        yield {
-            "name": spec.name,
-            "tokens": len(tokens),
-            "kl": found.kl,
-            "simulated_kl": simulated.kl,
-            "coded_bits": cache.bits_per_coded_value,
-            "simulated_coded_bits": spec.coded_bits(model.dim),
-        }
+    attention = Cached(spec)
+    found = window.figures(attention)
+    simulated = window.figures(Simulated(spec))
+    cache = attention.caches[0]
+    return {
+        "name": spec.name,
+        "tokens": len(tokens),
+        "kl": found.kl,
+        "simulated_kl": simulated.kl,
+        "coded_bits": cache.bits_per_coded_value,
+        "simulated_coded_bits": spec.coded_bits(model.dim),
+    }
+
+
+class Kept:
+    """Rows and verdicts of the kept results, for the lines that a run does not measure.
+
+    They have to be of the same model, windows and prefill as those of the run, which `head` names.
+    """
+
+    def __init__(self, head: list[str]) -> None:
+        told = json.loads((RESULTS / "inference.json").read_text("utf-8"))
+        if told["about"][1:3] != head[1:3]:
+            raise SystemExit(f"the kept results are of another run: {told['about'][1:3]}")
+        self.quality = {row["name"]: row for row in told["quality"]}
+        self.needles = {(row["name"], row["tokens"]): row for row in told["needles"]}
+        self.verdicts = {row["wanted"]: verdicts.Verdict(**row) for row in told["verdicts"]}
 
 
 def told_about(options: argparse.Namespace, model: Model) -> list[str]:
     blas = os.environ.get("OPENBLAS_NUM_THREADS", "all CPUs")
+    lines = [f"lines with {options.lines} are of this run, the others of the one before"]
     return [
         f"{common.machine()}; BLAS threads: {blas}",
         f"{model.name}; {options.windows} windows of {options.tokens} tokens, the second half of "
@@ -138,6 +156,7 @@ def told_about(options: argparse.Namespace, model: Model) -> list[str]:
         "prefill: quantized (each query reads the codes that the cache holds at its position); "
         "sinks 4, window 32",
         "± is one standard error between windows or prompts",
+        *(lines if options.lines else []),
     ]
 
 
@@ -152,7 +171,12 @@ def main() -> int:
     parser.add_argument("--tokens", type=int, default=2048, help="of a window")
     parser.add_argument("--rows", type=Path, help="only write the tests' sample into this folder")
     parser.add_argument("--keep", type=Path, help="file of measures, to go on after a stop")
+    parser.add_argument(
+        "--lines", help="measure only lines whose name this regular expression finds; not float32"
+    )
     options = parser.parse_args()
+    if options.quick and options.lines:
+        parser.error("--quick measures few lines: take it without --lines")
     if options.install:
         setup.install(options.text)
         return 0
@@ -165,9 +189,12 @@ def main() -> int:
     texts = setup.texts(options.text)
     specs = kinds.quick() if options.quick else kinds.everything()
     by_name = {spec.name: spec for spec in specs}
+    measured = [spec for spec in specs if re.search(options.lines or "", spec.name)]
+    head = told_about(options, model)
+    kept = Kept(head) if options.lines else None
     run = Run(model, options.keep)
     places = quality.windows(model, texts, options.windows, options.tokens)
-    found, about = run.quality(specs, places)
+    found, about = run.quality(measured, places)
     table = [
         {
             "name": spec.name,
@@ -175,25 +202,29 @@ def main() -> int:
             "all_bits": spec.all_bits(options.tokens, model.dim),
             **quality.summary(found[spec.name]),
         }
+        if spec in measured
+        else kept.quality[spec.name]
         for spec in specs
     ]
-    asked = [None, *(by_name[name] for name in kinds.NEEDLES)]
-    needles = [
-        row
-        for length, count in (() if options.quick else NEEDLES)
-        for row in run.needles(asked, texts, length, count)
-    ]
+    asked = [spec for spec in measured if spec.name in kinds.NEEDLES]
+    needles = []
+    for length, count in () if options.quick else NEEDLES:
+        exact = [None] if kept is None else []
+        own = {row["name"]: row for row in run.needles([*exact, *asked], texts, length, count)}
+        for name in ("float32", *kinds.NEEDLES):
+            needles.append(own[name] if name in own else kept.needles[name, length])
     short = places[0][1][:512]
     again = [by_name[name] for name in (REAL[-1:] if options.quick else REAL)]
-    reals = run.measured("real", lambda: list(real(model, short, again)))
+    reals = [run.measured(f"real {spec}", partial(real, model, short, spec)) for spec in again]
     shares = {row["name"]: (row["found"], row["error"]) for row in needles if row["tokens"] == 500}
+    slack = 1.5 if options.quick else 1
+    earlier = {} if kept is None else kept.verdicts
     judged = [
-        *verdicts.of_divergence(by_name, found, model.dim, 1.5 if options.quick else 1),
+        *verdicts.of_divergence(by_name, found, model.dim, slack, earlier),
         *verdicts.of_needle(shares),
         *verdicts.of_memory(model.kv_heads, model.dim, model.theta),
         *verdicts.of_real(reals),
     ]
-    head = told_about(options, model)
     parts = [head, about, report.quality_table(table, options.tokens)]
     if needles:
         parts.append(report.needle_table(needles))

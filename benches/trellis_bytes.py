@@ -1,10 +1,11 @@
 """The last tables of `trellis.py`: this library beside product quantization, at equal bytes.
 
 faiss's PQ has a subspace of 8, 4 or 2 coordinates per byte at 1, 2 and 4 bits per coordinate, and
-one of 2 coordinates per 6 bits at 3. It is trained on 10,000 of the rows, alone or behind a
-rotation that is trained on them in 10 rounds, too (OPQ). This library trains nothing, and its rows
-take the four bytes of the scale besides; `centered` takes off the mean of the rows, for four bytes
-more. 256 states and `scale_search` take longer to encode.
+one of 2 coordinates per 6 bits at 3. It is trained on 10,000 of the rows, alone or, at 1 and 2
+bits, behind a rotation that is trained on them in 10 rounds, too (OPQ, whose training takes minutes
+at the other rates, where it gains the least). This library trains nothing, and its rows take the
+four bytes of the scale besides; `centered` takes off the mean of the rows, for four bytes more. 256
+states and `scale_search` take longer to encode.
 
 nmse is the error of reconstruction, of ours with the scale `mse`. d·E[e²] is the error of inner
 products and R@10 the recall of all estimates, of ours with the scale `unbiased`. Rows and queries
@@ -34,6 +35,8 @@ BATCH = 5000
 TIMED = 2000
 #: Rows that faiss trains on, and rounds of OPQ.
 TRAINED, ROUNDS = 10_000, 10
+#: The highest rate at which OPQ is trained.
+MOST_OPQ_BITS = 2
 #: File name without its end, and title.
 OTHERS = (
     ("docs-mpnet768", "paragraph embeddings (all-mpnet-base-v2)"),
@@ -155,7 +158,10 @@ def peers(data: Data, bits: int, title: str, kept: Path | None) -> Iterator[Resu
     dim = data.x.shape[1]
     parts, width = (dim // 2, 6) if bits == 3 else (dim * bits // 8, 8)
     # np: without the training of an order of the words, which search by Hamming distance needs.
-    for kind in (f"PQ{parts}x{width}np", f"OPQ{parts},PQ{parts}x{width}np"):
+    kinds = [f"PQ{parts}x{width}np"]
+    if bits <= MOST_OPQ_BITS:
+        kinds.append(f"OPQ{parts},PQ{parts}x{width}np")
+    for kind in kinds:
         known = json.loads(kept.read_text("utf-8")) if kept and kept.is_file() else {}
         name = f"{title}, {len(data.x)} rows: {kind}"
         if name not in known:

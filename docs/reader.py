@@ -23,7 +23,7 @@ def read(path):
     header = json.loads(data[8:start])
     metadata = header.pop("__metadata__")
     assert metadata["format"] == "blockquant"
-    assert metadata["version"] == ("2" if "ids" in metadata else "1")
+    assert metadata["version"] == ("2" if "ids" in metadata else "1")  # 3 has fitted axes
     zeroed = data[:start].replace(metadata["header_checksum"].encode(), b"0" * 16, 1)
     assert crc64(zeroed) == int(metadata["header_checksum"], 16)
     tensors = {}

@@ -35,6 +35,7 @@
 //! | BlockQuant, block p of w bits | ⌊d/p⌋ × w, and for a tail of t = d mod p > 0 coordinates 1 × ⌈t·w/p + ¼⌉ |
 //! | EDEN, TurboQuant `mse`, RaBitQ, b bits | d × b |
 //! | TurboQuant `prod`, b bits | d × (b − 1), then d × 1 signs (1 is ≥ 0) |
+//! | any method, along fitted axes | the bytes of one group of axes after the other, each as a row of its method, then the scalars of `quantizer/fitted.rs`; `scale` is ‖r‖, and no other scalar is stored |
 //! | Trellis, b bits | a string of bits in pieces of 16: those of the path, d or at half rates ⌈d/2⌉, then ⌈b⌉ − 1 planes of d uncoded bits |
 //!
 //! FROZEN: this layout never changes; `tests/golden` pins it.

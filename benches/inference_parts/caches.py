@@ -98,9 +98,10 @@ class Spec:
         return stored / tokens
 
     def cache(self, heads: int, dim: int, **options: Any) -> bq.KeyValueCache:
-        """The library's cache of this kind; only its own methods with byte scales have one."""
+        """The library's cache of this kind; only its own methods with byte scales have one, and a
+        trellis with the default number of states."""
         for coder in (self.keys, self.values):
-            if not isinstance(coder, Library) or coder.scale != "byte":
+            if not isinstance(coder, Library) or coder.scale != "byte" or coder.states:
                 raise ValueError(f"{self.name}: the library has no such cache")
         return bq.KeyValueCache(
             heads,
@@ -109,6 +110,8 @@ class Spec:
             key_bits=self.keys.bits,
             values=self.values.method,
             value_bits=self.values.bits,
+            key_scale_search=self.keys.search,
+            value_scale_search=self.values.search,
             window=self.window,
             sinks=self.sinks,
             center=self.center,

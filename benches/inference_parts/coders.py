@@ -26,8 +26,8 @@ def half(x: Float) -> Float:
 
 
 @cache
-def quantizer(method: str, dim: int, bits: float, seed: int) -> bq.Quantizer:
-    return bq.create(method, dim=dim, bits=bits, seed=seed)
+def quantizer(method: str, dim: int, bits: float, seed: int, **options: int) -> bq.Quantizer:
+    return bq.create(method, dim=dim, bits=bits, seed=seed, **options)
 
 
 def byte_scales(scale: Float) -> Float:
@@ -41,15 +41,23 @@ def byte_scales(scale: Float) -> Float:
 
 @dataclass(frozen=True)
 class Library:
-    """A method of the library, with a byte or a float16 as each row's scale."""
+    """A method of the library, with a byte or a float16 as each row's scale.
+
+    `search` is how many scales are searched, and `states` those of a trellis that has not the
+    default number of them.
+    """
 
     method: str
     bits: float
     scale: str = "float16"
     seed: int = 0
+    search: int | None = None
+    states: int | None = None
 
     def _codes(self, rows: Float) -> tuple[bq.Quantizer, bq.Codes]:
-        q = quantizer(self.method, rows.shape[-1], self.bits, self.seed)
+        given = {"scale_search": self.search, "states": self.states}
+        options = {name: count for name, count in given.items() if count is not None}
+        q = quantizer(self.method, rows.shape[-1], self.bits, self.seed, **options)
         return q, q.encode(np.ascontiguousarray(rows).reshape(-1, rows.shape[-1]))
 
     def _stored(self, scalars: Float, shape: tuple[int, ...]) -> Float:

@@ -8,17 +8,38 @@ from .caches import Spec
 from .coders import Channels, Float8, Ggml, Half, Library, Tokens
 
 OURS = "blockquant/unbiased"
+TRELLIS = "trellis/unbiased"
+#: How many scales are searched.
+SCALES = 9
 #: The name of each kind that a verdict or a picture asks for.
 TWO, TWO_DEBIAS = "BlockQuant 2/2", "BlockQuant 2/2, debias"
 TWO_CENTROIDS = "BlockQuant 2/2, 16 centroids"
 THREE_TWO, FOUR = "BlockQuant 3/2", "BlockQuant 4/4"
+THREE_TWO_SEARCHED = "BlockQuant 3/2, 9 scales"
+TRELLIS_TWO, TRELLIS_THREE_TWO, TRELLIS_FOUR = "Trellis 2/2", "Trellis 3/2", "Trellis 4/4"
 KIVI_TWO, TURBO_THREE, HADAMARD = "KIVI 2, groups of 32", "TurboQuant mse 3/3", "Hadamard + q4_0"
 
 
-def ours(name: str, keys: float, values: float, **options) -> Spec:
+def ours(name: str, keys: float, values: float, *, method: str = OURS, **options) -> Spec:
     """The library's cache: unbiased, a rotary mean, byte scales."""
-    pair = Library(OURS, keys, "byte", 0), Library(OURS, values, "byte", 1)
+    pair = Library(method, keys, "byte", 0), Library(method, values, "byte", 1)
     return Spec(name, *pair, **{"center": "rotary", **options})
+
+
+def searched(spec: Spec) -> Spec:
+    """The same with a search over scales of what has at least 3 bits."""
+
+    def of(coder: Library) -> Library:
+        return replace(coder, search=SCALES) if coder.bits >= 3 else coder
+
+    name = f"{spec.name}, {SCALES} scales"
+    return replace(spec, name=name, keys=of(spec.keys), values=of(spec.values))
+
+
+def of_states(spec: Spec, states: int) -> Spec:
+    """The same with another number of states."""
+    keys, values = (replace(coder, states=states) for coder in (spec.keys, spec.values))
+    return replace(spec, name=f"{spec.name}, {states} states", keys=keys, values=values)
 
 
 def plain(name: str, method: str, bits: float) -> Spec:
@@ -38,6 +59,8 @@ def quick() -> list[Spec]:
         ours(TWO_CENTROIDS, 2, 2, centroids=16),
         ours(THREE_TWO, 3, 2),
         ours(FOUR, 4, 4),
+        ours(TRELLIS_THREE_TWO, 3, 2, method=TRELLIS),
+        searched(ours(THREE_TWO, 3, 2)),
         kivi(KIVI_TWO, 2, 32),
         plain(TURBO_THREE, "turboquant/mse", 3),
         Spec(HADAMARD, Ggml(4, rotated=True), Ggml(4, rotated=True)),
@@ -77,10 +100,24 @@ def everything() -> list[Spec]:
         plain("BlockQuant 3/3, plain", OURS, 3),
         plain("BlockQuant 4/4, plain", OURS, 4),
     ]
+    rates = ((2, 2), (2.5, 2), (3, 2), (3, 3), (4, 3), (4, 4))
+    trellis = [ours(f"Trellis {k}/{v}", k, v, method=TRELLIS) for k, v in rates]
+    others += [spec for spec in trellis if spec.name not in by_name]
+    others += [of_states(spec, 256) for spec in trellis if spec.name in (TRELLIS_TWO, TRELLIS_FOUR)]
+    others.append(ours("Trellis 2/2, 16 centroids", 2, 2, method=TRELLIS, centroids=16))
+    others += [searched(ours(f"BlockQuant {k}/{v}", k, v)) for k, v in rates[3:]]
+    others += [
+        searched(ours(f"EDEN {rule} {bits}/{bits}, mean", bits, bits, method=f"eden/{rule}"))
+        for rule in ("unbiased", "mse")
+        for bits in (3, 4)
+    ]
     wide = (TWO, THREE_TWO, KIVI_TWO, HADAMARD)
     others += [replace(by_name[n], name=f"{n}, window 64", window=64) for n in wide]
     return main + others
 
 
 #: What is asked for facts, besides float32.
-NEEDLES = (TWO, TWO_DEBIAS, TWO_CENTROIDS, THREE_TWO, FOUR, KIVI_TWO, TURBO_THREE, HADAMARD)
+NEEDLES = (
+    *(TWO, TWO_DEBIAS, TWO_CENTROIDS, THREE_TWO, FOUR, TRELLIS_TWO, TRELLIS_THREE_TWO),
+    *(KIVI_TWO, TURBO_THREE, HADAMARD),
+)

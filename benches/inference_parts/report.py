@@ -11,6 +11,7 @@ from . import kinds
 
 #: Title, pattern of names (a prefix), colour on light and on dark, marker.
 FAMILIES = (
+    ("Trellis, rotary mean", "Trellis", "#111111", "#FFFFFF", "X"),
     ("BlockQuant, rotary mean", "BlockQuant", "#0072B2", "#56B4E9", "o"),
     ("EDEN", "EDEN unbiased", "#D55E00", "#E69F00", "s"),
     ("RaBitQ", "RaBitQ", "#009E73", "#2FC79B", "^"),
@@ -18,7 +19,7 @@ FAMILIES = (
     ("KIVI", "KIVI", "#6B6B6B", "#B5B5B5", "v"),
     ("Hadamard + q4_0", "Hadamard", "#8A7A00", "#F0E442", "P"),
 )
-SKIPPED = ("mean", "sinks", "window", "plain", "debias")
+SKIPPED = ("mean", "sinks", "window", "plain", "debias", "scales", "states")
 
 
 def quality_table(rows: list[dict[str, Any]], tokens: int) -> Iterator[str]:
@@ -75,7 +76,7 @@ def draw(told: dict[str, Any], folder: Path) -> None:
             for title, prefix, light, pale, marker in FAMILIES:
                 points = sorted(curve(told["quality"], prefix))
                 colour = pale if dark else light
-                best = prefix == "BlockQuant"
+                best = prefix in ("BlockQuant", "Trellis")
                 axes.plot(
                     [bits for bits, *_ in points],
                     [kl for _, kl in points],
@@ -87,7 +88,7 @@ def draw(told: dict[str, Any], folder: Path) -> None:
                 )
             starred = [row for row in told["quality"] if row["name"] == kinds.TWO_CENTROIDS]
             for row in starred:
-                colour = FAMILIES[0][3 if dark else 2]
+                colour = next(own[3 if dark else 2] for own in FAMILIES if own[1] == "BlockQuant")
                 label = "BlockQuant, 16 centroids"
                 place = row["coded_bits"], row["kl"]
                 axes.plot(*place, "*", ms=11, color=colour, label=label)

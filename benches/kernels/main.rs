@@ -23,7 +23,8 @@ use blockquant::codebook::{Law, block_codebook, lloyd_max};
 use blockquant::kernels::code_products::{CodeTables, FieldWords};
 use blockquant::kernels::quantize::{self, Levels};
 use blockquant::kernels::{
-    asymmetric, code_products, convert, dense, fwht, nearest, pack, reduce, rescale, sign_scan,
+    asymmetric, code_products, convert, dense, fwht, moments, nearest, pack, reduce, rescale,
+    sign_scan,
 };
 
 use measure::Bench;
@@ -144,6 +145,12 @@ fn packing(bench: &mut Bench) {
 }
 
 fn sums(bench: &mut Bench) {
+    bench.each("moments add_products, 8 coordinates, 64 rows", |dim| {
+        let panels = dim / moments::WIDTH;
+        let rows = vec![[0.5; moments::WIDTH]; 64 * panels];
+        let mut tiles = vec![moments::Tile::default(); panels];
+        move |isa, _| moments::add_products(isa, &rows[..64], &rows, &mut tiles)
+    });
     bench.each("reduce dot", |dim| {
         let y = vec![0.5f32; dim];
         move |isa, row| {

@@ -16,9 +16,11 @@
 from blockquant import files, shards, theory
 from blockquant._arrays import sample
 from blockquant._core import available_isa, isa, num_threads, version
+from blockquant.axes import Axes
 from blockquant.cache import KeyValueCache
 from blockquant.codes import Codes, concatenate
 from blockquant.files.codes import load, save
+from blockquant.fitting import AxesFit, fit
 from blockquant.index import Index
 from blockquant.measurement import Distortion, measure
 from blockquant.methods import BlockQuant, Eden, RaBitQ, Trellis, TurboQuant
@@ -31,6 +33,8 @@ from blockquant.threads import set_num_threads
 __version__ = version()
 
 __all__ = [
+    "Axes",
+    "AxesFit",
     "BlockQuant",
     "Codes",
     "Comparison",
@@ -48,6 +52,7 @@ __all__ = [
     "concatenate",
     "create",
     "files",
+    "fit",
     "from_arrow",
     "isa",
     "load",

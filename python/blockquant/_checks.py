@@ -191,6 +191,27 @@ def between(value: Any, what: str) -> float:
     return _number(value, text, lambda value: 0 < value < 1)
 
 
+def fraction(value: Any, what: str) -> float:
+    """Checks that a value is a number from 0 to 1.
+
+    Raises
+    ------
+    TypeError
+        If it is not a real number.
+    ValueError
+        If it is out of range.
+
+    Examples
+    --------
+    >>> fraction(-0.5, "shrinkage")
+    Traceback (most recent call last):
+        ...
+    ValueError: shrinkage=-0.5, expected a number from 0 to 1
+    """
+    text = f"{what}={brief(value)}, expected a number from 0 to 1"
+    return abs(_number(value, text, lambda value: 0 <= value <= 1))
+
+
 def _number(value: Any, text: str, is_inside: Callable[[Any], bool]) -> float:
     """Checks that a value is a real number inside a range. `text` is the error."""
     if not isinstance(value, Real) or isinstance(value, bool):

@@ -14,6 +14,7 @@ from blockquant._arrays import as_float32
 from blockquant._checks import real, whole
 from blockquant._exchange import read_alike
 from blockquant._methods import TABLE
+from blockquant.axes import Axes
 from blockquant.codes import Codes
 
 _Core = _core.Quantizer
@@ -30,6 +31,7 @@ class Parameters:
 
     _core: _Core
     _center_digest: str | None = None
+    _axes_digest: str | None = None
     _repr: str | None = None
 
     def _make(self, method: str, dim: int, bits: float, **options: Any) -> None:
@@ -45,15 +47,25 @@ class Parameters:
         if options.get("scale_search") is not None:
             count = whole(options["scale_search"], "scale_search", 1, _core.MAX_SCALES)
             options["scale_search"] = count
-        bits = real(bits, "bits", known.most_bits)
+        is_fitted = options.get("axes") is not None
+        bits = real(bits, "bits", _core.MAX_FITTED_BITS if is_fitted else known.most_bits)
         if options["center"] is not None:
             options["center"] = _mean_row(options["center"], dim)
+        if (axes := options.get("axes")) is not None:
+            if not isinstance(axes, Axes):
+                raise TypeError(f"axes is {type(axes).__name__}, expected what `fit` returns")
+            options["axes"] = axes._core
+        if (criterion := options.get("criterion")) is not None and not isinstance(criterion, str):
+            raise TypeError(f"criterion is {type(criterion).__name__}, expected str")
         self._take(_Core(method, dim, bits, **options))
 
     def _take(self, core: _Core) -> None:
         self._core = core
         if (center := core.center) is not None:
             self._center_digest = sha256(center.astype("<f4").tobytes()).hexdigest()[:12]
+        if (axes := core.axes) is not None:
+            what = f"{axes.digest} {core.groups}"
+            self._axes_digest = sha256(what.encode()).hexdigest()[:12]
 
     @property
     def name(self) -> str:
@@ -111,6 +123,22 @@ class Parameters:
         """What is subtracted from each row before all else, float32 (dim,), a copy."""
         return self._core.center
 
+    @property
+    def axes(self) -> Axes | None:
+        """The fitted axes that have bits, or None."""
+        axes = self._core.axes
+        return None if axes is None else Axes._of(axes)
+
+    @property
+    def criterion(self) -> str | None:
+        """What the bits of fitted axes are given for."""
+        return self._core.criterion
+
+    @property
+    def groups(self) -> list[tuple[str, int, float]] | None:
+        """Method, number of axes and bits per axis of each group of fitted axes, or None."""
+        return self._core.groups
+
     def __repr__(self) -> str:
         # Made once: every call compares it with that of the codes.
         if self._repr is None:
@@ -129,6 +157,9 @@ class Parameters:
         given += [f"scale_search={core.scale_search}"] if core.scale_search is not None else []
         # A digest in place of the values: codes of another center are not taken for this one's.
         given += [f"center=<{self._center_digest}>"] if self._center_digest else []
+        # It covers the groups, too.
+        given += [f"axes=<{self._axes_digest}>"] if self._axes_digest else []
+        given += [f"criterion={core.criterion!r}"] if core.criterion is not None else []
         return f"create({', '.join(given)})"
 
     def _parameters(self) -> dict[str, Any]:
@@ -147,13 +178,21 @@ class Parameters:
             "store_norm": core.store_norm,
             "center": core.center,
             "scale_search": core.scale_search,
+            "axes": core.axes,
+            "criterion": core.criterion,
+            "groups": core.groups,
         }
 
     def _key(self) -> tuple[Any, ...]:
         """The parameters as one value; a center counts by its bytes, as in its digest."""
         parameters = self._parameters()
-        center = parameters.pop("center")
-        return (*parameters.values(), None if center is None else center.tobytes())
+        center, axes, groups = (parameters.pop(name) for name in ("center", "axes", "groups"))
+        return (
+            *parameters.values(),
+            None if center is None else center.tobytes(),
+            None if axes is None else axes.digest,
+            None if groups is None else tuple(groups),
+        )
 
     def _check(self, codes: Codes) -> None:
         """Refuses codes that this quantizer does not read."""
@@ -174,12 +213,17 @@ class Parameters:
     def __getstate__(self) -> dict[str, Any]:
         # Attributes of subclasses stay; what `_take` makes is left out.
         own = {name: value for name, value in vars(self).items() if name not in _MADE}
-        return {**own, "_core": self._parameters()}
+        parameters = self._parameters()
+        if (axes := parameters["axes"]) is not None:
+            parameters["axes"] = axes.to_bytes()
+        return {**own, "_core": parameters}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         parameters = dict(state["_core"])
         if parameters["center"] is not None:  # maybe from a machine with another byte order
             parameters["center"] = np.ascontiguousarray(parameters["center"], np.float32)
+        if (axes := parameters.get("axes")) is not None:
+            parameters["axes"] = _core.Axes.from_bytes(axes)
         self._take(_Core(**parameters))
         vars(self).update((name, value) for name, value in state.items() if name not in _MADE)
 
@@ -198,7 +242,7 @@ class Parameters:
 
 
 #: Attributes that follow from the parameters.
-_MADE = ("_core", "_center_digest", "_repr")
+_MADE = ("_core", "_center_digest", "_axes_digest", "_repr")
 
 
 def _mean_row(center: Any, dim: int) -> NDArray[np.float32]:

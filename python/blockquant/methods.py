@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from blockquant.axes import Axes
 from blockquant.quantizer import Quantizer
 
 
@@ -38,6 +39,14 @@ class BlockQuant(Quantizer):
         3 bits on, not for ``none``. With 9 the squared error of 64 coordinates is 8 % less at 3
         bits and 15 % less at 4, that of 1536 is 1 and 2 % less, and encoding takes 5 to 8 times as
         long. Codes are read alike with and without it.
+    axes : Axes, optional
+        What :func:`blockquant.fit` returns for rows like these: rows are then coded along fitted
+        axes, each group of which gets bits of its own, and the center is theirs. `bits` says what
+        a row takes in all: at most ⌊dim·bits/8⌋ + 8 bytes, the scale included. Norms need no
+        `store_norm` then, only intervals do, for some four bytes per row.
+    criterion : str, optional
+        What the bits of fitted axes are given for: ``recall`` (default), ``reconstruction`` or
+        ``inner_product``.
 
     Raises
     ------
@@ -71,6 +80,8 @@ scale_search=9)
         store_norm: bool = False,
         center: Any = None,
         scale_search: int | None = None,
+        axes: Axes | None = None,
+        criterion: str | None = None,
     ) -> None:
         self._make(
             "blockquant",
@@ -83,6 +94,8 @@ scale_search=9)
             store_norm=store_norm,
             center=center,
             scale_search=scale_search,
+            axes=axes,
+            criterion=criterion,
         )
 
 
@@ -109,6 +122,8 @@ class Eden(Quantizer):
         store_norm: bool = False,
         center: Any = None,
         scale_search: int | None = None,
+        axes: Axes | None = None,
+        criterion: str | None = None,
     ) -> None:
         self._make(
             "eden",
@@ -120,6 +135,8 @@ class Eden(Quantizer):
             store_norm=store_norm,
             center=center,
             scale_search=scale_search,
+            axes=axes,
+            criterion=criterion,
         )
 
 
@@ -144,6 +161,8 @@ class RaBitQ(Quantizer):
         seed: int = 0,
         store_norm: bool = False,
         center: Any = None,
+        axes: Axes | None = None,
+        criterion: str | None = None,
     ) -> None:
         self._make(
             "rabitq",
@@ -154,6 +173,8 @@ class RaBitQ(Quantizer):
             seed=seed,
             store_norm=store_norm,
             center=center,
+            axes=axes,
+            criterion=criterion,
         )
 
 
@@ -179,6 +200,8 @@ class TurboQuant(Quantizer):
         seed: int = 0,
         store_norm: bool = False,
         center: Any = None,
+        axes: Axes | None = None,
+        criterion: str | None = None,
     ) -> None:
         if variant not in ("mse", "prod"):
             raise ValueError(f"variant={variant!r}, expected 'mse' or 'prod'")
@@ -190,6 +213,8 @@ class TurboQuant(Quantizer):
             seed=seed,
             store_norm=store_norm,
             center=center,
+            axes=axes,
+            criterion=criterion,
         )
 
 
@@ -227,6 +252,8 @@ class Trellis(Quantizer):
         seed: int = 0,
         store_norm: bool = False,
         center: Any = None,
+        axes: Axes | None = None,
+        criterion: str | None = None,
     ) -> None:
         self._make(
             "trellis",
@@ -238,6 +265,8 @@ class Trellis(Quantizer):
             seed=seed,
             store_norm=store_norm,
             center=center,
+            axes=axes,
+            criterion=criterion,
         )
 
 

@@ -14,6 +14,13 @@
 
 use std::fmt;
 
+mod bytes;
+mod eigen;
+mod fit;
+mod moments;
+
+pub use fit::Fit;
+
 use crate::error::{Error, Result, counted};
 use crate::isa::Isa;
 use crate::kernels::dense;
@@ -227,7 +234,7 @@ fn place_of<T: Copy>(values: &[T], is_valid: impl Fn(T) -> bool) -> Option<(usiz
 }
 
 /// Refuses rows that no model describes.
-fn check_dim(dim: usize) -> Result<()> {
+pub(crate) fn check_dim(dim: usize) -> Result<()> {
     if (1..=MAX_DIM).contains(&dim) {
         return Ok(());
     }

@@ -20,7 +20,7 @@
 
 mod tables;
 
-use crate::kernels::trellis::{Code, Definition};
+use crate::kernels::trellis::{Code, Definition, row_bits};
 
 /// The number of labels.
 pub const LABELS: usize = 16;
@@ -54,9 +54,9 @@ impl Design {
         1 << self.memory
     }
 
-    /// The bits of a row, which are those of the path and the uncoded ones.
+    /// The bits of a row.
     pub fn bits(&self, dim: usize) -> usize {
-        dim.div_ceil(self.generators.len()) + self.uncoded as usize * dim
+        row_bits(dim, self.generators.len(), self.uncoded as usize)
     }
 
     /// Twice the rate in bits per coordinate.

@@ -45,7 +45,8 @@ pub fn checksum(bytes: &[u8]) -> u64 {
 /// It covers the words of codebook and tail codebook, and four decoded rows of pseudo-random bits
 /// with γ = 1. These rows depend on the layout, the rotation and the projection of `prod` in every
 /// coordinate. So the digest is about what they do, not about how they are stored: another
-/// representation of a rotation gives the same digest.
+/// representation of a rotation gives the same digest. With fitted axes the groups of axes follow
+/// each other, and the axes are in the file.
 ///
 /// FROZEN: another digest would refuse every file that exists.
 ///
@@ -53,34 +54,34 @@ pub fn checksum(bytes: &[u8]) -> u64 {
 /// The errors of [`Isa::current`].
 pub fn digest(quantizer: &Quantizer) -> Result<u64> {
     let isa = Isa::current()?;
-    let method = quantizer.method();
-    let (layout, dim) = (&quantizer.shape().layout, quantizer.spec().dim);
     let mut stream = SeedStream::new(0, LABEL_DIGEST);
-    let random = |_| stream.next_u64().to_le_bytes()[7];
-    let packed: Vec<u8> = (0..DIGEST_ROWS * layout.row_bytes()).map(random).collect();
-    let mut index = vec![0; DIGEST_ROWS * layout.indices()];
-    let mut rows = vec![0.0; DIGEST_ROWS * dim];
-    for ((row, index), c) in packed
-        .chunks_exact(layout.row_bytes())
-        .zip(index.chunks_exact_mut(layout.indices()))
-        .zip(rows.chunks_exact_mut(dim))
-    {
-        layout.unpack(isa, row, index);
-        method.codewords(isa, index, c);
-    }
-    if quantizer.shape().has_gamma {
-        let mut work = Workspace::default();
-        method.add_residual(isa, &index, &[1.0; DIGEST_ROWS], &mut work, &mut rows);
-    }
-    let rotation = quantizer.rotation();
-    rotation.apply_inverse(isa, &mut rows, &mut Vec::new());
     let mut sum = Checksum::default();
-    let tail = method.tail_codebook().unwrap_or_default();
-    for values in [method.codebook().0, tail.0, rows] {
-        little_endian(&values, |bytes| {
-            sum.write(bytes);
-            Ok(())
-        })?;
+    for part in quantizer.parts() {
+        let (method, layout, dim) = (part.method, part.layout, part.rotation.dim());
+        let random = |_| stream.next_u64().to_le_bytes()[7];
+        let packed: Vec<u8> = (0..DIGEST_ROWS * layout.row_bytes()).map(random).collect();
+        let mut index = vec![0; DIGEST_ROWS * layout.indices()];
+        let mut rows = vec![0.0; DIGEST_ROWS * dim];
+        for ((row, index), c) in packed
+            .chunks_exact(layout.row_bytes())
+            .zip(index.chunks_exact_mut(layout.indices()))
+            .zip(rows.chunks_exact_mut(dim))
+        {
+            layout.unpack(isa, row, index);
+            method.codewords(isa, index, c);
+        }
+        if quantizer.shape().has_gamma {
+            let mut work = Workspace::default();
+            method.add_residual(isa, &index, &[1.0; DIGEST_ROWS], &mut work, &mut rows);
+        }
+        part.rotation.apply_inverse(isa, &mut rows, &mut Vec::new());
+        let tail = method.tail_codebook().unwrap_or_default();
+        for values in [method.codebook().0, tail.0, rows] {
+            little_endian(&values, |bytes| {
+                sum.write(bytes);
+                Ok(())
+            })?;
+        }
     }
     Ok(sum.value())
 }

@@ -44,6 +44,12 @@ pub(super) const CODES_WITH_IDS: Kind = Kind {
     ..CODES
 };
 
+/// A quantizer with fitted axes and its codes, with ids or without.
+pub(super) const CODES_WITH_AXES: Kind = Kind {
+    version: "3",
+    ..CODES
+};
+
 /// A key-value cache.
 pub(crate) const CACHE: Kind = Kind {
     format: "blockquant-cache",
@@ -51,9 +57,17 @@ pub(crate) const CACHE: Kind = Kind {
     title: "file of a key-value cache",
 };
 
+/// Fitted axes.
+pub(super) const AXES: Kind = Kind {
+    format: "blockquant-axes",
+    version: "1",
+    title: "file of fitted axes",
+};
+
 /// All kinds, each with what reads it.
-const READERS: [(Kind, &str); 2] = [
+const READERS: [(Kind, &str); 3] = [
     (CODES, "codes, which `load` reads"),
+    (AXES, "fitted axes, which `Axes.load` reads"),
     (CACHE, "a key-value cache, which `KeyValueCache.load` reads"),
 ];
 
@@ -344,6 +358,12 @@ pub(crate) fn float32(bytes: &[u8]) -> impl Iterator<Item = f32> {
 pub(super) fn int64(bytes: &[u8]) -> impl Iterator<Item = i64> {
     let (words, _) = bytes.as_chunks::<8>();
     words.iter().map(|word| i64::from_le_bytes(*word))
+}
+
+/// The values of a tensor of float64.
+pub(super) fn float64(bytes: &[u8]) -> impl Iterator<Item = f64> {
+    let (words, _) = bytes.as_chunks::<8>();
+    words.iter().map(|word| f64::from_le_bytes(*word))
 }
 
 /// Refuses a header that differs from the one that would be written for the same content.

@@ -1,12 +1,17 @@
 //! The header of a file of codes: the parameters of the quantizer and the tensors.
 
+use std::sync::Arc;
+
 use serde_json::{Map, Value};
 
-use super::container::{CODES, CODES_WITH_IDS, Entry, Kind, check_length, checksum_key, digits};
-use super::container::{float32, hexadecimal, metadata, number, parsed, text};
+use super::container::{
+    CODES, CODES_WITH_AXES, CODES_WITH_IDS, Entry, Kind, check_length, checksum_key, digits,
+};
+use super::container::{float32, float64, hexadecimal, metadata, number, parsed, text};
 use super::ids::Shape;
+use crate::axes::{self, Axes};
 use crate::error::{Error, Result, counted};
-use crate::quantizer::Spec;
+use crate::quantizer::{Criterion, Group, Spec};
 use crate::rotation::RotationKind;
 
 /// Everything that the header says.
@@ -37,8 +42,16 @@ impl Header {
         let has_texts = text_bytes.is_some();
         // This is the only list of tensors, and it gives their order.
         let scalars = shape.scalars;
-        let tensors: [(&str, &str, &[usize], bool); 9] = [
-            ("center", "F32", &[spec.dim], spec.center.is_some()),
+        let (axes, dim) = (spec.axes.as_deref(), [spec.dim]);
+        let kept = [axes.map_or(0, Axes::kept), spec.dim];
+        let has_axes = axes.is_some();
+        let has_queries = axes.is_some_and(|axes| axes.query_variances().is_some());
+        let tensors: [(&str, &str, &[usize], bool); 13] = [
+            ("center", "F32", &dim, spec.center.is_some()),
+            ("variances", "F64", &dim, has_axes),
+            ("query_variances", "F64", &dim, has_queries),
+            ("mean", "F32", &dim, has_axes),
+            ("axes", "F32", &kept, has_axes),
             ("norm", "F32", &row, scalars.norm),
             ("residual_norm", "F32", &row, scalars.residual_norm),
             ("center_product", "F32", &row, scalars.center_product),
@@ -88,6 +101,23 @@ impl Header {
             spec.scale_search
                 .map(|count| ("scale_search", count.to_string())),
         );
+        let groups: Vec<(String, String)> = (spec.groups.iter().flatten().enumerate())
+            .map(|(place, group)| {
+                let Group { axes, method, bits } = group;
+                (group_key(place), format!("{axes} {method} {bits}"))
+            })
+            .collect();
+        if let Some(axes) = &spec.axes {
+            pairs.extend(groups.iter().map(|(key, group)| (&**key, group.clone())));
+            pairs.extend([
+                (
+                    "criterion",
+                    spec.criterion.unwrap_or_default().name().to_owned(),
+                ),
+                ("sample_rows", axes.rows().to_string()),
+                ("shrinkage", axes.shrinkage().to_string()),
+            ]);
+        }
         match self.ids {
             Some(Shape::Numbers { next }) => {
                 pairs.extend([("ids", "int64".into()), ("next_id", next.to_string())]);
@@ -101,24 +131,31 @@ impl Header {
     }
 
     fn kind(&self) -> Kind {
-        match self.ids {
-            Some(_) => CODES_WITH_IDS,
-            None => CODES,
+        match (&self.spec.axes, self.ids) {
+            (Some(_), _) => CODES_WITH_AXES,
+            (None, Some(_)) => CODES_WITH_IDS,
+            (None, None) => CODES,
         }
     }
 
     /// Reads the header of a file, and checks it and the length of the file. The second value is
     /// where the tensors start.
     pub(super) fn parse(file: &[u8]) -> Result<(Self, usize)> {
-        let (kind, bytes, json) = CODES.open_this_or(&[CODES_WITH_IDS], file)?;
+        let (kind, bytes, json) = CODES.open_this_or(&[CODES_WITH_IDS, CODES_WITH_AXES], file)?;
         let metadata = metadata(&json)?;
         let rows = json["scale"]["shape"][0].as_u64();
         let rows = rows
             .and_then(|rows| usize::try_from(rows).ok())
             .ok_or_else(|| Error::invalid("the header does not give a number of rows for scale"))?;
         let mut spec = spec(metadata)?;
-        spec.center = center(metadata, &spec, &file[bytes.len()..])?;
-        let ids = match kind == CODES_WITH_IDS {
+        let tensors = &file[bytes.len()..];
+        if kind == CODES_WITH_AXES {
+            read_axes(metadata, &mut spec, tensors)?;
+        } else {
+            spec.center = center(metadata, &spec, tensors)?;
+        }
+        let has_ids = kind == CODES_WITH_IDS || metadata.contains_key("ids");
+        let ids = match has_ids && kind != CODES {
             true => Some(ids(metadata, &json)?),
             false => None,
         };
@@ -191,4 +228,84 @@ fn center(metadata: &Map<String, Value>, spec: &Spec, tensors: &[u8]) -> Result<
         ))
     })?;
     Ok(Some(float32(bytes).collect()))
+}
+
+/// The key of a group of axes.
+fn group_key(place: usize) -> String {
+    format!("group_{place}")
+}
+
+/// The groups of axes and the model, whose tensors are the first.
+fn read_axes(metadata: &Map<String, Value>, spec: &mut Spec, tensors: &[u8]) -> Result<()> {
+    let mut groups = Vec::new();
+    while metadata.contains_key(&group_key(groups.len())) {
+        groups.push(group(text(metadata, &group_key(groups.len()))?)?);
+    }
+    // Limits all sizes.
+    axes::check_dim(spec.dim)?;
+    let kept = groups
+        .iter()
+        .map(|group| group.axes)
+        .fold(0, usize::saturating_add);
+    if !(1..=spec.dim).contains(&kept) {
+        return Err(Error::invalid(format!(
+            "groups of {kept} axes, expected 1 to dim={}",
+            spec.dim
+        )));
+    }
+    let has_queries = metadata.contains_key(&checksum_key("query_variances"));
+    let lengths = [
+        8 * spec.dim,
+        if has_queries { 8 * spec.dim } else { 0 },
+        4 * spec.dim,
+        4 * spec.dim * kept,
+    ];
+    let all: usize = lengths.iter().sum();
+    let mut left = tensors.get(..all).ok_or_else(|| {
+        Error::invalid(format!(
+            "the file is truncated: it has {} of tensors, expected at least the {all} of the axes",
+            counted(tensors.len(), "byte")
+        ))
+    })?;
+    let mut next = |length: usize| {
+        let (bytes, rest) = left.split_at(length);
+        left = rest;
+        bytes
+    };
+    let [variances, queries, mean, axes] = lengths.map(&mut next);
+    let queries = has_queries.then(|| float64(queries).collect());
+    let model = Axes::new(
+        float32(mean).collect(),
+        float32(axes).collect(),
+        float64(variances).collect(),
+        queries,
+        number(metadata, "sample_rows", parsed)?,
+        number(metadata, "shrinkage", parsed)?,
+    )?;
+    spec.axes = Some(Arc::new(model));
+    spec.criterion = Some(Criterion::from_name(text(metadata, "criterion")?)?);
+    spec.groups = Some(groups);
+    Ok(())
+}
+
+/// A group as it is written: axes, method and bits per axis.
+fn group(text: &str) -> Result<Group> {
+    let parts: Vec<&str> = text.split(' ').collect();
+    let group = match parts[..] {
+        [axes, method, bits] => axes
+            .parse()
+            .ok()
+            .zip(bits.parse().ok())
+            .map(|(axes, bits)| Group {
+                axes,
+                method: method.to_owned(),
+                bits,
+            }),
+        _ => None,
+    };
+    group.ok_or_else(|| {
+        Error::invalid(format!(
+            "a group of axes is {text:?} in the metadata, expected axes, method and bits"
+        ))
+    })
 }

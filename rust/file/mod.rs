@@ -8,6 +8,9 @@
 //! | tensor | type and shape | present |
 //! |---|---|---|
 //! | `center` | F32 (d) | if there is one |
+//! | `variances`, `query_variances` | F64 (d) | with fitted axes; the second if queries were given |
+//! | `mean` | F32 (d) | with fitted axes |
+//! | `axes` | F32 (axes with bits, d) | with fitted axes |
 //! | `norm` | F32 (n) | if [`Spec::shape`] says so, like the next two |
 //! | `residual_norm` | F32 (n) | |
 //! | `center_product` | F32 (n) | |
@@ -19,12 +22,14 @@
 //!
 //! | key of `__metadata__` | value, a string |
 //! |---|---|
-//! | `format`, `version` | `blockquant`, and `1` without ids or `2` with ids |
+//! | `format`, `version` | `blockquant`, and `1` without ids, `2` with ids, or `3` with fitted axes |
 //! | `header_checksum` | of N and the header, with zeros in the place of this checksum |
 //! | `digest` | of what decoding depends on besides the file: codebook, rotation, projection of `prod` ([`digest`]) |
 //! | `method`, `dim`, `bits`, `rotation`, `seed`, `store_norm` | as in [`Spec`] |
 //! | `scale`, `block`, `states` | as in [`Spec`], if the method has a choice |
 //! | `scale_search` | as in [`Spec`], if several scales are searched; versions without this option refuse such a file |
+//! | `group_0` to `group_3` | axes, method and bits per axis of each group, with spaces between, with fitted axes |
+//! | `criterion`, `sample_rows`, `shrinkage` | with fitted axes: what the bits are given for, the rows of the sample and the part of the way to their mean that its variances were moved |
 //! | `ids` | `int64` or `utf-8`, if rows have ids |
 //! | `next_id` | a number above every id that a row has or had, at most 2⁶³, if ids are numbers |
 //! | *tensor*`_checksum` | of the tensor's bytes |
@@ -48,14 +53,14 @@
 //! reader takes the parameters from the header, renders the header that belongs to them, and
 //! refuses a file whose header differs. So unknown or repeated keys, gaps, overlaps and other
 //! types, shapes or orders need no rules of their own. The length of the file follows from the
-//! header too. All this is checked before anything is built. `center` is verified as well, even if
-//! the other tensors are not.
+//! header too. All this is checked before anything is built. `center` and fitted axes are verified
+//! as well, even if the other tensors are not.
 //!
 //! A forged header can still name a quantizer that takes long to build: two minutes for 65,536
 //! words, or hours and 8 GiB for `haar` at d = 2¹⁵.
 //!
-//! FROZEN: every later version reads files of versions 1 and 2; `tests/golden` pins them. A file
-//! without ids has version 1, byte for byte as before there were ids.
+//! FROZEN: every later version reads files of versions 1, 2 and 3; `tests/golden` pins them. A file
+//! without ids and axes has version 1, byte for byte as before there were ids.
 
 use std::ops::Range;
 use std::path::Path;
@@ -65,10 +70,12 @@ use crate::error::{Error, Result};
 use crate::quantizer::{Quantizer, Spec};
 
 pub(crate) mod atomic;
+mod axes;
 pub(crate) mod checksum;
 pub(crate) mod container;
 mod header;
 mod ids;
+pub(crate) mod tensors;
 mod write;
 
 pub use checksum::{checksum, digest};
@@ -77,6 +84,9 @@ pub use write::write;
 
 use container::{float32, hexadecimal, int64};
 use header::Header;
+
+/// The tensors that the quantizer is made of, which are always verified.
+const MODEL: [&str; 5] = ["center", "variances", "query_variances", "mean", "axes"];
 
 /// A tensor of a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -118,7 +128,7 @@ impl<'a> Contents<'a> {
             // The sum is the length of the file.
             let bytes = from..from + tensor.bytes() as usize;
             from = bytes.end;
-            if verify || tensor.name == "center" {
+            if verify || MODEL.contains(&tensor.name) {
                 check_tensor(tensor.name, tensor.checksum, file, &bytes)?;
                 if tensor.dtype == "F32" {
                     check_finite(tensor.name, float32(&file[bytes.clone()]))?;

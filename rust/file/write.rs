@@ -6,6 +6,7 @@ use super::check_finite;
 use super::checksum::{BYTES_PER_CHECK, Checksum, digest, little_endian};
 use super::header::Header;
 use super::ids::{self, Ids};
+use crate::axes::Axes;
 use crate::codes::CodesRef;
 use crate::error::{Error, Result, counted};
 use crate::quantizer::Quantizer;
@@ -15,19 +16,22 @@ use crate::threads;
 #[derive(Clone, Copy)]
 enum Values<'a> {
     Floats(&'a [f32]),
+    Doubles(&'a [f64]),
     Numbers(&'a [i64]),
     Bytes(&'a [u8]),
 }
 
 impl Values<'_> {
-    /// Refuses values that do not fill a tensor of so many rows.
-    fn check(self, name: &str, rows: usize) -> Result<()> {
+    /// Refuses values that do not fill a tensor of so many values.
+    fn check(self, name: &str, length: usize) -> Result<()> {
         match self {
-            Self::Floats(values) if values.len() != rows => Err(Error::invalid(format!(
-                "{name} has {}, expected {rows}",
+            Self::Floats(values) if values.len() != length => Err(Error::invalid(format!(
+                "{name} has {}, expected {length}",
                 counted(values.len(), "value"),
             ))),
             Self::Floats(values) => check_finite(name, values.iter().copied()),
+            // Checked when the axes were made.
+            Self::Doubles(_) => Ok(()),
             // Checked as codes and as ids.
             Self::Numbers(_) | Self::Bytes(_) => Ok(()),
         }
@@ -37,6 +41,10 @@ impl Values<'_> {
     fn give(self, mut give: impl FnMut(&[u8]) -> Result<()>) -> Result<()> {
         match self {
             Self::Floats(values) => little_endian(values, give),
+            Self::Doubles(values) => {
+                let bits: Vec<i64> = values.iter().map(|value| value.to_bits() as i64).collect();
+                ids::little_endian(&bits, give)
+            }
             Self::Numbers(values) => ids::little_endian(values, give),
             Self::Bytes(bytes) => bytes.chunks(BYTES_PER_CHECK).try_for_each(|some| {
                 threads::check();
@@ -62,8 +70,13 @@ pub fn write(
     if let Some(ids) = ids {
         ids.check(rows)?;
     }
+    let axes = spec.axes.as_deref();
     let values = |name: &str| match name {
         "center" => spec.center.as_deref().map(Values::Floats),
+        "variances" => axes.map(|axes| Values::Doubles(axes.variances())),
+        "query_variances" => axes.and_then(Axes::query_variances).map(Values::Doubles),
+        "mean" => axes.map(|axes| Values::Floats(axes.mean())),
+        "axes" => axes.map(|axes| Values::Floats(axes.axes())),
         "scale" => Some(Values::Floats(codes.scale)),
         "norm" => codes.norm.map(Values::Floats),
         "residual_norm" => codes.residual_norm.map(Values::Floats),
@@ -81,7 +94,7 @@ pub fn write(
     for tensor in &mut header.tensors {
         let name = tensor.name;
         let values = values(name).ok_or_else(|| Error::invalid(format!("{name} is missing")))?;
-        values.check(name, tensor.shape[0])?;
+        values.check(name, tensor.shape.iter().product())?;
         let mut sum = Checksum::default();
         values.give(|bytes| {
             sum.write(bytes);

@@ -36,6 +36,7 @@ pub mod code_products;
 pub mod convert;
 pub mod dense;
 pub mod fwht;
+pub mod moments;
 pub mod nearest;
 pub mod pack;
 pub mod quantize;

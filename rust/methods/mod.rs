@@ -37,6 +37,7 @@ pub static METHODS: [Entry; 6] = [
         has_states: false,
         has_scale_search: true,
         has_gamma: false,
+        beyond: None,
         layout: blockquant::layout,
         build: blockquant::build,
     },
@@ -50,6 +51,7 @@ pub static METHODS: [Entry; 6] = [
         has_states: false,
         has_scale_search: true,
         has_gamma: false,
+        beyond: None,
         layout: one_field,
         build: eden::build,
     },
@@ -63,6 +65,7 @@ pub static METHODS: [Entry; 6] = [
         has_states: false,
         has_scale_search: false,
         has_gamma: false,
+        beyond: None,
         layout: one_field,
         build: turboquant::build_mse,
     },
@@ -76,6 +79,7 @@ pub static METHODS: [Entry; 6] = [
         has_states: false,
         has_scale_search: false,
         has_gamma: true,
+        beyond: None,
         layout: turboquant::prod_layout,
         build: turboquant::build_prod,
     },
@@ -89,6 +93,7 @@ pub static METHODS: [Entry; 6] = [
         has_states: false,
         has_scale_search: false,
         has_gamma: false,
+        beyond: None,
         layout: one_field,
         build: rabitq::build,
     },
@@ -102,6 +107,7 @@ pub static METHODS: [Entry; 6] = [
         has_states: true,
         has_scale_search: false,
         has_gamma: false,
+        beyond: Some("eden"),
         layout: trellis::layout,
         build: trellis::build,
     },
@@ -129,6 +135,8 @@ pub struct Entry {
     pub has_scale_search: bool,
     /// Whether each row also stores γ, the norm of a residual that the method quantizes itself.
     pub has_gamma: bool,
+    /// The method that groups of fitted axes have at higher rates than this one has.
+    pub beyond: Option<&'static str>,
     /// The fields of a row, with the defaults of parameters.
     layout: fn(Parameters) -> Result<Blueprint>,
     /// Builds the method.

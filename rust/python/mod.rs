@@ -95,7 +95,7 @@ mod _core {
     #[pymodule_export]
     use super::MissingNorms;
     #[pymodule_export]
-    use super::axes::Axes;
+    use super::axes::{Axes, Fit};
     #[pymodule_export]
     use super::cache::KeyValueCache;
     #[pymodule_export]
@@ -111,6 +111,8 @@ mod _core {
     #[pymodule_export]
     const MAX_DIM: usize = crate::quantizer::MAX_DIM;
     #[pymodule_export]
+    const MAX_AXES_DIM: usize = crate::axes::MAX_DIM;
+    #[pymodule_export]
     const MAX_DENSE_DIM: usize = crate::quantizer::MAX_DENSE_DIM;
     #[pymodule_export]
     const MAX_HEAD_DIM: usize = crate::cache::MAX_HEAD_DIM;
@@ -118,6 +120,8 @@ mod _core {
     const MAX_THREADS: usize = threads::MAX_THREADS;
     #[pymodule_export]
     const MAX_SCALES: usize = crate::quantizer::MAX_SCALES;
+    #[pymodule_export]
+    const MAX_FITTED_BITS: u32 = crate::quantizer::MAX_FITTED_BITS;
 
     /// Queries of a search from which signs are derived as it goes and need not be kept.
     #[pymodule_export]

@@ -2,23 +2,21 @@
 
 use std::sync::Arc;
 
-use half::f16;
 use numpy::{
-    Element, IntoPyArray, PyArray1, PyArray2, PyArrayMethods, PyReadonlyArray1, PyReadonlyArray2,
+    IntoPyArray, PyArray1, PyArray2, PyArrayMethods, PyReadonlyArray1, PyReadonlyArray2,
     PyReadwriteArray2,
 };
-use pyo3::exceptions::{PyTypeError, PyValueError};
+use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 
 use super::axes::Axes;
 use super::codes::{CodeSlices, Parts, Signs, contiguous};
-use super::rows::{Strided, unpack_rows};
+use super::rows::{Strided, unpack_rows, with_rows};
 use super::search::{self, SearchArrays};
 use super::signals::detached;
-use crate::codes::Codes;
 use crate::error::counted;
 use crate::quantizer::{Criterion, Group};
-use crate::rows::{Real, Rows};
+use crate::rows::Rows;
 use crate::scan::search::Metric;
 use crate::{Isa, Request, RotationKind, Spec, threads};
 
@@ -184,18 +182,10 @@ impl Quantizer {
         x: &Bound<'py, PyAny>,
         bfloat16: bool,
     ) -> PyResult<CodeArrays<'py>> {
-        let codes = if bfloat16 {
-            let array: PyReadonlyArray2<'_, u16> = x.extract().map_err(|_| wrong_array(x))?;
-            self.encode_rows(py, &Strided(array.as_array()))?
-        } else if let Some(codes) = self.try_encode::<f32>(py, x)? {
-            codes
-        } else if let Some(codes) = self.try_encode::<f16>(py, x)? {
-            codes
-        } else if let Some(codes) = self.try_encode::<f64>(py, x)? {
-            codes
-        } else {
-            return Err(wrong_array(x));
-        };
+        let isa = Isa::current()?;
+        let codes = with_rows(x, bfloat16, |rows| {
+            detached(py, || self.0.encode_rows(isa, rows))
+        })?;
         let rows = codes.len();
         let packed = codes
             .packed
@@ -382,22 +372,6 @@ impl Quantizer {
 }
 
 impl Quantizer {
-    fn try_encode<'py, T: Real + Element>(
-        &self,
-        py: Python<'py>,
-        x: &Bound<'py, PyAny>,
-    ) -> PyResult<Option<Codes>> {
-        match x.extract::<PyReadonlyArray2<'py, T>>() {
-            Ok(array) => self.encode_rows(py, &Strided(array.as_array())).map(Some),
-            Err(_) => Ok(None),
-        }
-    }
-
-    fn encode_rows(&self, py: Python<'_>, rows: &dyn Rows) -> PyResult<Codes> {
-        let isa = Isa::current()?;
-        detached(py, || self.0.encode_rows(isa, rows))
-    }
-
     fn each_row<'py>(
         &self,
         py: Python<'py>,
@@ -424,16 +398,6 @@ impl Quantizer {
         })?;
         out.into_pyarray(py).reshape([x.nrows(), dim])
     }
-}
-
-fn wrong_array(x: &Bound<'_, PyAny>) -> PyErr {
-    let kind = x
-        .get_type()
-        .name()
-        .map_or_else(|_| "object".into(), |name| name.to_string());
-    PyTypeError::new_err(format!(
-        "{kind} is not a two-dimensional float16, float32 or float64 array"
-    ))
 }
 
 fn book<'py>(

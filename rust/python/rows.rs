@@ -2,9 +2,12 @@
 
 use std::ops::Range;
 
-use half::bf16;
 use half::slice::HalfBitsSliceExt;
+use half::{bf16, f16};
+use numpy::PyReadonlyArray2;
 use numpy::ndarray::{ArrayView2, Axis};
+use pyo3::exceptions::PyTypeError;
+use pyo3::prelude::*;
 
 use crate::codes::Layout;
 use crate::kernels::prefetch_all;
@@ -61,6 +64,36 @@ impl Real for u16 {
     fn text(self) -> String {
         bf16::from_bits(self).to_string()
     }
+}
+
+/// Runs `work` on an array of any of the types of rows.
+pub fn with_rows<R>(
+    x: &Bound<'_, PyAny>,
+    is_bfloat16: bool,
+    work: impl FnOnce(&dyn Rows) -> PyResult<R>,
+) -> PyResult<R> {
+    if is_bfloat16 {
+        let array: PyReadonlyArray2<'_, u16> = x.extract().map_err(|_| wrong_array(x))?;
+        return work(&Strided(array.as_array()));
+    }
+    if let Ok(array) = x.extract::<PyReadonlyArray2<'_, f32>>() {
+        return work(&Strided(array.as_array()));
+    }
+    if let Ok(array) = x.extract::<PyReadonlyArray2<'_, f16>>() {
+        return work(&Strided(array.as_array()));
+    }
+    let array: PyReadonlyArray2<'_, f64> = x.extract().map_err(|_| wrong_array(x))?;
+    work(&Strided(array.as_array()))
+}
+
+fn wrong_array(x: &Bound<'_, PyAny>) -> PyErr {
+    let kind = x
+        .get_type()
+        .name()
+        .map_or_else(|_| "object".into(), |name| name.to_string());
+    PyTypeError::new_err(format!(
+        "{kind} is not a two-dimensional float16, float32 or float64 array"
+    ))
 }
 
 /// The indexes of packed rows, row by row.

@@ -18,9 +18,9 @@
 //! what a row stores, and on nothing else. Files keep it, so a later version may allocate better.
 
 use super::fitted::{Criterion, GroupScalars, MAX_GROUPS};
+use super::groups::Group;
 use crate::axes::Axes;
-use crate::codes::Layout;
-use crate::error::{Error, Result, counted};
+use crate::error::{Error, Result};
 use crate::isa::Isa;
 use crate::kernels::reduce;
 use crate::methods::{self, Bits, Entry, Parameters, ScaleRule, Workspace};
@@ -33,10 +33,9 @@ pub const EXTRA_BYTES: usize = 8;
 const UNIT: usize = 16;
 /// The most units, which limits the time of large dimensions.
 const MOST_UNITS: usize = 96;
-/// The fewest axes of a group: a path through fewer costs more time and more error.
-const LEAST_AXES: usize = 32;
-/// The method of the rates that a method does not have.
-const OTHER_METHOD: &str = "eden";
+/// The fewest axes of a group, at whole rates and at others: a path of fewer steps takes more time
+/// and has more error, and at half rates it takes a step per two axes.
+const LEAST_AXES: [usize; 2] = [32, 64];
 /// The largest rate.
 const MOST_BITS: u32 = 8;
 
@@ -44,17 +43,6 @@ const MOST_BITS: u32 = 8;
 const ROWS: usize = 32;
 const COORDINATES: usize = 128;
 const LABEL_ROWS: u64 = 0x616c_6c6f;
-
-/// Some successive axes with one method and rate.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Group {
-    /// The number of axes.
-    pub axes: usize,
-    /// A name of [`METHODS`](methods::METHODS).
-    pub method: String,
-    /// Bits per axis.
-    pub bits: f64,
-}
 
 /// A method and rate that a group can have.
 struct Choice {
@@ -73,8 +61,8 @@ pub(super) struct Allocation<'a> {
     pub criterion: Criterion,
     /// Bits per coordinate of the row.
     pub bits: f64,
-    /// Whether a row keeps the norms of its groups.
-    pub has_norms: bool,
+    /// Whether a row keeps the errors of its groups.
+    pub has_errors: bool,
 }
 
 /// The end of each group in units, and the place of its choice.
@@ -89,8 +77,7 @@ struct Ledger {
     weights: Vec<f64>,
     /// The axes that can have bits.
     kept: usize,
-    least: usize,
-    has_norms: bool,
+    has_errors: bool,
     /// The bytes that a row may have.
     most: usize,
 }
@@ -115,8 +102,7 @@ impl Allocation<'_> {
             unit,
             weights,
             kept,
-            least: LEAST_AXES.min(kept),
-            has_norms: self.has_norms,
+            has_errors: self.has_errors,
             most,
         };
         let plan = ledger.best().ok_or_else(|| {
@@ -163,8 +149,10 @@ impl Allocation<'_> {
         let mut rates: Vec<_> = (1..=(f64::from(most.min(MOST_BITS)) / step) as u32)
             .map(own)
             .collect();
-        let other = methods::find(OTHER_METHOD)?;
-        rates.extend((most + 1..=MOST_BITS).map(|bits| (other, f64::from(bits))));
+        if let Some(name) = self.entry.beyond {
+            let other = methods::find(name)?;
+            rates.extend((most + 1..=MOST_BITS).map(|bits| (other, f64::from(bits))));
+        }
         rates
             .into_iter()
             .map(|(entry, bits)| {
@@ -221,15 +209,24 @@ impl Ledger {
         (to * self.unit).min(self.kept) - from * self.unit
     }
 
+    /// Whether a group of so many axes can have this choice.
+    fn can_have(&self, axes: usize, choice: &Choice) -> bool {
+        let least = LEAST_AXES[usize::from(choice.bits.fract() != 0.0)];
+        axes >= least.min(self.kept)
+    }
+
     /// The error that a plan leaves; none if it is not one.
     fn error(&self, plan: &[(usize, usize)]) -> Option<f64> {
         let (mut from, mut sum) = (0, 0.0);
         for &(end, choice) in plan {
-            if end <= from || end > self.units() || self.axes(from, end) < self.least {
+            if end <= from || end > self.units() {
                 return None;
             }
-            let weight = self.weights[end] - self.weights[from];
-            sum += weight * self.choices.get(choice)?.error;
+            let choice = self.choices.get(choice)?;
+            if !self.can_have(self.axes(from, end), choice) {
+                return None;
+            }
+            sum += (self.weights[end] - self.weights[from]) * choice.error;
             from = end;
         }
         Some(sum + self.weights[self.weights.len() - 1] - self.weights[from])
@@ -243,7 +240,9 @@ impl Ledger {
             from = end;
             (bits / 8.0).ceil() as usize
         });
-        codes.sum::<usize>() + GroupScalars::bytes_of(plan.len(), self.has_norms) + size_of::<f32>()
+        codes.sum::<usize>()
+            + GroupScalars::bytes_of(plan.len(), self.has_errors)
+            + size_of::<f32>()
     }
 
     /// The best plan within the bytes that was found.
@@ -265,8 +264,10 @@ impl Ledger {
             }
         }
         let smallest = || {
-            let units = (1..=self.units()).find(|&end| self.axes(0, end) >= self.least)?;
-            Some(vec![(units, 0)]).filter(|plan| self.bytes(plan) <= self.most)
+            let ends = 1..=self.units();
+            let mut plans =
+                ends.flat_map(|end| (0..self.choices.len()).map(move |c| vec![(end, c)]));
+            plans.find(|plan| self.error(plan).is_some() && self.bytes(plan) <= self.most)
         };
         let plan = best.or_else(smallest)?;
         Some(self.improved(plan))
@@ -275,7 +276,7 @@ impl Ledger {
     /// The plan of the least error plus the price of its bits.
     fn at_price(&self, price: f64) -> Plan {
         let (units, groups) = (self.units(), MAX_GROUPS);
-        let each = price * 12.0 * if self.has_norms { 2.0 } else { 1.0 };
+        let each = price * 12.0 * if self.has_errors { 2.0 } else { 1.0 };
         // cost[g][end]: the least cost of g groups that end at a unit, and how the last begins.
         let mut cost = vec![vec![f64::INFINITY; units + 1]; groups + 1];
         let mut last = vec![vec![(0, 0); units + 1]; groups + 1];
@@ -284,11 +285,14 @@ impl Ledger {
             for end in 1..=units {
                 for from in 0..end {
                     let (before, axes) = (cost[g - 1][from], self.axes(from, end));
-                    if before.is_infinite() || axes < self.least {
+                    if before.is_infinite() {
                         continue;
                     }
                     let weight = self.weights[end] - self.weights[from];
                     for (place, choice) in self.choices.iter().enumerate() {
+                        if !self.can_have(axes, choice) {
+                            continue;
+                        }
                         let bits = axes as f64 * choice.bits;
                         let found = before + weight * choice.error + price * bits + each;
                         if found < cost[g][end] {
@@ -362,55 +366,5 @@ impl Ledger {
             }
         }
         out
-    }
-}
-
-/// The layouts of the packed bits of these groups, each of which is whole bytes.
-///
-/// # Errors
-/// If there are none or too many groups, or they have more axes than there are.
-pub(super) fn layouts(groups: &[Group], kept: usize, states: Option<usize>) -> Result<Vec<Layout>> {
-    let found = groups.len();
-    if !(1..=MAX_GROUPS).contains(&found) {
-        return Err(Error::invalid(format!(
-            "{}, expected 1 to {MAX_GROUPS}",
-            counted(found, "group")
-        )));
-    }
-    let axes = groups
-        .iter()
-        .try_fold(0usize, |sum, group| sum.checked_add(group.axes));
-    if axes.is_none_or(|axes| axes > kept) || groups.iter().any(|group| group.axes == 0) {
-        return Err(Error::invalid(format!(
-            "groups of {:?} axes, expected at least 1 each and {kept} together at most",
-            groups.iter().map(|group| group.axes).collect::<Vec<_>>()
-        )));
-    }
-    let layout = |group: &Group| {
-        let entry = methods::find(&group.method)?;
-        if entry.has_gamma {
-            return Err(Error::invalid(format!(
-                "a group cannot have {}",
-                entry.name
-            )));
-        }
-        Ok(entry.shape(parameters(group, states, entry, 0))?.layout)
-    };
-    groups.iter().map(layout).collect()
-}
-
-/// The parameters of a group's method.
-pub(super) fn parameters(
-    group: &Group,
-    states: Option<usize>,
-    entry: &Entry,
-    seed: u64,
-) -> Parameters {
-    Parameters {
-        dim: group.axes,
-        bits: group.bits,
-        block: None,
-        states: states.filter(|_| entry.has_states),
-        seed,
     }
 }

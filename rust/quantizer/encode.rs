@@ -9,6 +9,9 @@ use crate::isa::Isa;
 use crate::rows::{Dense, Rows};
 use crate::threads;
 
+/// The largest rounding error of the squared norm of a unit row in float32, for up to 2^13 axes.
+const ROUNDING: f64 = 1e-5;
+
 /// The arrays that the codes of some rows are written to; those that are not stored are empty.
 struct Slots<'a> {
     packed: &'a mut [u8],
@@ -162,6 +165,7 @@ impl Quantizer {
             center_products,
             shares,
             gains,
+            errors,
             index,
             c,
             work,
@@ -171,6 +175,9 @@ impl Quantizer {
         let (rows, groups) = (norms.len(), self.parts.len());
         let row_bytes = self.shape.row_bytes;
         gains.resize(rows * groups, 0.0);
+        // Of each group, and what lies along none.
+        let places = groups + 1;
+        errors.resize(rows * places, 0.0);
         for (g, part) in self.parts.iter().enumerate() {
             let indices = part.layout.indices();
             let u = part.of(rows, u);
@@ -182,6 +189,14 @@ impl Quantizer {
             {
                 let at = i * groups + g;
                 gains[at] = shares[at] * part.factor(isa, u, index, c);
+                if scalars.has_errors() {
+                    let factor = if scalars.is_lost(gains[at]) {
+                        1.0
+                    } else {
+                        part.tangent(isa, u, c)
+                    };
+                    errors[i * places + g] = shares[at] * factor;
+                }
                 let code = &mut slots.packed[i * row_bytes..][part.bytes.clone()];
                 part.layout.pack(isa, index, code);
             }
@@ -195,8 +210,14 @@ impl Quantizer {
             } else {
                 0.0
             };
-            let (gains, shares) = (&gains[here.clone()], &shares[here]);
-            scalars.write(isa, row, cosine, gains, shares);
+            let shares: f64 = shares[here.clone()].iter().map(|share| share * share).sum();
+            let errors = &mut errors[i * places..][..places];
+            errors[groups] = if self.coded() < self.spec.dim && norms[i] > 0.0 {
+                (1.0 - shares + ROUNDING).max(0.0).sqrt()
+            } else {
+                0.0
+            };
+            scalars.write(isa, row, cosine, &gains[here], errors);
             slots.scale[i] = to_float32("norm of x − mean", first + i, norms[i])?;
         }
         Ok(())

@@ -16,22 +16,25 @@
 //! |---|---|---|
 //! | ⟨μ, r⟩/(‖μ‖N) | 16 | a whole number of 1/32767 |
 //! | h_g of each group | 12 | q stands for 2^(2 − q/372), and 4095 for 0 |
-//! | ‖z_g‖/N of each group | 12 | with `store_norm`, in the same way |
+//! | ‖z_g‖·tan θ_g/N of each group | 12 | with `store_norm`; q stands for 2^(2 − q/186) |
+//! | ‖r − Σ_g V_gᵀ z_g‖/N | 12 | with `store_norm`, in the same way |
 //!
-//! q is the nearest one in the logarithm, so h_g is off by less than .1 %, and deviates by .054 %.
-//! That is a sixtieth of the deviation of an estimate at 4 bits and d = 384.
+//! h_g is the nearest one in the logarithm, so it is off by less than .1 %, and deviates by .054 %.
+//! That is a sixtieth of the deviation of an estimate at 4 bits and d = 384. A gain below 2⁻⁹ is
+//! stored as 0. The others, which intervals need, are rounded up. θ_g is the angle between a group
+//! and its code. If its gain is stored as 0, ‖z_g‖/N is stored for the group, without tan θ_g.
 //!
 //! FROZEN: this layout.
 
-use crate::codes::Field;
 use crate::error::{Error, Result};
 use crate::isa::Isa;
 use crate::kernels::pack;
 
 /// What the bits of fitted axes are given for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Criterion {
     /// The nearest rows are found: an axis counts by λ·√q.
+    #[default]
     Recall,
     /// The least squared error of decoded rows: an axis counts by its variance λ.
     Reconstruction,
@@ -73,9 +76,12 @@ pub const MAX_GROUPS: usize = 4;
 const WIDTH: u32 = 12;
 /// Numbers of a share; the last stands for 0.
 const SHARES: usize = 1 << WIDTH;
-/// Steps of a share per factor of 2, and the logarithm of the largest.
-const STEPS: f64 = 372.0;
+/// Steps of a gain and of an error per factor of 2, and the logarithm of the largest of both.
+const GAIN_STEPS: f64 = 372.0;
+const ERROR_STEPS: f64 = 186.0;
 const LARGEST: f64 = 2.0;
+/// By how much of itself a stored gain is off at most: 2^(1/744) − 1, and its rounding.
+pub(super) const GAIN_ERROR: f64 = 9.34e-4;
 /// What a cosine of 1 is stored as.
 const WHOLE: f64 = 32767.0;
 
@@ -85,56 +91,58 @@ pub(crate) struct GroupScalars {
     /// The first byte of a packed row.
     first: usize,
     groups: usize,
-    has_norms: bool,
-    shares: Box<[f32]>,
+    has_errors: bool,
+    gains: Box<[f32]>,
+    errors: Box<[f32]>,
 }
+
+/// The most shares of a row.
+const MOST_SHARES: usize = 2 * MAX_GROUPS + 1;
 
 impl GroupScalars {
     /// The scalars of so many groups from this byte on.
-    pub fn new(first: usize, groups: usize, has_norms: bool) -> Self {
-        let share = |q: usize| match q {
-            _ if q + 1 == SHARES => 0.0,
-            _ => libm::exp2(LARGEST - q as f64 / STEPS) as f32,
+    pub fn new(first: usize, groups: usize, has_errors: bool) -> Self {
+        let shares = |steps: f64| {
+            let share = |q: usize| match q {
+                _ if q + 1 == SHARES => 0.0,
+                _ => libm::exp2(LARGEST - q as f64 / steps) as f32,
+            };
+            (0..SHARES).map(share).collect()
         };
         Self {
             first,
             groups,
-            has_norms,
-            shares: (0..SHARES).map(share).collect(),
+            has_errors,
+            gains: shares(GAIN_STEPS),
+            errors: shares(ERROR_STEPS),
         }
     }
 
     /// The bytes of the scalars of so many groups.
-    pub fn bytes_of(groups: usize, has_norms: bool) -> usize {
-        let shares = groups * if has_norms { 2 } else { 1 };
-        (16 + shares * WIDTH as usize).div_ceil(8)
+    pub fn bytes_of(groups: usize, has_errors: bool) -> usize {
+        (16 + shares(groups, has_errors) * WIDTH as usize).div_ceil(8)
     }
 
-    /// The number of groups.
-    pub fn groups(&self) -> usize {
-        self.groups
+    /// Whether rows keep the errors of their groups.
+    pub fn has_errors(&self) -> bool {
+        self.has_errors
     }
 
-    /// Whether rows keep the norms of their groups.
-    pub fn has_norms(&self) -> bool {
-        self.has_norms
+    /// Whether a gain is stored as 0.
+    pub fn is_lost(&self, gain: f64) -> bool {
+        usize::from(nearest(gain)) + 1 == SHARES
     }
 
-    fn field(&self) -> Field {
-        Field {
-            count: self.groups * if self.has_norms { 2 } else { 1 },
-            width: WIDTH,
-        }
-    }
-
-    /// Writes the scalars of a row: ⟨μ, r⟩/(‖μ‖N), h and, if they are kept, ‖z‖/N of each group.
-    pub fn write(&self, isa: Isa, row: &mut [u8], cosine: f64, gains: &[f64], norms: &[f64]) {
+    /// Writes the scalars of a row: ⟨μ, r⟩/(‖μ‖N), the gains h and, if they are kept, the errors.
+    pub fn write(&self, isa: Isa, row: &mut [u8], cosine: f64, gains: &[f64], errors: &[f64]) {
         let row = &mut row[self.first..];
         row.fill(0);
         let cosine = (cosine.clamp(-1.0, 1.0) * WHOLE).round() as i16;
         row[..2].copy_from_slice(&cosine.to_le_bytes());
-        let norms = if self.has_norms { norms } else { &[] };
-        let shares: Vec<u16> = gains.iter().chain(norms).map(|&h| nearest(h)).collect();
+        let mut shares: Vec<u16> = gains.iter().map(|&gain| nearest(gain)).collect();
+        if self.has_errors {
+            shares.extend(errors.iter().map(|&error| self.above(error)));
+        }
         pack::pack(isa, &shares, WIDTH, 0, &mut row[2..]);
     }
 
@@ -146,37 +154,53 @@ impl GroupScalars {
 
     /// h of each group of a packed row.
     pub fn gains(&self, isa: Isa, row: &[u8], out: &mut [f32]) {
-        self.read(isa, row, 0, out);
-    }
-
-    /// ‖z‖/N of each group of a packed row, if they are kept.
-    pub fn norms(&self, isa: Isa, row: &[u8], out: &mut [f32]) {
-        self.read(isa, row, self.groups, out);
-    }
-
-    fn read(&self, isa: Isa, row: &[u8], from: usize, out: &mut [f32]) {
-        let mut shares = [0; 2 * MAX_GROUPS];
-        let shares = &mut shares[..self.field().count];
-        pack::unpack(isa, &row[self.first + 2..], WIDTH, 0, shares);
-        for (out, &q) in out.iter_mut().zip(&shares[from..]) {
-            *out = self.shares[usize::from(q)];
+        let shares = self.shares(isa, row);
+        for (out, &q) in out.iter_mut().zip(&shares[..self.groups]) {
+            *out = self.gains[usize::from(q)];
         }
+    }
+
+    /// ‖z‖·tan θ/N of each group of a packed row, and what lies along no group, if they are kept.
+    pub fn errors(&self, isa: Isa, row: &[u8], out: &mut [f32]) {
+        let shares = self.shares(isa, row);
+        for (out, &q) in out.iter_mut().zip(&shares[self.groups..]) {
+            *out = self.errors[usize::from(q)];
+        }
+    }
+
+    fn shares(&self, isa: Isa, row: &[u8]) -> [u16; MOST_SHARES] {
+        let mut shares = [0; MOST_SHARES];
+        let out = &mut shares[..self::shares(self.groups, self.has_errors)];
+        pack::unpack(isa, &row[self.first + 2..], WIDTH, 0, out);
+        shares
+    }
+
+    /// The number of the least error that is not below this one.
+    fn above(&self, error: f64) -> u16 {
+        let last = (SHARES - 1) as u16;
+        if error <= 0.0 {
+            return last;
+        }
+        let q = ((LARGEST - libm::log2(error)) * ERROR_STEPS).floor();
+        let q = q.clamp(0.0, f64::from(last - 1)) as u16;
+        // The logarithm or the table may have rounded the other way.
+        q - u16::from(q > 0 && f64::from(self.errors[usize::from(q)]) < error)
     }
 }
 
-/// The number of the nearest share.
-fn nearest(share: f64) -> u16 {
-    let last = SHARES - 1;
-    if share <= 0.0 {
-        return last as u16;
+/// The shares of a row.
+fn shares(groups: usize, has_errors: bool) -> usize {
+    groups + if has_errors { groups + 1 } else { 0 }
+}
+
+/// The number of the nearest gain; that of 0 for a gain below all others.
+fn nearest(gain: f64) -> u16 {
+    let last = (SHARES - 1) as u16;
+    if gain <= 0.0 {
+        return last;
     }
-    let q = ((LARGEST - libm::log2(share)) * STEPS).round();
-    // Below half of the least share, 0 is nearer.
-    if q > (last - 1) as f64 + STEPS {
-        last as u16
-    } else {
-        q.clamp(0.0, (last - 1) as f64) as u16
-    }
+    let q = ((LARGEST - libm::log2(gain)) * GAIN_STEPS).round();
+    q.clamp(0.0, f64::from(last)) as u16
 }
 
 #[cfg(test)]
@@ -185,38 +209,44 @@ mod tests {
 
     #[test]
     fn scalars_come_back_to_within_their_rounding() {
-        for (groups, has_norms) in [(1, false), (2, true), (3, false), (4, true)] {
-            let scalars = GroupScalars::new(3, groups, has_norms);
-            let mut row = vec![7; 3 + GroupScalars::bytes_of(groups, has_norms)];
-            let gains = [1.7, 0.031, 0.0, 0.4];
-            let norms = [1.0, 0.002, 0.0, 0.25];
-            let (gains, norms) = (&gains[..groups], &norms[..groups]);
-            scalars.write(Isa::Scalar, &mut row, -0.123, gains, norms);
+        for (groups, has_errors) in [(1, false), (2, true), (3, false), (4, true)] {
+            let scalars = GroupScalars::new(3, groups, has_errors);
+            let mut row = vec![7; 3 + GroupScalars::bytes_of(groups, has_errors)];
+            let (gains, errors) = ([1.7, 0.031, 0.0, 0.4], [1.0, 0.0002, 0.0, 0.25, 1e-5]);
+            let (gains, errors) = (&gains[..groups], &errors[..groups + 1]);
+            scalars.write(Isa::Scalar, &mut row, -0.123, gains, errors);
             assert_eq!(row[..3], [7; 3]);
             assert!((scalars.cosine(&row) + 0.123).abs() < 2e-5);
-            let near = |found: &[f32], wanted: &[f64]| {
-                for (&found, &wanted) in found.iter().zip(wanted) {
-                    let error = (f64::from(found) - wanted).abs();
-                    assert!(error <= 0.00094 * wanted.max(0.002), "{found} for {wanted}");
-                }
-            };
-            let mut out = vec![9.0; groups];
+            let mut out = vec![9.0; groups + 1];
             scalars.gains(Isa::Scalar, &row, &mut out);
-            near(&out, gains);
-            if has_norms {
-                scalars.norms(Isa::Scalar, &row, &mut out);
-                near(&out, norms);
+            for (&found, &gain) in out.iter().zip(gains) {
+                assert!(
+                    (f64::from(found) - gain).abs() <= GAIN_ERROR * gain,
+                    "{gain}"
+                );
+            }
+            if has_errors {
+                scalars.errors(Isa::Scalar, &row, &mut out);
+                for (&found, &error) in out.iter().zip(errors) {
+                    let found = f64::from(found);
+                    assert!(found >= error && found <= 1.004 * error, "{error}");
+                }
             }
         }
     }
 
     #[test]
     fn shares_beyond_the_range_become_the_nearest_one() {
-        let scalars = GroupScalars::new(0, 1, false);
-        let of = |share: f64| scalars.shares[usize::from(nearest(share))];
-        assert_eq!((of(9.0), of(4.0)), (4.0, 4.0));
-        assert_eq!((of(0.0), of(1e-9), of(-1.0)), (0.0, 0.0, 0.0));
-        assert!(of(1.5e-3) > 0.0);
-        assert_eq!(of(1.0), 1.0);
+        let scalars = GroupScalars::new(0, 1, true);
+        let gain = |share: f64| scalars.gains[usize::from(nearest(share))];
+        assert_eq!((gain(9.0), gain(4.0), gain(1.0)), (4.0, 4.0, 1.0));
+        assert_eq!((gain(0.0), gain(1e-9), gain(-1.0)), (0.0, 0.0, 0.0));
+        assert_eq!((gain(1.9e-3), gain(2e-3) > 0.0), (0.0, true));
+        let error = |share: f64| f64::from(scalars.errors[usize::from(scalars.above(share))]);
+        assert_eq!((error(0.0), error(1.0), error(9.0)), (0.0, 1.0, 4.0));
+        for power in 0..2000 {
+            let share = 4.0 * 0.993f64.powi(power);
+            assert!(error(share) >= share, "{share}");
+        }
     }
 }

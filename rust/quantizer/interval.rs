@@ -36,11 +36,6 @@ impl Quantizer {
         low: &mut [f32],
         high: &mut [f32],
     ) -> Result<()> {
-        if self.scalars.is_some() {
-            return Err(Error::invalid(
-                "intervals of codes along fitted axes are not there yet",
-            ));
-        }
         let (dim, rows) = (self.spec.dim, codes.len());
         let norms = self.quantized_norms(codes)?;
         let interval = Interval::new(dim, confidence)?;
@@ -59,6 +54,15 @@ impl Quantizer {
         }
         if rows == 0 {
             return Ok(());
+        }
+        if let Some(scalars) = &self.scalars {
+            return self.interval_of_groups(
+                isa,
+                (scalars, codes),
+                &queries,
+                confidence,
+                [low, high],
+            );
         }
         let tiles = columns(low, rows, ROWS_PER_TILE).into_iter();
         let tiles = tiles.zip(columns(high, rows, ROWS_PER_TILE));
@@ -180,6 +184,15 @@ impl Quantizer {
             )));
         }
         self.check(codes)?;
+        if self
+            .scalars
+            .as_ref()
+            .is_some_and(|scalars| !scalars.has_errors())
+        {
+            return Err(Error::MissingNorms {
+                what: "intervals need".to_owned(),
+            });
+        }
         let norms = self
             .residual_norms(codes)
             .ok_or_else(|| Error::MissingNorms {
@@ -198,7 +211,7 @@ impl Quantizer {
 
 /// A float32 that is not above `value` and at most one unit below it. It is the rounded value of
 /// the number half a unit lower, which takes no branch.
-fn round_down(value: f64) -> f32 {
+pub(super) fn round_down(value: f64) -> f32 {
     // Half a unit of a normal number, and of a subnormal number: 2⁻¹⁵⁰.
     const HALF_UNIT: f64 = 1.0001 / (1u64 << 24) as f64;
     const HALF_SUBNORMAL: f64 = 0.5 * f32::MIN_POSITIVE as f64 / (1u64 << 23) as f64;
@@ -207,7 +220,7 @@ fn round_down(value: f64) -> f32 {
 }
 
 /// A float32 that is not below `value` and at most one unit above it.
-fn round_up(value: f64) -> f32 {
+pub(super) fn round_up(value: f64) -> f32 {
     -round_down(-value)
 }
 

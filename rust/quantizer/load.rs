@@ -36,8 +36,8 @@ impl Quantizer {
 
     /// Writes u and the norms of rows minus their origin into the buffers. A zero row stays zero.
     /// With fitted axes, u stands group by group, and each group of a row has unit variance; the
-    /// shares ‖z_g‖/N of the groups are written too. With a center μ, ⟨μ, x − μ⟩ ([`Origin::Center`]) or ⟨μ, x⟩ ([`Origin::Along`]) is written
-    /// too.
+    /// shares ‖z_g‖/N of the groups are written too. With a center μ, ⟨μ, x − μ⟩
+    /// ([`Origin::Center`]) or ⟨μ, x⟩ ([`Origin::Along`]) is written too.
     pub(super) fn load(
         &self,
         isa: Isa,

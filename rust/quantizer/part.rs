@@ -103,4 +103,10 @@ impl Part {
         self.scale
             .scale(f64::from(product) / dim, f64::from(square) / dim)
     }
+
+    /// tan θ between a row and its codewords c; +∞ where the angle is 90° or more.
+    pub fn tangent(&self, isa: Isa, u: &[f32], c: &[f32]) -> f64 {
+        let square = scale_search::sine_square(isa, u, self.dim() as f64, c);
+        (square / (1.0 - square)).sqrt()
+    }
 }

@@ -201,7 +201,7 @@ impl Quantizer {
             self.load(isa, y, rows.clone(), origin, &mut buffers)?;
             let query = |(i, row): (usize, usize)| {
                 let size = buffers.norms[i];
-                let mut vector = self.loaded(isa, &buffers, i);
+                let mut vector = self.loaded(&buffers, i);
                 // Adding −0 does not change any sum, not even −0.
                 let (mut offset, mut along, mut norm) = (-0.0, 0.0, size);
                 match origin {
@@ -219,8 +219,14 @@ impl Quantizer {
                         norm = reduce::squared_norm(isa, y).sqrt();
                     }
                 }
-                vector.resize(length, 0.0);
-                self.method().prepare(isa, dim, &mut vector);
+                if self.scalars.is_some() {
+                    let groups = self.parts.len();
+                    let shares = &buffers.shares[i * groups..][..groups];
+                    self.prepare_groups(isa, shares, &mut vector);
+                } else {
+                    vector.resize(length, 0.0);
+                    self.method().prepare(isa, dim, &mut vector);
+                }
                 let query = Query {
                     vector: Aligned::from(&*vector),
                     factor: size / self.row_square(),
@@ -237,25 +243,20 @@ impl Quantizer {
     }
 
     /// The vector of a query of those that were loaded, whose coordinates stand part by part.
-    fn loaded(&self, isa: Isa, buffers: &Buffers, query: usize) -> Vec<f32> {
+    fn loaded(&self, buffers: &Buffers, query: usize) -> Vec<f32> {
         let count = buffers.norms.len();
         let mut vector = Vec::with_capacity(self.expanded_len());
         for part in &self.parts {
             let all = part.of(count, &buffers.u);
             vector.extend_from_slice(&all[query * part.dim()..][..part.dim()]);
         }
-        if self.scalars.is_some() {
-            let groups = self.parts.len();
-            let shares = &buffers.shares[query * groups..][..groups];
-            self.put_shares(isa, shares, &mut vector);
-        }
         vector
     }
 }
 
 impl Quantizer {
-    /// h_g·c_g of the groups of a row, one after the other.
-    fn expand_groups(
+    /// h_g·c_g of the groups of a row, one after the other, as their methods expand them.
+    pub(super) fn expand_groups(
         &self,
         isa: Isa,
         scalars: &GroupScalars,
@@ -269,16 +270,18 @@ impl Quantizer {
             let out = &mut out[part.place.clone()];
             index.resize(part.layout.indices(), 0);
             part.layout.unpack(isa, &row[part.bytes.clone()], index);
-            part.method.codewords(isa, index, out);
+            part.method.expand(isa, index, 0.0, out);
             convert::scale(isa, out, f64::from(gain));
         }
     }
 
-    /// Turns the groups of a query, which have unit variance, to R_g V_g y/√d_g of the unit query.
-    fn put_shares(&self, isa: Isa, shares: &[f64], vector: &mut [f32]) {
+    /// Turns the groups of a query, which have unit variance, to R_g V_g y/√d_g of the unit query,
+    /// and prepares them for their methods.
+    fn prepare_groups(&self, isa: Isa, shares: &[f64], vector: &mut [f32]) {
         for (part, &share) in self.parts.iter().zip(shares) {
             let vector = &mut vector[part.place.clone()];
             convert::scale(isa, vector, share / part.dim() as f64);
+            part.method.prepare(isa, part.dim(), vector);
         }
     }
 }

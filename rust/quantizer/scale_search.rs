@@ -134,7 +134,7 @@ pub(super) fn search(
 }
 
 /// sin²θ of y and c, with Y = ‖y‖²; 1 where the angle is 90° or more.
-fn sine_square(isa: Isa, y: &[f32], square: f64, c: &[f32]) -> f64 {
+pub(super) fn sine_square(isa: Isa, y: &[f32], square: f64, c: &[f32]) -> f64 {
     let (along, error) = reduce::error_sums(isa, y, c);
     let (along, error) = (f64::from(along), f64::from(error));
     let norm = square - 2.0 * along + error;

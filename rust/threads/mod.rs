@@ -11,17 +11,20 @@
 //! - **Many calls at once.** Each call has one thread of the pool, or the thread of its caller if
 //!   all are taken. Threads that help other calls return to the pool when a call waits. So no call
 //!   waits for the end of another.
-//! - **Stopping a call** is possible between any two items ([`interruptible`]).
+//! - **Stopping a call** is possible between any two items ([`interruptible`]), and during work of
+//!   another library, which a thread of its own does then ([`apart()`]).
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::error::{Error, Result};
 
+mod apart;
 pub mod forked;
 mod interrupt;
 mod pool;
 mod share;
 
+pub use apart::apart;
 pub use interrupt::{Answer, check, interruptible};
 pub use pool::run;
 pub use share::{for_each, map, map_with, try_for_each};

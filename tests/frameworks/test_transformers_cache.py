@@ -178,6 +178,18 @@ def test_layers_search_over_scales(kind):
         assert repr(layer).count("9 scales") == (2 if layer.is_latent else 1)
 
 
+@pytest.mark.filterwarnings("ignore:.*takes the place:UserWarning")
+@pytest.mark.parametrize("kind", ["llama", "deepseek_v3"])
+def test_layers_of_trellis_codes(kind):
+    """The rotated part of latent keys has 8 bits, which a trellis has not."""
+    of = new_model(kind)
+    compressed = cache(of, keys="trellis", values="trellis")
+    forward(of, prompt(), compressed)
+    for layer in compressed.coded_layers:
+        values = "blockquant/unbiased at 8" if layer.is_latent else "trellis/unbiased at 2"
+        assert f"keys trellis/unbiased at 3 bits, values {values} bits" in repr(layer)
+
+
 def test_offloading_is_refused_by_the_layers_too():
     compressed = cache(config("llama"))
     for layer in compressed.coded_layers:

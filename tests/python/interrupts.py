@@ -63,6 +63,10 @@ def calls():
     q = kv[:, :, :1000]
     yield "attention from a cache", lambda: cache.attend(q)
     yield "decode a cache", lambda: all(cache.decode() for _ in range(20))
+    yield "sums of a fit", lambda: bq.fit(np.broadcast_to(row, (400_000, 384)))
+    fit = bq.AxesFit(1536)
+    fit.add(np.random.default_rng(4).standard_normal((100, 1536)))
+    yield "axes of a fit", lambda: fit.finish(0)
     yield "compare", lambda: bq.compare(x, methods=["rabitq/unbiased"], bits=(8,), seeds=3)
 
 

@@ -236,3 +236,15 @@ def reconstruct(method, scale, x, bits, seed, block=None):
     c = code_vectors(method, u, bits, block, gaussian)
     s = length * scale_rule(u, c, scale)
     return s[:, None] * (c @ rotation) / math.sqrt(dim)
+
+
+def first_draw(seed, label):
+    """The first draw of the seed stream that a seed and a label name (SplitMix64)."""
+    whole, step = 2**64 - 1, 0x9E3779B97F4A7C15
+
+    def mix(z):
+        z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9 & whole
+        z = (z ^ (z >> 27)) * 0x94D049BB133111EB & whole
+        return z ^ (z >> 31)
+
+    return mix((mix((mix(seed) + label * step) & whole) + step) & whole)

@@ -211,8 +211,8 @@ def test_every_flip_and_truncation_of_a_small_file(small):
         ('"version":"1"', '"version":"2"', "the metadata has no text for ids"),
         (
             '"version":"1"',
-            '"version":"3"',
-            'has version "3" of the format, this build reads "1" and',
+            '"version":"4"',
+            'has version "4" of the format, this build reads "1" and',
         ),
         ('"format":"blockquant"', '"format":"pt"', "this is not a blockquant file"),
         ('"dim":"24"', '"dim":"16777217"', "dim=16777217, expected 1 to 16777216"),

@@ -1,5 +1,6 @@
 """`benches/inference.py` without its model: simulated caches, coders and verdicts."""
 
+import json
 import sys
 from pathlib import Path
 
@@ -36,6 +37,7 @@ OPTIONS = (
     {"centroids": 16},
     {"debias": True, "sinks": 1},
     {"centroids": 5, "center": "static", "debias": True},
+    {"method": "trellis/unbiased"},
 )
 
 
@@ -68,6 +70,33 @@ def test_all_bits_are_those_of_a_cache_of_float16(heads, options):
     k, v = (x[None].astype(np.float16) for x in (heads.k, heads.v))
     cache.append(k, v)
     assert cache.bits_per_value == pytest.approx(spec.all_bits(300, 64), rel=1e-3)
+
+
+def test_searched_caches_are_those_of_the_library(heads):
+    """The codes are those of a search, and the bits do not change."""
+    from inference_parts import kinds
+    from inference_parts.attention import Cached, Simulated
+
+    one = kinds.ours("cache", 4, 2)
+    spec = kinds.searched(one)
+    assert (spec.name, spec.keys.search, spec.values.search) == ("cache, 9 scales", 9, None)
+    cached = Cached(spec)
+    found = cached(heads)
+    near, far = (np.abs(found - Simulated(each)(heads)).mean() for each in (spec, one))
+    assert near < 0.2 * far
+    assert cached.caches[0].bits_per_coded_value == pytest.approx(one.coded_bits(64), abs=1e-9)
+
+
+def test_other_states_are_other_codes_of_as_many_bits(heads):
+    from inference_parts import kinds
+
+    one = kinds.ours("cache", 2, 2, method=kinds.TRELLIS)
+    more = kinds.of_states(one, 256)
+    assert more.coded_bits(64) == one.coded_bits(64)
+    off = [np.square(spec.keys(heads.k[:, :256]) - heads.k[:, :256]).mean() for spec in (one, more)]
+    assert off[1] < off[0]
+    with pytest.raises(ValueError, match="cache, 256 states: the library has no such cache"):
+        more.cache(1, 64)
 
 
 def test_only_caches_of_the_library_are_real():
@@ -160,12 +189,36 @@ def test_the_verdicts():
     found = {name: [Figures(1.0, 0, 1)] * 2 for name in specs}
     found[kinds.TWO] = [Figures(0.34, 0, 1)] * 2
     told = {verdict.wanted: verdict.holds for verdict in verdicts.of_divergence(specs, found, 64)}
-    assert list(told.values()) == [True, False, True, False]
+    assert list(told.values()) == [True, False, True, False, False]
     shares = {kinds.THREE_TWO: (0.76, 0.1), kinds.TWO: (0.44, 0.1)}
     assert [verdict.holds for verdict in verdicts.of_needle(shares)] == [True, False]
     row = {"name": "x", "kl": 1.0, "coded_bits": 2.5, "simulated_coded_bits": 2.5}
     near, far = ({**row, "simulated_kl": kl} for kl in (1.01, 1.2))
-    assert [verdict.holds for verdict in verdicts.of_real([near, far])] == [True, False]
+    path = {**far, "name": kinds.TRELLIS_THREE_TWO}
+    assert [one.holds for one in verdicts.of_real([near, far, path])] == [True, False, True]
+
+
+def test_a_verdict_that_is_not_measured_is_that_of_an_earlier_run():
+    from inference_parts import kinds, verdicts
+    from inference_parts.quality import Figures
+
+    specs = {spec.name: spec for spec in kinds.everything()}
+    found = {name: [Figures(1.0, 0, 1)] * 2 for name in specs}
+    earlier = {one.wanted: one for one in verdicts.of_divergence(specs, found, 64)}
+    del found[kinds.HADAMARD]
+    again = list(verdicts.of_divergence(specs, found, 64, earlier=earlier))
+    assert again == list(earlier.values())
+    with pytest.raises(KeyError, match=kinds.HADAMARD.replace("+", r"\+")):
+        list(verdicts.of_divergence(specs, found, 64))
+
+
+def test_kept_lines_of_another_run_are_refused():
+    import inference
+
+    about = json.loads((BENCHES / "results" / "inference.json").read_text("utf-8"))["about"]
+    assert set(inference.Kept(about).quality)
+    with pytest.raises(SystemExit, match="the kept results are of another run"):
+        inference.Kept([about[0], about[1].replace("2048", "1024"), *about[2:]])
 
 
 def test_the_memory_of_a_cache_of_float16():
@@ -183,6 +236,7 @@ def test_names_are_unique_and_the_picture_finds_its_curves():
     table = [{"name": spec.name, "coded_bits": spec.coded_bits(64), "kl": 1} for spec in specs]
     sizes = {title: len(list(report.curve(table, prefix))) for title, prefix, *_ in report.FAMILIES}
     assert sizes == {
+        "Trellis, rotary mean": 6,
         "BlockQuant, rotary mean": 6,
         "EDEN": 3,
         "RaBitQ": 2,

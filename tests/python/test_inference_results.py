@@ -63,11 +63,13 @@ def test_the_page_shows_every_section_and_picture():
 
 
 def test_the_picture_shows_what_its_text_says(rows):
-    """From 2 to 4 bits the curve of BlockQuant is the lowest."""
+    """From 2 to 4 bits the curve of the trellis is the lowest, and that of BlockQuant the next."""
     from inference_parts import report
 
     curves = {title: sorted(report.curve(TOLD["quality"], p)) for title, p, *_ in report.FAMILIES}
+    lowest = dict(curves.pop("Trellis, rotary mean"))
     ours = curves.pop("BlockQuant, rotary mean")
+    assert all(lowest[bits] < kl for bits, kl in ours)
     for title, points in curves.items():
         for bits, kl in points:
             if title != "KIVI" or bits < 4:
@@ -81,6 +83,7 @@ def test_what_the_page_says_of_losses(rows):
     assert rows[debias]["kl"] < rows[two]["kl"]
     assert found[debias, 500] < found[two, 500]
     assert 0.35 < found[two, 500] < 0.65
+    assert all(0.58 < found["Trellis 2/2", tokens] < 0.65 for tokens in (500, 1000))
     assert found["BlockQuant 3/2", 500] > 0.75
     four = found["BlockQuant 4/4", 500]
     assert four == pytest.approx(found["Hadamard + q4_0", 500], abs=0.025)
@@ -89,3 +92,30 @@ def test_what_the_page_says_of_losses(rows):
     centroids = rows["BlockQuant 2/2, 16 centroids"]
     index = centroids["coded_bits"] - rows[two]["coded_bits"]
     assert centroids["all_bits"] - rows[two]["all_bits"] > 2 * index
+
+
+def test_what_the_page_says_of_codes(rows):
+    def less(name, rate):
+        gain = 1 - rows[name.format(rate)]["kl"] / rows[f"BlockQuant {rate}"]["kl"]
+        return f"{100 * gain:.0f}"
+
+    rates = ("2/2", "3/2", "3/3", "4/3", "4/4")
+    trellis = ", ".join(less("Trellis {}", rate) for rate in rates)
+    searched = ", ".join(less("BlockQuant {}, 9 scales", rate) for rate in rates[1:])
+    assert f'| `"trellis"` | {trellis} % |' in PAGE
+    assert f"| a search over 9 scales | –, {searched} % |" in PAGE
+    assert rows["Trellis 2.5/2"]["kl"] < 1.2 * rows["BlockQuant 3/2"]["kl"]
+    small = rows["BlockQuant 3/2"]["kl"] - rows["BlockQuant 3/2, 9 scales"]["kl"]
+    assert small < rows["BlockQuant 3/2"]["kl_error"]
+    for bits in (3, 4):
+        eden, mse = (
+            rows[f"EDEN {rule} {bits}/{bits}, mean, 9 scales"] for rule in ("unbiased", "mse")
+        )
+        assert min(eden["kl"], mse["kl"]) > rows[f"BlockQuant {bits}/{bits}"]["kl"]
+        assert (mse["kl"] < eden["kl"]) == (bits == 4)
+    for rate in ("2/2", "4/4"):
+        more, one, ours = (
+            rows[name]["kl"]
+            for name in (f"Trellis {rate}, 256 states", f"Trellis {rate}", f"BlockQuant {rate}")
+        )
+        assert one - more < ours - one

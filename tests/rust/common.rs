@@ -1,10 +1,12 @@
 //! What the modules share: specs, rows, codes and the files of the repository.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use blockquant::axes::Axes;
 use blockquant::methods::METHODS;
 use blockquant::rng::SeedStream;
-use blockquant::{Codes, Dense, Isa, Quantizer, Spec};
+use blockquant::{Codes, Dense, Isa, Quantizer, Rotation, RotationKind, Spec};
 use proptest::prelude::*;
 
 /// The names of all methods.
@@ -31,6 +33,19 @@ pub fn gaussian(count: usize, seed: u64) -> Vec<f32> {
 pub fn encode(quantizer: &Quantizer, isa: Isa, x: &[f32]) -> Codes {
     let rows = Dense::new(x, quantizer.spec().dim).unwrap();
     quantizer.encode_rows(isa, &rows).unwrap()
+}
+
+/// Axes of a random rotation, with falling variances.
+pub fn model(dim: usize, seed: u64) -> Arc<Axes> {
+    let mut axes = vec![0.0; dim * dim];
+    for i in 0..dim {
+        axes[i * dim + i] = 1.0;
+    }
+    let rotation = Rotation::new(RotationKind::Haar, dim, seed).unwrap();
+    rotation.apply(Isa::Scalar, &mut axes, &mut Vec::new());
+    let variances = (0..dim).map(|i| 1.0 / (1.0 + i as f64).powf(1.3));
+    let mean = gaussian(dim, seed + 1).iter().map(|m| 0.3 * m).collect();
+    Arc::new(Axes::new(mean, axes, variances.collect(), None, 1000, 0.0).unwrap())
 }
 
 /// Values of moderate size, some of them zeros of either sign or tiny.

@@ -4,9 +4,10 @@
 use std::path::PathBuf;
 
 use blockquant::file::{self, Contents};
+use blockquant::quantizer::{Criterion, Group};
 use blockquant::{Codes, Isa, Quantizer, RotationKind, Spec};
 
-use crate::common::{self, gaussian, in_repository, methods, spec};
+use crate::common::{self, gaussian, in_repository, methods, model, spec};
 
 fn encode(spec: Spec, rows: usize) -> (Quantizer, Codes) {
     let quantizer = Quantizer::new(spec).unwrap();
@@ -59,6 +60,26 @@ fn golden() -> Vec<(&'static str, Spec)> {
             Spec {
                 scale_search: Some(9),
                 ..spec("eden", 16, 4.0)
+            },
+        ),
+        (
+            "fitted",
+            Spec {
+                axes: Some(model(12, 3)),
+                criterion: Some(Criterion::Reconstruction),
+                groups: Some(vec![
+                    Group {
+                        axes: 7,
+                        method: "trellis".into(),
+                        bits: 1.5,
+                    },
+                    Group {
+                        axes: 4,
+                        method: "eden".into(),
+                        bits: 3.0,
+                    },
+                ]),
+                ..spec("trellis", 12, 8.0)
             },
         ),
     ]
@@ -123,7 +144,8 @@ fn every_truncation_and_every_flip_is_refused() {
     for (name, _) in golden() {
         let file = std::fs::read(golden_path(name)).unwrap();
         let tensors = Contents::new(&file, false).unwrap().tensors;
-        let rest = tensors.iter().find(|tensor| tensor.name != "center");
+        let of_model = ["center", "variances", "mean", "axes"];
+        let rest = (tensors.iter()).find(|tensor| !of_model.contains(&tensor.name));
         let start = rest.unwrap().bytes.start;
         for length in 0..file.len() {
             for verify in [false, true] {

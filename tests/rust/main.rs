@@ -3,10 +3,13 @@
 //! A module's name selects its tests, for example `cargo test --release --test all kernels::`.
 
 mod attention;
+mod axes;
 mod cache;
 mod code_products;
 mod common;
 mod file;
+mod fitted;
+mod fitted_files;
 mod fuzz;
 mod golden;
 mod ids;

@@ -11,7 +11,7 @@ from __future__ import annotations
 import click
 
 from blockquant import __version__
-from blockquant.cli import compare, completion, decode, encode, info, search
+from blockquant.cli import compare, completion, decode, encode, fit, info, search
 from blockquant.cli._errors import Group
 
 __all__ = ["main"]
@@ -35,5 +35,5 @@ def main(context: click.Context) -> None:
         click.echo(context.get_help())
 
 
-for module in (compare, encode, decode, search, info, completion):
+for module in (compare, fit, encode, decode, search, info, completion):
     main.add_command(module.command)

@@ -5,9 +5,11 @@ Rows are read in slices and written in chunks, so a file may be larger than memo
 
 from __future__ import annotations
 
+import glob
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from blockquant._checks import expected_rows
 from blockquant.files import fvecs, npy, parquet, tensors
@@ -21,6 +23,7 @@ __all__ = [
     "Rows",
     "RowsWriter",
     "chunk_rows",
+    "files_at",
     "list_arrays",
     "open_entry",
     "open_rows",
@@ -175,6 +178,58 @@ def open_rows(
     held = list_arrays(path)
     where = os.fspath(path)
     return open_entry(where, _choose(where, held, array, option))
+
+
+def files_at(path: str, out: str = "") -> list[str]:
+    """The files of rows that a path, a glob or a folder means.
+
+    Globs and folders give their files in the order of their names. A folder gives the files in it,
+    and in folders below it, whose names end in one of :data:`SUFFIXES`; names that begin with a dot
+    or an underscore are left out, as other programs do.
+
+    Parameters
+    ----------
+    path : str
+        A file, which need not exist, a glob or a folder.
+    out : str
+        The absolute path of a folder that is left out.
+
+    Raises
+    ------
+    ValueError
+        If a glob or folder has no files.
+    OSError
+        If a folder cannot be read.
+
+    Examples
+    --------
+    >>> import tempfile, numpy as np
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     for name in "ba":
+    ...         np.save(f"{folder}/{name}.npy", np.ones((2, 3)))
+    ...     [os.path.basename(file) for file in files_at(folder)]
+    ['a.npy', 'b.npy']
+    """
+    found = [path]
+    if os.path.isdir(path):
+        found = _inside(path, out)
+    elif not os.path.exists(path) and glob.has_magic(path):
+        matched = glob.glob(path, recursive=True)
+        found = sorted(file for file in matched if not os.path.isdir(file))
+    if not found:
+        raise ValueError(f"{path}: no files of rows found there ({', '.join(SUFFIXES)})")
+    return found
+
+
+def _inside(folder: str, out: str) -> list[str]:
+    found = []
+    for where, folders, files in os.walk(folder):
+        is_shown = [name for name in folders if name[0] not in "._"]
+        folders[:] = [name for name in is_shown if os.path.abspath(Path(where, name)) != out]
+        for name in files:
+            if name[0] not in "._" and os.path.splitext(name)[1].lower() in SUFFIXES:
+                found.append(Path(where, name))
+    return [str(path) for path in sorted(found, key=lambda path: path.parts)]
 
 
 def _choose(path: str, held: list[Entry], wanted: str | None, option: str) -> Entry:

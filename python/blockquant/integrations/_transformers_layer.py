@@ -9,9 +9,11 @@ from typing import Any
 import torch
 from transformers.cache_utils import DynamicLayer
 
+from blockquant._methods import DEFAULT, PARTS, has_rate
 from blockquant.integrations._transformers_announced import Announced
 from blockquant.integrations._transformers_store import open_store
 from blockquant.integrations._transformers_unread import Unread
+from blockquant.registry import full_name
 
 
 class CodedLayer(DynamicLayer):
@@ -81,7 +83,9 @@ class CodedLayer(DynamicLayer):
             # Both parts make keys; the second is rotated, and too narrow for a coarse code.
             options["values"] = options["keys"]
             options["value_scale_search"] = options["key_scale_search"]
-            options["value_bits"] = max(options["key_bits"], 8)
+            bits = options["value_bits"] = max(options["key_bits"], 8)
+            if not has_rate(PARTS[full_name(options["keys"])][0], bits):
+                options["values"] = DEFAULT
         self.store = open_store(
             key_states,
             self.device_codes,

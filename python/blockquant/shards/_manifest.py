@@ -7,7 +7,7 @@ not at all, so a folder with a manifest is complete:
 |---|---|
 | `format`, `version` | `blockquant-shards`, 1 |
 | `quantizer` | the parameters; `states` if the method has them, `scale_search` if it is set; |
-| | of a center the SHA-256 of its float32 values |
+| | of a center the SHA-256 of its float32 values, of fitted axes their digest |
 | `digest` | of what decoding depends on besides, as in every file of codes |
 | `rows`, `shard_rows` | all rows, and the most rows of a shard |
 | `mean_of` | which rows have the mean that is the center, or null |
@@ -51,7 +51,7 @@ MADE = re.compile(r"shard-.*-[0-9a-f]{16}\.safetensors(\.skipped\.json)?|\.block
 _CHECKED = "checksum"
 #: Parameters that are younger than the format: they are named only where they are set, so that
 #: other folders and shards keep their names.
-_YOUNGER = ("states", "scale_search")
+_YOUNGER = ("states", "scale_search", "axes", "criterion", "groups")
 
 
 @dataclass(frozen=True)
@@ -113,12 +113,16 @@ class Manifest:
 
 
 def describe(q: Quantizer) -> dict[str, Any]:
-    """The parameters of a quantizer for JSON; a center as the hash of its values."""
+    """The parameters of a quantizer for JSON; a center and axes as hashes of their values."""
     described = q._parameters()
     del described["scale"]  # the name has it
     described["method"] = q.name
     if (center := described["center"]) is not None:
         described["center"] = sha256(center.astype("<f4").tobytes()).hexdigest()
+    if (axes := described["axes"]) is not None:
+        described["axes"] = axes.digest
+        groups = [f"{axes} {method} {bits:g}" for method, axes, bits in described["groups"]]
+        described["groups"] = ", ".join(groups)
     for name in _YOUNGER:
         if described[name] is None:
             del described[name]

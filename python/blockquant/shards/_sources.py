@@ -8,17 +8,15 @@ of them decodes the group up to its end.
 
 from __future__ import annotations
 
-import glob
 import os
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
-from pathlib import Path
 from typing import Any
 
 from blockquant._checks import brief, flag, whole
-from blockquant.files import SUFFIXES, Rows, open_rows
+from blockquant.files import Rows, files_at, open_rows
 
 _Path = str | os.PathLike[str]
 
@@ -190,27 +188,14 @@ def plan(sources: Any, out: str, options: Options, dim: int | None = None) -> Pl
 
 
 def find(sources: Any, out: str) -> Iterator[tuple[str, tuple[int, ...] | None]]:
-    """The files of sources, as absolute paths with their row groups.
-
-    Globs and folders give their files in the order of their names. A folder gives the files in it,
-    and in folders below it, whose names end as files of rows do; names that begin with a dot or an
-    underscore are left out, as other programs do.
-    """
+    """The files of sources, as absolute paths with their row groups."""
     single = isinstance(sources, (str, os.PathLike, RowGroups))
     given: Iterable[Any] = [sources] if single else sources
     for source in given:
         if isinstance(source, RowGroups):
             yield os.path.abspath(_text(source.path)), _checked(source)
             continue
-        path = _text(source)
-        found = [path]
-        if os.path.isdir(path):
-            found = _inside(path, out)
-        elif not os.path.exists(path) and glob.has_magic(path):
-            matched = glob.glob(path, recursive=True)
-            found = sorted(file for file in matched if not os.path.isdir(file))
-        if not found:
-            raise ValueError(f"{path}: no files of rows found there ({', '.join(SUFFIXES)})")
+        found = files_at(_text(source), out)
         for file in found:
             yield os.path.abspath(file), None
 
@@ -228,17 +213,6 @@ def _checked(source: RowGroups) -> tuple[int, ...]:
         shown = f"{_text(source.path)}: row groups {brief(list(groups))}"
         raise ValueError(f"{shown}, expected at least one, in ascending order")
     return groups
-
-
-def _inside(folder: str, out: str) -> list[str]:
-    found = []
-    for where, folders, files in os.walk(folder):
-        is_shown = [name for name in folders if name[0] not in "._"]
-        folders[:] = [name for name in is_shown if os.path.abspath(Path(where, name)) != out]
-        for name in files:
-            if name[0] not in "._" and os.path.splitext(name)[1].lower() in SUFFIXES:
-                found.append(Path(where, name))
-    return [str(path) for path in sorted(found, key=lambda path: path.parts)]
 
 
 def _spans(rows: Rows, groups: Sequence[int]) -> list[tuple[int, int]]:

@@ -208,8 +208,9 @@ impl Simd for Avx2 {
         fn load_i16(self, from: &[i16; LANES_16]) -> __m256i {
             _mm256_loadu_si256(from.as_ptr().cast())
         }
-        fn load_u16(self, from: &[u16; LANES_16]) -> __m256i {
-            _mm256_loadu_si256(from.as_ptr().cast())
+        fn load_halves_u16(self, from: [&[u16; LANES_16 / 2]; 2]) -> __m256i {
+            let low = _mm256_castsi128_si256(_mm_loadu_si128(from[0].as_ptr().cast()));
+            _mm256_inserti128_si256::<1>(low, _mm_loadu_si128(from[1].as_ptr().cast()))
         }
         fn load_i8_as_i16(self, from: &[i8; LANES_16]) -> __m256i {
             _mm256_cvtepi8_epi16(_mm_loadu_si128(from.as_ptr().cast()))
@@ -267,10 +268,9 @@ impl Simd for Avx2 {
         fn eq_u8(self, a: __m256i, b: __m256i) -> __m256i { _mm256_cmpeq_epi8(a, b) }
         fn movemask_u8(self, mask: __m256i) -> u32 { _mm256_movemask_epi8(mask) as u32 }
         fn gt_i16(self, a: __m256i, b: __m256i) -> __m256i { _mm256_cmpgt_epi16(a, b) }
-        fn movemask_i16(self, masks: [__m256i; 2]) -> u32 {
-            //   packs(a, b):  a[0–7] b[0–7] | a[8–15] b[8–15], whose middle quarters change places
-            let packed = _mm256_packs_epi16(masks[0], masks[1]);
-            _mm256_movemask_epi8(_mm256_permute4x64_epi64::<0b11_01_10_00>(packed)) as u32
+        fn movemask_i16(self, a: __m256i, b: __m256i) -> u32 {
+            //   packs(a, b):  a[0–7] b[0–7] | a[8–15] b[8–15]
+            _mm256_movemask_epi8(_mm256_packs_epi16(a, b)) as u32
         }
         fn low_nibbles(self, a: __m256i) -> __m256i { _mm256_and_si256(a, _mm256_set1_epi8(15)) }
         fn high_nibbles(self, a: __m256i) -> __m256i {
@@ -290,10 +290,16 @@ impl Simd for Avx2 {
         fn store_u8(self, x: __m256i, to: &mut [u8; BYTES]) {
             _mm256_storeu_si256(to.as_mut_ptr().cast(), x)
         }
+        fn store_i8(self, x: __m256i, to: &mut [i8; BYTES]) {
+            _mm256_storeu_si256(to.as_mut_ptr().cast(), x)
+        }
         fn store_halves_u8(self, x: __m256i, to: [&mut [u8; BYTES / 2]; 2]) {
             let [low, high] = to;
             _mm_storeu_si128(low.as_mut_ptr().cast(), _mm256_castsi256_si128(x));
             _mm_storeu_si128(high.as_mut_ptr().cast(), _mm256_extracti128_si256::<1>(x));
+        }
+        fn join_halves(self, a: __m256i, b: __m256i) -> __m256i {
+            _mm256_blend_epi32::<0b1111_0000>(a, b)
         }
         fn mul_i16(self, a: __m256i, b: __m256i) -> __m256i { _mm256_mullo_epi16(a, b) }
         fn interleave_u8(self, a: __m256i, b: __m256i) -> [__m256i; 2] {
@@ -311,6 +317,14 @@ impl Simd for Avx2 {
         fn xor_u8(self, a: __m256i, b: __m256i) -> __m256i { _mm256_xor_si256(a, b) }
         fn select_by_sign_u8(self, mask: __m256i, a: __m256i, b: __m256i) -> __m256i {
             _mm256_blendv_epi8(b, a, mask)
+        }
+        fn and_u8(self, a: __m256i, b: __m256i) -> __m256i { _mm256_and_si256(a, b) }
+        fn splat_u64(self, x: u64) -> __m256i { _mm256_set1_epi64x(x as i64) }
+        fn shift_left_u64(self, a: __m256i, by: __m256i) -> __m256i { _mm256_sllv_epi64(a, by) }
+        fn shift_right_u64(self, a: __m256i, by: __m256i) -> __m256i { _mm256_srlv_epi64(a, by) }
+        fn select_by_sign_u64(self, mask: __m256i, a: __m256i, b: __m256i) -> __m256i {
+            let (a, b) = (_mm256_castsi256_pd(a), _mm256_castsi256_pd(b));
+            _mm256_castpd_si256(_mm256_blendv_pd(b, a, _mm256_castsi256_pd(mask)))
         }
         fn signs_u8(self, a: __m256i) -> u32 { _mm256_movemask_epi8(a) as u32 }
         fn square_pairs_u8(self, a: __m256i) -> __m256i { _mm256_maddubs_epi16(a, a) }

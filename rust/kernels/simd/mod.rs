@@ -241,8 +241,9 @@ pub trait Simd: Copy {
     fn splat_i16(self, x: i16) -> Self::I16x16;
     /// Reads sixteen integers.
     fn load_i16(self, from: &[i16; LANES_16]) -> Self::I16x16;
-    /// Reads sixteen integers, whose bits are taken as signed.
-    fn load_u16(self, from: &[u16; LANES_16]) -> Self::I16x16;
+    /// Reads integers, whose bits are taken as signed, each half from a place of its own; two
+    /// instructions on AVX2 too.
+    fn load_halves_u16(self, from: [&[u16; LANES_16 / 2]; 2]) -> Self::I16x16;
     /// Reads sixteen 8-bit integers and extends their signs. Two more instructions on NEON.
     fn load_i8_as_i16(self, from: &[i8; LANES_16]) -> Self::I16x16;
     /// Sixteen signed bytes as 16-bit integers, four to a number with the first in its low bits.
@@ -254,9 +255,14 @@ pub trait Simd: Copy {
     fn madd_i16(self, a: Self::I16x16, b: Self::I16x16) -> Self::I32x8;
     /// The mask of a > b.
     fn gt_i16(self, a: Self::I16x16, b: Self::I16x16) -> Self::I16x16;
-    /// Bit l of the result says whether lane l of the masks is true, with lanes 16 to 31 in the
-    /// second mask. Three instructions on AVX2, ten on NEON.
-    fn movemask_i16(self, masks: [Self::I16x16; 2]) -> u32;
+    /// Which lanes of two masks are true, eight lanes at a time. Two instructions on AVX2, ten on
+    /// NEON.
+    ///
+    /// ```text
+    /// a:  lanes 0–7 → bits 0–7  | lanes 8–15 → bits 16–23
+    /// b:  lanes 0–7 → bits 8–15 | lanes 8–15 → bits 24–31
+    /// ```
+    fn movemask_i16(self, a: Self::I16x16, b: Self::I16x16) -> u32;
     /// Writes sixteen integers, whose bits are taken as unsigned.
     fn store_u16(self, x: Self::I16x16, to: &mut [u16; LANES_16]);
     /// a + b, wrapping.
@@ -333,8 +339,12 @@ pub trait Simd: Copy {
     fn words_u8(self, words: [u32; LANES_32]) -> Self::I16x16;
     /// Writes 32 bytes.
     fn store_u8(self, x: Self::I16x16, to: &mut [u8; BYTES]);
+    /// The same, with bytes that are taken as signed.
+    fn store_i8(self, x: Self::I16x16, to: &mut [i8; BYTES]);
     /// Writes each half to a place of its own. Two instructions on AVX2 too.
     fn store_halves_u8(self, x: Self::I16x16, to: [&mut [u8; BYTES / 2]; 2]);
+    /// The low half of a and the high half of b. Free on NEON.
+    fn join_halves(self, a: Self::I16x16, b: Self::I16x16) -> Self::I16x16;
     /// a·b, wrapping.
     fn mul_i16(self, a: Self::I16x16, b: Self::I16x16) -> Self::I16x16;
     /// The bytes of a and b, alternating: those of the low eight bytes of each half, then those of
@@ -367,6 +377,22 @@ pub trait Simd: Copy {
     fn xor_u8(self, a: Self::I16x16, b: Self::I16x16) -> Self::I16x16;
     /// a where the highest bit of the byte of the mask is set, else b. Four instructions on NEON.
     fn select_by_sign_u8(
+        self,
+        mask: Self::I16x16,
+        a: Self::I16x16,
+        b: Self::I16x16,
+    ) -> Self::I16x16;
+    /// The bits that are set in a and in b.
+    fn and_u8(self, a: Self::I16x16, b: Self::I16x16) -> Self::I16x16;
+    /// The same number in all four lanes of 64 bits.
+    fn splat_u64(self, x: u64) -> Self::I16x16;
+    /// Shifts lanes of 64 bits left by the lanes of `by`, from 0 to 63, and fills with zeros.
+    fn shift_left_u64(self, a: Self::I16x16, by: Self::I16x16) -> Self::I16x16;
+    /// The same to the right. Four instructions on NEON.
+    fn shift_right_u64(self, a: Self::I16x16, by: Self::I16x16) -> Self::I16x16;
+    /// a where the highest bit of the 64-bit lane of the mask is set, else b. Four instructions on
+    /// NEON.
+    fn select_by_sign_u64(
         self,
         mask: Self::I16x16,
         a: Self::I16x16,

@@ -52,6 +52,11 @@ pub struct Code {
     pub(super) vector: vector::Tables,
 }
 
+/// The bits of a row: those of its path, and the planes of uncoded bits.
+pub fn row_bits(dim: usize, coordinates_per_step: usize, uncoded: usize) -> usize {
+    dim.div_ceil(coordinates_per_step) + uncoded * dim
+}
+
 impl Code {
     /// Prepares the tables.
     ///
@@ -166,7 +171,7 @@ impl Code {
 
     /// The bits of a row.
     pub fn bits(&self, dim: usize) -> usize {
-        self.steps(dim) + self.uncoded * dim
+        row_bits(dim, self.coordinates_per_step(), self.uncoded)
     }
 
     /// The packed bytes of a row.

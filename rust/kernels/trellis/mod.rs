@@ -71,18 +71,23 @@
 //!     uncoded ← number of limits[label] below q
 //! ```
 //!
-//! Up to 64 states the metrics stay in registers. The labels of eight windows are linear in the
-//! bits that enter, and the nearest codeword of a label is found by comparing q with the limits
-//! between its codewords.
+//! Where the windows 2j and 2j + 1 + 2^ν have one label, as in all designs but that of 256 states
+//! at half rates, so have 2j + 1 and 2j + 2^ν, and two shuffles serve four windows. Up to 64 states
+//! the metrics stay in registers. With more, four vectors of metrics are read and written for two
+//! steps at a time. The labels of eight windows are linear in the bits that enter, and the nearest
+//! codeword of a label is found by comparing q with the limits between its codewords.
 //!
-//! **Cost.** On AVX2 a step takes nine instructions for each 16 states of two rows, and some 15
-//! more: 26 per coordinate and row at 64 states, 80 at 256. The search is bound by the ports for
-//! vectors, two of which can shuffle. The trace takes four instructions per coordinate at 64
-//! states, and is bound by their latency. What is left takes two instructions at one uncoded bit
-//! and four at three. In all, a row of d = 1536 at 2 bits takes 1.7 times as long as
-//! [`nearest`](super::nearest) does with 256 words of four coordinates at 64 states, and 5.2 times
-//! at 256. A row of few steps is searched from 2^ν states: at 64 states, one of 24 coordinates
-//! takes as long as one of 2,500. On AVX-512 the AVX2 body runs.
+//! **Cost.** On AVX2 a step takes eight instructions for each 16 states of two rows, nine where no
+//! shuffle serves two windows, and some 17 more: 25 per coordinate and row at 64 states. At 256 it
+//! is 88, since each vector of metrics is read and written in every second step. The search is
+//! bound by the ports for vectors, of which two can shuffle and two can add with saturation; at 256
+//! states also by the one that takes movemasks and stores of vectors alike. The trace takes eight
+//! instructions per coordinate at 64 states, and is bound by the latency of four of them for each
+//! four rows. What is left takes two instructions at one uncoded bit and three at three. In all, a
+//! row of d = 1536 at 2 bits takes 1.4 times as long as [`nearest`](super::nearest) does with 256
+//! words of four coordinates at 64 states, and 4.0 times at 256. A row of few steps is searched
+//! from 2^ν states: at 64 states, one of 24 coordinates takes as long as one of 2,600. On AVX-512
+//! the AVX2 body runs.
 //!
 //! **Contract.** Everything from q on is an integer, so that all bodies agree. A row's packed bytes
 //! are the P path bits, then the planes of uncoded bits, the lowest first, without gaps; zeros fill
@@ -94,7 +99,7 @@ mod labels;
 mod scalar;
 mod vector;
 
-pub use code::{Code, Definition};
+pub use code::{Code, Definition, row_bits};
 pub use decode::{bytes, codewords, indexes, products};
 
 use super::vector_kernel;

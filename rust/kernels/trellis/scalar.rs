@@ -162,21 +162,39 @@ fn trace(code: &Code, work: &mut Work, steps: usize, end: usize) -> usize {
     work.chosen[0].resize(dim, 0);
     let mut state = end;
     for step in (0..steps).rev() {
-        let window = window_of(code, work, step, state);
-        let labels = [
-            Some(code.labels[window]),
-            code.between.as_ref().map(|between| between[state]),
-        ];
-        for (at, label) in code
-            .coordinates(dim, step)
-            .zip(labels.into_iter().flatten())
-        {
-            work.chosen[0][at] = code.nearest(work.integers[at], label);
-        }
         work.path[0][step] = (state & 1) as u8;
-        state = window >> 1;
+        state = window_of(code, work, step, state) >> 1;
     }
+    let path = |step: usize| usize::from(work.path[0][step]);
+    follow(code, dim, path, |at, label| {
+        work.chosen[0][at] = code.nearest(work.integers[at], label);
+    });
     state
+}
+
+/// Follows the path of a row of `dim` coordinates, given by its bits, and says the label of each
+/// coordinate.
+#[inline(always)]
+pub fn follow(
+    code: &Code,
+    dim: usize,
+    bit: impl Fn(usize) -> usize,
+    mut say: impl FnMut(usize, u8),
+) {
+    let steps = code.steps(dim);
+    let is_circular = steps >= code.memory;
+    // The state before the first step: its bit i is the bit of the path i + 1 steps before.
+    let before = (0..code.memory).filter(|_| is_circular);
+    let mut state = before.map(|i| bit(steps - 1 - i) << i).sum::<usize>();
+    for step in 0..steps {
+        let window = state << 1 | bit(step);
+        state = window & ((1 << code.memory) - 1);
+        let between = code.between.as_ref().map(|between| between[state]);
+        let labels = [Some(code.labels[window]), between];
+        for (at, label) in (code.coordinates(dim, step)).zip(labels.into_iter().flatten()) {
+            say(at, label);
+        }
+    }
 }
 
 /// The sum of D of the words that the last path chose.

@@ -113,7 +113,7 @@ fn signs_and_sums_of<S: Simd, const U: usize>(
                 let block = blocks.block(row, at);
                 let mut found = block.look_up(s, &magnitudes_of);
                 let mut bits = match of.sign {
-                    Sign::Stored => u128::from_le_bytes(block.last),
+                    Sign::Stored => blocks.last_plane(row, at),
                     Sign::Label => block.top_bits(&blocks),
                     Sign::Index => 0,
                 };

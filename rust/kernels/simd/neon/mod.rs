@@ -216,9 +216,9 @@ impl Simd for Neon {
         fn load_i16(self, from: &[i16; LANES_16]) -> I16x16 {
             (vld1q_s16(from.as_ptr()), vld1q_s16(from[8..].as_ptr()))
         }
-        fn load_u16(self, from: &[u16; LANES_16]) -> I16x16 {
-            let halves = (vld1q_u16(from.as_ptr()), vld1q_u16(from[8..].as_ptr()));
-            both!(vreinterpretq_s16_u16(halves))
+        fn load_halves_u16(self, from: [&[u16; LANES_16 / 2]; 2]) -> I16x16 {
+            let half = |from: &[u16; LANES_16 / 2]| vreinterpretq_s16_u16(vld1q_u16(from.as_ptr()));
+            (half(from[0]), half(from[1]))
         }
         fn load_i8_as_i16(self, from: &[i8; LANES_16]) -> I16x16 {
             let bytes = vld1q_s8(from.as_ptr());
@@ -291,12 +291,9 @@ impl Simd for Neon {
             let mask = both!(vcgtq_s16(a, b));
             both!(vreinterpretq_s16_u16(mask))
         }
-        fn movemask_i16(self, masks: [I16x16; 2]) -> u32 {
-            let narrow = |mask: I16x16| {
-                let bytes = vcombine_s8(vmovn_s16(mask.0), vmovn_s16(mask.1));
-                vreinterpretq_s16_s8(bytes)
-            };
-            self.movemask_u8((narrow(masks[0]), narrow(masks[1])))
+        fn movemask_i16(self, a: I16x16, b: I16x16) -> u32 {
+            let narrow = |a, b| vreinterpretq_s16_s8(vcombine_s8(vmovn_s16(a), vmovn_s16(b)));
+            self.movemask_u8((narrow(a.0, b.0), narrow(a.1, b.1)))
         }
         fn low_nibbles(self, a: I16x16) -> I16x16 {
             on_bytes(a, a, |a, _| vandq_u8(a, vdupq_n_u8(15)))
@@ -317,11 +314,16 @@ impl Simd for Neon {
             vst1q_u8(to.as_mut_ptr(), vreinterpretq_u8_s16(x.0));
             vst1q_u8(to[16..].as_mut_ptr(), vreinterpretq_u8_s16(x.1))
         }
+        fn store_i8(self, x: I16x16, to: &mut [i8; BYTES]) {
+            vst1q_s8(to.as_mut_ptr(), vreinterpretq_s8_s16(x.0));
+            vst1q_s8(to[16..].as_mut_ptr(), vreinterpretq_s8_s16(x.1))
+        }
         fn store_halves_u8(self, x: I16x16, to: [&mut [u8; BYTES / 2]; 2]) {
             let [low, high] = to;
             vst1q_u8(low.as_mut_ptr(), vreinterpretq_u8_s16(x.0));
             vst1q_u8(high.as_mut_ptr(), vreinterpretq_u8_s16(x.1))
         }
+        fn join_halves(self, a: I16x16, b: I16x16) -> I16x16 { (a.0, b.1) }
         fn mul_i16(self, a: I16x16, b: I16x16) -> I16x16 { both!(vmulq_s16(a, b)) }
         fn interleave_u8(self, a: I16x16, b: I16x16) -> [I16x16; 2] {
             [
@@ -347,6 +349,25 @@ impl Simd for Neon {
                 vbslq_s16(vreinterpretq_u16_s8(mask), a, b)
             };
             (half(mask.0, a.0, b.0), half(mask.1, a.1, b.1))
+        }
+        fn and_u8(self, a: I16x16, b: I16x16) -> I16x16 { both!(vandq_s16(a, b)) }
+        fn splat_u64(self, x: u64) -> I16x16 {
+            let x = vreinterpretq_s16_u64(vdupq_n_u64(x));
+            (x, x)
+        }
+        fn shift_left_u64(self, a: I16x16, by: I16x16) -> I16x16 {
+            let (a, by) = (both!(vreinterpretq_u64_s16(a)), both!(vreinterpretq_s64_s16(by)));
+            both!(vreinterpretq_s16_u64(both!(vshlq_u64(a, by))))
+        }
+        fn shift_right_u64(self, a: I16x16, by: I16x16) -> I16x16 {
+            // USHL shifts right by a negative count.
+            let by = both!(vnegq_s64(both!(vreinterpretq_s64_s16(by))));
+            self.shift_left_u64(a, both!(vreinterpretq_s16_s64(by)))
+        }
+        fn select_by_sign_u64(self, mask: I16x16, a: I16x16, b: I16x16) -> I16x16 {
+            let mask = both!(vshrq_n_s64::<63>(both!(vreinterpretq_s64_s16(mask))));
+            let mask = both!(vreinterpretq_u16_s64(mask));
+            both!(vbslq_s16(mask, a, b))
         }
         fn signs_u8(self, a: I16x16) -> u32 {
             let mask = both!(vshrq_n_s8::<7>(both!(vreinterpretq_s8_s16(a))));

@@ -12,13 +12,13 @@ pub const BLOCK: usize = 128;
 /// Coordinates of a group: a vector has one of each.
 pub const GROUP: usize = 4;
 
-/// Factors that bring the low nibbles of the bytes of a half of a register to the place of the high
-/// ones, for the first half and for the second one.
-const RAISE: [[i16; LANES_16]; 2] = {
-    let mut factors = [[1; LANES_16]; 2];
+/// Factors that bring the low nibbles of the bytes in the first half of a register to the place of
+/// the high ones.
+const RAISE: [i16; LANES_16] = {
+    let mut factors = [1; LANES_16];
     let mut i = 0;
-    while i < LANES_16 {
-        factors[i / (LANES_16 / 2)][i] = 16;
+    while i < LANES_16 / 2 {
+        factors[i] = 16;
         i += 1;
     }
     factors
@@ -30,36 +30,43 @@ pub const MOST_WORDS: usize = LABELS * CHOICES;
 /// Bytes of the bits of a block in a plane.
 pub const PLANE: usize = BLOCK / 8;
 
-/// The bits of a row from this one on, as far as there are any.
+/// The bytes of a block from this one on.
 #[inline(always)]
-fn bits_from(row: &[u8], bit: usize) -> [u8; PLANE] {
+fn bytes_from(row: &[u8], byte: usize) -> Option<&[u8; PLANE]> {
+    row.get(byte..byte + PLANE)?.first_chunk()
+}
+
+/// The bits of a block from this one on, as far as there are any.
+#[inline(always)]
+fn bits_from(row: &[u8], bit: usize) -> u128 {
     let (byte, skip) = (bit / 8, bit % 8);
-    let Some(bytes) = row[byte..].first_chunk() else {
-        return last_bits(row, bit);
-    };
-    match row.get(byte + PLANE) {
-        _ if skip == 0 => *bytes,
-        next => {
-            let next = next.map_or(0, |&next| u128::from(next));
-            (u128::from_le_bytes(*bytes) >> skip | next << (128 - skip)).to_le_bytes()
+    match (bytes_from(row, byte), row.get(byte + PLANE)) {
+        (Some(bytes), _) if skip == 0 => u128::from_le_bytes(*bytes),
+        (Some(bytes), Some(&next)) => {
+            u128::from_le_bytes(*bytes) >> skip | u128::from(next) << (128 - skip)
         }
+        _ => last_bits(row, bit),
     }
 }
 
-/// The bits from this one on, of a row that has fewer than 16 bytes from there on.
+/// The bits from this one on, of which there are at most those of a block.
+#[cold]
+#[inline(never)]
+fn last_bits(row: &[u8], bit: usize) -> u128 {
+    let mut bytes = [0; PLANE];
+    for (to, byte) in bytes.iter_mut().zip(&row[bit / 8..]) {
+        *to = *byte;
+    }
+    u128::from_le_bytes(bytes) >> (bit % 8)
+}
+
+/// The bits of a block from a byte on, in both halves.
 #[inline(always)]
-fn last_bits(row: &[u8], bit: usize) -> [u8; PLANE] {
-    let (bytes, skip) = match row.last_chunk() {
-        Some(bytes) => (*bytes, bit - 8 * (row.len() - PLANE)),
-        None => {
-            let mut bytes = [0; PLANE];
-            for (to, byte) in bytes.iter_mut().zip(row) {
-                *to = *byte;
-            }
-            (bytes, bit)
-        }
-    };
-    (u128::from_le_bytes(bytes) >> skip).to_le_bytes()
+fn bytes_twice<S: Simd>(s: S, row: &[u8], byte: usize) -> S::I16x16 {
+    match bytes_from(row, byte) {
+        Some(bytes) => s.load_u8_twice(bytes),
+        None => s.load_u8_twice(&last_bits(row, 8 * byte).to_le_bytes()),
+    }
 }
 
 /// The byte whose highest bits are the path bits before the first: the last ones, or zeros where
@@ -83,12 +90,23 @@ fn bits_before(code: &Code, steps: usize, row: &[u8]) -> u8 {
 pub struct Blocks<'a, S: Simd, const U: usize> {
     s: S,
     code: &'a Code,
-    dim: usize,
     steps: usize,
+    is_half: bool,
     labels: [S::I16x16; 6],
     tops: [S::I16x16; 3],
     /// [`RAISE`].
-    raise: [S::I16x16; 2],
+    raise: S::I16x16,
+    planes: [Plane<S>; U],
+}
+
+/// Where a plane of uncoded bits is in a row.
+#[derive(Clone, Copy)]
+struct Plane<S: Simd> {
+    byte: usize,
+    /// The bits of the first byte that are before the plane.
+    skip: usize,
+    /// How far to shift to the right, and the bytes from the next one on to the left.
+    shifts: [S::I16x16; 2],
 }
 
 /// A block of a row.
@@ -101,8 +119,6 @@ pub struct Block<S: Simd, const U: usize> {
     /// The uncoded bits of the last coordinate of each group in the highest bit of its byte, those
     /// of the other coordinates below it.
     planes: [S::I16x16; U],
-    /// The bits of the last plane, in order.
-    pub last: [u8; PLANE],
 }
 
 impl<'a, S: Simd, const U: usize> Blocks<'a, S, U> {
@@ -118,34 +134,46 @@ impl<'a, S: Simd, const U: usize> Blocks<'a, S, U> {
         for (to, top) in tops.iter_mut().zip(&tables.tops) {
             *to = s.load_u8(top);
         }
+        let steps = code.steps(dim);
+        let mut planes = [Plane {
+            byte: 0,
+            skip: 0,
+            shifts: [s.splat_i16(0); 2],
+        }; U];
+        for (p, plane) in planes.iter_mut().enumerate() {
+            let bit = steps + p * dim;
+            (plane.byte, plane.skip) = (bit / 8, bit % 8);
+            let (right, left) = (plane.skip as u64, 8 - plane.skip as u64);
+            plane.shifts = [s.splat_u64(right), s.splat_u64(left)];
+        }
         Some(Self {
             s,
             code,
-            dim,
-            steps: code.steps(dim),
+            steps,
+            is_half: code.between.is_some(),
             labels,
             tops,
-            raise: [s.load_i16(&RAISE[0]), s.load_i16(&RAISE[1])],
+            raise: s.load_i16(&RAISE),
+            planes,
         })
     }
 
-    /// Block i of a row.
+    /// Block i of the row at the beginning of `row`. What follows the row is read too, and means
+    /// nothing.
     #[inline(always)]
     pub fn block(&self, row: &[u8], i: usize) -> Block<S, U> {
-        let (s, [even, odd]) = (self.s, self.raise);
-        let is_half = self.code.between.is_some();
-        let first = if is_half { i * BLOCK / 2 } else { i * BLOCK };
-        let now = bits_from(row, first);
+        let (s, is_half) = (self.s, self.is_half);
+        let first = if is_half { i * PLANE / 2 } else { i * PLANE };
+        let now = bytes_twice(s, row, first);
         let before = if i == 0 {
             let before = u128::from(bits_before(self.code, self.steps, row));
-            (u128::from_le_bytes(now) << 8 | before).to_le_bytes()
+            s.load_u8_twice(&(bits_from(row, 0) << 8 | before).to_le_bytes())
         } else {
-            bits_from(row, first - 8)
+            bytes_twice(s, row, first - 1)
         };
+        let (low, low_before) = (s.low_nibbles(now), s.low_nibbles(before));
+        let (high, high_before) = (s.high_nibbles(now), s.high_nibbles(before));
         let nibbles = if is_half {
-            let (now, before) = (s.load_u8_twice(&now), s.load_u8_twice(&before));
-            let (low, high) = (s.low_nibbles(now), s.high_nibbles(now));
-            let (low_before, high_before) = (s.low_nibbles(before), s.high_nibbles(before));
             [
                 s.interleave_u8(low, high)[0],
                 s.interleave_u8(high_before, low)[0],
@@ -153,9 +181,9 @@ impl<'a, S: Simd, const U: usize> Blocks<'a, S, U> {
             ]
         } else {
             [
-                s.high_nibbles(s.mul_i16(s.load_u8_twice(&now), even)),
-                s.high_nibbles(s.mul_i16(s.load_halves_u8([&before, &now]), odd)),
-                s.high_nibbles(s.mul_i16(s.load_u8_twice(&before), even)),
+                s.join_halves(low, high),
+                s.join_halves(high_before, low),
+                s.join_halves(low_before, high_before),
             ]
         };
         let mut pairs = [s.splat_i16(0); 2];
@@ -166,10 +194,8 @@ impl<'a, S: Simd, const U: usize> Blocks<'a, S, U> {
             }
         }
         let mut planes = [s.splat_i16(0); U];
-        let mut last = [0; PLANE];
-        for (p, plane) in planes.iter_mut().enumerate() {
-            last = bits_from(row, self.steps + p * self.dim + i * BLOCK);
-            *plane = s.mul_i16(s.load_u8_twice(&last), even);
+        for (to, plane) in planes.iter_mut().zip(&self.planes) {
+            *to = s.mul_i16(plane.bits_twice(s, row, i), self.raise);
         }
         let [a, b] = pairs;
         Block {
@@ -181,7 +207,34 @@ impl<'a, S: Simd, const U: usize> Blocks<'a, S, U> {
                 s.high_nibbles(b),
             ],
             planes,
-            last,
+        }
+    }
+
+    /// The bits of block i in the last plane of uncoded bits, or zeros.
+    #[inline(always)]
+    pub fn last_plane(&self, row: &[u8], i: usize) -> u128 {
+        match self.planes.last() {
+            Some(plane) => bits_from(row, 8 * plane.byte + plane.skip + i * BLOCK),
+            None => 0,
+        }
+    }
+}
+
+impl<S: Simd> Plane<S> {
+    /// The bits of block i, in both halves.
+    #[inline(always)]
+    fn bits_twice(&self, s: S, row: &[u8], i: usize) -> S::I16x16 {
+        let byte = self.byte + i * PLANE;
+        if self.skip == 0 {
+            return bytes_twice(s, row, byte);
+        }
+        match (bytes_from(row, byte), bytes_from(row, byte + 1)) {
+            (Some(here), Some(next)) => {
+                let here = s.shift_right_u64(s.load_u8_twice(here), self.shifts[0]);
+                let next = s.shift_left_u64(s.load_u8_twice(next), self.shifts[1]);
+                s.or_u8(here, next)
+            }
+            _ => s.load_u8_twice(&last_bits(row, 8 * byte + self.skip).to_le_bytes()),
         }
     }
 }

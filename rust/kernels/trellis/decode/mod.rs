@@ -17,24 +17,25 @@
 //! ```
 //!
 //! At whole rates group g has the bits of nibble g of the path. At half rates two groups have the
-//! bits of one nibble, each by tables of its own. Planes may begin at any bit; they are read as
-//! numbers of 128 bits. What is read beyond a plane or a row decodes to something that is not
-//! written.
+//! bits of one nibble, each by tables of its own. Planes may begin at any bit; where that is inside
+//! a byte, two loads are shifted. What is read beyond a plane or a row decodes to something that is
+//! not written.
 //!
 //! A value of two bytes, as codewords are, is looked up byte by byte.
 //!
-//! **Cost.** Instructions per 32 coordinates on AVX2: 6 for the labels; at 1, 2, 3 and 4 bits 1, 4,
+//! **Cost.** Instructions per 32 coordinates on AVX2: 7 for the labels; at 1, 2, 3 and 4 bits 1, 4,
 //! 10 and 19 for each byte of a value, with the masks of the uncoded bits; 4 for the order and the
-//! stores of bytes, 8 and two conversions per 8 coordinates for codewords. The byte shuffles bound
-//! it. A row adds some 20 instructions to read its path and its planes, and 10 more for each plane
-//! that does not begin at a byte.
+//! stores of bytes, 8 and two conversions per 8 coordinates for codewords; some 10 to read the path
+//! and the planes. Shuffles, shifts and permutations bound it, which share two ports: at 2 bits,
+//! bytes take 9 of them. A row adds some 40 instructions for the bits before its first, and in each
+//! block a plane that begins inside a byte adds four.
 
 pub mod blocks;
 pub mod scalar;
 mod tables;
 pub mod vector;
 
-pub use tables::Tables;
+pub use tables::{CHOICES, Tables};
 
 use super::Code;
 use crate::kernels::asymmetric::ROWS_PER_CALL;

@@ -6,6 +6,7 @@ use crate::kernels::asymmetric::ROWS_PER_CALL;
 use crate::kernels::reduce::scalar::sum_lanes;
 use crate::kernels::trellis::Code;
 use crate::kernels::trellis::labels::LABELS;
+use crate::kernels::trellis::scalar::follow;
 
 #[inline(always)]
 pub fn indexes(code: &Code, packed: &[u8], out: &mut [u8]) {
@@ -53,25 +54,10 @@ pub fn decode<T>(code: &Code, packed: &[u8], out: &mut [T], value: impl Fn(u8) -
     check_row(code, packed, dim);
     let steps = code.steps(dim);
     let bit = |at: usize| usize::from(packed[at / 8] >> (at % 8) & 1);
-    let is_circular = steps >= code.memory;
-    // The state before the first step: its bit i is the bit of the path i + 1 steps before.
-    let before = (0..code.memory).filter(|_| is_circular);
-    let mut state = before.map(|i| bit(steps - 1 - i) << i).sum::<usize>();
-    for step in 0..steps {
-        let window = state << 1 | bit(step);
-        state = window & ((1 << code.memory) - 1);
-        let labels = [
-            Some(code.labels[window]),
-            code.between.as_ref().map(|between| between[state]),
-        ];
-        for (at, label) in code
-            .coordinates(dim, step)
-            .zip(labels.into_iter().flatten())
-        {
-            let uncoded = (0..code.uncoded).map(|plane| bit(steps + plane * dim + at) << plane);
-            out[at] = value((uncoded.sum::<usize>() * LABELS) as u8 + label);
-        }
-    }
+    follow(code, dim, bit, |at, label| {
+        let uncoded = (0..code.uncoded).map(|plane| bit(steps + plane * dim + at) << plane);
+        out[at] = value((uncoded.sum::<usize>() * LABELS) as u8 + label);
+    });
 }
 
 /// The index of a single coordinate of a row of `dim`.

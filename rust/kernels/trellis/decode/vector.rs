@@ -62,6 +62,8 @@ pub fn indexes<S: Simd>(s: S, code: &Code, packed: &[u8], out: &mut [u8]) {
 /// A value of eight bits.
 pub trait Byte: Copy + Default {
     fn of(byte: u8) -> Self;
+    /// Writes 32 bytes.
+    fn store<S: Simd>(s: S, x: S::I16x16, to: &mut [Self; BYTES]);
 }
 
 impl Byte for u8 {
@@ -69,12 +71,20 @@ impl Byte for u8 {
     fn of(byte: u8) -> Self {
         byte
     }
+    #[inline(always)]
+    fn store<S: Simd>(s: S, x: S::I16x16, to: &mut [Self; BYTES]) {
+        s.store_u8(x, to);
+    }
 }
 
 impl Byte for i8 {
     #[inline(always)]
     fn of(byte: u8) -> Self {
         byte as i8
+    }
+    #[inline(always)]
+    fn store<S: Simd>(s: S, x: S::I16x16, to: &mut [Self; BYTES]) {
+        s.store_i8(x, to);
     }
 }
 
@@ -120,32 +130,34 @@ fn rows_of<S: Simd, T: Byte, const U: usize>(
         return;
     };
     let tables = tables(s, table);
-    let rows = packed.chunks_exact(code.row_bytes(dim));
+    let rows = (0..packed.len()).step_by(code.row_bytes(dim));
     for (row, out) in rows.zip(out.chunks_exact_mut(stride)) {
+        let row = &packed[row..];
         let (out, padding) = out.split_at_mut(dim);
-        for (i, out) in out.chunks_mut(BLOCK).enumerate() {
-            let found = in_order(s, blocks.block(row, i).look_up(s, &tables));
-            let mut room = [[0; BYTES]; BLOCK / BYTES];
-            for (room, found) in room.iter_mut().zip(found) {
-                s.store_u8(found, room);
-            }
-            // Without a call, where the number of bytes is known.
-            match out.first_chunk_mut::<BLOCK>() {
-                Some(out) => put(room.as_flattened(), out),
-                None => put(room.as_flattened(), out),
-            }
+        let (whole, rest) = out.as_chunks_mut::<BLOCK>();
+        let last = whole.len();
+        for (i, out) in whole.iter_mut().enumerate() {
+            put(
+                s,
+                in_order(s, blocks.block(row, i).look_up(s, &tables)),
+                out,
+            );
         }
-        for padding in padding {
-            *padding = T::default();
+        if !rest.is_empty() {
+            let mut room = [T::default(); BLOCK];
+            let found = in_order(s, blocks.block(row, last).look_up(s, &tables));
+            put(s, found, &mut room);
+            rest.copy_from_slice(&room[..rest.len()]);
         }
+        padding.fill(T::default());
     }
 }
 
-/// Writes as many bytes as there is room for.
+/// Writes the bytes of a block.
 #[inline(always)]
-fn put<T: Byte>(bytes: &[u8], out: &mut [T]) {
-    for (out, &byte) in out.iter_mut().zip(bytes) {
-        *out = T::of(byte);
+fn put<S: Simd, T: Byte>(s: S, found: [S::I16x16; BLOCK / BYTES], out: &mut [T; BLOCK]) {
+    for (found, out) in found.into_iter().zip(out.as_chunks_mut().0) {
+        T::store(s, found, out);
     }
 }
 

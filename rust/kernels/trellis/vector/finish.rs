@@ -1,12 +1,9 @@
 //! The packed bytes of a path: its bits, and the uncoded bits of the nearest codewords.
 
 use super::tables::{STEPS, Tables, Vector};
-use crate::kernels::simd::{BYTES, LANES_16, Simd};
+use crate::kernels::simd::{BYTES, Simd};
 use crate::kernels::trellis::Code;
-
-/// Where each eight labels of a vector stand in it: two look-ups of limits, interleaved byte by
-/// byte, then have the 16-bit lanes in order.
-const QUARTERS: [usize; 4] = [0, 2, 1, 3];
+use crate::kernels::trellis::decode::CHOICES;
 
 /// Labels and uncoded bits of a row.
 #[derive(Debug, Default, Clone)]
@@ -19,14 +16,8 @@ pub struct Choice {
     planes: [Vec<u32>; 3],
 }
 
-/// The place of a coordinate in the labels.
-pub fn place(coordinate: usize) -> usize {
-    let quarter = coordinate % BYTES / 8;
-    coordinate / BYTES * BYTES + 8 * QUARTERS[quarter] + coordinate % 8
-}
-
 /// Looks up the labels on a path of `steps` steps, whose bit k is the one that leaves the register
-/// in step k, in the order of [`place`].
+/// in step k.
 #[inline(always)]
 pub fn find_labels(code: &Code, steps: usize, path: &[u64], choice: &mut Choice) {
     let Choice {
@@ -61,12 +52,12 @@ fn of_steps<const P: usize, const B: usize>(
     let parts: &[_; B] = parts.first_chunk().expect("a table for each byte");
     for (labels, entering) in labels.iter_mut().zip(entering.windows(8).step_by(4 / P)) {
         let (quarters, _) = labels.0.as_chunks_mut::<8>();
-        for (quarter, place) in QUARTERS.into_iter().enumerate() {
+        for (i, quarter) in quarters.iter_mut().enumerate() {
             let mut word = 0;
-            for (part, byte) in parts.iter().zip(&entering[quarter / P..]) {
-                word ^= part[usize::from(*byte)][quarter % P];
+            for (part, byte) in parts.iter().zip(&entering[i / P..]) {
+                word ^= part[usize::from(*byte)][i % P];
             }
-            quarters[place] = word.to_le_bytes();
+            *quarter = word.to_le_bytes();
         }
     }
 }
@@ -91,7 +82,11 @@ pub fn finish<S: Simd>(
     }
     if code.uncoded > 0 {
         find_labels(code, steps, path, choice);
-        find_planes(s, &code.vector, row, choice);
+        match code.uncoded {
+            1 => find_planes::<S, 1>(s, &code.vector, row, choice),
+            2 => find_planes::<S, 2>(s, &code.vector, row, choice),
+            _ => find_planes::<S, 3>(s, &code.vector, row, choice),
+        }
         for plane in &choice.planes[..code.uncoded] {
             for (i, &word) in (0..dim).step_by(32).zip(plane) {
                 bits.push(u64::from(word), (dim - i).min(32));
@@ -101,33 +96,42 @@ pub fn finish<S: Simd>(
     bits.end();
 }
 
-/// Finds the planes of uncoded bits: the bits of the number of limits below q.
+/// Finds U planes of uncoded bits: the bits of the number of limits below q.
 #[inline(always)]
-fn find_planes<S: Simd>(s: S, tables: &Tables, row: &[u16], choice: &mut Choice) {
+fn find_planes<S: Simd, const U: usize>(s: S, tables: &Tables, row: &[u16], choice: &mut Choice) {
     let Choice { labels, planes, .. } = choice;
-    for plane in planes.iter_mut() {
+    for plane in &mut planes[..U] {
         plane.resize(labels.len(), 0);
     }
-    let [first, second, third] = planes;
-    let planes = first.iter_mut().zip(second).zip(third);
-    let (rows, _) = row.as_chunks::<LANES_16>().0.as_chunks::<2>();
-    for ((labels, row), ((first, second), third)) in labels.iter().zip(rows).zip(planes) {
+    let rows = row.as_chunks::<BYTES>().0;
+    let mut limits = [[s.splat_i16(0); 2]; CHOICES - 1];
+    for (limits, [low, high]) in limits.iter_mut().zip(&tables.limits) {
+        *limits = [s.load_u8(&low.0), s.load_u8(&high.0)];
+    }
+    for (i, (labels, row)) in labels.iter().zip(rows).enumerate() {
         let labels = s.load_u8(&labels.0);
-        let row = [s.load_u16(&row[0]), s.load_u16(&row[1])];
-        let mut bits = [0; 3];
-        for (i, [low, high]) in tables.limits.iter().enumerate() {
-            let low = s.shuffle_bytes(s.load_u8(&low.0), labels);
-            let high = s.shuffle_bytes(s.load_u8(&high.0), labels);
+        let (quarters, _) = row.as_chunks();
+        // As the limits of 32 labels come out of the interleaving.
+        let row = [0, 1].map(|first| [&quarters[first], &quarters[first + 2]]);
+        let row = [s.load_halves_u16(row[0]), s.load_halves_u16(row[1])];
+        let mut bits = [[s.splat_i16(0); 2]; U];
+        for (choice, [low, high]) in (1..1 << U).zip(limits) {
+            let (low, high) = (s.shuffle_bytes(low, labels), s.shuffle_bytes(high, labels));
             let limits = s.interleave_u8(low, high);
-            let is_above = [s.gt_i16(row[0], limits[0]), s.gt_i16(row[1], limits[1])];
-            let is_above = s.movemask_i16(is_above);
             // Limits ascend: bit p of their number below q is the parity of those at the multiples
             // of 2^p.
-            for bits in &mut bits[..=((i + 1).trailing_zeros() as usize).min(2)] {
-                *bits ^= is_above;
+            for (half, limits) in limits.into_iter().enumerate() {
+                let is_above = s.gt_i16(row[half], limits);
+                for (p, bits) in bits.iter_mut().enumerate() {
+                    if choice % (1 << p) == 0 {
+                        bits[half] = s.xor_u8(bits[half], is_above);
+                    }
+                }
             }
         }
-        [*first, *second, *third] = bits;
+        for (plane, bits) in planes.iter_mut().zip(bits) {
+            plane[i] = s.movemask_i16(bits[0], bits[1]);
+        }
     }
 }
 

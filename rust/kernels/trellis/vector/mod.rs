@@ -33,8 +33,7 @@ pub struct Work {
     /// The path with the least error among those from different first states.
     best: Vec<u64>,
     choice: Choice,
-    /// At the place of each coordinate, the squared distances to the nearest codewords of the
-    /// labels.
+    /// For each coordinate the squared distances to the nearest codewords of the labels.
     distances: Vec<[u32; LABELS]>,
 }
 
@@ -92,7 +91,9 @@ fn assign_rows<S: Simd>(
         distances,
     } = work;
     let count = u.len() / dim;
-    let (row, traced) = (before..before + steps * per_step, code.memory..steps);
+    // An odd row is searched one step further, which means nothing.
+    let even = steps.next_multiple_of(2);
+    let (row, traced) = (before..before + even * per_step, code.memory..steps);
     // The first states of four rows, or four first states of one row.
     let mut first = [0, 1, 2, 3];
     let (rounds, pairs) = if is_few {
@@ -157,20 +158,20 @@ impl Work {
         for (row, u) in self.rows.iter_mut().zip(u.chunks_exact(dim)) {
             to_integers(s, code, steps, window, u, row);
         }
-        let searched = steps.max(2 * window);
-        for decisions in &mut self.decisions {
-            decisions.resize((searched * vectors(code)).next_multiple_of(LANES_32), 0);
-        }
         for path in self.paths.iter_mut().chain([&mut self.best]) {
             // Packing reads one word more than the bits of the path.
             path.clear();
             path.resize((steps + code.memory).div_ceil(64) + 1, 0);
         }
+        let searched = steps.next_multiple_of(2).max(2 * window);
+        for decisions in &mut self.decisions {
+            decisions.resize(searched * vectors(code) + trace::WORDS_READ, 0);
+        }
         self.distances.clear();
         if steps < FEW_STEPS {
             self.distances.resize(self.rows[0].len(), [0; LABELS]);
-            for (i, &q) in self.rows[0][..dim].iter().enumerate() {
-                self.distances[finish::place(i)] = code.least_distances(q);
+            for (distances, &q) in self.distances.iter_mut().zip(&self.rows[0][..dim]) {
+                *distances = code.least_distances(q);
             }
         }
     }

@@ -21,6 +21,9 @@ pub struct Tables {
     /// predecessors j: those of the windows 2j and 2j + 2^ν, then of 2j + 1 and 2j + 1 + 2^ν. At 16
     /// states there are two, of the windows s and s + 16 of the states s.
     pub shuffles: Vec<Vector>,
+    /// Whether the windows 2j and 2j + 1 + 2^ν have one label, and so 2j + 2^ν and 2j + 1. It is so
+    /// where the generators that have bit 0 are those that have bit ν.
+    pub is_symmetric: bool,
     /// At half rates, the labels of the states.
     pub between: Vec<Vector>,
     /// The labels of eight steps depend linearly on the ν + 8 bits that enter up to the last of
@@ -68,6 +71,7 @@ impl Tables {
             eights: eights(memory, labels, between),
             limits: limits.collect(),
             shuffles,
+            is_symmetric: labels[1] == labels[states],
         }
     }
 }

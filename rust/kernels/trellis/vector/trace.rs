@@ -5,12 +5,18 @@ use std::ops::Range;
 use super::search::vectors;
 use super::tables::STATES;
 use super::{PAIRS, ROWS};
-use crate::kernels::simd::{BYTES, LANES_32, Simd};
+use crate::kernels::simd::{BYTES, Simd};
 use crate::kernels::trellis::Code;
 
+/// Words that are read at a time; there are as many after those of the last step.
+pub const WORDS_READ: usize = 4;
+
+/// Words of 64 decisions that a row has in a step at most.
+const MOST_WORDS: usize = 16;
+
 /// Traces the paths of four rows, two to each of `decisions`, through some steps, from the state
-/// after the last of them. Returns the states before the first. Decisions are whole vectors, and
-/// come back with the two rows apart.
+/// after the last of them. Returns the states before the first. After the decisions there are
+/// [`WORDS_READ`] words more.
 ///
 /// Bit k mod 64 of word ⌊k/64⌋ of a path becomes the bit that leaves the register in step k; bits
 /// of other steps in the first and the last word become 0.
@@ -18,121 +24,118 @@ use crate::kernels::trellis::Code;
 pub fn trace<S: Simd>(
     s: S,
     code: &Code,
-    decisions: &mut [Vec<u32>; PAIRS],
-    steps: Range<usize>,
-    states: [usize; ROWS],
-    paths: &mut [Vec<u64>; ROWS],
-) -> [usize; ROWS] {
-    let count = (steps.end * vectors(code)).next_multiple_of(LANES_32);
-    separate_rows(
-        s,
-        code,
-        decisions.each_mut().map(|words| &mut words[..count]),
-    );
-    match vectors(code) {
-        1 => trace_in::<1, 1>(decisions, steps, states, paths),
-        2 => trace_in::<2, 1>(decisions, steps, states, paths),
-        4 => trace_in::<4, 1>(decisions, steps, states, paths),
-        8 => trace_in::<8, 2>(decisions, steps, states, paths),
-        16 => trace_in::<16, 4>(decisions, steps, states, paths),
-        32 => trace_in::<32, 8>(decisions, steps, states, paths),
-        _ => trace_in::<64, 16>(decisions, steps, states, paths),
-    }
-}
-
-/// Brings the decisions of a row in each 64 or 128 bits together: those of four words, or in steps
-/// with fewer words those of the step.
-#[inline(always)]
-fn separate_rows<S: Simd>(s: S, code: &Code, decisions: [&mut [u32]; PAIRS]) {
-    const OF_TWO: [u8; 8] = [0, 1, 4, 5, 2, 3, 6, 7];
-    const OF_FOUR: [u8; 16] = [0, 1, 4, 5, 8, 9, 12, 13, 2, 3, 6, 7, 10, 11, 14, 15];
-    let order: [u8; BYTES] = match vectors(code) {
-        1 => return,
-        2 => std::array::from_fn(|i| OF_TWO[i % 8] + i as u8 % 16 / 8 * 8),
-        _ => std::array::from_fn(|i| OF_FOUR[i % 16]),
-    };
-    let order = s.load_u8(&order);
-    for decisions in decisions {
-        for words in decisions.as_chunks_mut::<LANES_32>().0 {
-            let mut bytes = [0; BYTES];
-            s.store_u8(s.shuffle_bytes(s.words_u8(*words), order), &mut bytes);
-            for (word, bytes) in words.iter_mut().zip(bytes.as_chunks::<4>().0) {
-                *word = u32::from_le_bytes(*bytes);
-            }
-        }
-    }
-}
-
-/// The decisions of two rows in word i of up to 64 decisions, of a step with V words of two rows.
-#[inline(always)]
-fn word_of<const V: usize>(words: &[u32; V], i: usize) -> [u64; 2] {
-    match V {
-        1 => [0, 16].map(|row| u64::from(words[0] >> row & 0xffff)),
-        2 => [0, 1].map(|row| u64::from(words[row])),
-        _ => [0, 2].map(|row| {
-            let [low, high] = [0, 1].map(|half| u64::from(words[4 * i + row + half]));
-            low | high << 32
-        }),
-    }
-}
-
-/// With V words of decisions in each step, which are W words of 64 decisions of a row.
-///
-/// No load waits for a state: of W words the one that has the decision is selected by bits of the
-/// state. The rows are lanes of vectors, which the compiler finds by itself.
-#[inline(always)]
-fn trace_in<const V: usize, const W: usize>(
     decisions: &[Vec<u32>; PAIRS],
     steps: Range<usize>,
     states: [usize; ROWS],
     paths: &mut [Vec<u64>; ROWS],
 ) -> [usize; ROWS] {
-    // The bit of a state that its predecessor lacks, and the bits of a place in a word.
+    match vectors(code) {
+        1 => trace_in::<S, 1, 4>(s, decisions, steps, states, paths),
+        2 => trace_in::<S, 2, 4>(s, decisions, steps, states, paths),
+        4 => trace_in::<S, 4, 4>(s, decisions, steps, states, paths),
+        8 => trace_in::<S, 8, 8>(s, decisions, steps, states, paths),
+        16 => trace_in::<S, 16, 16>(s, decisions, steps, states, paths),
+        32 => trace_in::<S, 32, 32>(s, decisions, steps, states, paths),
+        _ => trace_in::<S, 64, 64>(s, decisions, steps, states, paths),
+    }
+}
+
+/// Four words of decisions of each two rows, as 64 decisions of one row in each lane of 64 bits.
+#[inline(always)]
+fn words<S: Simd>(s: S, [a, b]: [&[u32; WORDS_READ]; PAIRS]) -> S::I16x16 {
+    // The rows of a word are its halves.
+    const ORDER: [u8; BYTES / 2] = [0, 1, 4, 5, 8, 9, 12, 13, 2, 3, 6, 7, 10, 11, 14, 15];
+    let words = s.words_u8([a[0], a[1], a[2], a[3], b[0], b[1], b[2], b[3]]);
+    s.shuffle_bytes(words, s.load_u8_twice(&ORDER))
+}
+
+/// With V words of decisions in each step, of which N are read.
+///
+/// A lane of 64 bits has a row. A state is kept as the place of its decision, and no load waits for
+/// it: of several words of 64 decisions the one that has the decision is selected by bits of the
+/// place.
+#[inline(always)]
+fn trace_in<S: Simd, const V: usize, const N: usize>(
+    s: S,
+    decisions: &[Vec<u32>; PAIRS],
+    steps: Range<usize>,
+    states: [usize; ROWS],
+    paths: &mut [Vec<u64>; ROWS],
+) -> [usize; ROWS] {
+    // The bit of a state that its predecessor lacks, and the bit of the place that it is. The even
+    // states come first, each by its half; 16 states are in order.
     let highest = (V * STATES / 2).ilog2();
-    let place = highest.min(6);
-    let mut states = states.map(|state| state as u64);
+    let (is_ordered, enters) = (V == 1, if V == 1 { highest } else { highest - 1 });
+    let [a, b, c, d] = states.map(|state| {
+        let place = if is_ordered {
+            state
+        } else {
+            state >> 1 | (state & 1) << highest
+        };
+        place as u32
+    });
+    let mut places = s.words_u8([a, 0, b, 0, c, 0, d, 0]);
+    let (one, bits_of_word) = (s.splat_u64(1), s.splat_u64(63));
+    let (to_highest, top) = (s.splat_u64(u64::from(highest)), s.splat_u64(1 << highest));
+    let (to_entering, entering) = (s.splat_u64(u64::from(enters)), s.splat_u64(1 << enters));
     for word in (steps.start / 64..steps.end.div_ceil(64)).rev() {
         let first = steps.start.max(64 * word);
         let last = steps.end.min(64 * (word + 1));
-        let [low, high] = decisions
-            .each_ref()
-            .map(|words| &words.as_chunks::<V>().0[first..last]);
-        let mut bits = [0u64; ROWS];
-        for (low, high) in low.iter().zip(high).rev() {
-            let mut words = [[0; ROWS]; W];
-            for (i, words) in words.iter_mut().enumerate() {
-                let ([a, b], [c, d]) = (word_of(low, i), word_of(high, i));
-                *words = [a, b, c, d];
+        let mut all = s.splat_u64(0);
+        for k in (first..last).rev() {
+            let of_step = [&decisions[0][k * V..], &decisions[1][k * V..]];
+            let of_step = of_step.map(|words| words.first_chunk::<N>().expect("words after them"));
+            let [low, high] = of_step.map(|words| words.as_chunks::<WORDS_READ>().0);
+            let mut found = [one; MOST_WORDS];
+            for (found, words_of_rows) in found.iter_mut().zip(low.iter().zip(high)) {
+                *found = words(s, [words_of_rows.0, words_of_rows.1]);
             }
-            // The even states come first, each by its half; 16 states are in order.
-            let mut places = [0; ROWS];
-            for (place, state) in places.iter_mut().zip(states) {
-                *place = match V {
-                    1 => state,
-                    _ => state >> 1 | (state & 1) << highest,
-                };
-            }
-            let mut count = W;
+            let mut count = N / WORDS_READ;
             while count > 1 {
                 count /= 2;
-                let bit = place + count.ilog2();
+                let bit = 6 + count.ilog2();
+                let is_second = s.shift_left_u64(places, s.splat_u64(u64::from(63 - bit)));
                 for i in 0..count {
-                    for row in 0..ROWS {
-                        let is_second = (places[row] >> bit & 1).wrapping_neg();
-                        let both = words[i][row] ^ words[i + count][row];
-                        words[i][row] ^= both & is_second;
-                    }
+                    found[i] = s.select_by_sign_u64(is_second, found[i + count], found[i]);
                 }
             }
-            for row in 0..ROWS {
-                let leaves = !(words[0][row] >> (places[row] % 64)) & 1;
-                states[row] = states[row] >> 1 | leaves << highest;
-                bits[row] = bits[row] << 1 | leaves;
+            let in_word = if N > WORDS_READ {
+                s.and_u8(places, bits_of_word)
+            } else {
+                places
+            };
+            // Whether the path comes from the lower predecessor, whose state lacks the bit.
+            let lower = s.and_u8(s.shift_right_u64(found[0], in_word), one);
+            let mut rest = s.or_u8(s.shift_right_u64(places, one), entering);
+            if !is_ordered {
+                let is_odd = s.and_u8(s.shift_left_u64(places, to_highest), top);
+                rest = s.or_u8(rest, is_odd);
             }
+            places = s.xor_u8(rest, s.shift_left_u64(lower, to_entering));
+            all = s.or_u8(s.shift_left_u64(all, one), lower);
         }
-        for (path, bits) in paths.iter_mut().zip(bits) {
-            path[word] = bits << (first - 64 * word);
+        let steps = u64::MAX
+            .checked_shr(64 - (last - first) as u32)
+            .unwrap_or(0);
+        for (path, lower) in paths.iter_mut().zip(lanes(s, all)) {
+            path[word] = (!lower & steps) << (first - 64 * word);
         }
     }
-    states.map(|state| state as usize)
+    lanes(s, places).map(|place| {
+        let state = if is_ordered {
+            place
+        } else {
+            (place << 1 | place >> highest) & ((2 << highest) - 1)
+        };
+        state as usize
+    })
+}
+
+/// The lanes of 64 bits.
+#[inline(always)]
+fn lanes<S: Simd>(s: S, x: S::I16x16) -> [u64; ROWS] {
+    let mut bytes = [0; BYTES];
+    s.store_u8(x, &mut bytes);
+    let lanes = bytes.as_chunks::<8>().0;
+    [lanes[0], lanes[1], lanes[2], lanes[3]].map(u64::from_le_bytes)
 }
