@@ -36,9 +36,9 @@ pub struct Spec {
     /// The number of states of a trellis; the default if it is not given.
     pub states: Option<usize>,
     /// How many scales of each row are searched for the best codewords, an odd number up to
-    /// [`MAX_SCALES`]; only its own scale if it is 1 or not given. More take time when encoding
-    /// and lower the error from 3 bits per coordinate on, most in few dimensions. Codes are read
-    /// alike whatever it is.
+    /// [`MAX_SCALES`](super::MAX_SCALES); only its own scale if it is 1 or not given. More take
+    /// time when encoding and lower the error from 3 bits per coordinate on, most in few
+    /// dimensions. Codes are read alike whatever it is.
     pub scale_search: Option<usize>,
     /// The kind of rotation.
     pub rotation: RotationKind,
@@ -50,8 +50,8 @@ pub struct Spec {
     /// a center of their own.
     pub center: Option<Vec<f32>>,
     /// Fitted axes, with which rows are coded along axes of their own, groups of which have rates
-    /// of their own. `bits` then says what a row takes: at most ⌊dim·bits/8⌋ + [`EXTRA_BYTES`]
-    /// bytes, with all its scalars.
+    /// of their own. `bits` then says what a row takes: at most ⌊dim·bits/8⌋ +
+    /// [`EXTRA_BYTES`](super::EXTRA_BYTES) bytes, with all its scalars.
     pub axes: Option<Arc<Axes>>,
     /// What the bits of fitted axes are given for; [`Criterion::Recall`] if it is not given.
     pub criterion: Option<Criterion>,
@@ -106,7 +106,8 @@ impl Spec {
     /// The shape of the codes and the scale rule. Every parameter is checked, and nothing is built.
     ///
     /// # Errors
-    /// If a parameter is out of range. [`Quantizer::new`] then gives the same error.
+    /// If a parameter is out of range. [`Quantizer::new`](super::Quantizer::new) then gives the
+    /// same error.
     pub fn shape(&self) -> Result<(Shape, ScaleRule)> {
         let mut spec = self.clone();
         spec.fill()
