@@ -6,7 +6,7 @@ use super::signs::Chunk;
 use super::tile::TileColumns;
 use crate::isa::Isa;
 use crate::kernels::code_products::{self, IntQuery};
-use crate::kernels::sign_scan::{self, Cut, ROWS_PER_GROUP, SectionsCut};
+use crate::kernels::sign_scan::{self, Cut, Picked, ROWS_PER_GROUP, SectionsCut};
 
 /// Queries that share the LUT pass over a tile.
 pub(super) const QUERIES_PER_PASS: usize = 4;
@@ -23,8 +23,17 @@ pub(super) enum TileCut {
 }
 
 impl TileCut {
-    /// The cut of rows whose estimate is below this threshold.
+    /// The key below which rows are cut off.
+    pub fn threshold(&self) -> f32 {
+        match self {
+            Self::One(cut) => cut.threshold,
+            Self::Sections(cut) => cut.threshold,
+        }
+    }
+
+    /// The cut of rows whose estimate is below this threshold or does not reach the bar.
     pub fn without_reach(self, threshold: f32) -> Self {
+        let threshold = threshold.max(self.threshold());
         match self {
             Self::One(cut) => Self::One(Cut {
                 reach: 0.0,
@@ -147,16 +156,6 @@ impl<'a> QuerySums<'a> {
     }
 }
 
-/// What level 0 found of a row.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Look {
-    /// Whether the estimate alone does not reach the threshold.
-    pub is_late: bool,
-    /// The bound of the key.
-    pub bound: f32,
-    pub seen: Seen,
-}
-
 /// Level 0 of a query for the rows of a tile.
 #[derive(Clone, Copy)]
 pub(super) struct TileSigns<'a> {
@@ -191,27 +190,40 @@ impl TileSigns<'_> {
         }
     }
 
-    /// What level 0 found of a row.
-    pub fn look(&self, at: usize, cut: &TileCut) -> Look {
-        match cut {
+    /// Finds the rows of the tile whose bits are set in both masks, with their keys and bounds.
+    pub fn pick(&self, isa: Isa, cut: &TileCut, masks: &[u64], live: &[u64], picked: &mut Picked) {
+        let cut = match cut {
             TileCut::One(cut) => {
-                let sum = self.sums.sums[0][at];
-                let [key, bound] = self.columns.bound(at, sum, cut);
-                let shape = self.chunk.sections[0].shape(self.place + at);
-                Look {
-                    is_late: key < cut.threshold,
-                    bound,
-                    seen: Seen::Signs(shape, sum),
-                }
+                let (sums, columns) = (self.sums.sums[0], self.columns.view());
+                return sign_scan::pick(isa, sums, &columns, cut, masks, live, picked);
             }
-            TileCut::Sections(cut) => {
+            TileCut::Sections(cut) => cut,
+        };
+        let Picked { rows, keys, bounds } = picked;
+        rows.clear();
+        keys.clear();
+        bounds.clear();
+        for (group, (mask, live)) in masks.iter().zip(live).enumerate() {
+            let mut mask = mask & live;
+            while mask != 0 {
+                let at = group * ROWS_PER_GROUP + mask.trailing_zeros() as usize;
+                mask &= mask - 1;
                 let Bounded { estimate, upper } = self.bounded(at);
-                Look {
-                    is_late: self.columns.key(at, estimate, cut.weight) < cut.threshold,
-                    bound: self.columns.key(at, upper, cut.weight),
-                    seen: Seen::Upper(upper),
-                }
+                rows.push(at as u32);
+                keys.push(self.columns.key(at, estimate, cut.weight));
+                bounds.push(self.columns.key(at, upper, cut.weight));
             }
+        }
+    }
+
+    /// What level 0 found of a row.
+    pub fn seen(&self, at: usize) -> Seen {
+        match self.level.only() {
+            Some(_) => {
+                let shape = self.chunk.sections[0].shape(self.place + at);
+                Seen::Signs(shape, self.sums.sums[0][at])
+            }
+            None => Seen::Upper(self.bounded(at).upper),
         }
     }
 
@@ -224,7 +236,7 @@ impl TileSigns<'_> {
         let rows = self.rows;
         let step = (rows / SAMPLE).max(1);
         let key = |at: usize| match cut {
-            TileCut::One(cut) => self.columns.bound(at, self.sums.sums[0][at], cut)[0],
+            TileCut::One(cut) => self.columns.key_of_sum(at, self.sums.sums[0][at], cut),
             TileCut::Sections(cut) => (self.columns).key(at, self.bounded(at).estimate, cut.weight),
         };
         let mut keys: Vec<f32> = (0..rows).step_by(step).map(key).collect();

@@ -12,7 +12,7 @@ use super::tile::{Tile, TileColumns};
 use super::tuning::MIN_QUERIES_TO_EXPAND;
 use crate::aligned::Aligned;
 use crate::kernels::code_products;
-use crate::kernels::sign_scan::{Cut, ROWS_PER_GROUP, SectionsCut};
+use crate::kernels::sign_scan::{Cut, Picked, ROWS_PER_GROUP, SectionsCut};
 
 /// How much wider than computed the reach of a filter is: it rounds more than the bound does.
 const SLACK: f32 = 1.001;
@@ -40,6 +40,7 @@ impl<E: Expand> Scan<'_, E> {
             columns,
             sums,
             masks,
+            passed,
             picked,
             known,
             ..
@@ -66,23 +67,22 @@ impl<E: Expand> Scan<'_, E> {
                     sums: sums.of(of),
                 };
                 let of_bar = self.cut(run, &signs);
-                signs.reach(self.isa, &cut(q, &signs, of_bar), masks);
+                let cut = cut(q, &signs, of_bar);
+                signs.reach(self.isa, &cut, masks);
+                signs.pick(self.isa, &of_bar, masks, &tile.masks, passed);
+                run.work.passed += passed.rows.len();
                 picked.clear();
                 known.clear();
-                for (group, (&mask, &live)) in masks.iter().zip(&tile.masks).enumerate() {
-                    let mut mask = mask & live;
-                    run.work.passed += mask.count_ones() as usize;
-                    while mask != 0 {
-                        let at = group * ROWS_PER_GROUP + mask.trailing_zeros() as usize;
-                        mask &= mask - 1;
-                        let (row, look) = (tile.row(at), signs.look(at, &of_bar));
-                        if look.is_late {
-                            let (bound, seen) = (look.bound, look.seen);
-                            run.late.push(Late { row, bound, seen });
-                        } else {
-                            picked.push(row);
-                            known.push(look.seen);
-                        }
+                let threshold = of_bar.threshold();
+                let bounds = passed.keys.iter().zip(&passed.bounds);
+                for (&at, (&key, &bound)) in passed.rows.iter().zip(bounds) {
+                    let at = at as usize;
+                    let (row, seen) = (tile.row(at), signs.seen(at));
+                    if key < threshold {
+                        run.late.push(Late { row, bound, seen });
+                    } else {
+                        picked.push(row);
+                        known.push(seen);
                     }
                 }
                 picked.truncate(most);
@@ -342,6 +342,8 @@ pub(super) struct State {
     pub columns: TileColumns,
     pub sums: Sums,
     pub masks: Vec<u64>,
+    /// The rows of a tile that level 0 has left.
+    pub passed: Picked,
     /// The rows that a filter has left.
     pub picked: Vec<u32>,
     pub known: Vec<Seen>,

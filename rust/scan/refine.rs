@@ -14,6 +14,7 @@ use super::signs::Chunk;
 use super::top::{Bar, Bars};
 use super::{Expand, Work};
 use crate::isa::Isa;
+use crate::kernels::asymmetric::ROWS_PER_CALL;
 use crate::kernels::sign_scan::ROWS_PER_GROUP;
 
 /// Rows that wait for level 1 before they are taken together.
@@ -28,6 +29,7 @@ pub(super) struct Buffers {
     bounded: Vec<Bounded>,
     rows: Vec<u32>,
     now: Vec<Candidate>,
+    tried: Vec<Candidate>,
     best: Vec<Exact>,
     chunk: Chunk,
     sums: Sums,
@@ -187,24 +189,20 @@ impl<E: Expand> Scan<'_, E> {
     }
 
     /// Estimates the candidates that are likely to raise the bar, the best first. The others wait.
-    fn sort_out(&self, run: &mut Run<'_>, now: &mut Vec<Candidate>, buffers: &mut Buffers) {
+    fn sort_out(&self, run: &mut Run<'_>, now: &mut [Candidate], buffers: &mut Buffers) {
         let bar = run.bar;
         if bar == Bar::NONE {
             // The bar rises with the best of them, and most of the others never need an estimate.
-            now.sort_unstable_by(|a, b| b.merit.total_cmp(&a.merit).then(a.row.cmp(&b.row)));
-            for some in now.chunks(run.count.max(8)) {
-                self.estimate(run, some, buffers);
-            }
-            return;
+            return self.estimate_best_first(run, now, run.count.max(8), buffers);
         }
         let waits = |c: &Candidate| !bar.is_reached(c.merit, c.row) && c.upper < f32::INFINITY;
         run.waiting.extend(now.iter().filter(|c| waits(c)));
-        now.retain(|c| !waits(c));
-        if now.len() > 8 {
-            now.sort_unstable_by(|a, b| b.merit.total_cmp(&a.merit).then(a.row.cmp(&b.row)));
-        }
-        for some in now.chunks(8) {
-            self.estimate(run, some, buffers);
+        run.ready.extend(now.iter().filter(|c| !waits(c)));
+        if run.ready.len() >= ROWS_PER_CALL {
+            let mut ready = std::mem::take(&mut run.ready);
+            self.estimate_best_first(run, &mut ready, 8, buffers);
+            ready.clear();
+            run.ready = ready;
         }
         if run.waiting.len() > run.most_waiting {
             self.estimate_waiting(run, buffers, run.most_waiting / 2);
@@ -216,16 +214,30 @@ impl<E: Expand> Scan<'_, E> {
     /// they are estimated.
     pub fn estimate_waiting(&self, run: &mut Run<'_>, buffers: &mut Buffers, most: usize) {
         let mut waiting = std::mem::take(&mut run.waiting);
+        waiting.append(&mut run.ready);
         let (query, bar) = (run.query, run.bar.max(self.bars.get(run.place)));
         waiting.retain(|c| bar.is_reached(self.corpus.merit(query, c.row, c.upper), c.row));
         if waiting.len() > most {
-            waiting.sort_unstable_by(|a, b| b.merit.total_cmp(&a.merit).then(a.row.cmp(&b.row)));
-            for some in waiting.chunks(8) {
-                self.estimate(run, some, buffers);
-            }
+            self.estimate_best_first(run, &mut waiting, 8, buffers);
             waiting.clear();
         }
         run.waiting = waiting;
+    }
+
+    /// Estimates the candidates that can still reach the bar, so many at a time.
+    fn estimate_best_first(
+        &self,
+        run: &mut Run<'_>,
+        candidates: &mut [Candidate],
+        at_once: usize,
+        buffers: &mut Buffers,
+    ) {
+        if candidates.len() > at_once {
+            candidates.sort_unstable_by(|a, b| b.merit.total_cmp(&a.merit).then(a.row.cmp(&b.row)));
+        }
+        for some in candidates.chunks(at_once) {
+            self.estimate(run, some, buffers);
+        }
     }
 
     /// Estimates those of a few candidates exactly that can still reach the bar.
@@ -235,16 +247,22 @@ impl<E: Expand> Scan<'_, E> {
             c.upper == f32::INFINITY
                 || bar.is_reached(self.corpus.merit(query, c.row, c.upper), c.row)
         };
-        let mut some: Vec<Candidate> = some.iter().filter(reached).copied().collect();
-        let rows: Vec<u32> = some.iter().map(|c| c.row).collect();
-        let Buffers { work, dots, .. } = buffers;
-        self.corpus.products(query, &rows, work, dots);
+        let mut tried = std::mem::take(&mut buffers.tried);
+        tried.clear();
+        tried.extend(some.iter().filter(reached));
+        let Buffers {
+            work, dots, rows, ..
+        } = buffers;
+        rows.clear();
+        rows.extend(tried.iter().map(|c| c.row));
+        self.corpus.products(query, rows, work, dots);
         run.work.estimated += rows.len();
-        for (candidate, &dot) in some.iter_mut().zip(&*dots) {
+        for (candidate, &dot) in tried.iter_mut().zip(&*dots) {
             candidate.merit = self.corpus.signed_score(query, candidate.row, dot);
         }
-        some.retain(|c| bar.is_reached(merit_of(c.merit), c.row));
-        self.take(run, &mut some, buffers);
+        tried.retain(|c| bar.is_reached(merit_of(c.merit), c.row));
+        self.take(run, &mut tried, buffers);
+        buffers.tried = tried;
     }
 
     /// Adds the hits of candidates whose exact signed scores stand in place of their merits.

@@ -297,15 +297,12 @@ impl TileColumns {
         self.alpha[place] * product + added
     }
 
-    /// The key of a place with this sum, and its bound.
-    pub fn bound(&self, place: usize, sum: u16, cut: &Cut) -> [f32; 2] {
+    /// The key of a place with this sum.
+    pub fn key_of_sum(&self, place: usize, sum: u16, cut: &Cut) -> f32 {
         // Products are not fused: without the instruction that is a call.
-        let product = cut.unit * f32::from(sum) + cut.offset;
-        let mut key = self.factor[place] * product;
-        if let Some(&shift) = self.shift.get(place) {
-            key += cut.weight * shift;
-        }
-        [key, cut.reach * self.spread[place] + key]
+        let key = self.factor[place] * (cut.unit * f32::from(sum) + cut.offset);
+        let added = self.shift.get(place).map(|shift| cut.weight * shift);
+        added.map_or(key, |added| key + added)
     }
 
     /// The largest √(1 − cos²) between the query and a row that reaches the threshold: the row

@@ -2,8 +2,8 @@
 
 use blockquant::Isa;
 use blockquant::kernels::sign_scan::{
-    self, Columns, Cut, LEAST_VARIANCE, MAX_DIM, ROWS_PER_GROUP, SectionColumns, SectionCut,
-    SectionsCut, SignQuery,
+    self, Columns, Cut, LEAST_VARIANCE, MAX_DIM, Picked, ROWS_PER_GROUP, SectionColumns,
+    SectionCut, SectionsCut, SignQuery,
 };
 use blockquant::rng::SeedStream;
 use proptest::prelude::*;
@@ -215,13 +215,11 @@ proptest! {
         let ints: Vec<i32> = sums.iter().map(|&sum| (i32::from(sum) - 20_000) * 1999).collect();
         let columns = Columns { factor: &factor, spread: &spread, shift };
         let mut cut = Cut { unit, offset, reach, weight, threshold };
-        let bound = |product: f32, row: usize| {
-            let mut key = factor[row] * unit.mul_add(product, offset);
-            if let Some(shift) = shift {
-                key = weight.mul_add(shift[row], key);
-            }
-            reach.mul_add(spread[row], key)
+        let key = |product: f32, row: usize| {
+            let key = factor[row] * unit.mul_add(product, offset);
+            shift.map_or(key, |shift| weight.mul_add(shift[row], key))
         };
+        let bound = |product: f32, row: usize| reach.mul_add(spread[row], key(product, row));
         if on && rows > 0 {
             // A row whose bound is the threshold itself.
             cut.threshold = bound(f32::from(sums[at.index(rows)]), at.index(rows));
@@ -238,9 +236,30 @@ proptest! {
             let mut masks = vec![7; groups];
             sign_scan::sums_reach(isa, &sums, &columns, &cut, &mut masks);
             prop_assert_eq!(&masks, &expected(&|row| f32::from(sums[row])), "{}", isa.name());
+            let live: Vec<u64> = (0..groups as u32).map(|i| seed.rotate_left(7 * i)).collect();
+            let mut picked = Picked { rows: vec![7], keys: vec![7.0; 99], bounds: vec![] };
+            sign_scan::pick(isa, &sums, &columns, &cut, &masks, &live, &mut picked);
+            let is_picked = |row: &usize| (masks[row / 64] & live[row / 64]) >> (row % 64) & 1 != 0;
+            let found: Vec<usize> = (0..rows).filter(is_picked).collect();
+            let of = |product: &dyn Fn(f32, usize) -> f32| -> Vec<u32> {
+                found.iter().map(|&row| number(product(f32::from(sums[row]), row))).collect()
+            };
+            let numbers = |values: &[f32]| -> Vec<u32> { values.iter().map(|&v| number(v)).collect() };
+            prop_assert_eq!(&picked.rows, &found.iter().map(|&r| r as u32).collect::<Vec<_>>());
+            prop_assert_eq!(numbers(&picked.keys), of(&key), "{}", isa.name());
+            prop_assert_eq!(numbers(&picked.bounds), of(&bound), "{}", isa.name());
             sign_scan::ints_reach(isa, &ints, &columns, &cut, &mut masks);
             prop_assert_eq!(&masks, &expected(&|row| ints[row] as f32), "{}", isa.name());
         }
+    }
+}
+
+/// The bits of a number; NaNs may have any.
+fn number(value: f32) -> u32 {
+    if value.is_nan() {
+        f32::NAN.to_bits()
+    } else {
+        value.to_bits()
     }
 }
 

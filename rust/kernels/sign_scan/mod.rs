@@ -63,7 +63,7 @@ mod avx512;
 mod scalar;
 mod vector;
 
-use super::vector_kernel;
+use super::{kernel, vector_kernel};
 use crate::aligned::Aligned;
 
 /// Rows of a group, which share the bytes of the layout.
@@ -179,6 +179,33 @@ vector_kernel! {
     /// # Panics
     /// If the lengths do not fit together.
     pub fn ints_reach(dots: &[i32], columns: &Columns<'_>, cut: &Cut, masks: &mut [u64]); avx512
+}
+
+/// Rows that a filter has left, with their keys and bounds.
+#[derive(Debug, Default)]
+pub struct Picked {
+    /// The rows, in ascending order.
+    pub rows: Vec<u32>,
+    /// weight·hᵢ + fᵢ·(unit·Sᵢ + offset) of each.
+    pub keys: Vec<f32>,
+    /// The bound of each.
+    pub bounds: Vec<f32>,
+}
+
+kernel! {
+    /// Overwrites `picked` with the rows whose bits are set both in `masks` and in `live`, and with
+    /// their keys and bounds by [`Cut`].
+    ///
+    /// # Panics
+    /// If the lengths do not fit together.
+    pub fn pick(
+        sums: &[u16],
+        columns: &Columns<'_>,
+        cut: &Cut,
+        masks: &[u64],
+        live: &[u64],
+        picked: &mut Picked,
+    ); avx512
 }
 
 /// The most sections of a row.
