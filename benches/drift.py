@@ -2,6 +2,7 @@
 
 Usage: python benches/drift.py [--data ../shared/data] [--rows N]
 
+At most 16,000 rows of each kind, or as many as `--rows` says, are divided in up to four ways.
 `alike`: a random half of the rows is the sample, and the other half is stored. `halves`: the sample
 is the half below the median of the first axis. `quarters`: it is the lowest quarter along that
 axis, and the highest one is stored. `other`: the sample is of other material, the shipped sentence
@@ -37,6 +38,7 @@ HEADS = ["rows", "bits", "plain", *(f"{r:g}" for r in RESERVES), "drift", "nmse"
 
 
 def read(path: Path, metric: str, rows: int | None) -> Rows:
+    """The first rows of a file."""
     x = np.asarray(np.load(path, mmap_mode="r")[:rows], np.float32)
     # The cosine of rows is the product of unit rows.
     return common.unit(x) if metric == "cosine" else x
@@ -55,7 +57,7 @@ def splits(folder: Path, stem: str, metric: str, x: Rows) -> Iterator[tuple[str,
         yield "other", bq.sample()[0].astype(np.float32), x[order[half:]]
     elif stem in OTHER:
         other = read(folder / f"{OTHER[stem]}.npy", "ip", None)
-        # The first token of each run is no word, and a hundred times as long as any.
+        # The first token of each run, of which there is one per 257, is a hundred times as long.
         yield "other", common.unit(np.delete(other, np.s_[::257], axis=0)), x[order[half:]]
 
 
@@ -95,7 +97,7 @@ def main() -> int:
     """Prints a table for each kind of rows."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, default=common.DATA, help="folder of the rows")
-    parser.add_argument("--rows", type=int, help="at most so many rows of each kind")
+    parser.add_argument("--rows", type=int, default=16_000, help="at most so many of each kind")
     options = parser.parse_args()
     # Quarters of the least kinds are fewer rows than four per coordinate.
     warnings.filterwarnings("ignore", message=".* rows are few")

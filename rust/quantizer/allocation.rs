@@ -19,7 +19,8 @@
 //! of λᵢ, and so for the variances of queries.
 //!
 //! **Contract.** The allocation depends on the variances, the criterion, the reserve, the method,
-//! the rate and what a row stores, and on nothing else. Files keep it, so a later version may allocate better.
+//! the rate and what a row stores, and on nothing else. Files keep it, so a later version may
+//! allocate better.
 
 use super::distortion::Distortion;
 use super::fitted::{Criterion, GroupScalars, MAX_GROUPS};

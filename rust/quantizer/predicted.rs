@@ -175,7 +175,7 @@ impl Quantizer {
             let rows = COORDINATES.div_ceil(part.dim()).max(LEAST_ROWS);
             let shape = (part.dim(), part.layout.indices());
             let mut found = Distortion::measured(isa, (&*part.method, self.scale), shape, rows);
-            // The rounding of stored gains, which is uniform, changes the length of what is decoded.
+            // The uniform rounding of stored gains changes the length of what is decoded.
             let rounding = GAIN_ERROR * GAIN_ERROR / 3.0;
             found.along += rounding;
             found.error += rounding;
