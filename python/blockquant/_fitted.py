@@ -39,6 +39,38 @@ class Predicted:
     #: The groups by falling variance and, if there are any, the axes without bits at the end.
     groups: tuple[PredictedGroup, ...]
 
+    def describe(self) -> str:
+        """The groups of axes, one a line, with their shares of the variance and of the error.
+
+        Examples
+        --------
+        >>> import numpy as np, blockquant as bq
+        >>> x = np.random.default_rng(0).standard_normal((9000, 64)) * np.repeat([8, 1], 32)
+        >>> q = bq.create("eden", dim=64, bits=2, axes=bq.fit(x, shrinkage=0))
+        >>> print(q.predicted.describe())
+        axes  bits  method  variance  distortion   error
+          32     4    eden    98.4 %     0.00946  38.8 %
+          32     0       –     1.6 %           1  61.2 %
+        """
+        heads = ("axes", "bits", "method", "variance", "distortion", "error")
+        rows = [heads, *map(_cells, self.groups)]
+        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+        return "\n".join(
+            "  ".join(f"{cell:>{width}}" for cell, width in zip(row, widths, strict=True))
+            for row in rows
+        )
+
+
+def _cells(group: PredictedGroup) -> tuple[str, ...]:
+    return (
+        f"{group.axes}",
+        f"{group.bits:g}",
+        group.method or "–",
+        f"{100 * group.variance:.1f} %",
+        f"{group.distortion:.3g}",
+        f"{100 * group.error:.1f} %",
+    )
+
 
 class Fitted(Parameters):
     """The properties that follow from fitted axes, which are None without."""

@@ -9,7 +9,6 @@ from typing import Any
 import click
 
 from blockquant._checks import counted
-from blockquant._fitted import Predicted, PredictedGroup
 from blockquant.axes import Axes
 from blockquant.quantizer import Quantizer
 
@@ -49,31 +48,6 @@ def summary(q: Quantizer, drift: float | None) -> str:
 
 def _decimals(drift: float | None) -> str:
     return "–" if drift is None or isnan(drift) else f"{drift:.2f}"
-
-
-def table(predicted: Predicted) -> str:
-    """The groups of axes, one a line."""
-    heads = ("axes", "bits", "method", "variance", "distortion", "error")
-    rows = [heads, *map(_cells, predicted.groups)]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = (
-        "  ".join(f"{cell:>{width}}" for cell, width in zip(row, widths, strict=True))
-        for row in rows
-    )
-    return "\n".join(lines)
-
-
-def _cells(group: PredictedGroup) -> tuple[str, ...]:
-    shares = (f"{100 * share:.1f} %" for share in (group.variance, group.error))
-    variance, error = shares
-    return (
-        f"{group.axes}",
-        f"{group.bits:g}",
-        group.method or "–",
-        variance,
-        f"{group.distortion:.3g}",
-        error,
-    )
 
 
 def warn(drift: float | None, axes: str | None) -> None:

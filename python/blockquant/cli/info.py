@@ -88,7 +88,7 @@ def _codes(file: str, verify: bool, as_json: bool) -> None:
     click.echo(cost(found))
     if q.predicted is not None:
         click.echo(_fitted.summary(q, drift))
-        click.echo(_fitted.table(q.predicted))
+        click.echo(q.predicted.describe())
     compared = "compared, of the pages that have one" if is_parquet(file) else "verified"
     click.echo(f"checksums: {compared if verify else 'not compared (--no-verify)'}")
 
