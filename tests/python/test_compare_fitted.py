@@ -78,14 +78,14 @@ def test_each_criterion_is_the_best_at_what_it_is_for(comparison):
 
 
 def test_measured_errors_are_as_the_model_predicts():
-    """Of rows with two variances, far from each other, that shrinkage hardly changes."""
+    """Of rows with two variances. Shrinkage raises the smaller one by a tenth."""
     rng = np.random.default_rng(5)
     x = rng.standard_normal((8100, 64)) * np.where(np.arange(64) < 32, 1, 0.3)
     found = bq.compare(x[:8000], x[8000:], NAMES, [2, 4], seeds=2, sample=0.5)
     for row in found.rows():
         for field in ("nmse", "ip_error"):
             ratio = row[field] / row[f"{field}_theory"]
-            assert abs(ratio - 1) < 0.11, (row["bits"], row["method"], field)
+            assert abs(ratio - 1) < 0.14, (row["bits"], row["method"], field)
     assert f"at most {1.02 * 4064 / 3936:.2f} are expected" in " ".join(str(found).split())
 
 

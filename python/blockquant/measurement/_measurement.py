@@ -263,7 +263,8 @@ class _Sums:
         self.nbytes = None if nbytes is None or self.nbytes is None else self.nbytes + nbytes
         # Nothing is smaller than NaN, so a method that returned NaN would seem to be the best.
         back = as_result(back, x.shape, f"{self._called}: decode", chunk.first)
-        back = back if size is None else back / size[:, None]
+        if size is not None:
+            back = back / size[:, None]
         wide = back.astype(np.float64)
         length = np.sqrt(np.einsum("ij,ij->i", wide, wide))
         self.loss += float(np.square(x - wide).sum())
@@ -273,7 +274,8 @@ class _Sums:
             estimate = q.inner_product(codes, y) if has else y @ back.T
         what = f"{self._called}: inner_product"
         estimate = as_result(estimate, chunk.product.shape, what)
-        estimate = estimate if size is None or not has else estimate / size
+        if size is not None and has:
+            estimate = np.asarray(estimate / size, np.float32)
         error = estimate - chunk.product
         self.square += float(np.square(error, dtype=np.float64).sum())
         self.along += float(np.einsum("ij,ij->", error, chunk.product, dtype=np.float64))
