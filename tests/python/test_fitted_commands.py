@@ -99,11 +99,11 @@ def test_what_does_not_fit_is_refused(files) -> None:
     np.save("other.npy", np.ones((3, 65), np.float32))
     np.save("nan.npy", np.full((3, 64), np.nan, np.float32))
     out = ("--out", "new.safetensors")
-    fails(1, "encode", "other.npy", *ENCODE[2:], *out, ["model.axes has d = 64, other.npy has 65"])
-    fails(1, "encode", "nan.npy", *ENCODE[2:], *out, ["row 0, column 0 is NaN"])
-    fails(1, "encode", "rows.npy", "--axes", "rows.npy", *out, ["not a file of fitted axes"])
-    fails(1, *ENCODE, "--reserve", "2", *out, ["reserve", "expected 0 to 1"])
-    fails(1, *ENCODE, "--block", "4", "--method", "blockquant", *out, ["block is not an option"])
+    fails(2, "encode", "other.npy", *ENCODE[2:], *out, ["model.axes has d = 64, other.npy has 65"])
+    fails(2, "encode", "nan.npy", *ENCODE[2:], *out, ["row 0, column 0 is NaN"])
+    fails(2, "encode", "rows.npy", "--axes", "rows.npy", *out, ["not a file of fitted axes"])
+    fails(2, *ENCODE, "--reserve", "2", *out, ["reserve", "expected 0 to 1"])
+    fails(2, *ENCODE, "--block", "4", "--method", "blockquant", *out, ["block is not an option"])
     for option, text in [
         (("--criterion", "recall"), "--criterion is for --axes"),
         (("--reserve", "0.1"), "--reserve is for --axes"),
