@@ -22,6 +22,7 @@ mod predicted;
 mod products;
 mod scale_search;
 mod search;
+mod search_sections;
 mod sign_scan;
 mod threads;
 mod trellis;
