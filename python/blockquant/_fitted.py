@@ -122,7 +122,8 @@ class Fitted(Parameters):
         The expected error of these rows, by the lengths along the groups of axes that their codes
         keep, divided by ``predicted.nmse``: 1 for rows like the sample, more where they lie along
         axes with few bits. It is an average over rows, so ask for parts of the codes, such as the
-        latest ones.
+        latest ones. With RaBitQ it can be off by a third at few bits, because its codewords have
+        any length.
 
         Parameters
         ----------

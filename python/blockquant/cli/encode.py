@@ -22,7 +22,7 @@ from blockquant.codes import Codes
 from blockquant.files import Rows, open_rows
 from blockquant.files.codes import save
 from blockquant.files.parquet import is_parquet
-from blockquant.files.tables import CodesWriter, kept_fields, write_codes
+from blockquant.files.tables import kept_fields, write_codes
 from blockquant.quantizer import Quantizer
 
 #: The methods with blocks, for texts.
@@ -166,6 +166,9 @@ def command(
     is_table = os.path.splitext(out)[1].lower() == ".parquet"
     if kept and not (is_table and is_parquet(file)):
         raise click.UsageError("--keep is for a FILE and an --out that are .parquet", context)
+    if is_table and model is not None:
+        # A column says which quantizer made it, and a model does not fit in there.
+        raise click.UsageError("--axes is for an --out that is a .safetensors or a folder", context)
     if kept:
         kept_fields(file, kept, name)
     with open_rows(file, array=array, option="--array ") as rows:
@@ -190,8 +193,9 @@ def command(
         start = perf_counter()
         if is_table:
             with write_codes(out, q, name=name, source=file, keep=kept) as table:
-                drift = q.drift(_written(table, encoded(q, rows)))
-            count, nbytes = table.rows, table.nbytes
+                for codes in encoded(q, rows):
+                    table.write(codes)
+            count, nbytes, drift = table.rows, table.nbytes, None
         else:
             codes = encode_rows(q, rows)
             count, nbytes, drift = len(codes), codes.nbytes, q.drift(codes)
@@ -239,13 +243,6 @@ def encoded(q: Quantizer, rows: Rows) -> Iterator[Codes]:
             yield part
             if step is not None:
                 step(len(chunk))
-
-
-def _written(table: CodesWriter, parts: Iterator[Codes]) -> Iterator[Codes]:
-    """The codes, each of which is written first."""
-    for codes in parts:
-        table.write(codes)
-        yield codes
 
 
 def _mean(rows: Rows) -> NDArray[np.float64]:
