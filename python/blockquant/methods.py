@@ -305,3 +305,6 @@ COMPARED = (
     "trellis/mse",
     "trellis/unbiased",
 )
+
+#: The method that it measures on fitted axes, where there is a sample.
+FITTED = "trellis"

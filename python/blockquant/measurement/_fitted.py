@@ -15,20 +15,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from blockquant import _core, registry
+from blockquant import _core, methods, registry
 from blockquant._checks import between
 from blockquant._methods import TABLE, did_you_mean
 from blockquant.axes import Axes
 from blockquant.fitting import FEW, AxesFit, few
 from blockquant.measurement._budget import Rate, Unmet
 from blockquant.measurement._truth import Source, Truth, unit_pieces
-from blockquant.methods import COMPARED
 
 #: What the bits of fitted axes are given for, with the scale rule of each.
 _SCALES = {"recall": "unbiased", "reconstruction": "mse", "inner_product": "unbiased"}
 _MARK = "+axes"
 #: What a comparison with a sample measures besides, if no methods are named.
-FITTED = tuple(f"trellis{_MARK}/{criterion}" for criterion in _SCALES)
+FITTED = tuple(f"{methods.FITTED}{_MARK}/{criterion}" for criterion in _SCALES)
 #: Bytes of a row besides ⌊d·bits/8⌋, the most that its scalars take.
 _SCALARS = 8
 
@@ -107,7 +106,7 @@ def criterion_of(name: str) -> str:
     return name.partition("/")[2]
 
 
-def chosen(methods: Any, sample: Any) -> list[str]:
+def chosen(names: Any, sample: Any) -> list[str]:
     """The full names that are measured, fitted ones last.
 
     Raises
@@ -115,9 +114,9 @@ def chosen(methods: Any, sample: Any) -> list[str]:
     ValueError
         If a method is unknown, or fitted methods lack a sample, or a sample lacks them.
     """
-    if methods is None:
-        methods = COMPARED if sample is None else (*COMPARED, *FITTED)
-    names = list(dict.fromkeys(map(full_name, methods)))
+    if names is None:
+        names = methods.COMPARED if sample is None else (*methods.COMPARED, *FITTED)
+    names = list(dict.fromkeys(map(full_name, names)))
     fitted = [name for name in names if is_fitted(name)]
     if fitted and sample is None:
         raise ValueError(f"{fitted[0]} needs a sample: rows, or a share of the rows to fit axes to")
