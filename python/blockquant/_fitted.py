@@ -49,8 +49,8 @@ class Predicted:
         >>> q = bq.create("eden", dim=64, bits=2, axes=bq.fit(x, shrinkage=0))
         >>> print(q.predicted.describe())
         axes  bits  method  variance  distortion   error
-          32     4    eden    98.4 %     0.00946  38.8 %
-          32     0       –     1.6 %           1  61.2 %
+          32     4    eden    98.5 %     0.00846  35.4 %
+          32     0       –     1.5 %           1  64.6 %
         """
         heads = ("axes", "bits", "method", "variance", "distortion", "error")
         rows = [heads, *map(_cells, self.groups)]
