@@ -6,7 +6,7 @@
 use std::ops::Range;
 
 use super::{Buffers, Quantizer};
-use crate::axes::Axes;
+use crate::axes::{self, Axes};
 use crate::error::{Error, Result};
 use crate::isa::Isa;
 use crate::kernels::fixed::{self, Panels};
@@ -28,6 +28,9 @@ pub(super) enum Origin<'a> {
 /// Coordinates of the next row that are fetched at once: 16 cache lines of float32, about as many
 /// as a core waits for at a time.
 const LEAST_FETCHED: usize = 256;
+
+/// Sums in fixed point hold the products of all rows that can have axes.
+const _: () = assert!(axes::MAX_DIM <= fixed::MAX_DIM);
 
 impl Quantizer {
     /// What is subtracted from the rows that are encoded.
@@ -135,18 +138,25 @@ impl Quantizer {
         center_products.clear();
         for (i, row) in which.enumerate() {
             let x = rows.read(row, read);
-            let squared = reduce::squared_norm(isa, x);
-            if !squared.is_finite() {
-                let column = x.iter().position(|x| !x.is_finite()).unwrap_or(0);
-                return Err(Error::NotFinite {
-                    row,
-                    column,
-                    value: rows.text(row, column),
-                });
-            }
+            // A square of a float32 does not overflow float64.
+            let norm_of = |x: &[f32], r: &[f32]| {
+                let norm = reduce::squared_norm(isa, r).sqrt();
+                if norm.is_finite() {
+                    return Ok(norm);
+                }
+                // Finite values whose difference is not are reported as such.
+                let column = x.iter().position(|x| !x.is_finite());
+                column.map_or(Ok(norm), |column| {
+                    Err(Error::NotFinite {
+                        row,
+                        column,
+                        value: rows.text(row, column),
+                    })
+                })
+            };
             match origin {
                 Origin::Zero => {
-                    let norm = squared.sqrt();
+                    let norm = norm_of(x, x)?;
                     to_float32("norm", row, norm)?;
                     put(i, x, norm);
                     norms.push(norm);
@@ -154,7 +164,7 @@ impl Quantizer {
                 }
                 Origin::Center(center) => {
                     if self.spec.store_norm {
-                        to_float32("norm", row, squared.sqrt())?;
+                        to_float32("norm", row, norm_of(x, x)?)?;
                     }
                     convert::subtract(isa, x, center, r);
                     center_products.push(reduce::dot_f64(isa, center, r));
@@ -166,7 +176,7 @@ impl Quantizer {
                 }
             }
             // A difference beyond the range of float32 makes the norm infinite.
-            let norm = reduce::squared_norm(isa, r).sqrt();
+            let norm = norm_of(x, r)?;
             to_float32("norm of x − center", row, norm)?;
             put(i, r, norm);
             norms.push(norm);
@@ -202,7 +212,7 @@ impl Quantizer {
             let u = part.of_mut(count, u);
             for (i, u) in u.chunks_exact_mut(part.dim()).enumerate() {
                 let z = &coordinates[i * coded..][part.place.clone()];
-                let share = reduce::squared_norm(isa, z).sqrt();
+                let share = f64::from(reduce::dot(isa, z, z)).sqrt();
                 shares[i * groups + g] = share;
                 convert::scaled(isa, z, factor_to(part.dim(), share), u);
             }
