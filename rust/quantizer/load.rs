@@ -2,6 +2,10 @@
 //!
 //! Rows to encode and queries start alike: each is converted to float32, divided by its norm and
 //! rotated. They differ in what is subtracted first ([`Origin`]).
+//!
+//! Along fitted axes a query is multiplied with the axes in float32, and then rotated group by
+//! group. Rows to encode are multiplied in [fixed point](crate::kernels::fixed) with R_g V_g, the
+//! axes that are rotated already: twice as many products per instruction, and no rotation.
 
 use std::ops::Range;
 

@@ -16,8 +16,9 @@
 //!
 //! **Cost.** Besides the result, each thread has the memory of a few rows. Each row goes through
 //! all steps while it is in the first-level cache. Only if a dense matrix is needed do
-//! [`VECTORS_PER_BATCH`](crate::kernels::dense::VECTORS_PER_BATCH) rows go together, so that the
-//! matrix is read once for all of them.
+//! [`VECTORS_PER_BATCH`](crate::kernels::dense::VECTORS_PER_BATCH) rows go together, or
+//! [`ROWS_PER_CALL`](crate::kernels::fixed::ROWS_PER_CALL) with fitted axes, so that the matrix is
+//! read once for all of them.
 
 use crate::aligned::Aligned;
 use crate::axes::Axes;
