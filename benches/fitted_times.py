@@ -36,7 +36,7 @@ METHODS, BITS = ("trellis", "blockquant", "eden"), (1, 2, 4)
 #: The most times of encoding without axes, by dimension.
 LIMITS = {384: 3.0, 1536: 6.0}
 #: Rows per coordinate of a fit, and rounds.
-RATIO, ROUNDS = 4, 9
+RATIO, ROUNDS = 4, 31
 
 
 def seconds(work: Callable[[], object]) -> float:

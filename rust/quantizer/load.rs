@@ -33,6 +33,10 @@ pub(super) enum Origin<'a> {
 /// as a core waits for at a time.
 const LEAST_FETCHED: usize = 256;
 
+/// Which row after one that is turned to fixed point is fetched: the work on one row takes less
+/// time than its memory.
+const ROWS_AHEAD: usize = 2;
+
 /// Sums in fixed point hold the products of all rows that can have axes.
 const _: () = assert!(axes::MAX_DIM <= fixed::MAX_DIM);
 
@@ -113,7 +117,11 @@ impl Quantizer {
         let (count, length) = (which.len(), fixed::row_len(self.spec.dim));
         fixed.resize(count * length);
         let found = (norms, center_products, scratch);
+        let ahead = which.start + ROWS_AHEAD;
         self.each_row(isa, rows, which, self.origin(), found, |i, r, norm| {
+            if ahead + i < rows.rows() {
+                rows.prefetch(ahead + i, 0..self.spec.dim);
+            }
             let factor = fixed::ONE * factor_to(1, norm);
             convert::scaled_to_fixed(isa, r, factor, &mut fixed[i * length..][..length]);
         })?;

@@ -23,8 +23,8 @@ impl PairSums for Neon {
             };
             [half(sums[0], a.0, b.0), half(sums[1], a.1, b.1)]
         }
-        fn pair_sums(self, [low, high]: [I32x8; 2]) -> I32x8 {
-            (vpaddq_s32(low.0, low.1), vpaddq_s32(high.0, high.1))
+        fn pair_sums(self, sums: [I32x8; 2]) -> I32x8 {
+            (vpaddq_s32(sums[0].0, sums[0].1), vpaddq_s32(sums[1].0, sums[1].1))
         }
     }
 }
