@@ -34,8 +34,8 @@
 //! additions besides the d multiply-adds per pair; it is bound by the multiply-adds, two vectors
 //! per cycle, since a panel of d = 384 (24 KiB) stays in the first-level cache. AVX-512 has the
 //! lanes of a sum, or the rows of a panel, in one register: [`products`] takes four rows against
-//! four vectors, [`panel_products`] eight vectors in a pass, and [`transposed_products`] adds a block
-//! of a large matrix to eight results at a time; small matrices keep their AVX2 body.
+//! four vectors, [`panel_products`] eight vectors in a pass, and [`transposed_products`] adds a
+//! block of a large matrix to eight results at a time; small matrices keep their AVX2 body.
 
 #[cfg(target_arch = "x86_64")]
 mod avx512;

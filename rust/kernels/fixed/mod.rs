@@ -79,7 +79,7 @@ impl Panels {
     /// So many axes of d = `dim` coordinates, all 0.
     ///
     /// # Panics
-    /// If there are no coordinates or more than [`MAX_DIM`].
+    /// If `dim` is 0 or above [`MAX_DIM`].
     pub fn new(dim: usize, axes: usize) -> Self {
         assert!((1..=MAX_DIM).contains(&dim), "coordinates of an axis");
         Self {
