@@ -30,8 +30,7 @@
 //! **Cost.** One instruction for 32 products on AVX-512 (VNNI), two for 16 on AVX2 and four for 16
 //! on NEON, besides one load per row and pair and one per panel and pair: bound by the
 //! multiplications, of which two are done per cycle. The panels are read from the second- or
-//! third-level cache once for all rows of a call, [`ROWS_PER_CALL`] of them: at d = 1536 that is
-//! 98 KiB for 8·32·1536/64 = 6144 cycles. On an EPYC with AVX-512, 1536 axes take 9.5 µs per row.
+//! third-level cache: at d = 1536 two of them are 96 KiB, for 8·32·1536/64 = 6144 cycles.
 
 #[cfg(target_arch = "x86_64")]
 mod avx512;
