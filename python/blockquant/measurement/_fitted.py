@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass
+from numbers import Real
 from time import perf_counter
 from typing import Any
 
@@ -153,7 +154,7 @@ def as_share(sample: Any) -> float | None:
     ValueError
         If the share is not between 0 and 1.
     """
-    if np.ndim(sample) != 0 or hasattr(sample, "shape"):
+    if not isinstance(sample, Real):
         return None
     return between(sample, "sample")
 
