@@ -41,7 +41,8 @@ fn rows_of_the_law_have_the_predicted_error_and_no_drift() {
             let ratio = measured(&quantizer, &codes, &x) / predicted.nmse;
             assert!((ratio - 1.0).abs() < 0.03, "{method}, {bits} bits: {ratio}");
             let drift = quantizer.drift(codes.view()).unwrap().unwrap();
-            assert!((drift - 1.0).abs() < 0.03, "{method}, {bits} bits: {drift}");
+            // The first axis has a quarter of the variance, and one rotation decides its code.
+            assert!((drift - 1.0).abs() < 0.08, "{method}, {bits} bits: {drift}");
             let shares = |share: fn(&_) -> f64| predicted.groups.iter().map(share).sum::<f64>();
             assert!((shares(|group| group.variance) - 1.0).abs() < 1e-12);
             assert!((shares(|group| group.error) - 1.0).abs() < 1e-12);
@@ -103,7 +104,7 @@ fn corner_cases_have_no_errors_or_drift() {
     };
     assert_eq!(drift(&gaussian(64, 1)), f64::INFINITY);
     assert!(drift(&[]).is_nan() && drift(&[0.0; 64]).is_nan());
-    let other = of(spec("eden", 1.0, &model(64, 1)));
+    let other = of(spec("eden", 4.0, &model(64, 1)));
     let codes = other.encode(&gaussian(64, 1)).unwrap();
     assert!(quantizer.drift(codes.view()).is_err());
 }
@@ -114,6 +115,7 @@ fn a_reserve_gives_bits_to_more_axes_and_is_kept_as_groups() {
     let with = |reserve| {
         of(Spec {
             reserve,
+            criterion: Some(Criterion::Reconstruction),
             ..spec("trellis", 1.0, &axes)
         })
     };
