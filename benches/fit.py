@@ -8,8 +8,8 @@ it is above that of all rows that are not held back: half of the set, but no mor
 are. The mean is over the seeds, each with its own choice of rows. Behind it stands the mean of the
 estimated shrinkage.
 
-The second table has the seconds of a fit on one thread: of the sums, and of the axes. Each is the
-least of three.
+The second table has the CPU seconds of a fit on one thread: of the sums, and of the axes. Each is
+the least of three. The output is kept in benches/results/fit.txt.
 """
 
 import argparse
@@ -78,12 +78,12 @@ def seconds(rows, dim):
     sums, axes = [], []
     for _ in range(3):
         fit = bq.AxesFit(dim)
-        start = time.perf_counter()
+        start = time.process_time()
         fit.add(x)
-        middle = time.perf_counter()
+        middle = time.process_time()
         fit.finish()
         sums.append(middle - start)
-        axes.append(time.perf_counter() - middle)
+        axes.append(time.process_time() - middle)
     return min(sums), min(axes)
 
 
@@ -100,7 +100,7 @@ def main():
     for line in lines(arguments.data, arguments.seeds):
         print(line, flush=True)
     print()
-    print("seconds of a fit on one thread")
+    print("CPU seconds of a fit on one thread")
     print("     rows     d     sums     axes")
     bq.set_num_threads(1)
     for rows, dim in TIMED:

@@ -16,6 +16,7 @@
 from blockquant import files, shards, theory
 from blockquant._arrays import sample
 from blockquant._core import available_isa, isa, num_threads, version
+from blockquant._fitted import Predicted, PredictedGroup
 from blockquant.axes import Axes
 from blockquant.cache import KeyValueCache
 from blockquant.codes import Codes, concatenate
@@ -42,6 +43,8 @@ __all__ = [
     "Eden",
     "Index",
     "KeyValueCache",
+    "Predicted",
+    "PredictedGroup",
     "Quantizer",
     "RaBitQ",
     "Trellis",

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from blockquant import _core
 from blockquant._arrays import as_float32
-from blockquant._checks import real, whole
+from blockquant._checks import fraction, real, whole
 from blockquant._exchange import read_alike
 from blockquant._methods import TABLE
 from blockquant.axes import Axes
@@ -57,6 +57,8 @@ class Parameters:
             options["axes"] = axes._core
         if (criterion := options.get("criterion")) is not None and not isinstance(criterion, str):
             raise TypeError(f"criterion is {type(criterion).__name__}, expected str")
+        if options.get("reserve") is not None:
+            options["reserve"] = fraction(options["reserve"], "reserve")
         self._take(_Core(method, dim, bits, **options))
 
     def _take(self, core: _Core) -> None:
@@ -122,22 +124,6 @@ class Parameters:
     def center(self) -> NDArray[np.float32] | None:
         """What is subtracted from each row before all else, float32 (dim,), a copy."""
         return self._core.center
-
-    @property
-    def axes(self) -> Axes | None:
-        """The fitted axes that have bits, or None."""
-        axes = self._core.axes
-        return None if axes is None else Axes._of(axes)
-
-    @property
-    def criterion(self) -> str | None:
-        """What the bits of fitted axes are given for."""
-        return self._core.criterion
-
-    @property
-    def groups(self) -> list[tuple[str, int, float]] | None:
-        """Method, number of axes and bits per axis of each group of fitted axes, or None."""
-        return self._core.groups
 
     def __repr__(self) -> str:
         # Made once: every call compares it with that of the codes.

@@ -87,9 +87,7 @@ class Axes:
 
     @cached_property
     def query_variances(self) -> _Double | None:
-        """The mean of ⟨axes[i], y − mean⟩² over the queries y, float64 of shape (dim,), where queries
-        were given.
-        """
+        """Mean of ⟨axes[i], y − mean⟩² over queries y, float64 (dim,), or None without queries."""
         found = self._core.query_variances
         return None if found is None else _read_only(found)
 

@@ -47,6 +47,10 @@ class BlockQuant(Quantizer):
     criterion : str, optional
         What the bits of fitted axes are given for: ``recall`` (default), ``reconstruction`` or
         ``inner_product``.
+    reserve : float, optional
+        The part of the variance that is expected along all axes alike when bits are given, 0
+        (default) to 1: the more, the less is lost by rows that are not like the sample, and the
+        less is gained by rows that are. What follows from it is kept as `groups`.
 
     Raises
     ------
@@ -82,6 +86,7 @@ scale_search=9)
         scale_search: int | None = None,
         axes: Axes | None = None,
         criterion: str | None = None,
+        reserve: float | None = None,
     ) -> None:
         self._make(
             "blockquant",
@@ -96,6 +101,7 @@ scale_search=9)
             scale_search=scale_search,
             axes=axes,
             criterion=criterion,
+            reserve=reserve,
         )
 
 
@@ -124,6 +130,7 @@ class Eden(Quantizer):
         scale_search: int | None = None,
         axes: Axes | None = None,
         criterion: str | None = None,
+        reserve: float | None = None,
     ) -> None:
         self._make(
             "eden",
@@ -137,6 +144,7 @@ class Eden(Quantizer):
             scale_search=scale_search,
             axes=axes,
             criterion=criterion,
+            reserve=reserve,
         )
 
 
@@ -163,6 +171,7 @@ class RaBitQ(Quantizer):
         center: Any = None,
         axes: Axes | None = None,
         criterion: str | None = None,
+        reserve: float | None = None,
     ) -> None:
         self._make(
             "rabitq",
@@ -175,6 +184,7 @@ class RaBitQ(Quantizer):
             center=center,
             axes=axes,
             criterion=criterion,
+            reserve=reserve,
         )
 
 
@@ -202,6 +212,7 @@ class TurboQuant(Quantizer):
         center: Any = None,
         axes: Axes | None = None,
         criterion: str | None = None,
+        reserve: float | None = None,
     ) -> None:
         if variant not in ("mse", "prod"):
             raise ValueError(f"variant={variant!r}, expected 'mse' or 'prod'")
@@ -215,6 +226,7 @@ class TurboQuant(Quantizer):
             center=center,
             axes=axes,
             criterion=criterion,
+            reserve=reserve,
         )
 
 
@@ -254,6 +266,7 @@ class Trellis(Quantizer):
         center: Any = None,
         axes: Axes | None = None,
         criterion: str | None = None,
+        reserve: float | None = None,
     ) -> None:
         self._make(
             "trellis",
@@ -267,6 +280,7 @@ class Trellis(Quantizer):
             center=center,
             axes=axes,
             criterion=criterion,
+            reserve=reserve,
         )
 
 
@@ -291,3 +305,6 @@ COMPARED = (
     "trellis/mse",
     "trellis/unbiased",
 )
+
+#: The method that it measures on fitted axes, where there is a sample.
+FITTED = "trellis"

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from blockquant._arrays import as_float32, as_rows
 from blockquant._certainty import certain
 from blockquant._checks import between, flag, whole
-from blockquant._parameters import Parameters
+from blockquant._fitted import Fitted
 from blockquant._search import search
 from blockquant.codes import Codes
 
@@ -18,7 +18,7 @@ _Float = NDArray[np.float32]
 _Rows = NDArray[np.int64]
 
 
-class Quantizer(Parameters):
+class Quantizer(Fitted):
     """Base of the five methods: encode, decode and inner products on the codes.
 
     Not made directly: see :class:`BlockQuant`, :class:`Eden`, :class:`TurboQuant`,

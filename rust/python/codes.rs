@@ -3,7 +3,10 @@
 use std::borrow::Cow;
 
 use numpy::ndarray::Dimension;
-use numpy::{Element, PyReadonlyArray, PyReadonlyArray1, PyReadonlyArray2};
+use numpy::{
+    Element, IntoPyArray, PyArray2, PyArrayMethods, PyReadonlyArray, PyReadonlyArray1,
+    PyReadonlyArray2,
+};
 use pyo3::prelude::*;
 
 use crate::codes::CodesRef;
@@ -82,4 +85,13 @@ pub(super) fn contiguous<'a, T: Element + Copy, D: Dimension>(
         Ok(values) => Cow::Borrowed(values),
         Err(_) => Cow::Owned(array.as_array().iter().copied().collect()),
     }
+}
+
+/// A codebook, one codeword per row.
+pub(super) fn book<'py>(
+    py: Python<'py>,
+    (words, width): (Vec<f32>, usize),
+) -> PyResult<Bound<'py, PyArray2<f32>>> {
+    let count = words.len() / width;
+    words.into_pyarray(py).reshape([count, width])
 }

@@ -9,6 +9,7 @@ mod axes;
 mod cache;
 mod codes;
 mod file;
+mod predicted;
 mod quantizer;
 mod rows;
 mod search;

@@ -10,12 +10,13 @@ use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 
 use super::axes::Axes;
-use super::codes::{CodeSlices, Parts, Signs, contiguous};
+use super::codes::{CodeSlices, Parts, Signs, book, contiguous};
+use super::predicted::{Prediction, prediction};
 use super::rows::{Strided, unpack_rows, with_rows};
 use super::search::{self, SearchArrays};
 use super::signals::detached;
 use crate::error::counted;
-use crate::quantizer::{Criterion, Group};
+use crate::quantizer::{Criterion, Group, Losses};
 use crate::rows::Rows;
 use crate::scan::search::Metric;
 use crate::{Isa, Request, RotationKind, Spec, threads};
@@ -42,7 +43,7 @@ impl Quantizer {
     #[pyo3(signature = (
         method, dim, bits, *, scale=None, block=None, states=None, rotation="hadamard",
         seed=0, store_norm=false, center=None, scale_search=None, axes=None, criterion=None,
-        groups=None
+        reserve=None, groups=None
     ))]
     #[allow(clippy::too_many_arguments)]
     fn new(
@@ -60,6 +61,7 @@ impl Quantizer {
         scale_search: Option<usize>,
         axes: Option<PyRef<'_, Axes>>,
         criterion: Option<&str>,
+        reserve: Option<f64>,
         groups: Option<Vec<(String, usize, f64)>>,
     ) -> PyResult<Self> {
         let rotation = RotationKind::from_name(rotation)?;
@@ -76,6 +78,7 @@ impl Quantizer {
             center: center.map(|values| contiguous(&values).into_owned()),
             axes: axes.map(|axes| Arc::clone(&axes.0)),
             criterion,
+            reserve,
             groups: groups.map(|groups| groups.into_iter().map(group).collect()),
             ..Spec::new(method, dim, bits)
         };
@@ -158,6 +161,22 @@ impl Quantizer {
         let group = |group: &Group| (group.method.clone(), group.axes, group.bits);
         let groups = self.0.spec().groups.as_ref()?;
         Some(groups.iter().map(group).collect())
+    }
+
+    fn predicted(&self, py: Python<'_>) -> PyResult<Option<Prediction>> {
+        Ok(detached(py, || self.0.predicted())?.map(prediction))
+    }
+
+    /// The expected squared errors and the squares of all rows.
+    fn losses<'py>(&self, py: Python<'py>, codes: Parts<'py>) -> PyResult<Option<(f64, f64)>> {
+        let codes = CodeSlices::new(&codes);
+        let losses = detached(py, || threads::run(|| self.0.losses(codes.view())))?;
+        Ok(losses.map(|losses| (losses.error, losses.square)))
+    }
+
+    fn drift(&self, py: Python<'_>, error: f64, square: f64) -> PyResult<Option<f64>> {
+        let predicted = detached(py, || self.0.predicted())?;
+        Ok(predicted.map(|predicted| predicted.drift(Losses { error, square })))
     }
 
     #[getter]
@@ -398,12 +417,4 @@ impl Quantizer {
         })?;
         out.into_pyarray(py).reshape([x.nrows(), dim])
     }
-}
-
-fn book<'py>(
-    py: Python<'py>,
-    (words, width): (Vec<f32>, usize),
-) -> PyResult<Bound<'py, PyArray2<f32>>> {
-    let count = words.len() / width;
-    words.into_pyarray(py).reshape([count, width])
 }

@@ -2,7 +2,7 @@
 //!
 //! The coordinate of axis i has the variance λᵢ. At a rate of r bits it leaves the error wᵢ·D(r),
 //! where the weight wᵢ follows from the [`Criterion`] and D(r) from the method, by a measurement on
-//! Gaussian rows: sin²θ, or tan²θ for estimates that are unbiased. An axis without bits leaves wᵢ.
+//! Gaussian rows (`distortion.rs`). An axis without bits leaves wᵢ.
 //! Neighboring axes with one rate form a group, of at most [`MAX_GROUPS`] groups:
 //!
 //! ```text
@@ -14,17 +14,21 @@
 //! groups, and the price by bisection. Prices reach only some budgets, so a local search then
 //! spends what is left: it moves ends and rates, up to two at a time, while the error falls.
 //!
-//! **Contract.** The allocation depends on the variances, the criterion, the method, the rate and
-//! what a row stores, and on nothing else. Files keep it, so a later version may allocate better.
+//! **Reserve.** Rows that are not like the sample have variance where the sample has none. If they
+//! are expected to have a part ρ of it along all axes alike, then (1 − ρ)·λᵢ + ρ·λ̄ takes the place
+//! of λᵢ, and so for the variances of queries.
+//!
+//! **Contract.** The allocation depends on the variances, the criterion, the reserve, the method,
+//! the rate and what a row stores, and on nothing else. Files keep it, so a later version may
+//! allocate better.
 
+use super::distortion::Distortion;
 use super::fitted::{Criterion, GroupScalars, MAX_GROUPS};
 use super::groups::Group;
 use crate::axes::Axes;
 use crate::error::{Error, Result};
 use crate::isa::Isa;
-use crate::kernels::reduce;
-use crate::methods::{self, Bits, Entry, Parameters, ScaleRule, Workspace};
-use crate::rng::SeedStream;
+use crate::methods::{self, Bits, Entry, Parameters, ScaleRule};
 
 /// The bytes that a row with fitted axes may have beyond ⌊d·b/8⌋, with all its scalars.
 pub const EXTRA_BYTES: usize = 8;
@@ -42,7 +46,6 @@ const MOST_BITS: u32 = 8;
 /// Gaussian rows on which D(r) is measured, and their coordinates.
 const ROWS: usize = 32;
 const COORDINATES: usize = 128;
-const LABEL_ROWS: u64 = 0x616c_6c6f;
 
 /// A method and rate that a group can have.
 struct Choice {
@@ -59,6 +62,8 @@ pub(super) struct Allocation<'a> {
     pub scale: ScaleRule,
     pub states: Option<usize>,
     pub criterion: Criterion,
+    /// The part of the variances that counts for all axes alike.
+    pub reserve: f64,
     /// Bits per coordinate of the row.
     pub bits: f64,
     /// Whether a row keeps the errors of its groups.
@@ -128,14 +133,24 @@ impl Allocation<'_> {
 
     /// w of each axis.
     fn weights(&self) -> Vec<f64> {
-        let rows = self.axes.variances();
-        let queries = self.axes.query_variances().unwrap_or(rows);
+        let rows = self.reserved(self.axes.variances());
+        let queries = self.axes.query_variances();
+        let queries = queries.map_or_else(|| rows.clone(), |queries| self.reserved(queries));
         let weight = |(&row, &query): (&f64, &f64)| match self.criterion {
             Criterion::Reconstruction => row,
             Criterion::InnerProduct => row * query,
             Criterion::Recall => row * query.sqrt(),
         };
-        rows.iter().zip(queries).map(weight).collect()
+        rows.iter().zip(&queries).map(weight).collect()
+    }
+
+    /// Variances of which a part is divided among all axes.
+    fn reserved(&self, variances: &[f64]) -> Vec<f64> {
+        let mean = variances.iter().sum::<f64>() / variances.len() as f64;
+        let moved = variances
+            .iter()
+            .map(|v| (1.0 - self.reserve) * v + self.reserve * mean);
+        moved.collect()
     }
 
     /// The methods and rates, by rising rate.
@@ -174,27 +189,8 @@ impl Allocation<'_> {
         let method = entry.build(parameters)?;
         let indices = entry.shape(parameters)?.layout.indices();
         // Every instruction set gives the same bits.
-        let isa = Isa::Scalar;
-        let mut stream = SeedStream::new(0, LABEL_ROWS);
-        let (mut work, mut sum) = (Workspace::default(), 0.0);
-        let mut index = vec![0; indices];
-        let mut c = vec![0.0; COORDINATES];
-        for _ in 0..ROWS {
-            let mut u: Vec<f32> = (0..COORDINATES).map(|_| stream.gaussian() as f32).collect();
-            let norm = (reduce::squared_norm(isa, &u) / COORDINATES as f64).sqrt();
-            u.iter_mut()
-                .for_each(|u| *u = (f64::from(*u) / norm) as f32);
-            method.assign(isa, &u, &mut work, &mut index);
-            method.codewords(isa, &index, &mut c);
-            let (product, square) = reduce::dot_and_square(isa, &u, &c);
-            let (product, square) = (f64::from(product), f64::from(square));
-            let cosine_square = product * product / (square * COORDINATES as f64);
-            sum += match self.scale {
-                ScaleRule::Unbiased => 1.0 / cosine_square - 1.0,
-                _ => 1.0 - cosine_square,
-            };
-        }
-        Ok(sum / ROWS as f64)
+        let (isa, rule) = (Isa::Scalar, (&*method, self.scale));
+        Ok(Distortion::measured(isa, rule, (COORDINATES, indices), ROWS).error)
     }
 }
 

@@ -201,7 +201,7 @@ impl Quantizer {
                     let factor = if scalars.is_lost(gains[at]) {
                         1.0
                     } else {
-                        part.tangent(isa, u, c)
+                        part.tangent(isa, u, index, c)
                     };
                     // The error of a code, and that of the products with the axes.
                     let (error, products) = (shares[at] * factor, DEVIATION * DEVIATION);

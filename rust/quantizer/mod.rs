@@ -38,6 +38,7 @@ use part::Part;
 
 mod allocation;
 mod decode;
+mod distortion;
 mod encode;
 mod fitted;
 mod groups;
@@ -45,6 +46,7 @@ mod interval;
 mod interval_groups;
 mod load;
 mod part;
+mod predicted;
 mod query;
 mod scale_search;
 mod search;
@@ -53,6 +55,7 @@ mod spec;
 pub use allocation::EXTRA_BYTES;
 pub use fitted::{Criterion, MAX_GROUPS};
 pub use groups::Group;
+pub use predicted::{Losses, Predicted, PredictedGroup};
 pub use scale_search::MAX_SCALES;
 pub use search::Request;
 pub use spec::{MAX_DENSE_DIM, MAX_DIM, MAX_FITTED_BITS, Spec};
@@ -77,6 +80,8 @@ pub struct Quantizer {
     fixed: ForkCell<Panels>,
     /// What searches need of the codebook, made by the first of them.
     tables: ForkCell<Option<Tables>>,
+    /// What the model of fitted axes predicts, made when it is first asked for.
+    expected: ForkCell<predicted::Expectation>,
 }
 
 /// What decoding a part of a row depends on.
@@ -158,6 +163,7 @@ impl Quantizer {
             center_square: 0.0,
             fixed: ForkCell::new(),
             tables: ForkCell::new(),
+            expected: ForkCell::new(),
         };
         // Every instruction set gives the same bits.
         let square = |center: &[f32]| reduce::squared_norm(Isa::Scalar, center);

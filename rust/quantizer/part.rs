@@ -104,8 +104,13 @@ impl Part {
             .scale(f64::from(product) / dim, f64::from(square) / dim)
     }
 
-    /// tan θ between a row and its codewords c; +∞ where the angle is 90° or more.
-    pub fn tangent(&self, isa: Isa, u: &[f32], c: &[f32]) -> f64 {
+    /// tan θ between a row and its codewords; +∞ where the angle is 90° or more. `c` is what
+    /// [`Part::factor`] left there.
+    pub fn tangent(&self, isa: Isa, u: &[f32], index: &[u16], c: &mut Vec<f32>) -> f64 {
+        if self.scale == ScaleRule::None {
+            c.resize(self.dim(), 0.0);
+            self.method.codewords(isa, index, c);
+        }
         let square = scale_search::sine_square(isa, u, self.dim() as f64, c);
         (square / (1.0 - square)).sqrt()
     }

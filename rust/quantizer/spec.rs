@@ -55,6 +55,11 @@ pub struct Spec {
     pub axes: Option<Arc<Axes>>,
     /// What the bits of fitted axes are given for; [`Criterion::Recall`] if it is not given.
     pub criterion: Option<Criterion>,
+    /// The part of the variance that is expected along all axes alike when groups are chosen, 0 to
+    /// 1; 0 if it is not given. The more it is, the more bits have the axes along which the sample
+    /// has little variance, and the less is lost if rows are not like it. The quantizer keeps the
+    /// groups in its place.
+    pub reserve: Option<f64>,
     /// The groups of the axes by falling variance, in place of those that follow from the
     /// criterion.
     pub groups: Option<Vec<Group>>,
@@ -89,6 +94,7 @@ impl Spec {
             center: None,
             axes: None,
             criterion: None,
+            reserve: None,
             groups: None,
         }
     }
@@ -193,6 +199,10 @@ impl Spec {
                 entry.name
             )));
         }
+        let reserve = self.reserve.take();
+        if let Some(reserve) = reserve {
+            check_reserve(reserve, self.groups.is_some())?;
+        }
         if self.groups.is_none() {
             let allocation = Allocation {
                 axes,
@@ -200,6 +210,7 @@ impl Spec {
                 scale,
                 states: self.states,
                 criterion,
+                reserve: reserve.unwrap_or(0.0),
                 bits: self.bits,
                 has_errors: self.store_norm,
             };
@@ -232,6 +243,7 @@ impl Spec {
         }
         for (name, is_given) in [
             ("criterion", self.criterion.is_some()),
+            ("reserve", self.reserve.is_some()),
             ("groups", self.groups.is_some()),
         ] {
             if is_given {
@@ -271,6 +283,20 @@ fn choose_scale(entry: &Entry, name: Option<&str>) -> Result<ScaleRule> {
             _ => format!("scale={name:?} for {method}, expected {}", names.join(", ")),
         })
     })
+}
+
+fn check_reserve(reserve: f64, has_groups: bool) -> Result<()> {
+    if has_groups {
+        return Err(Error::invalid(
+            "reserve is not an option beside groups, which follow from it",
+        ));
+    }
+    if (0.0..=1.0).contains(&reserve) {
+        return Ok(());
+    }
+    Err(Error::invalid(format!(
+        "reserve is {reserve}, expected 0 to 1"
+    )))
 }
 
 fn check_center(center: Option<&[f32]>, dim: usize) -> Result<()> {

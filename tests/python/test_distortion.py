@@ -331,7 +331,8 @@ def test_rates_of_numpy_and_methods_that_are_no_list(sample):
 def test_json_and_rows(sample):
     c = bq.compare(sample[0][:60], sample[1][:5], ["turboquant/mse", "eden/mse"], [1, 2], seeds=2)
     found = json.loads(json.dumps(c.to_dict(), allow_nan=False))
-    assert set(found) == {"about", "shape", "rows", "verdicts", "differences", "unmet"}
+    keys = {"about", "shape", "rows", "verdicts", "differences", "unmet", "predicted"}
+    assert set(found) == keys
     assert found["shape"] == {"rows": 60, "queries": 5, "dim": 384}
     assert len(found["rows"]) == 4
     assert {v["field"] for v in found["verdicts"]} == {f for _, f in CRITERIA}

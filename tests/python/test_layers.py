@@ -26,6 +26,7 @@ PYTHON = (
     ("registry",),
     ("methods",),
     ("quantizer",),
+    ("_fitted",),
     ("_certainty", "_parameters", "_search", "threads"),
     ("axes", "codes"),
     ("_exchange",),

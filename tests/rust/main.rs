@@ -19,6 +19,7 @@ mod kernels;
 mod methods;
 mod nearest;
 mod paths;
+mod predicted;
 mod products;
 mod scale_search;
 mod search;

@@ -12,7 +12,7 @@ import click
 
 from blockquant import shards
 from blockquant._checks import counted
-from blockquant.cli import _options
+from blockquant.cli import _fitted, _options
 from blockquant.cli._errors import Failure
 from blockquant.cli._output import cost, emit, measures
 from blockquant.codes import Codes
@@ -106,8 +106,9 @@ def encode(
     force: bool,
     job: dict[str, Any],
     as_json: bool,
+    axes: str | None,
 ) -> None:
-    """Encodes files to a folder of shards."""
+    """Encodes files to a folder of shards; `axes` names the file of the axes in `spec`."""
     if force:
         raise Failure(f"--force is for files; a job goes on in its folder, and {out} is one")
     start = perf_counter()
@@ -120,6 +121,7 @@ def encode(
     found = Shards(made.folder, made.encode(list(files), spec), True)
     seconds = perf_counter() - start
     values = _measures(out, found)
+    _fitted.warn(values.get("drift"), axes)
     rate = len(found) / seconds
     if as_json:
         speed = {"seconds": seconds, "rows_per_second": rate}
@@ -138,7 +140,7 @@ def info(folder: str, verify: bool, as_json: bool) -> None:
         of = counted(len(found.files), "shard")
         verb = "is" if len(damages) == 1 else "are"
         raise Failure(f"{folder}: {len(damages)} of {of} {verb} damaged: {each}")
-    values = _measures(folder, found)
+    values = _measures(folder, found, verify)
     if as_json:
         held = found.info()
         more = {name: held[name] for name in ("shards", "shard_rows", "sources")}
@@ -160,9 +162,14 @@ def load_codes(path: str, verify: bool) -> tuple[Quantizer, Codes | Shards]:
     return found.quantizer, found
 
 
-def _measures(folder: str, found: Shards) -> dict[str, Any]:
-    total = found.info()["bytes"]
-    return {**measures(folder, found.quantizer, len(found), found.nbytes), "file_bytes": total}
+def _measures(folder: str, found: Shards, reads: bool = True) -> dict[str, Any]:
+    """What the codes cost and, if they may be read, how far their rows are from fitted axes."""
+    total, q = found.info()["bytes"], found.quantizer
+    step = max(1, found.info()["shard_rows"])
+    parts = (found[first : first + step] for first in range(0, len(found), step))
+    drift = q.drift(parts) if reads and q.axes is not None else None
+    values = {**measures(folder, q, len(found), found.nbytes), "file_bytes": total}
+    return {**values, **_fitted.measures(q, drift)}
 
 
 def _describe(folder: str, found: Shards, values: dict[str, Any]) -> None:
@@ -172,6 +179,8 @@ def _describe(folder: str, found: Shards, values: dict[str, Any]) -> None:
     click.echo(f"{folder}: {rows}, d = {found.quantizer.dim}, in {parts}, of {files}")
     click.echo(f"{found.quantizer!r}")
     click.echo(cost(values))
+    if found.quantizer.axes is not None:
+        click.echo(_fitted.summary(found.quantizer, values["drift"]))
     if found.skipped:
         whole = sum(row is None for _, row, *_ in found.skipped)
         some = sum(rows for _, _, rows, _ in found.skipped)

@@ -67,11 +67,14 @@ class Methods(click.ParamType):  # type: ignore[type-arg]  # not generic before 
 
     name = "methods"
 
+    def __init__(self, full_name: Callable[[str], str] = registry.full_name) -> None:
+        self._full_name = full_name
+
     def convert(self, value: Any, param: Any, ctx: Any) -> list[str]:
         """The names with their scale rules, or a failure."""
         if isinstance(value, list):
             return value
-        return [registry.full_name(part.strip()) for part in value.split(",")]
+        return [self._full_name(part.strip()) for part in value.split(",")]
 
     def shell_complete(self, ctx: Any, param: Any, incomplete: str) -> list[CompletionItem[str]]:
         """The names that start so, and are not given yet."""
@@ -90,7 +93,7 @@ class Method(Methods):
 
     def convert(self, value: Any, param: Any, ctx: Any) -> Any:
         """The name with its scale rule, or a failure."""
-        return registry.full_name(value)
+        return self._full_name(value)
 
     def shell_complete(self, ctx: Any, param: Any, incomplete: str) -> list[CompletionItem[str]]:
         """The names that start so."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -12,13 +13,13 @@ import click
 from click.core import ParameterSource
 
 from blockquant import report
-from blockquant._checks import counted
+from blockquant._checks import between, counted
 from blockquant.cli import _options
 from blockquant.cli._errors import Failure, of_system
 from blockquant.cli._output import bar, emit
 from blockquant.cli.info import machine
 from blockquant.files import open_rows
-from blockquant.methods import COMPARED
+from blockquant.measurement import chosen, full_name
 from blockquant.report import Comparison
 from blockquant.report import compare as run_comparison
 
@@ -43,9 +44,15 @@ from blockquant.report import compare as run_comparison
 )
 @click.option(
     "--methods",
-    type=_options.Methods(),
+    type=_options.Methods(full_name),
     help="Comma-separated; by default all built-in ones in their usual scale rules.",
 )
+@click.option(
+    "--sample",
+    metavar="FILE|SHARE",
+    help="Rows to fit axes to, or a share of FILE, such as .5, that is not measured then.",
+)
+@_options.array_option("--sample-array", "--sample")
 @click.option("--seeds", default=5, type=click.IntRange(min=1), show_default=True)
 @click.option("--rotation", default="hadamard", type=click.Choice(["hadamard", "haar"]))
 @click.option(
@@ -72,6 +79,8 @@ def command(
     bits: list[float],
     sizes: list[int] | None,
     methods: list[str] | None,
+    sample: str | None,
+    sample_array: str | None,
     seeds: int,
     rotation: str,
     confidence: float,
@@ -82,7 +91,8 @@ def command(
     """Compares the methods on FILE, rows of floats, by default on the shipped embeddings.
 
     Without --queries the last tenth of the rows, at most 200, are the queries. Zero rows are left
-    out and counted.
+    out and counted. With --sample, methods on axes fitted to it are compared too: trellis+axes, or
+    those that --methods names.
     """
     if queries is not None and file is None:
         raise click.UsageError("--queries needs a FILE of rows", context)
@@ -90,6 +100,9 @@ def command(
         raise click.UsageError("--array needs a FILE of rows", context)
     if queries_array is not None and queries is None:
         raise click.UsageError("--queries-array needs --queries", context)
+    share = None if sample is None else _share(sample)
+    if sample_array is not None and (sample is None or share is not None):
+        raise click.UsageError("--sample-array needs a FILE as --sample", context)
     options: dict[str, Any] = {}
     if sizes is not None:
         if context.get_parameter_source("bits") is ParameterSource.COMMANDLINE:
@@ -97,7 +110,7 @@ def command(
         options["bytes_per_vector"] = sizes
     if context.get_parameter_source("confidence") is ParameterSource.COMMANDLINE:
         options["confidence"] = confidence
-    names = list(COMPARED) if methods is None else methods
+    names = chosen(methods, sample)
     with ExitStack() as stack:
         x = y = None
         if file is not None:
@@ -105,10 +118,18 @@ def command(
         if queries is not None:
             option = "--queries-array "
             y = stack.enter_context(open_rows(queries, array=queries_array, option=option))
+        if share is not None:
+            options["sample"] = share
+        elif sample is not None:
+            option = "--sample-array "
+            options["sample"] = stack.enter_context(
+                open_rows(sample, array=sample_array, option=option)
+            )
         # A name that is not UTF-8 text cannot be written to the report as it is.
         source = None if file is None else click.format_filename(file)
         folder = None if out is None else _prepare(out, force)
-        total = len(set(bits if sizes is None else sizes)) * len(set(names)) * seeds
+        total = len(set(bits if sizes is None else sizes)) * len(names) * seeds
+        total += sample is not None
         step = stack.enter_context(bar(total, "run", "compare"))
         progress = None if step is None else _progress(step)
         try:
@@ -116,7 +137,7 @@ def command(
                 x, y, names, bits, seeds, rotation, progress, source=source, **options
             )
         except ValueError as error:
-            raise ValueError(_with_files(str(error), file, queries)) from None
+            raise ValueError(_with_files(str(error), file, queries, sample)) from None
     if as_json:
         _emit(result, folder, force)
         return
@@ -143,6 +164,18 @@ def _emit(result: Comparison, folder: Path | None, force: bool) -> None:
         emit(result.to_dict() | ({} if folder is None else {"written": written}))
 
 
+def _share(sample: str) -> float | None:
+    """The number, or None if it is the name of a file."""
+    if os.path.exists(sample):
+        return None
+    try:
+        return between(float(sample), "--sample")
+    except ValueError as error:
+        if "expected" in str(error):
+            raise Failure(str(error)) from None
+        raise Failure(f"--sample {sample}: neither a file nor a share of the rows") from None
+
+
 def _progress(step: Callable[..., None]) -> Callable[[str], None]:
     """What is told the line of each run before it: the run before that is done."""
     lines: list[str] = []
@@ -154,9 +187,9 @@ def _progress(step: Callable[..., None]) -> Callable[[str], None]:
     return line
 
 
-def _with_files(message: str, file: str | None, queries: str | None) -> str:
-    """An error that names the files in place of x and y."""
-    for name, path in (("x", file), ("y", queries)):
+def _with_files(message: str, *paths: str | None) -> str:
+    """An error that names the files in place of x, y and the sample."""
+    for name, path in zip(("x", "y", "sample"), paths, strict=True):
         if path is not None and re.match(rf"{name}\b", message):
             return path + message[len(name) :]
     return message

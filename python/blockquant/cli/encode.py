@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from blockquant import registry
 from blockquant._checks import counted
 from blockquant._methods import DEFAULT, PARTS, TABLE
-from blockquant.cli import _folder, _options
+from blockquant.axes import Axes
+from blockquant.cli import _fitted, _folder, _options
 from blockquant.cli._output import bar, building, cost, emit, measures
 from blockquant.codes import Codes
 from blockquant.files import Rows, open_rows
@@ -69,6 +70,18 @@ _SUFFIXES = (".safetensors", ".parquet")
 @click.option(
     "--center", type=_options.EXISTING, help="Subtract the mean of the rows of this file."
 )
+@click.option("--axes", type=_options.EXISTING, help="Axes that `blockquant fit` wrote.")
+@click.option(
+    "--criterion",
+    type=click.Choice(["recall", "reconstruction", "inner_product"]),
+    help="What the bits of axes are given for.  [default: recall]",
+)
+@click.option(
+    "--reserve",
+    metavar="PART",
+    type=float,
+    help="Of the variance that all axes are expected to have alike, 0 to 1.  [default: 0]",
+)
 @click.option(
     "--keep", metavar="NAMES", help="Columns of FILE, a Parquet file, that --out has too: id,text."
 )
@@ -93,6 +106,9 @@ def command(
     store_norm: bool,
     center_mean: bool,
     center: str | None,
+    axes: str | None,
+    criterion: str | None,
+    reserve: float | None,
     keep: str | None,
     name: str,
     force: bool,
@@ -122,8 +138,20 @@ def command(
         options["scale_search"] = scale_search
     if center_mean and center is not None:
         raise click.UsageError("--center and --center-mean exclude each other", context)
+    for option, value in (("criterion", criterion), ("reserve", reserve)):
+        if value is not None and axes is None:
+            raise click.UsageError(f"--{option} is for --axes", context)
+        if value is not None:
+            options[option] = value
+    model = None
+    if axes is not None:
+        if center_mean or center is not None:
+            raise click.UsageError("--axes have a center of their own", context)
+        model = options["axes"] = Axes.load(axes)
     if _folder.is_folder(out):
         spec = {"name": method, "bits": bits, "seed": seed, **options}
+        if model is not None:
+            spec["dim"] = model.dim
         if center_mean:
             spec["center"] = "mean"
         elif center is not None:
@@ -131,18 +159,24 @@ def command(
                 spec["center"] = _mean(sample)
         if keep is not None:
             raise click.UsageError("--keep is for an --out that is a .parquet", context)
-        _folder.encode(files, out, spec, array, force, job, as_json)
+        _folder.encode(files, out, spec, array, force, job, as_json, axes)
         return
     file = _folder.one_file(context, files, out, job)
     kept = [] if keep is None else [part.strip() for part in keep.split(",")]
     is_table = os.path.splitext(out)[1].lower() == ".parquet"
     if kept and not (is_table and is_parquet(file)):
         raise click.UsageError("--keep is for a FILE and an --out that are .parquet", context)
+    if is_table and model is not None:
+        # A column says which quantizer made it, and a model does not fit in there.
+        raise click.UsageError("--axes is for an --out that is a .safetensors or a folder", context)
     if kept:
         kept_fields(file, kept, name)
     with open_rows(file, array=array, option="--array ") as rows:
-        _options.prepare(out, [file, *([center] if center else [])], force, _SUFFIXES)
+        inputs = [path for path in (file, center, axes) if path is not None]
+        _options.prepare(out, inputs, force, _SUFFIXES)
         dim = rows.shape[1]
+        if model is not None and model.dim != dim:
+            raise ValueError(f"{axes} has d = {model.dim}, {file} has {dim}")
         # Wrong parameters are found before the file is read for its mean.
         with building():
             q = registry.create(method, dim=dim, bits=bits, seed=seed, **options)
@@ -161,14 +195,15 @@ def command(
             with write_codes(out, q, name=name, source=file, keep=kept) as table:
                 for codes in encoded(q, rows):
                     table.write(codes)
-            count, nbytes = table.rows, table.nbytes
+            count, nbytes, drift = table.rows, table.nbytes, None
         else:
             codes = encode_rows(q, rows)
-            count, nbytes = len(codes), codes.nbytes
+            count, nbytes, drift = len(codes), codes.nbytes, q.drift(codes)
         seconds = perf_counter() - start
     if not is_table:
         save(out, q, codes)
-    found = measures(out, q, count, nbytes)
+    found = {**measures(out, q, count, nbytes), **_fitted.measures(q, drift)}
+    _fitted.warn(drift, axes)
     rate = count / seconds
     if as_json:
         named = {"file": file, "array": rows.array, "stored": rows.stored, "out": out}
@@ -178,6 +213,8 @@ def command(
     click.echo(f"{out}: {counted(count, 'row')}, d = {dim}, of {file} ({rows.stored})")
     click.echo(f"{q!r}")
     click.echo(cost(found))
+    if model is not None:
+        click.echo(_fitted.summary(q, drift))
     click.echo(f"{seconds:.2f} s, {rate:,.0f} rows/s")
 
 

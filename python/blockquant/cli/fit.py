@@ -9,6 +9,7 @@ from time import perf_counter
 import click
 
 from blockquant.cli import _options
+from blockquant.cli._fitted import described
 from blockquant.cli._output import emit, size
 from blockquant.fitting import FEW, few, fitted
 
@@ -61,13 +62,8 @@ def command(
                 "command": "fit",
                 "files": list(files),
                 "out": out,
-                "rows": axes.rows,
-                "dim": axes.dim,
-                "queries": axes.query_variances is not None,
-                "shrinkage": axes.shrinkage,
-                "effective_dim": axes.effective_dim,
+                **described(axes),
                 "few_rows": is_small,
-                "digest": axes.digest,
                 "file_bytes": nbytes,
                 "seconds": seconds,
             }

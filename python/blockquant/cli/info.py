@@ -11,12 +11,15 @@ import numpy as np
 
 from blockquant import _core, registry
 from blockquant._checks import counted
-from blockquant.cli import _folder, _options
+from blockquant.axes import Axes
+from blockquant.cli import _fitted, _folder, _options
+from blockquant.cli._fitted import described
 from blockquant.cli._output import building, cost, emit, measures, size, version
 from blockquant.files import list_arrays, open_entry
 from blockquant.files.codes import holds_codes, load
 from blockquant.files.parquet import is_parquet
 from blockquant.files.rows import regular
+from blockquant.files.tensors import is_axes
 
 
 @click.command("info", short_help="Says what a file is, or this installation.")
@@ -24,7 +27,8 @@ from blockquant.files.rows import regular
 @_options.verify_option
 @_options.json_option
 def command(file: str | None, verify: bool, as_json: bool) -> None:
-    """Says what FILE is, codes, rows or a folder of codes; without FILE what this installation is.
+    """Says what FILE is: codes, axes, rows, or a folder of codes. Without FILE it describes this
+    installation.
 
     Of codes the checksums are compared, unless --no-verify is given: a damaged file is an error.
     """
@@ -34,6 +38,8 @@ def command(file: str | None, verify: bool, as_json: bool) -> None:
         _folder.info(file, verify, as_json)
     elif holds_codes(regular(file)):
         _codes(file, verify, as_json)
+    elif is_axes(file):
+        _axes(file, as_json)
     else:
         _rows(file, as_json)
 
@@ -71,15 +77,29 @@ def _installation(as_json: bool) -> None:
 def _codes(file: str, verify: bool, as_json: bool) -> None:
     with building():
         q, codes = load(file, verify)
-    found = measures(file, q, len(codes), codes.nbytes)
+    # It reads the codes, as comparing the checksums does.
+    drift = q.drift(codes) if verify else None
+    found = {**measures(file, q, len(codes), codes.nbytes), **_fitted.measures(q, drift)}
     if as_json:
         emit({"command": "info", "kind": "codes", "file": file, **found, "verified": verify})
         return
     click.echo(f"{file}: codes of {counted(len(codes), 'row')}, d = {q.dim}")
     click.echo(f"{q!r}")
     click.echo(cost(found))
+    if q.predicted is not None:
+        click.echo(_fitted.summary(q, drift))
+        click.echo(q.predicted.describe())
     compared = "compared, of the pages that have one" if is_parquet(file) else "verified"
     click.echo(f"checksums: {compared if verify else 'not compared (--no-verify)'}")
+
+
+def _axes(file: str, as_json: bool) -> None:
+    axes, total = Axes.load(file), os.stat(file).st_size
+    if not as_json:
+        click.echo(f"{file}: {axes.describe()}")
+        click.echo(f"{size(total)}; digest {axes.digest}")
+        return
+    emit({"command": "info", "kind": "axes", "file": file, **described(axes), "file_bytes": total})
 
 
 def _rows(file: str, as_json: bool) -> None:

@@ -22,8 +22,9 @@ _LENGTH = 8
 #: The longest header that the library reads.
 _MOST_HEADER = 100_000_000
 _METADATA = "__metadata__"
-#: The mark that :func:`blockquant.save` writes, and the part of the header that is searched for it.
+#: The marks of files of codes and of axes, and the part of the header that is searched for them.
 _OURS = re.compile(rb'"format"\s*:\s*"blockquant"')
+_AXES = re.compile(rb'"format"\s*:\s*"blockquant-axes"')
 _LOOKED_AT = 2**16
 _DISK = {"float16": "<f2", "bfloat16": "<u2", "float32": "<f4", "float64": "<f8"}
 
@@ -78,10 +79,20 @@ def is_codes(path: str) -> bool:
     >>> is_codes(__file__)
     False
     """
+    return _has(path, _OURS)
+
+
+def is_axes(path: str) -> bool:
+    """Whether :meth:`blockquant.Axes.save` wrote a file, as :func:`is_codes`."""
+    return _has(path, _AXES)
+
+
+def _has(path: str, mark: re.Pattern[bytes]) -> bool:
+    """Whether a mark stands near the start of a header."""
     with open(path, "rb") as file:
         length = int.from_bytes(file.read(_LENGTH), "little")
         start = file.read(min(length, _LOOKED_AT))
-    return start.startswith(b"{") and _OURS.search(start) is not None
+    return start.startswith(b"{") and mark.search(start) is not None
 
 
 def entries(path: str) -> list[Entry]:

@@ -10,13 +10,15 @@ from typing import Any
 import numpy as np
 
 from blockquant import _core, registry
-from blockquant._arrays import sample
+from blockquant._arrays import sample as shipped
 from blockquant._checks import between, brief, real, whole
+from blockquant._fitted import Predicted
+from blockquant.measurement import _fitted
 from blockquant.measurement._budget import Rate, Unmet, within
+from blockquant.measurement._expectation import Expectation
 from blockquant.measurement._figures import Figures
-from blockquant.measurement._measurement import Distortion, Expectation, run
+from blockquant.measurement._measurement import Distortion, run
 from blockquant.measurement._truth import Truth
-from blockquant.methods import COMPARED
 
 
 def compare(
@@ -31,6 +33,7 @@ def compare(
     bytes_per_vector: Sequence[int] | None = None,
     confidence: float = 0.99,
     source: str | None = None,
+    sample: Any = None,
 ) -> Figures:
     """The figures of several methods on the same rows, queries and seeds.
 
@@ -43,7 +46,8 @@ def compare(
     for given, what in ((bits, "bits"), (bytes_per_vector, "bytes_per_vector")):
         if isinstance(given, Real):
             raise TypeError(f"{what} is {brief(given)}, expected a list of numbers")
-    chosen = list(dict.fromkeys(map(registry.full_name, COMPARED if methods is None else methods)))
+    chosen = _fitted.chosen(methods, sample)
+    share = None if sample is None else _fitted.as_share(sample)
     unit = "bits" if bytes_per_vector is None else "bytes"
     if bytes_per_vector is None:
         marks = [mark for mark in dict.fromkeys(bits) if real(mark, "bits", 16)]
@@ -54,19 +58,25 @@ def compare(
     if x is None:
         if y is not None:
             raise ValueError("queries y without rows x")
-        x, y = sample()
+        x, y = shipped()
         source = source or "the shipped sample of sentence embeddings"
-    truth = Truth(x, y)
+    truth = Truth(x, y, share)
+    model = None
+    if sample is not None:
+        if progress is not None:
+            progress("fit")
+        model = _fitted.model(sample, share, truth)
     expectation = Expectation(confidence)
+    predicted: dict[tuple[float, str], Predicted] = {}
     runs: dict[tuple[float, str], list[Distortion]] = {}
     rates: dict[tuple[float, str], Rate] = {}
     unmet: dict[tuple[float, str], str] = {}
     for mark in marks:
         for name in chosen:
-            options: dict[str, Any] = {"rotation": rotation} if registry.is_built_in(name) else {}
+            built_in = _fitted.is_fitted(name) or registry.is_built_in(name)
+            options: dict[str, Any] = {"rotation": rotation} if built_in else {}
             try:
-                budget = unit == "bytes"
-                rate = within(name, int(mark), truth, options) if budget else Rate(mark)
+                rate = _rate(name, mark, truth, options) if unit == "bytes" else Rate(mark)
             except Unmet as reason:
                 unmet[mark, name] = str(reason)
                 continue
@@ -76,9 +86,7 @@ def compare(
                 if progress is not None:
                     progress(f"{name}, {mark:g} {unit}, seed {seed}")
                 try:
-                    q = registry.create(
-                        name, dim=truth.shape[2], bits=rate.bits, seed=seed, **options
-                    )
+                    q = _made(name, model, dim=truth.shape[2], bits=rate.bits, seed=seed, **options)
                 except ValueError as reason:
                     if seed:  # Seed 0 worked, so the rate is not the reason.
                         raise
@@ -87,6 +95,8 @@ def compare(
                 rates[mark, name] = rate
                 found = run(q, truth, name, confidence, expectation)
                 runs.setdefault((mark, name), []).append(found)
+                if _fitted.is_fitted(name) and not seed and q.predicted is not None:
+                    predicted[mark, name] = q.predicted
     if not runs:
         wanted = ", ".join(f"{mark:g}" for mark in marks)
         raise ValueError(f"no method has {wanted} {unit}: {_reasons(unmet)}")
@@ -105,9 +115,23 @@ def compare(
         "numpy": np.__version__,
         "blockquant": _core.version(),
     }
+    if model is not None:
+        about["sample"] = _fitted.about(model)
     centers = np.asarray(truth.products, np.float64)
     shares = np.asarray(truth.weights / truth.weights.sum(), np.float64)
-    return Figures(runs, rates, unmet, about, truth.shape, (centers, shares))
+    return Figures(runs, rates, unmet, about, truth.shape, (centers, shares), model, predicted)
+
+
+def _rate(name: str, budget: float, truth: Truth, options: dict[str, Any]) -> Rate:
+    if _fitted.is_fitted(name):
+        return _fitted.within(int(budget), truth.shape[2])
+    return within(name, int(budget), truth, options)
+
+
+def _made(name: str, model: _fitted.Model | None, **options: Any) -> Any:
+    if model is not None and _fitted.is_fitted(name):
+        return _fitted.create(name, model.axes, **options)
+    return registry.create(name, **options)
 
 
 def _reasons(unmet: dict[tuple[float, str], str]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -9,8 +10,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from blockquant._fitted import Predicted
 from blockquant.measurement._budget import Rate
 from blockquant.measurement._errors import Errors
+from blockquant.measurement._fitted import Model, criterion_of, is_fitted
 from blockquant.measurement._measurement import COUNTS, Distortion, names
 from blockquant.measurement._student import half_interval
 from blockquant.measurement._verdicts import Difference, Used, Verdict
@@ -42,11 +45,30 @@ class Figures:
     shape: tuple[int, int, int]
     #: A histogram of the inner products of rows and queries: centers of the bins and shares.
     products: tuple[NDArray[np.float64], NDArray[np.float64]]
+    #: The model of the sample, if one was given.
+    model: Model | None
+    #: What the model predicts of each fitted method at a rate.
+    predicted: dict[tuple[float, str], Predicted]
 
     @property
     def unit(self) -> str:
         """What the rates are: ``bits`` per coordinate or ``bytes`` per vector."""
         return str(self.about["unit"])
+
+    def part(self, fitted: bool) -> Figures:
+        """The figures of the methods on fitted axes, or of those that know nothing of the rows."""
+        keep = {key: runs for key, runs in self.runs.items() if is_fitted(key[1]) is fitted}
+        unmet = {key: why for key, why in self.unmet.items() if is_fitted(key[1]) is fitted}
+        return Figures(
+            keep,
+            self.rates,
+            unmet,
+            self.about,
+            self.shape,
+            self.products,
+            self.model if fitted else None,
+            self.predicted if fitted else {},
+        )
 
     def values(self, rate: float, method: str, field: str) -> NDArray[np.float64]:
         """One figure for every seed, NaN where the method does not have it.
@@ -107,7 +129,9 @@ class Figures:
     def rows(self) -> list[dict[str, Any]]:
         """One dict per method and rate: means over seeds, and standard errors as ``*_se``.
 
-        Times are the minimum over seeds, because other work of the machine only adds to them.
+        Times are the minimum over seeds, because other work of the machine only adds to them. For
+        methods on fitted axes, `criterion` is what their bits are given for, and `training_rows`
+        and `training_seconds` are those of the sample; for others they are None.
 
         See Also
         --------
@@ -127,6 +151,10 @@ class Figures:
             row: dict[str, Any] = {"bits": bits, "method": name, "seeds": len(runs)}
             row["budget"] = rate if self.unit == "bytes" else None
             row["block"] = block
+            fit = self.model if is_fitted(name) else None
+            row["criterion"] = criterion_of(name) if fit else None
+            row["training_rows"] = fit.axes.rows if fit else None
+            row["training_seconds"] = fit.seconds if fit else None
             for field in names():
                 values = [getattr(run, field) for run in runs]
                 if any(value is None for value in values):
@@ -186,40 +214,59 @@ class Figures:
     def differences(self) -> list[Difference]:
         """The best method against every other, under each criterion at each rate.
 
+        Where some methods are fitted to a sample, the best of the others comes first, against the
+        others, and then the best fitted one against all.
+
         See Also
         --------
         verdicts : The best method against the best of the other families only.
         """
         out = []
-        for rate in dict.fromkeys(rate for rate, _ in self.runs):
-            for _, field in CRITERIA:
-                order = self._order(rate, field)
-                out += [self.difference(order[0], name, field, rate) for name in order[1:]]
+        for rate, field, best, others, _ in self._contests():
+            out += [self.difference(best, name, field, rate) for name in others]
         return out
 
     def verdicts(self) -> list[Verdict]:
         """The best method under each criterion at each rate, paired over seeds.
 
+        Where some methods are fitted to a sample, the verdicts on the others, which know nothing of
+        the rows, come first. Then the best fitted one is set against the best of those.
+
         See Also
         --------
         differences : The best method against every other.
         """
+        names = {field: criterion for criterion, field in CRITERIA}
         out = []
-        for rate in dict.fromkeys(rate for rate, _ in self.runs):
-            for criterion, field in CRITERIA:
-                order = self._order(rate, field)
-                best = order[0]
-                head = rate, self.unit, criterion, field, best, self._used(rate, best)
-                others = [m for m in order if m.partition("/")[0] != best.partition("/")[0]]
-                if not others:
-                    out.append(Verdict(*head, None, None, 0.0, 0.0))
-                    continue
-                other = others[0]
-                found = self.difference(best, other, field, rate)
-                noise = (found.high - found.low) / 2
-                used = self._used(rate, other)
-                out.append(Verdict(*head, other, used, found.percent, noise))
+        for rate, field, best, others, fitted in self._contests():
+            head = rate, self.unit, names[field], field, best, self._used(rate, best)
+            family = best.partition("/")[0]
+            rivals = [name for name in others if name.partition("/")[0] != family]
+            if fitted:
+                rivals = [name for name in rivals if not is_fitted(name)] or rivals
+            if not rivals:
+                out.append(Verdict(*head, None, None, 0.0, 0.0, fitted))
+                continue
+            other = rivals[0]
+            found = self.difference(best, other, field, rate)
+            noise = (found.high - found.low) / 2
+            used = self._used(rate, other)
+            out.append(Verdict(*head, other, used, found.percent, noise, fitted))
         return out
+
+    def _contests(self) -> Iterator[tuple[float, str, str, list[str], bool]]:
+        """Rate, field, the best method, its rivals in order, and whether it is fitted."""
+        rates = list(dict.fromkeys(rate for rate, _ in self.runs))
+        for fitted in (False, True):
+            for rate in rates:
+                for _, field in CRITERIA:
+                    order = self._order(rate, field)
+                    best = next((name for name in order if is_fitted(name) is fitted), None)
+                    if best is None:
+                        continue
+                    others = [name for name in order if fitted or not is_fitted(name)]
+                    others.remove(best)
+                    yield rate, field, best, others, fitted
 
     def _used(self, rate: float, method: str) -> Used:
         row = self._table[rate, method]

@@ -9,21 +9,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from blockquant import theory
 from blockquant._arrays import as_result
 from blockquant._checks import between
 from blockquant._methods import states_intervals
 from blockquant.codes import Codes
-from blockquant.measurement._centered import Pairs
 from blockquant.measurement._errors import Counter, Errors
+from blockquant.measurement._expectation import LEVELS, Expectation
 from blockquant.measurement._ranks import Best, ranks, recall
 from blockquant.measurement._truth import MOST_FOUND, Chunk, Truth
 from blockquant.quantizer import Quantizer
 
 _Float = NDArray[np.float32]
-
-#: Levels of the error quantiles and their fields.
-LEVELS = {"q50": 0.5, "q99": 0.99, "q999": 0.999, "q9999": 0.9999}
 
 
 @dataclass(frozen=True)
@@ -32,7 +28,8 @@ class Distortion:
 
     Inner products are between unit rows and unit queries. The error is ⟨x̂, y⟩ − ⟨x, y⟩. The fields
     ``*_theory`` are expectations under a Haar rotation (:mod:`blockquant.theory`), or None if the
-    theory does not cover the quantizer.
+    theory does not cover the quantizer. With fitted axes they are what the model predicts for rows
+    like its sample (:attr:`Quantizer.predicted`): those of `nmse` and `ip_error`.
 
     See Also
     --------
@@ -149,9 +146,10 @@ def measure(q: Any, x: Any, y: Any = None, confidence: float = 0.99) -> Distorti
         A quantizer, or any object with ``encode`` and ``decode``. If it has ``inner_product`` and
         ``interval``, these are used. It gets the rows in chunks, in order.
     x : array_like, (n, d)
-        Rows, as for :meth:`Quantizer.encode`. They are scaled to unit norm. Zero rows have no
-        direction: they are left out, and `zero_rows` of the result counts them. Objects that give
-        arrays for slices (mapped files, h5py) are read one chunk at a time.
+        Rows, as for :meth:`Quantizer.encode`. They are scaled to unit norm. A quantizer with fitted
+        axes gets them as they are, because its model knows their lengths, and what it returns is
+        scaled. Zero rows have no direction: they are left out, and `zero_rows` of the result counts
+        them. Objects that give arrays for slices (mapped files, h5py) are read one chunk at a time.
     y : array_like, (m, d), optional
         Queries. They are scaled to unit norm. Zero queries are left out, and `zero_queries` counts
         them. The default is the last tenth of the rows, at most 200, which are then not measured as
@@ -185,17 +183,26 @@ def measure(q: Any, x: Any, y: Any = None, confidence: float = 0.99) -> Distorti
     name = getattr(q, "name", None)
     called = name or type(q).__name__
     confidence = between(confidence, "confidence")
-    return run(q, Truth(x, y), called, confidence, Expectation(confidence))
+    scaled = getattr(q, "criterion", None) is None
+    return run(q, Truth(x, y), called, confidence, Expectation(confidence), scaled)
 
 
 def run(
-    q: Any, truth: Truth, called: str, confidence: float, expectation: Expectation
+    q: Any,
+    truth: Truth,
+    called: str,
+    confidence: float,
+    expectation: Expectation,
+    scaled: bool = True,
 ) -> Distortion:
-    """One pass of a quantizer over the rows. Errors name the method as `called`."""
+    """One pass of a quantizer over the rows. Errors name the method as `called`.
+
+    Unless `scaled`, it gets the rows as they were, and its results are divided by their norms.
+    """
     n, m, d = truth.shape
     if isinstance(q, Quantizer):
         q.encode(truth.y[:1])  # Builds the tables of the first use before the time is taken.
-    sums = _Sums(truth, q, called, confidence)
+    sums = _Sums(truth, q, called, confidence, scaled)
     for chunk in truth.chunks():
         sums.add(chunk)
     expected: dict[str, Any] = dict(expectation.of(q, truth))
@@ -231,8 +238,9 @@ def run(
 class _Sums:
     """The sums over the chunks of a run."""
 
-    def __init__(self, truth: Truth, q: Any, called: str, confidence: float) -> None:
+    def __init__(self, truth: Truth, q: Any, called: str, confidence: float, scaled: bool) -> None:
         self._truth, self._q, self._called, self._confidence = truth, q, called, confidence
+        self._scaled = scaled
         self.loss = self.cosine = self.square = self.along = self.width = 0.0
         self.encoding = self.decoding = 0.0
         self.inside: int | None = 0 if _has_intervals(q) else None
@@ -243,8 +251,10 @@ class _Sums:
 
     def add(self, chunk: Chunk) -> None:
         q, x, y = self._q, chunk.x, self._truth.y
+        size = None if self._scaled else chunk.norm.astype(np.float32)
+        given = x if size is None else x * size[:, None]
         start = perf_counter()
-        codes = q.encode(x)
+        codes = q.encode(given)
         encoded = perf_counter()
         back = q.decode(codes)
         self.decoding += perf_counter() - encoded
@@ -253,15 +263,19 @@ class _Sums:
         self.nbytes = None if nbytes is None or self.nbytes is None else self.nbytes + nbytes
         # Nothing is smaller than NaN, so a method that returned NaN would seem to be the best.
         back = as_result(back, x.shape, f"{self._called}: decode", chunk.first)
+        if size is not None:
+            back = back / size[:, None]
         wide = back.astype(np.float64)
-        size = np.sqrt(np.einsum("ij,ij->i", wide, wide))
+        length = np.sqrt(np.einsum("ij,ij->i", wide, wide))
         self.loss += float(np.square(x - wide).sum())
-        self.cosine += float((np.einsum("ij,ij->i", x, wide) / np.where(size, size, 1.0)).sum())
+        self.cosine += float((np.einsum("ij,ij->i", x, wide) / np.where(length, length, 1.0)).sum())
         with np.errstate(over="ignore", invalid="ignore"):
             has = hasattr(q, "inner_product")
             estimate = q.inner_product(codes, y) if has else y @ back.T
         what = f"{self._called}: inner_product"
         estimate = as_result(estimate, chunk.product.shape, what)
+        if size is not None and has:
+            estimate = np.asarray(estimate / size, np.float32)
         error = estimate - chunk.product
         self.square += float(np.square(error, dtype=np.float64).sum())
         self.along += float(np.einsum("ij,ij->", error, chunk.product, dtype=np.float64))
@@ -269,9 +283,11 @@ class _Sums:
         self.best.add(chunk.first, x, estimate)
         self._scores.append(self._truth.pick(chunk, estimate))
         if self.inside is not None:
-            bounds = q.interval(_with_norms(codes), y, self._confidence)
+            known = codes if getattr(q, "criterion", None) is not None else _with_norms(codes)
+            bounds = q.interval(known, y, self._confidence)
             what = f"{self._called}: interval"
             low, high = (as_result(bound, chunk.product.shape, what) for bound in bounds)
+            low, high = (low, high) if size is None else (low / size, high / size)
             self.inside += int(((low <= chunk.product) & (chunk.product <= high)).sum())
             self.width += float(np.subtract(high, low, dtype=np.float64).sum()) / 2
 
@@ -283,8 +299,10 @@ class _Sums:
 def _has_intervals(q: Any) -> bool:
     if not isinstance(q, Quantizer):
         return hasattr(q, "interval")
-    # A quantizer with a center quantizes x − μ, whose norm is not that of the row.
-    return states_intervals(q.name) and (q.center is None or q.store_norm)
+    # A quantizer with a center quantizes x − μ, whose norm is not that of the row, and fitted axes
+    # have a center and need the angles of their groups.
+    is_centered = q.center is not None or q.criterion is not None
+    return states_intervals(q.name) and (q.store_norm or not is_centered)
 
 
 def _with_norms(codes: Any) -> Any:
@@ -293,101 +311,3 @@ def _with_norms(codes: Any) -> Any:
         return codes
     one = np.ones(len(codes), np.float32)
     return Codes(codes.packed, codes.scale, one, codes.residual_norm, codes.dim, codes.made_by)
-
-
-class Expectation:
-    """The theory of methods on one set of rows. The values of each method are computed once."""
-
-    def __init__(self, confidence: float) -> None:
-        self._confidence = confidence
-        self._known: dict[Any, dict[str, float | None]] = {}
-
-    def of(self, q: Any, truth: Truth) -> dict[str, float | None]:
-        """The fields ``*_theory`` of :class:`Distortion`."""
-        name, bits = getattr(q, "name", None), getattr(q, "bits", None)
-        if name is None or bits is None or not theory.supported(name, bits):
-            return dict.fromkeys(_EXPECTED)
-        if getattr(q, "scale_search", None) is not None:  # no closed form
-            return dict.fromkeys(_EXPECTED)
-        method = name, bits, getattr(q, "block", None), getattr(q, "states", None)
-        center = getattr(q, "center", None)
-        key = method, None if center is None else center.tobytes()
-        if key not in self._known:
-            self._known[key] = (
-                self._look_up(*method, truth)
-                if center is None
-                else self._look_up_centered(*method, center, truth)
-            )
-        return self._known[key]
-
-    def _look_up_centered(
-        self,
-        name: str,
-        bits: float,
-        block: int | None,
-        states: int | None,
-        center: Any,
-        truth: Truth,
-    ) -> dict[str, float | None]:
-        """As :meth:`_look_up`, for rows minus the center (:mod:`._centered`)."""
-        d = truth.shape[2]
-        across = Pairs.of(center, True, truth)
-        # Biased estimates have no exact term, so their queries are not centered.
-        slope = theory.inner_product_bias(name, bits, d, block, states=states)
-        pairs = Pairs.of(center, False, truth) if slope != 0 else across
-
-        def mean(of: Any) -> float:
-            square = pairs.product_square / pairs.size_square
-            return float(pairs.size_square * of(name, bits, d, block, square, states=states))
-
-        def quantile(level: float) -> float | None:
-            products, sizes, weights = pairs.cosines, pairs.sizes, pairs.weights
-            return theory.error_quantile(
-                name, level, bits, d, 0.0, block, products, weights, sizes, states=states
-            )
-
-        error = mean(theory.inner_product_error)
-        bias = slope * pairs.slope
-        square = across.cosine_size / across.size
-        wide = theory.interval_half_width
-        return {
-            "nmse_theory": theory.nmse(name, bits, d, block, states=states) * pairs.share,
-            "bias_theory": bias,
-            "ip_error_theory": error,
-            "variance_theory": error - d * bias**2 * truth.square,
-            **{f"{field}_theory": quantile(level) for field, level in LEVELS.items()},
-            "half_width_theory": (
-                across.size * wide(name, bits, d, self._confidence, block, square, states=states)
-                if states_intervals(name)
-                else None
-            ),
-        }
-
-    def _look_up(
-        self, name: str, bits: float, block: int | None, states: int | None, truth: Truth
-    ) -> dict[str, float | None]:
-        d, square = truth.shape[2], truth.square
-        products, weights = truth.products, truth.weights
-
-        def of(value: Any, *more: float | None) -> float:
-            return float(value(name, bits, d, *more, states=states))
-
-        def quantile(level: float) -> float | None:
-            return theory.error_quantile(
-                name, level, bits, d, 0.0, block, products, weights, states=states
-            )
-
-        has = states_intervals(name)
-        return {
-            "nmse_theory": of(theory.nmse, block),
-            "bias_theory": of(theory.inner_product_bias, block),
-            "ip_error_theory": of(theory.inner_product_error, block, square),
-            "variance_theory": of(theory.inner_product_variance, block, square),
-            **{f"{field}_theory": quantile(level) for field, level in LEVELS.items()},
-            "half_width_theory": (
-                of(theory.interval_half_width, self._confidence, block, square) if has else None
-            ),
-        }
-
-
-_EXPECTED = [name for name in names() if name.endswith("_theory")]

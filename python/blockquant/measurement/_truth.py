@@ -61,11 +61,15 @@ class Source:
         return as_float32(piece, self.shape[1], self._what, first)
 
 
-def _unit(rows: _Float) -> _Float:
-    """Rows scaled to unit norm. None of them may be zero."""
+def _split(rows: _Float) -> tuple[_Float, NDArray[np.float64]]:
+    """Rows scaled to unit norm, and their norms. None of them may be zero."""
     wide = rows.astype(np.float64)
     norm = np.sqrt(np.einsum("ij,ij->i", wide, wide))
-    return np.asarray(wide / norm[:, None], dtype=np.float32)
+    return np.asarray(wide / norm[:, None], dtype=np.float32), norm
+
+
+def _unit(rows: _Float) -> _Float:
+    return _split(rows)[0]
 
 
 @dataclass(frozen=True)
@@ -76,6 +80,8 @@ class Chunk:
     first: int
     #: Rows of unit norm, (rows, d).
     x: _Float
+    #: Their norms before, (rows,).
+    norm: NDArray[np.float64]
     #: ⟨x, y⟩, (m, rows).
     product: _Float
 
@@ -84,10 +90,11 @@ class Truth:
     """The true inner products and ranks of the rows and queries.
 
     It takes two passes over the rows. The first one finds the zero rows. If `y` is None, the last
-    tenth of the rows, at most 200, are the queries.
+    tenth of the rows, at most 200, are the queries. A `share` of the other rows, drawn at random
+    but always the same, is a sample to fit axes to, and is not measured.
     """
 
-    def __init__(self, x: Any, y: Any) -> None:
+    def __init__(self, x: Any, y: Any, share: float | None = None) -> None:
         source = self._source = Source(x, "x")
         n, d = source.shape
         scan = max(1, _CHUNK // d)
@@ -113,6 +120,16 @@ class Truth:
             some = rows.any(axis=1)
             self.y = _unit(rows[some])
             self.zero_queries = _none_left("y", len(rows), len(self.y))
+        self._drawn = np.zeros(len(self._live), np.bool_)
+        if share is not None:
+            count = round(share * len(positions))
+            if not 0 < count < len(positions):
+                left = counted(len(positions), "row")
+                raise ValueError(f"sample: {share:g} of {left}, expected some of them and not all")
+            mixed = np.random.default_rng(0).permutation(positions)
+            self._drawn[mixed[:count]] = True
+            self._live = self._live & ~self._drawn
+            positions = np.flatnonzero(self._live)
         n, m = len(positions), len(self.y)
         if n == 0 or m == 0:
             found = f"{counted(n, 'row')} and {counted(m, 'query', 'queries')}"
@@ -151,6 +168,11 @@ class Truth:
         """All rows, in order."""
         return self._make() if self._kept is None else iter(self._kept)
 
+    def sample(self) -> Iterator[_Float]:
+        """The unit rows that were drawn to fit axes to, in order, in pieces."""
+        pieces = _pieces(self._source, self._drawn, 0, len(self._drawn), self._step)
+        return map(_unit, pieces)
+
     def pick(self, chunk: Chunk, scores: NDArray[Any]) -> NDArray[Any]:
         """The scores of this chunk that are ranked."""
         return scores[: _RANKED[1], self._picked(chunk)]
@@ -164,9 +186,15 @@ class Truth:
     def _make(self) -> Iterator[Chunk]:
         first = 0
         for rows in _pieces(self._source, self._live, 0, len(self._live), self._step):
-            x = _unit(rows)
-            yield Chunk(first, x, self.y @ x.T)
+            x, norm = _split(rows)
+            yield Chunk(first, x, norm, self.y @ x.T)
             first += len(x)
+
+
+def unit_pieces(source: Source) -> Iterator[_Float]:
+    """Rows of unit norm in pieces, without zero rows."""
+    step = max(1, _CHUNK // source.shape[1])
+    return map(_unit, _pieces(source, _live(source, step), 0, source.shape[0], step))
 
 
 def _live(source: Source, step: int) -> NDArray[np.bool_]:

@@ -67,6 +67,8 @@ class Verdict:
     #: Half the width of the 95 % interval of the margin, paired over seeds. It is infinite for one
     #: seed.
     noise: float
+    #: Whether the best is on axes fitted to a sample, and the runner-up knows nothing of the rows.
+    fitted: bool = False
 
     @property
     def significant(self) -> bool:

@@ -44,7 +44,8 @@ class Comparison(Figures):
         -------
         dict
             Keys: ``about`` (data, machine, versions), ``shape``, ``rows`` as :meth:`rows`,
-            ``verdicts``, ``differences``, ``unmet`` (the methods left out, with the reasons).
+            ``verdicts``, ``differences``, ``unmet`` (the methods left out, with the reasons),
+            ``predicted`` (what the model of a sample predicts). With a sample, ``about`` has it.
             A figure that is missing is None.
         """
         return _files.to_dict(self)
@@ -94,6 +95,7 @@ def compare(
     bytes_per_vector: Sequence[int] | None = None,
     confidence: float = 0.99,
     source: str | None = None,
+    sample: Any = None,
 ) -> Comparison:
     """Measures several methods on the same rows, queries and rotation seeds.
 
@@ -103,7 +105,10 @@ def compare(
         Rows and queries as for :func:`measure`. The default is the shipped sample.
     methods : sequence of str, optional
         Names as for :func:`blockquant.create`. A name that is given twice is measured once. The
-        default is all built-in methods with their usual scale rules.
+        default is all built-in methods with their usual scale rules. ``trellis+axes/recall`` is a
+        method on axes fitted to `sample`; in place of ``recall``, the default, ``reconstruction``
+        and ``inner_product`` say what its bits are given for. ``blockquant+axes`` and others are
+        named likewise.
     bits : sequence of float
         Bits per coordinate. A method that does not support a rate is left out at this rate, and
         `unmet` of the result has the reason.
@@ -122,6 +127,11 @@ def compare(
         The confidence of the intervals whose coverage is measured.
     source : str, optional
         A description of the rows, for the report.
+    sample : array_like, (n, d), or float, optional
+        Rows that axes are fitted to, scaled to unit norm, or the share of `x` that is drawn for
+        this and not measured, such as 0.5. Given rows should not be among those measured: the
+        result says how many are. With a sample, ``trellis+axes`` by its three criteria is measured
+        besides if no methods are named. A fitted row takes at most ⌊d·bits/8⌋ + 8 bytes.
 
     Returns
     -------
@@ -132,8 +142,9 @@ def compare(
     TypeError
         If `methods` or the rates are not a list.
     ValueError
-        If a method is unknown, if `methods`, the rates or `seeds` are empty, or if every method is
-        left out at every rate. The errors of :func:`measure` name the method.
+        If a method is unknown, if `methods`, the rates or `seeds` are empty, if fitted methods lack
+        a sample or a sample lacks them, or if every method is left out at every rate. The errors of
+        :func:`measure` name the method.
 
     See Also
     --------
@@ -149,6 +160,10 @@ def compare(
     >>> c = bq.compare(methods=["eden/mse", "turboquant/prod"], bytes_per_vector=[100], seeds=1)
     >>> [(row["method"], row["bits"], row["bytes_per_vector"]) for row in c.rows()]
     [('eden/mse', 2, 100.0), ('turboquant/prod', 1, 56.0)]
+    >>> names = ["trellis", "trellis+axes"]
+    >>> c = bq.compare(methods=names, bytes_per_vector=[56], seeds=1, sample=0.5)
+    >>> [(row["method"], row["training_rows"], row["bytes_per_vector"]) for row in c.rows()]
+    [('trellis/unbiased', None, 52.0), ('trellis+axes/recall', 1000, 56.0)]
     """
     figures = measurement.compare(
         x,
@@ -161,5 +176,6 @@ def compare(
         bytes_per_vector=bytes_per_vector,
         confidence=confidence,
         source=source,
+        sample=sample,
     )
     return Comparison(**{field.name: getattr(figures, field.name) for field in fields(figures)})

@@ -38,6 +38,10 @@ def to_dict(comparison: Figures) -> dict[str, Any]:
                 asdict(d) | {"significant": d.significant} for d in comparison.differences()
             ],
             "unmet": unmet,
+            "predicted": [
+                {"rate": rate, "unit": comparison.unit, "method": name, **asdict(found)}
+                for (rate, name), found in comparison.predicted.items()
+            ],
         }
     )
     return found
@@ -53,7 +57,7 @@ def _csv(rows: list[dict[str, Any]]) -> str:
 
 
 #: The names of the plots, in the order of the page.
-PLOTS = ("mse", "errors", "tails", "recall", "cost", "trade")
+PLOTS = ("mse", "errors", "tails", "recall", "cost", "trade", "spectrum", "allocation")
 #: All files that a report can have.
 NAMES = (
     *("report.html", "results.csv", "results.json"),

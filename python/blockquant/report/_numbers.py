@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+from blockquant.measurement import is_fitted
 
 if TYPE_CHECKING:
     from blockquant.measurement import Figures
@@ -39,6 +41,24 @@ def best(comparison: Figures, fields: Iterable[str]) -> dict[tuple[float, str], 
             if row[field] is not None and (field != "half_width" or holds(comparison, row)):
                 out[rate, field] = pick(out.get((rate, field), row[field]), row[field])
     return out
+
+
+def leading(
+    comparison: Figures, fields: Sequence[str]
+) -> dict[tuple[float, str], dict[str, float]]:
+    """The best figure of each field that each method at each rate is compared with.
+
+    Methods on fitted axes, which know the rows, are compared with their like only.
+    """
+    found = {fitted: best(comparison.part(fitted), fields) for fitted in (False, True)}
+    return {
+        (rate, name): {
+            field: found[is_fitted(name)][rate, field]
+            for field in fields
+            if (rate, field) in found[is_fitted(name)]
+        }
+        for rate, name in comparison.runs
+    }
 
 
 def holds(comparison: Figures, row: dict[str, Any]) -> bool:

@@ -12,7 +12,9 @@ from importlib.resources import files
 from string import Template
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from blockquant.report._numbers import absent, best, figure, holds, left_out, rate_name
+from blockquant.measurement import is_fitted
+from blockquant.report._fitted import EXPECTED, HEADINGS, about_sample, allocations, notes, shares
+from blockquant.report._numbers import absent, figure, holds, leading, left_out, rate_name
 from blockquant.report._summary import answers, choices
 
 if TYPE_CHECKING:
@@ -78,9 +80,14 @@ _TABLES = (
             _Column("rank_correlation", "rank correlation", "{:.4f}"),
             _Column("encode_us", "encode, µs per row", "{:.2f}", False),
             _Column("decode_us", "decode, µs per row", "{:.2f}", False),
+            _Column("training_rows", "rows fitted to", "{:,}", False),
+            _Column("training_seconds", "fit, s", "{:.2g}", False),
         ),
     ),
 )
+
+#: Beside the name of a method on fitted axes.
+_FITTED = "<small>fitted</small>"
 
 _METHOD = """<dl>
 <dt>The same for all</dt><dd>The same unit rows, unit queries and rotation seeds for every method;
@@ -104,7 +111,9 @@ def page(comparison: Figures, plots: Sequence[Plot], without: str | None = None)
         body.append(_figures(plots))
     elif without is not None:
         body.append(f"<h2>Plots</h2>\n<p>{escape(without)}</p>")
-    body += [_table(comparison, *table) for table in _TABLES]
+    if comparison.predicted:
+        body.append(_allocation(comparison))
+    body += [_table(comparison, *table) for table in _tables(comparison)]
     body.append(_differences(comparison))
     if comparison.unmet:
         body.append(_unmet(comparison))
@@ -212,17 +221,17 @@ def _grid(
 
 
 def _table(comparison: Figures, title: str, caption: str, columns: Sequence[_Column]) -> str:
-    leading = best(comparison, [column.field for column in columns if column.marked])
+    ahead = leading(comparison, [column.field for column in columns if column.marked])
     lines = []
     previous: float | None = None
     for (rate, name), row in comparison.table().items():
         size = row["bytes_per_vector"]
         cells = [
-            f'<th scope="row">{escape(name)}</th>',
+            f'<th scope="row">{escape(name)}{_FITTED if is_fitted(name) else ""}</th>',
             _cell(row["bits"], f"{row['bits']:.4g}"),
             _cell(size, "–" if size is None else f"{size:.4g}"),
             *(
-                _value(comparison, row, column, leading.get((rate, column.field)))
+                _value(comparison, row, column, ahead[rate, name].get(column.field))
                 for column in columns
             ),
         ]
@@ -256,6 +265,60 @@ def _value(comparison: Figures, row: dict[str, Any], column: _Column, leading: f
     if column.field == "half_width":
         marked = marked and holds(comparison, row)
     return _cell(value, show(value), ", ".join(notes), marked)
+
+
+def _tables(comparison: Figures) -> list[tuple[str, str, tuple[_Column, ...]]]:
+    """The tables, with the costs of the sample where there is one."""
+    has = comparison.model is not None
+    return [
+        (title, caption, tuple(c for c in columns if has or not c.field.startswith("training_")))
+        for title, caption, columns in _TABLES
+    ]
+
+
+def _allocation(comparison: Figures) -> str:
+    """What the bits of fitted axes are given for, and the model."""
+    model = comparison.model
+    assert model is not None
+    tables = []
+    for family in dict.fromkeys(name.partition("/")[0] for _, name in comparison.predicted):
+        rates = [rate for rate, name in comparison.predicted if name.startswith(f"{family}/")]
+        lines = []
+        previous: float | None = None
+        for rate, own in zip(rates, allocations(comparison, family), strict=True):
+            cells = [_text(cell, place in _WORDS) for place, cell in enumerate(own)][1:]
+            row = "".join([_rate(comparison, rate), *cells])
+            lines.append(f"<tr{_rule(rate, previous)}>{row}</tr>")
+            previous = rate
+        caption = (
+            f"{family}: the same bytes, given to axes by each criterion, and the errors that "
+            "follow; the least of a rate is marked. The ratios are those of the measured error to "
+            "the predicted one, and the last column has the number of axes and the bits of each, "
+            "in every group."
+        )
+        tables.append(_grid(caption, HEADINGS, lines, left=_WORDS))
+    about = about_sample(comparison)
+    text = (
+        f"{model.axes.describe()}. {about[0].upper()}{about[1:]}. Of the variance, "
+        f"{shares(comparison)}."
+    )
+    more = " ".join(f"{note[0].upper()}{note[1:]}." for note in notes(comparison)[1:])
+    return (
+        f"<h2>Fitted axes</h2>\n<p>{escape(text)}</p>\n" + "\n".join(tables) + "\n"
+        f"<p>{escape(more)} {escape(EXPECTED)}</p>"
+    )
+
+
+#: The columns of words of the table of allocations.
+_WORDS = (1, len(HEADINGS) - 1)
+
+
+def _text(cell: str, is_word: bool) -> str:
+    """A cell of a text, whose star is that of the best figure."""
+    if is_word:
+        return f'<td class="name">{escape(cell)}</td>'
+    shown = escape(cell.strip().removesuffix("*"))
+    return f"<td><b>{shown} ★</b></td>" if cell.endswith("*") else f"<td>{shown}</td>"
 
 
 def _differences(comparison: Figures) -> str:

@@ -20,30 +20,22 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from blockquant import theory
+from blockquant.report._fitted import shares
 from blockquant.report._labels import log_ticks, name_coinciding
 from blockquant.report._numbers import stairs
+from blockquant.report._spectrum import allocated, allocation, spectrum
+from blockquant.report._styles import COLOURS, GRID, INK, label, styles_of
 
 if TYPE_CHECKING:
     from blockquant.measurement import Figures
 
-#: Colours of the families in order of appearance. Further families have `_INK`.
-_COLOURS = ("#0072b2", "#d55e00", "#009e73", "#aa4499", "#e69f00", "#56b4e9", "#7a7a00")
-_INK, _GRID = "#1b1b1f", "#c8c8cf"
-#: Scale rules and variants: line, marker.
-_RULES = {
-    "unbiased": ("-", "o"),
-    "mse": ("--", "s"),
-    "none": (":", "D"),
-    "prod": (":", "^"),
-}
-_OTHER = ("-.", "v")
 _STYLE: Any = {
     "font.family": "sans-serif",
     "font.sans-serif": ["DejaVu Sans"],
     "font.size": 8.5,
-    "text.color": _INK,
-    "axes.edgecolor": _INK,
-    "axes.labelcolor": _INK,
+    "text.color": INK,
+    "axes.edgecolor": INK,
+    "axes.labelcolor": INK,
     "axes.titlesize": 9.5,
     "axes.titleweight": "bold",
     "axes.titlelocation": "left",
@@ -51,10 +43,10 @@ _STYLE: Any = {
     "axes.spines.right": False,
     "axes.linewidth": 0.8,
     "axes.grid": True,
-    "grid.color": _GRID,
+    "grid.color": GRID,
     "grid.linewidth": 0.5,
-    "xtick.color": _INK,
-    "ytick.color": _INK,
+    "xtick.color": INK,
+    "ytick.color": INK,
     "lines.linewidth": 1.3,
     "lines.markersize": 4.5,
     "legend.frameon": False,
@@ -86,9 +78,9 @@ class Plot:
         text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
         # One page has several drawings, so their identifiers must differ.
         text = re.sub(r'(id="|href="#|url\(#)', rf"\g<1>{self.name}-", text)
-        for place, colour in enumerate(_COLOURS):
+        for place, colour in enumerate(COLOURS):
             text = text.replace(colour, f"var(--series-{place})")
-        text = text.replace(_INK, "var(--ink)").replace(_GRID, "var(--grid)")
+        text = text.replace(INK, "var(--ink)").replace(GRID, "var(--grid)")
         label = f'role="img" aria-label="{self.title}"'
         return text.replace("<svg ", f"<svg {label} ", 1)
 
@@ -162,6 +154,26 @@ def draw(comparison: Figures) -> list[Plot]:
             _trade,
         ),
     ]
+    model = comparison.model
+    if model is not None and (predicted := allocated(comparison, rate)):
+        name, first = next(iter(predicted.items()))
+        plots += [
+            (
+                "spectrum",
+                f"The fitted axes, {at}",
+                f"Variance along each axis of {model.axes.rows:,} rows, with the groups of {name} "
+                f"and the bits of each axis. Of the variance, {shares(comparison)}. Predicted "
+                f"normalised MSE {first.nmse:.3g}, d·E[error²] {first.ip_error:.3g}.",
+                spectrum,
+            ),
+            (
+                "allocation",
+                f"What the bits are given for, {at}",
+                "Bits per axis by criterion, at the same bytes: for inner products the first axes "
+                "get more, because queries lie along them too.",
+                allocation,
+            ),
+        ]
     return [_plot(comparison, rate, *plot) for plot in plots]
 
 
@@ -185,8 +197,9 @@ def _plot(
             *axes.get_legend_handles_labels(), loc="outside lower center", ncols=2, handlelength=3
         )
         figure.draw_without_rendering()
-        names = [_label(name) for name in _styles(comparison)]
-        if name_coinciding(axes, names, _INK):
+        names = [label(method) for method in styles_of(comparison)]
+        # Allocations are not curves: steps that coincide are told by their markers.
+        if name != "allocation" and name_coinciding(axes, names, INK):
             caption += " Names beside a curve are those of curves that lie on top of each other."
     return Plot(name, title, caption, figure)
 
@@ -195,25 +208,6 @@ def _middle(comparison: Figures) -> float:
     """The rate whose distribution is drawn: 2 bits, or else the middle one."""
     rates = list(dict.fromkeys(rate for rate, _ in comparison.runs))
     return 2.0 if comparison.unit == "bits" and 2.0 in rates else rates[(len(rates) - 1) // 2]
-
-
-def _styles(comparison: Figures) -> dict[str, dict[str, Any]]:
-    methods = list(dict.fromkeys(name for _, name in comparison.runs))
-    families = list(dict.fromkeys(name.partition("/")[0] for name in methods))
-    out = {}
-    for name in methods:
-        family, _, rule = name.partition("/")
-        place = families.index(family)
-        line, marker = _RULES.get(rule, _OTHER)
-        colour = _COLOURS[place] if place < len(_COLOURS) else _INK
-        out[name] = {"color": colour, "linestyle": line, "marker": marker}
-    return out
-
-
-def _label(name: str) -> str:
-    """A name in a legend, escaped: matplotlib treats dollars and a leading underscore specially."""
-    hidden = " " if name.startswith("_") else ""
-    return hidden + name.replace("$", r"\$")
 
 
 def _own(comparison: Figures, name: str) -> list[dict[str, Any]]:
@@ -225,21 +219,21 @@ def _mse(comparison: Figures, _rate: float, axes: Any) -> None:
     # At equal bits the theory and the bound are those of the code without side information.
     whole = comparison.unit == "bits"
     reach: list[float] = []
-    for name, style in _styles(comparison).items():
+    for name, style in styles_of(comparison).items():
         own = [row for row in _own(comparison, name) if whole or row["bits_per_dimension"]]
         bits = [row["bits"] if whole else row["bits_per_dimension"] for row in own]
         reach += bits
         known = [(b, row["nmse_theory"]) for b, row in zip(bits, own, strict=True)]
         known = [pair for pair in known if pair[1] is not None]
         axes.plot(
-            bits, [row["nmse"] for row in own], label=_label(name), **style | {"linestyle": "none"}
+            bits, [row["nmse"] for row in own], label=label(name), **style | {"linestyle": "none"}
         )
         if known:
             axes.plot(*zip(*known, strict=True), **style | {"marker": "none"})
     if reach:
         grid = np.linspace(min(reach), max(reach), 50)
         bound = [theory.shannon(b) for b in grid]
-        axes.plot(grid, bound, color=_INK, linestyle=(0, (1, 1)), label="Shannon's bound")
+        axes.plot(grid, bound, color=INK, linestyle=(0, (1, 1)), label="Shannon's bound")
     spoken = "bits per coordinate" if whole else "stored bits per dimension"
     axes.xaxis.set_major_locator(MaxNLocator(integer=whole, nbins=8))
     axes.set(yscale="log", xlabel=f"{spoken} (d = {dim})", ylabel="normalised MSE")
@@ -254,11 +248,11 @@ def _density(comparison: Figures, rate: float, axes: Any) -> None:
     most = max((errors.quantile(0.999) for errors in found.values()), default=1.0)
     reach = min(most, 4 * least) * root
     edges = np.linspace(-reach, reach, 122)
-    styles = _styles(comparison)
+    styles = styles_of(comparison)
     for name, errors in found.items():
         style = styles[name] | {"markevery": 12}
         density = errors.density(edges / root) / root
-        axes.plot((edges[1:] + edges[:-1]) / 2, density, label=_label(name), **style)
+        axes.plot((edges[1:] + edges[:-1]) / 2, density, label=label(name), **style)
     axes.set(xlabel="error · √d", ylabel="density", ylim=(0, None))
 
 
@@ -268,7 +262,7 @@ def _tails(comparison: Figures, rate: float, axes: Any) -> None:
     names = [name for at, name in comparison.runs if at == rate]
     least = 1.0
     reach = 0.0
-    styles = _styles(comparison)
+    styles = styles_of(comparison)
     for name in names:
         errors = comparison.errors(rate, name)
         style = styles[name]
@@ -281,7 +275,7 @@ def _tails(comparison: Figures, rate: float, axes: Any) -> None:
         axes.plot(
             size[live][::4] * dim**0.5,
             measured[live][::4],
-            label=_label(name),
+            label=label(name),
             **style | {"linestyle": "none"},
         )
         bits, block = comparison.rates[rate, name]
@@ -296,7 +290,7 @@ def _tails(comparison: Figures, rate: float, axes: Any) -> None:
         beyond = 1 - np.array(law, np.float64)
         axes.plot(size * dim**0.5, np.maximum(beyond, 1e-12), **style | {"marker": "none"})
     level = 1 - comparison.about["confidence"]
-    axes.axhline(level, color=_INK, linestyle=(0, (1, 1)), label=f"{level:.2g} of the pairs")
+    axes.axhline(level, color=INK, linestyle=(0, (1, 1)), label=f"{level:.2g} of the pairs")
     axes.set(
         yscale="log",
         ylim=(max(least, 1e-7), 1.3),
@@ -307,10 +301,10 @@ def _tails(comparison: Figures, rate: float, axes: Any) -> None:
 
 
 def _lines(comparison: Figures, axes: Any, x: str, y: str) -> None:
-    for name, style in _styles(comparison).items():
+    for name, style in styles_of(comparison).items():
         own = [row for row in _own(comparison, name) if row[x] is not None]
         if own:
-            axes.plot([row[x] for row in own], [row[y] for row in own], label=_label(name), **style)
+            axes.plot([row[x] for row in own], [row[y] for row in own], label=label(name), **style)
 
 
 def _recall(comparison: Figures, _rate: float, axes: Any) -> None:
@@ -327,18 +321,18 @@ def _cost(comparison: Figures, _rate: float, axes: Any) -> None:
 
 def _trade(comparison: Figures, rate: float, axes: Any) -> None:
     rows = {name: row for (at, name), row in comparison.table().items() if at == rate}
-    for name, style in _styles(comparison).items():
+    for name, style in styles_of(comparison).items():
         if name in rows:
             row = rows[name]
             point = style | {"linestyle": "none", "markersize": 6.5}
-            axes.plot([row["encode_us"]], [row["nmse"]], label=_label(name), **point)
+            axes.plot([row["encode_us"]], [row["nmse"]], label=label(name), **point)
     times, least = stairs(rows.values())
     # Within more time than any method takes, no error is less than that of the last stair.
     times.append(max(row["encode_us"] for row in rows.values()))
     least.append(least[-1])
-    axes.step(times, least, where="post", color=_INK, linewidth=0.8, zorder=1)
+    axes.step(times, least, where="post", color=INK, linewidth=0.8, zorder=1)
     if comparison.unit == "bits":
         bound = theory.shannon(rate)
-        axes.axhline(bound, color=_INK, linestyle=(0, (1, 1)), label="Shannon's bound")
+        axes.axhline(bound, color=INK, linestyle=(0, (1, 1)), label="Shannon's bound")
     yscale = "log" if min(least) > 0 else "linear"
     axes.set(xscale="log", yscale=yscale, xlabel="encoding, µs per row", ylabel="normalised MSE")

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from blockquant.report._fitted import findings
 from blockquant.report._numbers import at_rate, best, holds, span
 
 if TYPE_CHECKING:
@@ -34,7 +35,32 @@ class Choice:
 
 
 def choices(comparison: Figures) -> list[Choice]:
-    """The best method of each criterion at each rate."""
+    """The best method of each criterion at each rate.
+
+    Methods on fitted axes follow where there are some: for search the one with the most recall.
+    """
+    plain = comparison.part(False)
+    return _choices(plain) + _fitted_choices(comparison)
+
+
+def _fitted_choices(comparison: Figures) -> list[Choice]:
+    rows: dict[float, list[dict[str, Any]]] = {}
+    for (rate, _), row in comparison.part(True).table().items():
+        rows.setdefault(rate, []).append(row)
+    out = []
+    for rate, own in rows.items():
+        found = max(own, key=lambda row: row["recall10"])
+        text = f"recall@10 {found['recall10']:.3f}"
+        out.append(Choice(rate, "search, fitted", found, text))
+        least = min(own, key=lambda row: row["ip_error"])
+        out.append(Choice(rate, "scores, fitted", least, f"d·E[error²] {least['ip_error']:.3g}"))
+        least = min(own, key=lambda row: row["nmse"])
+        text = f"normalised MSE {least['nmse']:.3g}"
+        out.append(Choice(rate, "reconstruction, fitted", least, text))
+    return out
+
+
+def _choices(comparison: Figures) -> list[Choice]:
     rows = comparison.table()
     narrowest = _narrowest(comparison)
     shown = {
@@ -65,8 +91,16 @@ def answers(comparison: Figures) -> list[Answer]:
 
     Guarantees are among them if a method has intervals. The best method for search is the one with
     the least expected error of scores, but the answer tells what users see: the recall and the
-    typical error of a score.
+    typical error of a score. What axes fitted to a sample gain is the last answer.
     """
+    plain = comparison.part(False)
+    out = _answers(plain) if plain.runs else []
+    if comparison.part(True).runs:
+        out.append(Answer("If you can fit axes to a sample", *findings(comparison)))
+    return out
+
+
+def _answers(comparison: Figures) -> list[Answer]:
     verdicts = comparison.verdicts()
     scores, errors = (
         [verdict for verdict in verdicts if verdict.field == field]

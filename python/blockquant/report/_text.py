@@ -6,7 +6,10 @@ from collections.abc import Callable
 from textwrap import fill
 from typing import TYPE_CHECKING, Any
 
-from blockquant.report._numbers import absent, best, figure, left_out, rate_heading
+from blockquant.measurement import is_fitted
+from blockquant.report._fitted import HEADINGS, allocations, fitted_to
+from blockquant.report._fitted import notes as fitted_notes
+from blockquant.report._numbers import absent, figure, leading, left_out, rate_heading
 
 if TYPE_CHECKING:
     from blockquant.measurement import Figures, Verdict
@@ -44,14 +47,16 @@ def cells(comparison: Figures) -> list[tuple[float, list[str]]]:
     Figures that look the same are marked alike. Times are not marked, because other work of the
     machine changes them.
     """
-    leading = best(comparison, _MARKED)
-    return [(rate, _cells(row, rate, leading)) for (rate, _), row in comparison.table().items()]
+    ahead = leading(comparison, _MARKED)
+    return [
+        (rate, _cells(row, ahead[rate, name])) for (rate, name), row in comparison.table().items()
+    ]
 
 
-def _cells(row: dict[str, Any], rate: float, leading: dict[tuple[float, str], float]) -> list[str]:
+def _cells(row: dict[str, Any], ahead: dict[str, float]) -> list[str]:
     def star(field: str, show: Callable[[float], str] = figure) -> str:
         shown = show(row[field])
-        return shown + ("*" if shown == show(leading[rate, field]) else " ")
+        return shown + ("*" if shown == show(ahead[field]) else " ")
 
     size = row["bytes_per_vector"]
     bits = row["bits"]
@@ -117,17 +122,33 @@ _CRITERIA = {"nmse": "nmse", "ip_error": "d·E[e²]", "q999": "|e|99.9%"}
 def _verdicts(comparison: Figures) -> list[str]:
     """The best method of each criterion against the best of the other families.
 
-    They are in columns, or in sentences if a byte budget or long names need more room.
+    Those that are fitted to a sample follow, against the best of those that are not.
     """
     verdicts = comparison.verdicts()
+    out = _judged(
+        [verdict for verdict in verdicts if not verdict.fitted],
+        ("best", "the best of the other families"),
+        comparison.unit,
+    )
+    fitted = [verdict for verdict in verdicts if verdict.fitted]
+    if fitted:
+        out += [""] if out else []
+        out += _judged(fitted, ("best fitted", "the best without a sample"), comparison.unit)
+    return out
+
+
+def _judged(verdicts: list[Verdict], what: tuple[str, str], unit: str) -> list[str]:
+    """In columns, or in sentences if a byte budget or long names need more room."""
+    if not verdicts:
+        return []
+    best, others = what
     wide = max(21, *(len(verdict.best) + 2 for verdict in verdicts))
-    against = "below the best of the other families (95 % interval)"
-    head = f"{comparison.unit:<6}{'criterion':<11}"
-    out = [f"{head}{'best':<{wide}}{against}"]
+    head = f"{unit:<6}{'criterion':<11}"
+    out = [f"{head}{best:<{wide}}below {others} (95 % interval)"]
     out += [_start(verdict) + _aligned(verdict, wide) for verdict in verdicts]
-    if comparison.unit == "bits" and max(map(len, out)) <= _COLUMNS:
+    if unit == "bits" and max(map(len, out)) <= _COLUMNS:
         return out
-    out = [f"{head}best, against the best of the other families (95 % interval)"]
+    out = [f"{head}{best}, against {others} (95 % interval)"]
     for verdict in verdicts:
         start = _start(verdict)
         out.append(wrapped(start + verdict.finding(), len(start) + 2))
@@ -155,6 +176,7 @@ def notes(comparison: Figures) -> list[str]:
         "* best of its column at that rate; e: inner-product error of unit vectors",
         _noise(comparison),
         *_coverage(comparison),
+        *fitted_notes(comparison),
         *([] if zero is None else [zero]),
         *absent(comparison),
     ]
@@ -177,11 +199,21 @@ def text(comparison: Figures) -> str:
         return " ".join(parts).rstrip()
 
     out = [line(HEADER)]
+    wide = sum(widths) + len(widths) - 1
     previous: float | None = None
+    family = ""
     for rate, own in table:
         if rate != previous:
-            out.append(rate_heading(comparison, rate, sum(widths) + len(widths) - 1))
+            out.append(rate_heading(comparison, rate, wide))
+            family = ""
         previous = rate
+        if is_fitted(own[_METHOD]):
+            # The name of the family stands once, and then only what the bits are given for.
+            same = own[_METHOD].partition("/")[0] == family
+            if not family:
+                out.append(f"-- {fitted_to(comparison)} ".ljust(wide, "-"))
+            family, _, criterion = own[_METHOD].partition("/")
+            own[_METHOD] = f"…/{criterion}" if same else own[_METHOD]
         if len(own[_METHOD]) > widths[_METHOD]:
             start = own[0].ljust(widths[0]) + " "
             out.append(wrapped(start + own[_METHOD], len(start)))
@@ -190,7 +222,30 @@ def text(comparison: Figures) -> str:
     out.append("")
     out += map(wrapped, notes(comparison))
     out += ["", *_verdicts(comparison)]
+    if comparison.predicted:
+        out += _allocations(comparison)
     return "\n".join(out)
+
+
+def _allocations(comparison: Figures) -> list[str]:
+    """What fitted axes get bits for: three criteria, and the three errors of each."""
+    out = []
+    families = dict.fromkeys(name.partition("/")[0] for _, name in comparison.predicted)
+    for family in families:
+        table = [HEADINGS, *allocations(comparison, family)]
+        widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+        words = (1, len(HEADINGS) - 1)
+        out += [
+            "",
+            f"What the bits of {family} are given for; measured error over predicted error:",
+        ]
+        for own in table:
+            parts = [
+                cell.ljust(width) if place in words else cell.rjust(width)
+                for place, (cell, width) in enumerate(zip(own, widths, strict=True))
+            ]
+            out.append(" ".join(parts).rstrip())
+    return out
 
 
 def markdown(comparison: Figures) -> str:
