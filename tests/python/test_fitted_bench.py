@@ -1,0 +1,181 @@
+"""The bench of fitted axes, and what the docs say of its kept run."""
+
+import importlib.util
+import json
+import re
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import blockquant as bq
+
+ROOT = Path(__file__).parents[2]
+KINDS = {
+    "sentence embeddings": (384, 25_000),
+    "paragraph embeddings": (768, 5_000),
+    "hidden states of SmolLM2-135M": (576, 7_000),
+    "SIFT descriptors of photographs": (128, 25_000),
+}
+BITS = (1, 2, 4)
+JUDGED = "trellis, axes, recall"
+
+
+@pytest.fixture(scope="module")
+def bench():
+    sys.path.insert(0, str(ROOT / "benches"))
+    import fitted as module
+
+    yield module
+    sys.path.remove(str(ROOT / "benches"))
+
+
+@pytest.fixture(scope="module")
+def data(bench, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("rows")
+    x, y = bq.sample()
+    np.save(folder / "some-base.npy", x)
+    np.save(folder / "some-query.npy", y)
+    return bench.Data(folder, "some", "ip", 1200)
+
+
+@pytest.fixture(scope="module")
+def kept():
+    pytest.importorskip("matplotlib")
+    path = ROOT / "benches" / "front_page.py"
+    spec = importlib.util.spec_from_file_location("front_page", path)
+    front_page = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(front_page)
+    return front_page.fitted()
+
+
+def recall(cells):
+    return float(cells[1].split()[0].rstrip("+!"))
+
+
+def best_peer(table):
+    """Label and recall of the peer that finds the most."""
+    peers = {label: recall(table[label]) for label in table if re.match("faiss|turbovec", label)}
+    return max(peers.items(), key=lambda pair: pair[1])
+
+
+@pytest.mark.parametrize("bits", BITS)
+@pytest.mark.parametrize("dim", [128, 384, 576, 768])
+def test_parts_take_the_bytes_that_are_given(bench, dim, bits):
+    from fitted_peers import parts
+
+    size = dim * bits // 8 + 8
+    found = parts(dim, size)
+    assert sum(count for count, _ in found) == size
+    assert sum(count * width for count, width in found) == dim
+
+
+def test_parts_of_a_dimension_that_none_make(bench):
+    from fitted_peers import parts
+
+    with pytest.raises(ValueError, match="no parts make 20 bytes of 7 coordinates"):
+        parts(7, 20)
+
+
+def line(bench, label, recall, encode=1.0, search=1.0, size=56):
+    return bench.Line(label, size, recall, 0.5, None, encode, search, None)
+
+
+def test_what_is_missed_is_marked(bench):
+    judge = bench.Judge()
+    plain, fitted = line(bench, "trellis", 0.7), line(bench, JUDGED, 0.78, 3.06, 1.01)
+    peer = line(bench, "faiss PQ", 0.79, size=57)
+    cells = [
+        judge.cells("wordnet-minilm", 1, one, [plain, fitted], 56) for one in (plain, fitted, peer)
+    ]
+    assert cells[0] == ["trellis", "56", "0.7000", "0.5", "–", "1.0", "1.00", "–"]
+    assert cells[1][2:] == ["0.7800! ≥ 0.785", "0.5", "–", "3.1! ≤ 3.0", "1.01! ≤ 1.00", "–"]
+    assert cells[2][1:3] == ["57*", "0.7900+"]
+    assert judge.missed == [
+        "wordnet-minilm, 1 bit, trellis, axes, recall: recall: 0.7800, not ≥ 0.7850",
+        "wordnet-minilm, 1 bit, trellis, axes, recall: encode, µs: 3.1, not ≤ 3.0",
+        "wordnet-minilm, 1 bit, trellis, axes, recall: search, ns: 1.01, not ≤ 1.00",
+        "wordnet-minilm, 1 bit, faiss PQ: finds 0.7900, fitted 0.7800",
+    ]
+
+
+def test_what_is_reached_is_not_marked(bench):
+    judge = bench.Judge()
+    plain, fitted = line(bench, "trellis", 0.3), line(bench, JUDGED, 0.64, 3.0)
+    peer = line(bench, "faiss PQ", 0.75)
+    assert judge.cells("photos-sift128", 1, fitted, [plain, fitted], 56)[2] == "0.6400 ≥ 0.64"
+    assert judge.cells("photos-sift128", 1, peer, [plain, fitted], 56)[2] == "0.7500+"
+    assert judge.missed == []
+
+
+def test_our_line_is_what_measure_says(bench, data):
+    found = bench.of_ours("eden", "eden", 2, data, None)
+    mse, unbiased = (bq.measure(bq.Eden(384, 2, s), data.x, data.y) for s in ("mse", "unbiased"))
+    assert found.nmse == pytest.approx(mse.nmse, rel=1e-4)
+    # `measure` scales rows to length 1; these have that length within float16.
+    assert found.error == pytest.approx(unbiased.ip_error, rel=1e-3)
+    assert found.recall == pytest.approx(unbiased.recall10, abs=2e-3)
+    assert found.size == unbiased.bytes_per_vector
+
+
+@pytest.mark.filterwarnings("ignore:.* rows are few:UserWarning")
+def test_all_peers_are_measured_once(bench, data, tmp_path):
+    pytest.importorskip("faiss")
+    pytest.importorskip("turbovec")
+    kept = tmp_path / "peers.json"
+    small = bench.Data.__new__(bench.Data)
+    small.__dict__.update(data.__dict__, y=data.y[:20], products=data.products[:20])
+    small.truth = data.truth[:20]
+    first = list(bench.known("rows", small, 2, kept))
+    labels = [one.label for one in first]
+    assert labels == [
+        "faiss PQ",
+        "faiss OPQ",
+        "faiss PQ192x4fs",
+        "faiss RR,RaBitQ2",
+        "faiss PCA104,SQ8",
+        "faiss PCA208,SQ4",
+        "turbovec 2, calibrated",
+    ]
+    assert [one.size for one in first] == [104, 104, 96, 116, 104, 104, 100]
+    assert all(0.5 < one.recall < 1 and 0 < one.error < 1 for one in first)
+    assert len(json.loads(kept.read_text("utf-8"))) == len(first)
+    assert list(bench.known("rows", small, 2, kept)) == first
+
+
+def test_rows_behind_principal_axes_are_decoded_with_the_whole_mean(bench):
+    faiss = pytest.importorskip("faiss")
+    from fitted_peers import unturned
+
+    x = np.random.default_rng(1).standard_normal((500, 16), np.float32) + 3
+    index = faiss.index_factory(16, "PCA4,SQ8", faiss.METRIC_L2)
+    index.train(x)
+    mean = x.mean(axis=0)
+    axes = np.linalg.svd(x - mean)[2][:4]
+    expected = (x - mean) @ axes.T @ axes + mean
+    np.testing.assert_allclose(unturned(index, x), expected, atol=0.05)
+
+
+def test_the_kept_run_is_whole(bench, kept):
+    assert set(kept) == {(kind, bits) for kind in KINDS for bits in BITS}
+    for (kind, bits), table in kept.items():
+        dim, _ = KINDS[kind]
+        allowed = dim * bits // 8 + 8
+        assert len(table) >= 15
+        assert all(int(cells[0].rstrip("*")) <= allowed or "*" in cells[0] for cells in table.values())
+        assert recall(table[JUDGED]) > recall(table["trellis, centered"]) > 0.4
+
+
+def test_the_table_of_the_page_about_fitting(kept):
+    """Recall of plain codes, centered ones, fitted ones and the best peer."""
+    text = (ROOT / "docs" / "fitting.md").read_text("utf-8")
+    rows = re.findall(r"^\| (.*?), d = (\d+) \| (\d) \| (.*) \|$", text, re.M)
+    assert len(rows) == len(kept)
+    for kind, dim, bits, cells in rows:
+        table = kept[kind, int(bits)]
+        assert KINDS[kind][0] == int(dim)
+        label, best = best_peer(table)
+        found = [f"{recall(table[one]):.4f}" for one in ("trellis", "trellis, centered", JUDGED)]
+        found.append(f"{best:.4f} ({label})")
+        assert cells.replace("**", "").split(" | ") == found, (kind, bits)
