@@ -2,12 +2,12 @@
 
 The parts of faiss's PQ all have one width, which gives it few sizes of codes. So that it gets the
 bytes of ours, a product quantizer here may have parts of two widths, each trained and searched as
-one of faiss's; `OPQ` is the same behind the rotation that faiss trains. Where these have more than
-72 bytes, they are trained on at most 10,000 rows of the sample, OPQ in 10 rounds. PQ fast scan has
-parts of 4 bits. RaBitQ is behind a random rotation and takes off the mean of the sample; its codes
-of 2 and 4 bits have 20 bytes besides. Scalar quantization has 8 bits for each of the first
-principal axes of the sample, or 4 bits for twice as many. turbovec is calibrated on the sample, and
-has no codes of 1 bit.
+one of faiss's; `OPQ` is the same behind the rotation that faiss trains, in 10 rounds. Where these
+have more than 72 bytes, they are trained on at most 10,000 rows of the sample, and OPQ is not run
+at 4 bits, because its training takes minutes. PQ fast scan has parts of 4 bits. RaBitQ is behind a
+random rotation and takes off the mean of the sample; its codes of 2 and 4 bits have 20 bytes
+besides. Scalar quantization has 8 bits for each of the first principal axes of the sample, or 4
+bits for twice as many. turbovec is calibrated on the sample, and has no codes of 1 bit.
 """
 
 from __future__ import annotations
@@ -21,6 +21,8 @@ import numpy as np
 
 from common import Rows
 
+#: The most bits per coordinate, and the most bytes whatever the bits, at which OPQ is trained.
+OPQ_BITS, OPQ_BYTES = 2, 72
 #: Rows that product quantizers of more bytes than `SMALL` are trained on, and rounds of OPQ.
 TRAINED, SMALL, ROUNDS = 10_000, 72, 10
 
@@ -213,6 +215,11 @@ def calibrated(sample: Rows, stored: Rows, bits: int) -> Peer:
     )
 
 
+def is_rotated(size: int, bits: int) -> bool:
+    """Whether OPQ is run: so many parts take minutes to train."""
+    return bits <= OPQ_BITS or size <= OPQ_BYTES
+
+
 def peers(
     sample: Rows, stored: Rows, bits: int, metric: str
 ) -> Iterator[tuple[str, Callable[[], Peer]]]:
@@ -220,7 +227,8 @@ def peers(
     dim = sample.shape[1]
     size = dim * bits // 8 + 8
     yield "faiss PQ", lambda: product(sample, stored, size, 0)
-    yield "faiss OPQ", lambda: product(sample, stored, size, ROUNDS)
+    if is_rotated(size, bits):
+        yield "faiss OPQ", lambda: product(sample, stored, size, ROUNDS)
     # Two parts of 4 bits per byte.
     count = max(c for c in range(1, 2 * size + 1) if dim % c == 0)
     kinds = [f"PQ{count}x4fs", f"RR{dim},RaBitQ{bits if bits > 1 else ''}", f"PCA{size},SQ8"]
