@@ -53,10 +53,10 @@ BITS = (1, 2, 3, 4)
 def fitted() -> dict[tuple[str, int], dict[str, list[str]]]:
     """The cells of `fitted.txt` by kind of rows and bits, and by label."""
     text = (RESULTS / "fitted.txt").read_text("utf-8")
-    tables = re.findall(r"^(\w[\w -]*?)(?: \(.*\))?, d = .*, (\d) bits?\n.*\n((?:\S.*\n)+)", text, re.M)
+    table = r"^(\w[\w -]*?)(?: \(.*\))?, d = .*, (\d) bits?\n.*\n((?:\S.*\n)+)"
     found = {}
-    for kind, bits, body in tables:
-        lines = (re.split(r" {2,}", line) for line in body.splitlines())
+    for kind, bits, body in re.findall(table, text, re.MULTILINE):
+        lines = (re.split(r" {2,}", line) for line in body.splitlines() if "  " in line)
         found[kind, int(bits)] = {label: cells for label, *cells in lines}
     return found
 
@@ -64,11 +64,14 @@ def fitted() -> dict[tuple[str, int], dict[str, list[str]]]:
 def recalls() -> dict[str, tuple[list[int], list[float]]]:
     """Bytes per vector and recall@10 of each curve, in the order of the bits."""
     tables = [table for (kind, _), table in sorted(fitted().items()) if kind == KIND]
-    found = {}
+    found: dict[str, tuple[list[int], list[float]]] = {}
     for title, pattern, *_ in SEARCHERS:
-        lines = [cells for table in tables for label, cells in table.items() if re.fullmatch(pattern, label)]
-        sizes = [int(size.rstrip("*")) for size, *_ in lines]
-        found[title] = (sizes, [float(recall.split()[0].rstrip("+!")) for _, recall, *_ in lines])
+        sizes, values = found[title] = [], []
+        for table in tables:
+            for label, (size, recall, *_) in table.items():
+                if re.fullmatch(pattern, label):
+                    sizes.append(int(size.rstrip("*")))
+                    values.append(float(recall.split()[0].rstrip("+!")))
     return found
 
 

@@ -127,10 +127,13 @@ def test_the_picture_has_every_point():
     front_page = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(front_page)
     recalls = front_page.recalls()
-    for title, pattern, *_ in front_page.SEARCHERS:
-        points = [label for label in recalls if re.fullmatch(pattern, label)]
-        assert len(points) >= 2, title
-        assert all(size > 40 and 0.6 < recall < 1 for size, recall in map(recalls.get, points))
+    assert list(recalls) == [title for title, *_ in front_page.SEARCHERS]
+    for title, (sizes, found) in recalls.items():
+        assert len(sizes) >= 2, title
+        assert sizes == sorted(sizes), title
+        assert all(size > 40 and 0.6 < recall < 1 for size, recall in zip(sizes, found, strict=True))
+        if title != front_page.FITTED:
+            assert all(a > b for a, b in zip(recalls[front_page.FITTED][1][-len(found) :], found)), title
     errors = front_page.errors()
     for name, *_ in front_page.METHODS:
         found = [errors[name, bits] for bits in front_page.BITS]
