@@ -30,7 +30,7 @@ use crate::codes::CodesRef;
 use crate::error::Result;
 use crate::isa::Isa;
 use crate::kernels::asymmetric::ROWS_PER_CALL;
-use crate::kernels::{convert, reduce};
+use crate::kernels::{convert, dense, reduce};
 use crate::rows::{Dense, Rows};
 use crate::scan::{Expand, Query, Work, products};
 use crate::threads;
@@ -190,44 +190,67 @@ impl Quantizer {
             (Centering::Across, Some(center)) if square > 0.0 => Origin::Along(center, square),
             _ => Origin::Zero,
         };
-        let query = |_, row: usize| -> Result<(Query, f64)> {
+        // Queries that share the reads of the axes.
+        let together = match self.scalars {
+            Some(_) => dense::VECTORS_PER_BATCH,
+            None => 1,
+        };
+        let batch = |_, from: usize| -> Result<Vec<(Query, f64)>> {
             let mut buffers = Buffers::default();
-            self.load(isa, y, row..row + 1, origin, &mut buffers)?;
-            let size = buffers.norms[0];
-            let mut vector = buffers.u.to_vec();
-            // Adding −0 does not change any sum, not even −0.
-            let (mut offset, mut along, mut norm) = (-0.0, 0.0, size);
-            match origin {
-                Origin::Zero => {
-                    if let Some(center) = center {
+            let rows = from..y.rows().min(from + together);
+            self.load(isa, y, rows.clone(), origin, &mut buffers)?;
+            let query = |(i, row): (usize, usize)| {
+                let size = buffers.norms[i];
+                let mut vector = self.loaded(&buffers, i);
+                // Adding −0 does not change any sum, not even −0.
+                let (mut offset, mut along, mut norm) = (-0.0, 0.0, size);
+                match origin {
+                    Origin::Zero => {
+                        if let Some(center) = center {
+                            let y = y.read(row, &mut buffers.scratch[..dim]);
+                            offset = reduce::dot_f64(isa, center, y);
+                        }
+                    }
+                    Origin::Center(_) => {}
+                    Origin::Along(..) => {
+                        offset = buffers.center_products[i];
+                        along = offset / square;
                         let y = y.read(row, &mut buffers.scratch[..dim]);
-                        offset = reduce::dot_f64(isa, center, y);
+                        norm = reduce::squared_norm(isa, y).sqrt();
                     }
                 }
-                Origin::Center(_) => {}
-                Origin::Along(..) => {
-                    offset = buffers.center_products[0];
-                    along = offset / square;
-                    let y = y.read(row, &mut buffers.scratch[..dim]);
-                    norm = reduce::squared_norm(isa, y).sqrt();
+                if self.scalars.is_some() {
+                    let groups = self.parts.len();
+                    let shares = &buffers.shares[i * groups..][..groups];
+                    self.prepare_groups(isa, shares, &mut vector);
+                } else {
+                    vector.resize(length, 0.0);
+                    self.method().prepare(isa, dim, &mut vector);
                 }
-            }
-            if self.scalars.is_some() {
-                self.prepare_groups(isa, &buffers.shares, &mut vector);
-            } else {
-                vector.resize(length, 0.0);
-                self.method().prepare(isa, dim, &mut vector);
-            }
-            let query = Query {
-                vector: Aligned::from(&*vector),
-                factor: size / self.row_square(),
-                offset,
-                along,
+                let query = Query {
+                    vector: Aligned::from(&*vector),
+                    factor: size / self.row_square(),
+                    offset,
+                    along,
+                };
+                (query, norm)
             };
-            Ok((query, norm))
+            Ok(rows.enumerate().map(query).collect())
         };
-        let queries = threads::map((0..y.rows()).collect(), query);
-        queries.into_iter().collect()
+        let batches = threads::map((0..y.rows()).step_by(together).collect(), batch);
+        let batches: Result<Vec<_>> = batches.into_iter().collect();
+        Ok(batches?.into_iter().flatten().unzip())
+    }
+
+    /// The vector of a query of those that were loaded, whose coordinates stand part by part.
+    fn loaded(&self, buffers: &Buffers, query: usize) -> Vec<f32> {
+        let count = buffers.norms.len();
+        let mut vector = Vec::with_capacity(self.expanded_len());
+        for part in &self.parts {
+            let all = part.of(count, &buffers.u);
+            vector.extend_from_slice(&all[query * part.dim()..][..part.dim()]);
+        }
+        vector
     }
 }
 

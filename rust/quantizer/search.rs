@@ -4,6 +4,8 @@
 use std::borrow::Cow;
 
 use super::Quantizer;
+use super::fitted::GroupScalars;
+use super::part::Part;
 use super::query::Centering;
 use crate::codes::CodesRef;
 use crate::error::{Error, Result, counted};
@@ -11,7 +13,7 @@ use crate::isa::Isa;
 use crate::kernels::code_products::FieldWords;
 use crate::methods::RowsOf;
 use crate::rows::{Dense, Rows};
-use crate::scan::bounds::Tables;
+use crate::scan::bounds::{Gains, Section, Tables};
 use crate::scan::search::{self, Hit, Metric};
 use crate::scan::signs::Signs;
 use crate::threads;
@@ -70,39 +72,30 @@ impl Quantizer {
         check_rows(codes.len())?;
         let tables = self.tables().filter(|tables| tables.has_signs());
         match tables {
-            Some(tables) if signs.dim() == self.spec.dim && signs.rows() <= codes.len() => {
+            Some(tables) if signs.dim() == self.coded() && signs.rows() <= codes.len() => {
                 Ok(threads::run(|| signs.extended(isa, tables, codes)))
             }
             _ => Err(Error::invalid("the signs are of other codes")),
         }
     }
 
-    /// The integers of all codewords. None if rows are not represented by their codeword vectors.
+    /// What searches need of the codewords. None if rows are not represented by their codeword
+    /// vectors.
     fn tables(&self) -> Option<&Tables> {
-        self.tables
-            .get_or_make(|| {
-                let dim = self.spec.dim;
-                if self.scalars.is_some() || self.method().expanded_len(dim) != dim {
-                    return None;
-                }
-                if let RowsOf::Path(code) = self.method().rows_of() {
-                    return Tables::of_path(code, dim);
-                }
-                let (body, coordinates) = self.method().codebook();
-                let tail = self.method().tail_codebook();
-                let words = [Some((body, coordinates)), tail];
-                let fields: Vec<FieldWords<'_>> = (self.shape.layout.fields().iter())
-                    .zip(words.iter().flatten())
-                    .map(|(field, (words, coordinates))| FieldWords {
-                        count: field.count,
-                        width: field.width,
-                        words,
-                        coordinates: *coordinates,
-                    })
-                    .collect();
-                Tables::new(&fields)
-            })
-            .as_ref()
+        let make = || {
+            let sections = || self.parts.iter().map(Part::section);
+            let Some(scalars) = &self.scalars else {
+                return Some(Tables::new(sections().next()??));
+            };
+            let stride = self.shape.row_bytes;
+            let within = |(part, section): (&Part, Option<Section>)| {
+                Some(section?.within(part.bytes.start, stride))
+            };
+            let sections: Option<Vec<Section>> =
+                self.parts.iter().zip(sections()).map(within).collect();
+            Tables::with_gains(sections?, Box::new(scalars.clone()))
+        };
+        self.tables.get_or_make(make).as_ref()
     }
 
     /// The `count` best rows of each of m × dim queries.
@@ -163,7 +156,7 @@ impl Quantizer {
                 allowed.len()
             )));
         }
-        let fits = |signs: &Signs| (signs.rows(), signs.dim()) == (rows, self.spec.dim);
+        let fits = |signs: &Signs| (signs.rows(), signs.dim()) == (rows, self.coded());
         if !signs.is_none_or(fits) {
             return Err(Error::invalid("the signs are of other codes"));
         }
@@ -218,6 +211,38 @@ impl Quantizer {
             }
             found
         }))
+    }
+}
+
+impl Part {
+    /// What searches need of its codewords. None if it is not represented by them.
+    fn section(&self) -> Option<Section> {
+        let dim = self.dim();
+        if self.method.expanded_len(dim) != dim {
+            return None;
+        }
+        if let RowsOf::Path(code) = self.method.rows_of() {
+            return Section::of_path(code, dim);
+        }
+        let (body, coordinates) = self.method.codebook();
+        let tail = self.method.tail_codebook();
+        let words = [Some((body, coordinates)), tail];
+        let fields: Vec<FieldWords<'_>> = (self.layout.fields().iter())
+            .zip(words.iter().flatten())
+            .map(|(field, (words, coordinates))| FieldWords {
+                count: field.count,
+                width: field.width,
+                words,
+                coordinates: *coordinates,
+            })
+            .collect();
+        Section::new(&fields)
+    }
+}
+
+impl Gains for GroupScalars {
+    fn gains(&self, row: &[u8], out: &mut [f32]) {
+        self.gains(Isa::Scalar, row, out);
     }
 }
 

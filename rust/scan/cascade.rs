@@ -12,6 +12,8 @@
 //! at the end: candidates that still reach the bar are estimated
 //! ```
 //!
+//! Of rows of more sections the first one is taken by its integers instead of its signs.
+//!
 //! **Modes.** Where many rows pass level 0, its pass is not worth its cost: the query then takes
 //! integer products of all rows (of a tile that is expanded to bytes once, if several queries do).
 //! Where many rows pass level 1 too, as equal rows do, all are estimated in float32. A query gives
@@ -20,18 +22,24 @@
 //! 8, …, so they cost little where they fail. The mode never changes the result: see
 //! [`top`](super::top).
 //!
-//! **Tiles** grow from [`FIRST_ROWS`] rows, because the bar rises most in the beginning, up to a
-//! chunk, or to the number of rows whose signs take [`TILE_BYTES`], which stay in the second-level
-//! cache.
+//! **Tiles** grow from [`FIRST_ROWS`] rows, because the bar rises most in the beginning, up to four
+//! chunks (one where signs are kept), or to the number of rows whose signs take [`TILE_BYTES`],
+//! which stay in the second-level cache. What a hundred queries know and read does not stay in the
+//! first-level one, so that each tile costs a query some 0.2 µs.
 //!
-//! **Cost.** On AVX-512 with 100 queries of d = 384 at 2 bits, the scan of signs takes a quarter of
-//! the time; integer products, deriving the signs, and picking rows from masks take about an eighth
-//! each, and exact estimates a sixteenth. One query is bound by reading the signs, 48 bytes per
+//! **Cost.** For 100 queries of d = 384 at 2 bits over 50,000 rows on AVX-512 (an AMD EPYC of the
+//! Zen 5 kind), of 1.2 ns per pair: 0.23 ns the scan of signs, 0.18 deriving them (16 ns per row,
+//! shared by the queries), 0.06 the bounds, 0.2 picking some 500 rows per query from masks, 0.12
+//! their integer products, and 0.07 exact estimates of some 50. The first bar costs 5 µs per query,
+//! which is most where there are few rows. One query is bound by reading the signs, 48 bytes per
 //! row.
 
+use std::ops::Range;
+
 use super::Expand;
-use super::bounds::{Levels, Tables};
+use super::bounds::Tables;
 use super::corpus::{Corpus, SearchQuery};
+use super::levels::Levels;
 use super::passes::State;
 use super::plain::Plain;
 use super::refine::Scan;
@@ -40,20 +48,24 @@ use super::signs::{GROUPS_PER_CHUNK, Places, ROWS_PER_CHUNK, Signs};
 use super::top::{Bar, Bars, Top};
 use super::tuning::{Costs, MIN_QUERIES_TO_EXPAND, Mode, Tuning, choose_all};
 use crate::isa::Isa;
-use crate::kernels::sign_scan::{Cut, ROWS_PER_GROUP, group_bytes};
+use crate::kernels::sign_scan::ROWS_PER_GROUP;
 use crate::threads;
 
-/// Rows of the first tile.
+/// Rows of the first tile, and groups of it where there is a first bar.
 const FIRST_ROWS: usize = 64;
+const SEEDED_GROUPS: usize = 8;
 /// Bytes of signs of a tile, which stay in the cache while all queries scan them.
-const TILE_BYTES: usize = 1 << 17;
+const TILE_BYTES: usize = 1 << 18;
+/// Chunks whose signs are derived together: fewer and larger tiles, because the state of a query
+/// has to come back to the first-level cache for each of them.
+const CHUNKS_PER_SPAN: usize = 4;
 /// The fewest queries for which deriving signs costs less than it saves.
 pub const MIN_QUERIES_TO_DERIVE: usize = 4;
 /// For many queries that search fewer rows than these, finding the mode costs more than it saves.
 const MAX_SMALL_ROWS: usize = 1024;
 /// The most chunks in which a first bar is looked for, at most one in so many of all.
-const SEED_CHUNKS: usize = 4;
-const CHUNKS_PER_SEED_CHUNK: usize = 12;
+const SEED_CHUNKS: usize = 8;
+const CHUNKS_PER_SEED_CHUNK: usize = 6;
 /// Seeds besides two for each row that is asked for, and the largest share of rows they may be.
 const MIN_SEEDS: usize = 32;
 const MAX_SEED_SHARE: f64 = 0.1;
@@ -82,22 +94,31 @@ impl<'a, E: Expand> Cascade<'a, E> {
         }
     }
 
-    /// The places of a chunk.
-    fn places(&self, chunk: usize) -> Places<'a> {
+    /// The places of some chunks, which is one where signs are kept.
+    fn places(&self, chunks: Range<usize>) -> Places<'a> {
         if let Some(signs) = self.signs {
-            return signs.chunk(chunk);
+            return signs.chunk(chunks.start);
         }
-        let first = chunk * ROWS_PER_CHUNK;
+        let first = chunks.start * ROWS_PER_CHUNK;
+        let end = self.corpus.codes.len().min(chunks.end * ROWS_PER_CHUNK);
         Places {
             chunk: None,
             first,
-            length: ROWS_PER_CHUNK.min(self.corpus.codes.len() - first),
+            length: end - first,
             live: None,
         }
     }
 
+    /// The chunks that tiles are made of together.
+    fn chunks_per_span(&self) -> usize {
+        match self.signs {
+            Some(_) => 1,
+            None => CHUNKS_PER_SPAN,
+        }
+    }
+
     /// The best rows of each query among those of some chunks.
-    pub fn run(&self, chunks: std::ops::Range<usize>, bars: &Bars) -> Vec<Top> {
+    pub fn run(&self, chunks: Range<usize>, bars: &Bars) -> Vec<Top> {
         let many = self.queries.len() >= MIN_QUERIES_TO_EXPAND;
         let scan = Scan {
             isa: self.isa,
@@ -127,13 +148,16 @@ impl<'a, E: Expand> Cascade<'a, E> {
         let is_seeded = self.seed(&scan, chunks.clone(), &mut runs, &tunings, &mut state);
         let mut groups = if is_small {
             GROUPS_PER_CHUNK
+        } else if is_seeded {
+            SEEDED_GROUPS
         } else {
             FIRST_ROWS.max(2 * self.count).div_ceil(ROWS_PER_GROUP)
         };
         // Without a first bar the first tile finds one by exact estimates.
         let (mut tiles, mut next_trial) = (0, usize::from(!is_seeded));
-        for chunk in chunks {
-            let places = self.places(chunk);
+        let span = self.chunks_per_span();
+        for first in chunks.clone().step_by(span) {
+            let places = self.places(first..chunks.end.min(first + span));
             let end = places.length.div_ceil(ROWS_PER_GROUP);
             let mut from = 0;
             while from < end {
@@ -193,7 +217,7 @@ impl<'a, E: Expand> Cascade<'a, E> {
     fn seed(
         &self,
         scan: &Scan<'_, E>,
-        chunks: std::ops::Range<usize>,
+        chunks: Range<usize>,
         runs: &mut [Run<'_>],
         tunings: &[Tuning],
         state: &mut State,
@@ -212,22 +236,13 @@ impl<'a, E: Expand> Cascade<'a, E> {
         // Rows that are alike often stand together, so the chunks are spread over all.
         let step = chunks.len() / length;
         for chunk in chunks.step_by(step).take(length) {
-            let places = self.places(chunk);
+            let places = self.places(chunk..chunk + 1);
             let groups = 0..places.length.div_ceil(ROWS_PER_GROUP);
             state.tile.fill(places, groups, self.allowed);
-            scan.by_signs(
-                places,
-                &which,
-                runs,
-                state,
-                2 * seeds,
-                |q, cut, sums, columns| Cut {
-                    reach: 0.0,
-                    threshold: *thresholds[q]
-                        .get_or_insert_with(|| columns.high_key(sums, cut, share)),
-                    ..*cut
-                },
-            );
+            scan.by_signs(places, &which, runs, state, 2 * seeds, |q, level, cut| {
+                let high = || level.high_key(&cut, share);
+                cut.without_reach(*thresholds[q].get_or_insert_with(high))
+            });
         }
         for q in which {
             runs[q].restart();
@@ -236,10 +251,8 @@ impl<'a, E: Expand> Cascade<'a, E> {
     }
 
     fn tile_groups(&self) -> usize {
-        let bytes = self
-            .tables
-            .map_or(1, |tables| group_bytes(tables.codes.dim()));
-        (TILE_BYTES / bytes).clamp(1, GROUPS_PER_CHUNK)
+        let bytes = self.tables.map_or(1, Tables::group_bytes);
+        (TILE_BYTES / bytes).clamp(1, self.chunks_per_span() * GROUPS_PER_CHUNK)
     }
 
     fn tile(
@@ -259,7 +272,7 @@ impl<'a, E: Expand> Cascade<'a, E> {
         let integers = with(Mode::Integers);
         let exact = with(Mode::Exact);
         if !signs.is_empty() {
-            scan.by_signs(places, &signs, runs, state, usize::MAX, |_, cut, _, _| *cut);
+            scan.by_signs(places, &signs, runs, state, usize::MAX, |_, _, cut| cut);
         }
         if !(integers.is_empty() && exact.is_empty()) {
             state.tile.list(&mut state.rows);

@@ -26,7 +26,14 @@ impl<E: Expand> Corpus<'_, E> {
     /// α of some rows, also of those without bounds.
     pub(super) fn alphas(&self, rows: std::ops::Range<usize>, alphas: &mut Vec<f32>) {
         match self.metric {
-            Metric::Cosine => alphas.extend(rows.map(|row| self.any_alpha(row))),
+            Metric::Cosine => {
+                let rows = self.codes.scale[rows.clone()].iter().zip(&self.norm[rows]);
+                // A division without a branch, so that the compiler makes vectors of it.
+                alphas.extend(rows.map(|(&scale, &norm)| {
+                    let alpha = scale / norm;
+                    if norm > 0.0 { alpha } else { 0.0 }
+                }));
+            }
             _ => alphas.extend_from_slice(&self.codes.scale[rows]),
         }
     }
@@ -58,6 +65,20 @@ impl<E: Expand> Corpus<'_, E> {
             Metric::Cosine => 0.0,
         };
         shift as f32
+    }
+
+    /// h of some rows.
+    pub(super) fn shifts(&self, rows: std::ops::Range<usize>, shifts: &mut Vec<f32>) {
+        match (self.metric, self.center) {
+            (Metric::InnerProduct, Some(center)) => {
+                shifts.extend(center.products[rows].iter().map(|product| product + 0.0));
+            }
+            (Metric::Euclidean, _) => {
+                let square = |&own: &f32| (f64::from(own) * f64::from(own)) as f32;
+                shifts.extend(self.norm[rows].iter().map(square));
+            }
+            _ => shifts.extend(rows.map(|row| self.shift(row))),
+        }
     }
 
     /// |h| of a row; 0 if rows have no addend.

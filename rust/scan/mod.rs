@@ -9,13 +9,15 @@
 //! the integers of the codewords drop the rows that cannot be among the best ([`bounds`]), and the
 //! others are estimated exactly.
 //!
-//! Layers: `search` → `cascade` → `passes` → `refine`, `tile` → `keys`, `plain`, `run`, [`signs`],
-//! `tuning` → `top` → [`bounds`], `corpus`.
+//! Layers: `search` → `cascade` → `passes` → `refine` → `filter` → `tile` → `keys`, `plain`, `run`,
+//! [`signs`], `tuning` → `top` → `levels` → [`bounds`], `corpus`.
 
 pub mod bounds;
 mod cascade;
 mod corpus;
+mod filter;
 mod keys;
+mod levels;
 mod passes;
 mod plain;
 pub mod products;

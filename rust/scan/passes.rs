@@ -2,7 +2,9 @@
 //! The rows that pass go through the other levels.
 
 use super::Expand;
-use super::bounds::{Shape, SignLevel, Tables};
+use super::bounds::Tables;
+use super::filter::{QUERIES_PER_PASS, Sums, TileCut, TileSigns, ints_reach};
+use super::levels::{Bounded, Levels, PerSection, Seen};
 use super::refine::{Buffers, Known, LATE_ROWS, Scan};
 use super::run::{Late, Run};
 use super::signs::{Chunk, Places, first_bits};
@@ -10,10 +12,8 @@ use super::tile::{Tile, TileColumns};
 use super::tuning::MIN_QUERIES_TO_EXPAND;
 use crate::aligned::Aligned;
 use crate::kernels::code_products;
-use crate::kernels::sign_scan::{self, Cut, ROWS_PER_GROUP, group_bytes};
+use crate::kernels::sign_scan::{Cut, Picked, ROWS_PER_GROUP, SectionsCut};
 
-/// Queries that share the LUT pass over a tile.
-const QUERIES_PER_PASS: usize = 4;
 /// How much wider than computed the reach of a filter is: it rounds more than the bound does.
 const SLACK: f32 = 1.001;
 /// Rows of a trial whose integers are multiplied.
@@ -21,8 +21,8 @@ const TRIED_ROWS: usize = 16;
 
 impl<E: Expand> Scan<'_, E> {
     /// Level 0 for some queries, and the other levels for at most `most` of the rows that it
-    /// leaves. `cut` makes what is cut off of the number of a query, the cut of its bar, the sums
-    /// and the columns.
+    /// leaves. `cut` makes what is cut off of the number of a query, its level and the cut of its
+    /// bar.
     pub fn by_signs(
         &self,
         places: Places<'_>,
@@ -30,10 +30,9 @@ impl<E: Expand> Scan<'_, E> {
         runs: &mut [Run<'_>],
         state: &mut State,
         most: usize,
-        mut cut: impl FnMut(usize, &Cut, &[u16], &TileColumns) -> Cut,
+        mut cut: impl FnMut(usize, &TileSigns<'_>, TileCut) -> TileCut,
     ) {
         let Some(tables) = self.tables else { return };
-        let dim = tables.codes.dim();
         let State {
             buffers,
             chunk,
@@ -41,6 +40,7 @@ impl<E: Expand> Scan<'_, E> {
             columns,
             sums,
             masks,
+            passed,
             picked,
             known,
             ..
@@ -48,40 +48,41 @@ impl<E: Expand> Scan<'_, E> {
         let (chunk, place) = self.signs_of(tables, places, tile, chunk, picked);
         columns.fill(self.isa, self.corpus, chunk, place, tile);
         let groups = tile.masks.len();
-        let planes = planes(chunk, place, groups, dim);
-        let length = groups * ROWS_PER_GROUP;
         masks.resize(groups, 0);
         for some in which.chunks(QUERIES_PER_PASS) {
             let levels = some
                 .iter()
                 .filter_map(|&q| Some((q, runs[q].levels?.signs.as_ref()?)));
             let levels: Vec<_> = levels.collect();
-            let luts: Vec<&[u8]> = levels.iter().map(|(_, level)| &*level.query.lut).collect();
-            sums.resize(length * luts.len(), 0);
-            sign_scan::sums(self.isa, planes, dim, &luts, sums);
-            for ((q, level), sums) in levels.iter().zip(sums.chunks_exact(length)) {
-                let run = &mut runs[*q];
-                let of_bar = self.cut(run, level, columns);
-                let threshold = of_bar.threshold;
-                let cut = cut(*q, &of_bar, sums, columns);
-                sign_scan::sums_reach(self.isa, sums, &columns.view(), &cut, masks);
+            let each: Vec<_> = levels.iter().map(|&(_, level)| level).collect();
+            sums.fill(self.isa, chunk, place, groups, &each);
+            for (of, &(q, level)) in levels.iter().enumerate() {
+                let run = &mut runs[q];
+                let signs = TileSigns {
+                    columns,
+                    chunk,
+                    place,
+                    rows: groups * ROWS_PER_GROUP,
+                    level,
+                    sums: sums.of(of),
+                };
+                let of_bar = self.cut(run, &signs);
+                let cut = cut(q, &signs, of_bar);
+                signs.reach(self.isa, &cut, masks);
+                signs.pick(self.isa, &of_bar, masks, &tile.masks, passed);
+                run.work.passed += passed.rows.len();
                 picked.clear();
                 known.clear();
-                for (group, (&mask, &live)) in masks.iter().zip(&tile.masks).enumerate() {
-                    let mut mask = mask & live;
-                    run.work.passed += mask.count_ones() as usize;
-                    while mask != 0 {
-                        let at = group * ROWS_PER_GROUP + mask.trailing_zeros() as usize;
-                        mask &= mask - 1;
-                        let (row, sum) = (tile.row(at), sums[at]);
-                        let signs = (chunk.shape(place + at), sum);
-                        let [key, bound] = columns.bound(at, sum, &cut);
-                        if key < threshold {
-                            run.late.push(Late { row, bound, signs });
-                        } else {
-                            picked.push(row);
-                            known.push(signs);
-                        }
+                let threshold = of_bar.threshold();
+                let bounds = passed.keys.iter().zip(&passed.bounds);
+                for (&at, (&key, &bound)) in passed.rows.iter().zip(bounds) {
+                    let at = at as usize;
+                    let (row, seen) = (tile.row(at), signs.seen(at));
+                    if key < threshold {
+                        run.late.push(Late { row, bound, seen });
+                    } else {
+                        picked.push(row);
+                        known.push(seen);
                     }
                 }
                 picked.truncate(most);
@@ -115,42 +116,46 @@ impl<E: Expand> Scan<'_, E> {
             masks,
             picked,
             ints,
+            bounded,
             rows,
             ..
         } = state;
-        let dim = tables.codes.dim();
         let groups = tile.masks.len();
-        sums.resize(groups * ROWS_PER_GROUP, 0);
         masks.resize(groups, 0);
         let signs = which.iter().any(|&q| has_signs(q)).then(|| {
             let (chunk, place) = self.signs_of(tables, places, tile, chunk, picked);
             columns.fill(self.isa, self.corpus, chunk, place, tile);
-            planes(chunk, place, groups, dim)
+            (chunk, place)
         });
         picked.clear();
         picked.extend(rows.iter().step_by(rows.len().div_ceil(TRIED_ROWS)));
-        ints.resize(picked.len(), 0);
         let mut shares = |run: &mut Run<'_>, has_signs: bool| {
             let Some(levels) = run.levels else {
                 return [1.0; 2];
             };
             let mut passed = tile.rows;
             let level = levels.signs.as_ref().filter(|_| has_signs);
-            if let Some((planes, level)) = signs.zip(level) {
-                sign_scan::sums(self.isa, planes, dim, &[&level.query.lut], sums);
-                let cut = self.cut(run, level, columns);
-                sign_scan::sums_reach(self.isa, sums, &columns.view(), &cut, masks);
+            if let Some(((chunk, place), level)) = signs.zip(level) {
+                sums.fill(self.isa, chunk, place, groups, &[level]);
+                let signs = TileSigns {
+                    columns,
+                    chunk,
+                    place,
+                    rows: groups * ROWS_PER_GROUP,
+                    level,
+                    sums: sums.of(0),
+                };
+                signs.reach(self.isa, &self.cut(run, &signs), masks);
                 let live = masks
                     .iter()
                     .zip(&tile.masks)
                     .map(|(mask, live)| mask & live);
                 passed = live.map(|mask| mask.count_ones() as usize).sum();
             }
-            let packed = self.corpus.codes.packed;
-            code_products::products(self.isa, &tables.codes, packed, picked, &levels.ints, ints);
+            self.bounded(tables, levels, picked, ints, bounded);
             let threshold = self.threshold_of(run, picked);
-            let reaching = (picked.iter().zip(ints.iter())).filter(|&(&row, &product)| {
-                let key = self.corpus.key(run.weight, row, levels.upper(product));
+            let reaching = (picked.iter().zip(bounded.iter())).filter(|&(&row, bounded)| {
+                let key = self.corpus.key(run.weight, row, bounded.upper);
                 key.is_none_or(|key| key >= threshold)
             });
             [
@@ -182,16 +187,77 @@ impl<E: Expand> Scan<'_, E> {
         }
     }
 
-    /// What level 0 of a query cuts off of the tile with these columns.
-    fn cut(&self, run: &mut Run<'_>, level: &SignLevel, columns: &TileColumns) -> Cut {
+    /// What level 0 of a query cuts off of the tile.
+    fn cut(&self, run: &mut Run<'_>, signs: &TileSigns<'_>) -> TileCut {
+        let (columns, level) = (signs.columns, signs.level);
         let threshold = self.threshold(run, columns.most);
-        let across = columns.across(threshold, run.weight, level.query.norm);
-        Cut {
-            unit: level.query.unit,
-            offset: level.query.offset,
-            reach: level.reach * level.widening(across) * SLACK,
-            weight: run.weight,
-            threshold,
+        let weight = run.weight;
+        match level.only() {
+            Some(only) => {
+                let across = columns.across(threshold, weight, only.query.norm);
+                TileCut::One(Cut {
+                    unit: only.query.unit,
+                    offset: only.query.offset,
+                    reach: only.reach * only.widening(across) * SLACK,
+                    weight,
+                    threshold,
+                })
+            }
+            None => TileCut::Sections(SectionsCut {
+                sections: level.cuts(SLACK),
+                weight,
+                threshold,
+            }),
+        }
+    }
+
+    /// What level 1 of a query knows of these rows.
+    pub fn bounded(
+        &self,
+        tables: &Tables,
+        levels: &Levels,
+        rows: &[u32],
+        ints: &mut Vec<i32>,
+        bounded: &mut Vec<Bounded>,
+    ) {
+        let (sections, packed) = (tables.sections(), self.corpus.codes.packed);
+        ints.resize(sections.len() * rows.len(), 0);
+        for (i, section) in sections.iter().enumerate() {
+            let ints = &mut ints[i * rows.len()..][..rows.len()];
+            let query = levels.ints(i);
+            code_products::products(self.isa, &section.codes, packed, rows, query, ints);
+        }
+        bounded.clear();
+        let Some(gains) = tables.gains() else {
+            let of = |&product: &i32| levels.bounded(None, |_| product);
+            return bounded.extend(ints.iter().map(of));
+        };
+        let mut each = PerSection::default();
+        for (place, &row) in rows.iter().enumerate() {
+            gains.gains(self.corpus.codes.row(row as usize), &mut each);
+            let product = |section: usize| ints[section * rows.len() + place];
+            bounded.push(levels.bounded(Some(&each), product));
+        }
+    }
+
+    /// What level 1 of a query cuts off of the rows with these columns.
+    fn ints_cut(&self, run: &mut Run<'_>, levels: &Levels, columns: &TileColumns) -> TileCut {
+        let threshold = self.threshold(run, columns.most);
+        let weight = run.weight;
+        let sections = levels.cuts(SLACK);
+        match levels.sections() {
+            1 => TileCut::One(Cut {
+                unit: sections[0].unit,
+                offset: 0.0,
+                reach: sections[0].reach,
+                weight,
+                threshold,
+            }),
+            _ => TileCut::Sections(SectionsCut {
+                sections,
+                weight,
+                threshold,
+            }),
         }
     }
 
@@ -203,8 +269,8 @@ impl<E: Expand> Scan<'_, E> {
             rows,
             bytes,
             ints,
+            bounded,
             picked,
-            products,
             masks,
             columns,
             ..
@@ -215,93 +281,77 @@ impl<E: Expand> Scan<'_, E> {
             }
             return;
         }
-        let dim = tables.codes.dim();
-        if bytes.len() != code_products::tile_bytes(dim) {
-            *bytes = Aligned::new(code_products::tile_bytes(dim));
+        let sections = tables.sections();
+        bytes.resize_with(sections.len(), || Aligned::new(0));
+        for (bytes, section) in bytes.iter_mut().zip(sections) {
+            let length = code_products::tile_bytes(section.dim());
+            if bytes.len() != length {
+                *bytes = Aligned::new(length);
+            }
         }
         let levels: Vec<_> = which.iter().filter_map(|&q| runs[q].levels).collect();
-        let integers: Vec<_> = levels.iter().map(|levels| &levels.ints).collect();
+        let integers: Vec<Vec<_>> = (0..sections.len())
+            .map(|section| levels.iter().map(|levels| levels.ints(section)).collect())
+            .collect();
         masks.resize(1, 0);
+        let all = ROWS_PER_GROUP * which.len();
+        ints.resize(all * sections.len(), 0);
         for some in rows.chunks(ROWS_PER_GROUP) {
             let packed = self.corpus.codes.packed;
-            code_products::expand(self.isa, &tables.codes, packed, some, bytes);
-            ints.resize(ROWS_PER_GROUP * which.len(), 0);
-            code_products::tile_products(self.isa, bytes, dim, &integers, ints);
-            columns.fill_alpha(self.corpus, some);
-            for ((&q, levels), ints) in which
-                .iter()
-                .zip(&levels)
-                .zip(ints.chunks_exact(ROWS_PER_GROUP))
-            {
+            for (i, (section, bytes)) in sections.iter().zip(&mut *bytes).enumerate() {
+                code_products::expand(self.isa, &section.codes, packed, some, bytes);
+                let out = &mut ints[i * all..][..all];
+                code_products::tile_products(self.isa, bytes, section.dim(), &integers[i], out);
+            }
+            columns.fill_ints(self.corpus, tables, some);
+            for (place, (&q, levels)) in which.iter().zip(&levels).enumerate() {
                 let run = &mut runs[q];
-                let threshold = self.threshold(run, columns.most);
-                let cut = Cut {
-                    unit: levels.unit,
-                    offset: 0.0,
-                    reach: levels.margin * SLACK,
-                    weight: run.weight,
-                    threshold,
-                };
-                sign_scan::ints_reach(self.isa, ints, &columns.view(), &cut, masks);
+                let mut products = PerSection::default();
+                for (products, of) in products.iter_mut().zip(ints.chunks_exact(all)) {
+                    *products = &of[place * ROWS_PER_GROUP..][..ROWS_PER_GROUP];
+                }
+                let products = &products[..sections.len()];
+                let cut = self.ints_cut(run, levels, columns);
+                ints_reach(self.isa, products, columns, &cut, masks);
                 let mut mask = masks[0] & first_bits(some.len());
                 if mask == 0 {
                     continue;
                 }
                 picked.clear();
-                products.clear();
+                bounded.clear();
                 while mask != 0 {
                     let at = mask.trailing_zeros() as usize;
                     mask &= mask - 1;
                     picked.push(some[at]);
-                    products.push(ints[at]);
+                    let gains = tables.gains().map(|_| columns.gains_of(at));
+                    let of = levels.bounded(gains.as_ref(), |section| products[section][at]);
+                    bounded.push(of);
                 }
-                self.refine_with(run, picked, products, &Known::Nothing, buffers);
+                self.refine_with(run, picked, bounded, &Known::Nothing, buffers);
             }
         }
     }
 }
 
-/// The signs of some groups from a place on.
-fn planes(chunk: &Chunk, place: usize, groups: usize, dim: usize) -> &[u8] {
-    let bytes = group_bytes(dim);
-    &chunk.groups[place / ROWS_PER_GROUP * bytes..][..groups * bytes]
-}
-
 /// Buffers of a thread.
+#[derive(Default)]
 pub(super) struct State {
     pub buffers: Buffers,
     pub chunk: Chunk,
     pub tile: Tile,
     pub columns: TileColumns,
-    pub sums: Vec<u16>,
+    pub sums: Sums,
     pub masks: Vec<u64>,
+    /// The rows of a tile that level 0 has left.
+    pub passed: Picked,
     /// The rows that a filter has left.
     pub picked: Vec<u32>,
-    pub products: Vec<i32>,
-    pub known: Vec<(Shape, u16)>,
+    pub known: Vec<Seen>,
     /// The allowed rows of the tile.
     pub rows: Vec<u32>,
-    pub bytes: Aligned<u8>,
+    /// Tiles of integers, one for each section.
+    pub bytes: Vec<Aligned<u8>>,
     pub ints: Vec<i32>,
+    pub bounded: Vec<Bounded>,
     pub merits: Vec<f32>,
-}
-
-impl Default for State {
-    fn default() -> Self {
-        Self {
-            buffers: Buffers::default(),
-            chunk: Chunk::default(),
-            tile: Tile::default(),
-            columns: TileColumns::default(),
-            sums: Vec::new(),
-            masks: Vec::new(),
-            picked: Vec::new(),
-            products: Vec::new(),
-            known: Vec::new(),
-            rows: Vec::new(),
-            bytes: Aligned::new(0),
-            ints: Vec::new(),
-            merits: Vec::new(),
-        }
-    }
 }

@@ -5,15 +5,17 @@
 //! likely to raise the bar and are estimated exactly at once, the best first; the others wait until
 //! the bar has risen.
 
-use super::bounds::{Shape, Tables};
+use super::bounds::Tables;
 use super::corpus::{Corpus, Hit, merit_of};
+use super::filter::{Sums, seen};
+use super::levels::{Bounded, Seen};
 use super::run::{Candidate, MOST_WAITING, Run};
 use super::signs::Chunk;
 use super::top::{Bar, Bars};
 use super::{Expand, Work};
 use crate::isa::Isa;
-use crate::kernels::code_products;
-use crate::kernels::sign_scan::{self, ROWS_PER_GROUP};
+use crate::kernels::asymmetric::ROWS_PER_CALL;
+use crate::kernels::sign_scan::ROWS_PER_GROUP;
 
 /// Rows that wait for level 1 before they are taken together.
 pub(super) const LATE_ROWS: usize = 256;
@@ -24,17 +26,19 @@ pub(super) struct Buffers {
     work: Work,
     dots: Vec<f32>,
     ints: Vec<i32>,
+    bounded: Vec<Bounded>,
     rows: Vec<u32>,
     now: Vec<Candidate>,
+    tried: Vec<Candidate>,
     best: Vec<Exact>,
     chunk: Chunk,
-    sums: Vec<u16>,
+    sums: Sums,
 }
 
 /// What level 0 knows of rows: where they come from.
 pub(super) enum Known<'a> {
-    /// The shape and the sum of weights of each row.
-    Signs(&'a [(Shape, u16)]),
+    /// What was found of each row.
+    Signs(&'a [Seen]),
     /// Nothing yet: signs are derived for the rows that need a bound.
     Nothing,
 }
@@ -75,7 +79,7 @@ impl<E: Expand> Scan<'_, E> {
         &self,
         run: &mut Run<'_>,
         rows: &mut Vec<u32>,
-        signs: &mut Vec<(Shape, u16)>,
+        signs: &mut Vec<Seen>,
         buffers: &mut Buffers,
     ) {
         let most = (run.late.iter()).map(|late| self.corpus.shift_size(late.row));
@@ -86,7 +90,7 @@ impl<E: Expand> Scan<'_, E> {
         for late in run.late.drain(..) {
             if late.bound >= threshold || late.bound.is_nan() {
                 rows.push(late.row);
-                signs.push(late.signs);
+                signs.push(late.seen);
             }
         }
         self.refine(run, rows, &Known::Signs(signs), buffers);
@@ -106,27 +110,18 @@ impl<E: Expand> Scan<'_, E> {
         if rows.is_empty() {
             return;
         }
-        let mut ints = std::mem::take(&mut buffers.ints);
-        ints.resize(rows.len(), 0);
-        let packed = self.corpus.codes.packed;
-        code_products::products(
-            self.isa,
-            &tables.codes,
-            packed,
-            rows,
-            &levels.ints,
-            &mut ints,
-        );
-        self.refine_with(run, rows, &ints, known, buffers);
-        buffers.ints = ints;
+        let mut bounded = std::mem::take(&mut buffers.bounded);
+        self.bounded(tables, levels, rows, &mut buffers.ints, &mut bounded);
+        self.refine_with(run, rows, &bounded, known, buffers);
+        buffers.bounded = bounded;
     }
 
-    /// [`Scan::refine`] with the integer products of the rows.
+    /// [`Scan::refine`] with what level 1 knows of the rows.
     pub fn refine_with(
         &self,
         run: &mut Run<'_>,
         rows: &[u32],
-        ints: &[i32],
+        bounded: &[Bounded],
         known: &Known<'_>,
         buffers: &mut Buffers,
     ) {
@@ -139,13 +134,11 @@ impl<E: Expand> Scan<'_, E> {
         } = *run;
         let mut now = std::mem::take(&mut buffers.now);
         now.clear();
-        for (i, (&row, &product)) in rows.iter().zip(ints).enumerate() {
-            let upper = levels.upper(product);
+        for (i, (&row, &Bounded { estimate, upper })) in rows.iter().zip(bounded).enumerate() {
             let key = self.corpus.key(weight, row, upper);
             if key.is_some_and(|key| key < threshold) {
                 continue;
             }
-            let estimate = levels.estimate(product);
             let mut candidate = Candidate {
                 row,
                 merit: self.corpus.merit(query, row, estimate),
@@ -154,10 +147,7 @@ impl<E: Expand> Scan<'_, E> {
             };
             match (known, &levels.signs) {
                 _ if key.is_none() => candidate.free(),
-                (Known::Signs(signs), Some(level)) => {
-                    let (shape, sum) = signs[i];
-                    candidate.lower(level.upper(shape, sum));
-                }
+                (Known::Signs(signs), Some(level)) => candidate.lower(level.upper(signs[i])),
                 _ => {}
             }
             now.push(candidate);
@@ -181,7 +171,6 @@ impl<E: Expand> Scan<'_, E> {
         let Buffers {
             rows, chunk, sums, ..
         } = buffers;
-        let dim = tables.codes.dim();
         for some in candidates.chunks_mut(ROWS_PER_GROUP) {
             let unseen = || some.iter().filter(|candidate| !candidate.is_seen);
             rows.clear();
@@ -190,34 +179,30 @@ impl<E: Expand> Scan<'_, E> {
                 continue;
             }
             chunk.derive(self.isa, tables, self.corpus.codes, rows);
-            sums.resize(ROWS_PER_GROUP, 0);
-            sign_scan::sums(self.isa, &chunk.groups, dim, &[&level.query.lut], sums);
+            sums.fill(self.isa, chunk, 0, 1, &[level]);
+            let sums = sums.of(0);
             let unseen = some.iter_mut().filter(|candidate| !candidate.is_seen);
             for (place, candidate) in unseen.enumerate() {
-                candidate.lower(level.upper(chunk.shape(place), sums[place]));
+                candidate.lower(level.upper(seen(level, chunk, place, &sums)));
             }
         }
     }
 
     /// Estimates the candidates that are likely to raise the bar, the best first. The others wait.
-    fn sort_out(&self, run: &mut Run<'_>, now: &mut Vec<Candidate>, buffers: &mut Buffers) {
+    fn sort_out(&self, run: &mut Run<'_>, now: &mut [Candidate], buffers: &mut Buffers) {
         let bar = run.bar;
         if bar == Bar::NONE {
             // The bar rises with the best of them, and most of the others never need an estimate.
-            now.sort_unstable_by(|a, b| b.merit.total_cmp(&a.merit).then(a.row.cmp(&b.row)));
-            for some in now.chunks(run.count.max(8)) {
-                self.estimate(run, some, buffers);
-            }
-            return;
+            return self.estimate_best_first(run, now, run.count.max(8), buffers);
         }
         let waits = |c: &Candidate| !bar.is_reached(c.merit, c.row) && c.upper < f32::INFINITY;
         run.waiting.extend(now.iter().filter(|c| waits(c)));
-        now.retain(|c| !waits(c));
-        if now.len() > 8 {
-            now.sort_unstable_by(|a, b| b.merit.total_cmp(&a.merit).then(a.row.cmp(&b.row)));
-        }
-        for some in now.chunks(8) {
-            self.estimate(run, some, buffers);
+        run.ready.extend(now.iter().filter(|c| !waits(c)));
+        if run.ready.len() >= ROWS_PER_CALL {
+            let mut ready = std::mem::take(&mut run.ready);
+            self.estimate_best_first(run, &mut ready, 8, buffers);
+            ready.clear();
+            run.ready = ready;
         }
         if run.waiting.len() > run.most_waiting {
             self.estimate_waiting(run, buffers, run.most_waiting / 2);
@@ -229,16 +214,30 @@ impl<E: Expand> Scan<'_, E> {
     /// they are estimated.
     pub fn estimate_waiting(&self, run: &mut Run<'_>, buffers: &mut Buffers, most: usize) {
         let mut waiting = std::mem::take(&mut run.waiting);
+        waiting.append(&mut run.ready);
         let (query, bar) = (run.query, run.bar.max(self.bars.get(run.place)));
         waiting.retain(|c| bar.is_reached(self.corpus.merit(query, c.row, c.upper), c.row));
         if waiting.len() > most {
-            waiting.sort_unstable_by(|a, b| b.merit.total_cmp(&a.merit).then(a.row.cmp(&b.row)));
-            for some in waiting.chunks(8) {
-                self.estimate(run, some, buffers);
-            }
+            self.estimate_best_first(run, &mut waiting, 8, buffers);
             waiting.clear();
         }
         run.waiting = waiting;
+    }
+
+    /// Estimates the candidates that can still reach the bar, so many at a time.
+    fn estimate_best_first(
+        &self,
+        run: &mut Run<'_>,
+        candidates: &mut [Candidate],
+        at_once: usize,
+        buffers: &mut Buffers,
+    ) {
+        if candidates.len() > at_once {
+            candidates.sort_unstable_by(|a, b| b.merit.total_cmp(&a.merit).then(a.row.cmp(&b.row)));
+        }
+        for some in candidates.chunks(at_once) {
+            self.estimate(run, some, buffers);
+        }
     }
 
     /// Estimates those of a few candidates exactly that can still reach the bar.
@@ -248,16 +247,22 @@ impl<E: Expand> Scan<'_, E> {
             c.upper == f32::INFINITY
                 || bar.is_reached(self.corpus.merit(query, c.row, c.upper), c.row)
         };
-        let mut some: Vec<Candidate> = some.iter().filter(reached).copied().collect();
-        let rows: Vec<u32> = some.iter().map(|c| c.row).collect();
-        let Buffers { work, dots, .. } = buffers;
-        self.corpus.products(query, &rows, work, dots);
+        let mut tried = std::mem::take(&mut buffers.tried);
+        tried.clear();
+        tried.extend(some.iter().filter(reached));
+        let Buffers {
+            work, dots, rows, ..
+        } = buffers;
+        rows.clear();
+        rows.extend(tried.iter().map(|c| c.row));
+        self.corpus.products(query, rows, work, dots);
         run.work.estimated += rows.len();
-        for (candidate, &dot) in some.iter_mut().zip(&*dots) {
+        for (candidate, &dot) in tried.iter_mut().zip(&*dots) {
             candidate.merit = self.corpus.signed_score(query, candidate.row, dot);
         }
-        some.retain(|c| bar.is_reached(merit_of(c.merit), c.row));
-        self.take(run, &mut some, buffers);
+        tried.retain(|c| bar.is_reached(merit_of(c.merit), c.row));
+        self.take(run, &mut tried, buffers);
+        buffers.tried = tried;
     }
 
     /// Adds the hits of candidates whose exact signed scores stand in place of their merits.
@@ -329,15 +334,18 @@ impl<E: Expand> Scan<'_, E> {
             })
             .collect();
         if let (Some(tables), Some(levels)) = (self.tables, run.levels) {
-            let Buffers { rows, ints, .. } = buffers;
+            let Buffers {
+                rows,
+                ints,
+                bounded,
+                ..
+            } = buffers;
             rows.clear();
             rows.extend(some.iter().map(|exact| exact.row));
-            ints.resize(rows.len(), 0);
-            let packed = self.corpus.codes.packed;
-            code_products::products(self.isa, &tables.codes, packed, rows, &levels.ints, ints);
-            for (candidate, &product) in candidates.iter_mut().zip(&*ints) {
+            self.bounded(tables, levels, rows, ints, bounded);
+            for (candidate, bounded) in candidates.iter_mut().zip(&*bounded) {
                 if self.corpus.alpha(candidate.row as usize).is_some() {
-                    candidate.upper = levels.upper(product);
+                    candidate.upper = bounded.upper;
                     candidate.is_seen = false;
                 }
             }

@@ -1,7 +1,7 @@
 //! The state of the search for one query, and the rows that wait in it.
 
-use super::bounds::{Levels, Shape};
 use super::corpus::SearchQuery;
+use super::levels::{Levels, Seen};
 use super::top::{Bar, Top};
 
 /// Candidates that may wait besides eight for each row that is asked for.
@@ -39,8 +39,7 @@ pub(super) struct Late {
     pub row: u32,
     /// The bound of its key.
     pub bound: f32,
-    /// Its shape and its sum of weights.
-    pub signs: (Shape, u16),
+    pub seen: Seen,
 }
 
 /// What a tile has cost a query: rows that went so far.
@@ -70,6 +69,9 @@ pub(super) struct Run<'q> {
     /// The bar and the largest addend of the last threshold, and the threshold.
     pub threshold: (Bar, f32, f32),
     pub count: usize,
+    /// Candidates whose estimate reaches the bar, until there are enough for a call.
+    pub ready: Vec<Candidate>,
+    /// Candidates whose estimate does not.
     pub waiting: Vec<Candidate>,
     /// How many may wait before those below the bar are dropped.
     pub most_waiting: usize,
@@ -94,6 +96,7 @@ impl<'q> Run<'q> {
             weight,
             threshold: (Bar::NONE, 0.0, f32::NEG_INFINITY),
             count,
+            ready: Vec::new(),
             waiting: Vec::new(),
             most_waiting: 8 * count + MOST_WAITING,
         }
@@ -104,6 +107,7 @@ impl Run<'_> {
     /// Forgets all rows, but not the bar: rows that reach it come again.
     pub fn restart(&mut self) {
         self.top = Top::new(self.count);
+        self.ready.clear();
         self.waiting.clear();
         self.late.clear();
     }

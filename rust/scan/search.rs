@@ -10,11 +10,12 @@
 //! on which levels were used. The best rows of parts of the codes, merged by m and position
 //! ([`merge`]), are the best rows of all.
 
-use super::bounds::{Levels, Tables};
+use super::bounds::Tables;
 use super::cascade::Cascade;
 pub use super::cascade::MIN_QUERIES_TO_DERIVE;
 use super::corpus::SearchQuery;
 pub use super::corpus::{Center, Corpus, Hit, Metric};
+use super::levels::Levels;
 use super::signs::Signs;
 use super::top::{Bar, Bars, Top};
 use super::{Expand, Query};

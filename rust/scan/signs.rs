@@ -3,16 +3,17 @@
 //!
 //! A batch of queries derives them tile by tile and keeps nothing. For one query at a time deriving
 //! costs more than the scan, so they can be kept ([`Signs`]): d/8 + 8 bytes per row, d rounded up
-//! to a multiple of 64. Rows that are appended to the codes are added to what is there.
+//! to a multiple of 64, or as many for each section of a row; of a section that level 0 takes by
+//! its integers d + 8 bytes. Rows that are appended to the codes are added to what is there.
 
 use std::sync::Arc;
 
-use super::bounds::{Shape, Tables};
+use super::bounds::{Section, Shape, Tables};
 use crate::aligned::Aligned;
 use crate::codes::CodesRef;
 use crate::isa::Isa;
 use crate::kernels::code_products;
-use crate::kernels::sign_scan::{ROWS_PER_GROUP, group_bytes};
+use crate::kernels::sign_scan::{MAX_SECTIONS, ROWS_PER_GROUP, group_bytes};
 use crate::threads;
 
 /// Rows of a chunk, which are derived and kept together.
@@ -20,25 +21,35 @@ pub(super) const ROWS_PER_CHUNK: usize = 1024;
 /// Groups of a chunk.
 pub(super) const GROUPS_PER_CHUNK: usize = ROWS_PER_CHUNK / ROWS_PER_GROUP;
 
-/// The signs of some rows in groups of [`ROWS_PER_GROUP`], and the shape of each.
-#[derive(Debug)]
+/// The signs of some rows and the shape of each.
+#[derive(Debug, Default)]
 pub(super) struct Chunk {
-    pub groups: Aligned<u8>,
-    /// g of each row, in whole groups; 0 beyond the last row.
-    pub factor: Vec<f32>,
-    /// e′ of each row; 0 beyond the last row.
-    pub spread: Vec<f32>,
-    /// At least the largest ‖c‖ of a row with a bound.
+    /// The sections of the rows.
+    pub sections: Vec<SectionSigns>,
+    /// Whether the first has integers.
+    has_whole: bool,
+    /// At least the largest ‖c‖ of a row that has a bound and one section, by signs.
     pub longest: f32,
 }
 
-impl Default for Chunk {
+/// A section of some rows: signs in groups of [`ROWS_PER_GROUP`], and shapes. Where level 0 takes
+/// the section by its integers, these stand in place of the signs, and the gain is both the factor
+/// and the spread.
+#[derive(Debug)]
+pub(super) struct SectionSigns {
+    pub groups: Aligned<u8>,
+    /// g of each row, in whole groups, with its gain; 0 beyond the last row.
+    pub factor: Vec<f32>,
+    /// e′ of each row, with its gain; 0 beyond the last row.
+    pub spread: Vec<f32>,
+}
+
+impl Default for SectionSigns {
     fn default() -> Self {
         Self {
             groups: Aligned::new(0),
             factor: Vec::new(),
             spread: Vec::new(),
-            longest: 0.0,
         }
     }
 }
@@ -46,28 +57,86 @@ impl Default for Chunk {
 impl Chunk {
     /// Overwrites the chunk with these rows.
     pub fn derive(&mut self, isa: Isa, tables: &Tables, codes: CodesRef<'_>, rows: &[u32]) {
-        let bytes = group_bytes(tables.codes.dim());
-        let groups = rows.len().div_ceil(ROWS_PER_GROUP);
+        let sections = tables.sections();
+        self.sections.resize_with(sections.len(), Default::default);
+        for (i, (of, section)) in self.sections.iter_mut().zip(sections).enumerate() {
+            of.resize(rows.len().div_ceil(ROWS_PER_GROUP), tables.bytes_of(i));
+            if i < tables.whole() {
+                of.derive_ints(isa, section, codes, rows);
+            } else {
+                of.derive_signs(isa, section, codes, rows);
+            }
+        }
+        if let Some(gains) = tables.gains() {
+            let mut each = [0.0; MAX_SECTIONS];
+            for (place, &row) in rows.iter().enumerate() {
+                gains.gains(codes.row(row as usize), &mut each);
+                for (of, &gain) in self.sections.iter_mut().zip(&each) {
+                    let shape = of.shape(place).times(gain);
+                    (of.factor[place], of.spread[place]) = (shape.factor, shape.spread);
+                }
+            }
+        }
+        self.has_whole = tables.whole() > 0;
+        if let Some(only) = self.only() {
+            let squares = (0..rows.len()).map(|place| only.shape(place).square(tables.dim()));
+            self.longest = (squares.fold(0.0, f64::max).sqrt() as f32).next_up();
+        }
+    }
+
+    /// The only section, if it is by signs.
+    pub fn only(&self) -> Option<&SectionSigns> {
+        match self.sections.as_slice() {
+            [only] if !self.has_whole => Some(only),
+            _ => None,
+        }
+    }
+
+    fn bytes(&self) -> usize {
+        let bytes = |of: &SectionSigns| of.groups.len() + 8 * of.factor.len();
+        self.sections.iter().map(bytes).sum()
+    }
+}
+
+impl SectionSigns {
+    /// Makes room for some groups of so many bytes.
+    fn resize(&mut self, groups: usize, bytes: usize) {
         if self.groups.len() != groups * bytes {
             self.groups = Aligned::new(groups * bytes);
         }
         self.factor.clear();
+        self.factor.resize(groups * ROWS_PER_GROUP, 0.0);
         self.spread.clear();
-        let mut longest = 0f64;
+        self.spread.resize(groups * ROWS_PER_GROUP, 0.0);
+    }
+
+    /// Writes the signs and shapes of these rows, whose gains are 1.
+    fn derive_signs(&mut self, isa: Isa, section: &Section, codes: CodesRef<'_>, rows: &[u32]) {
+        let bytes = group_bytes(section.dim());
         let mut sums = [[0; 2]; ROWS_PER_GROUP];
-        for (rows, group) in (rows.chunks(ROWS_PER_GROUP)).zip(self.groups.chunks_exact_mut(bytes))
-        {
-            code_products::signs_and_sums(isa, &tables.codes, codes.packed, rows, group, &mut sums);
-            for &sums in &sums[..rows.len()] {
-                let shape = tables.shape(sums);
-                longest = longest.max(shape.square(tables.codes.dim()));
-                self.factor.push(shape.factor);
-                self.spread.push(shape.spread);
+        let columns = (self.factor.chunks_exact_mut(ROWS_PER_GROUP))
+            .zip(self.spread.chunks_exact_mut(ROWS_PER_GROUP));
+        let groups = self.groups.chunks_exact_mut(bytes).zip(columns);
+        for (rows, (group, (factor, spread))) in rows.chunks(ROWS_PER_GROUP).zip(groups) {
+            let packed = codes.packed;
+            code_products::signs_and_sums(isa, &section.codes, packed, rows, group, &mut sums);
+            let columns = factor.iter_mut().zip(spread);
+            for (&sums, (factor, spread)) in sums[..rows.len()].iter().zip(columns) {
+                let shape = section.shape(sums);
+                (*factor, *spread) = (shape.factor, shape.spread);
             }
         }
-        self.longest = (longest.sqrt() as f32).next_up();
-        self.factor.resize(groups * ROWS_PER_GROUP, 0.0);
-        self.spread.resize(groups * ROWS_PER_GROUP, 0.0);
+    }
+
+    /// Writes the integers of these rows, whose gains are 1.
+    fn derive_ints(&mut self, isa: Isa, section: &Section, codes: CodesRef<'_>, rows: &[u32]) {
+        let bytes = code_products::tile_bytes(section.dim());
+        let groups = self.groups.chunks_exact_mut(bytes);
+        for (rows, tile) in rows.chunks(ROWS_PER_GROUP).zip(groups) {
+            code_products::expand(isa, &section.codes, codes.packed, rows, tile);
+        }
+        self.factor[..rows.len()].fill(1.0);
+        self.spread[..rows.len()].fill(1.0);
     }
 
     pub fn shape(&self, place: usize) -> Shape {
@@ -77,8 +146,10 @@ impl Chunk {
         }
     }
 
-    fn bytes(&self) -> usize {
-        self.groups.len() + 8 * self.factor.len()
+    /// The bytes of some groups of rows from a place on.
+    pub fn groups_at(&self, place: usize, groups: usize) -> &[u8] {
+        let bytes = self.groups.len() / (self.factor.len() / ROWS_PER_GROUP).max(1);
+        &self.groups[place / ROWS_PER_GROUP * bytes..][..groups * bytes]
     }
 }
 
@@ -116,7 +187,7 @@ impl Signs {
     /// Derives the signs of all rows.
     pub(crate) fn new(isa: Isa, tables: &Tables, codes: CodesRef<'_>) -> Self {
         let none = Self {
-            dim: tables.codes.dim(),
+            dim: tables.dim(),
             chunks: Vec::new(),
             starts: vec![0],
         };
@@ -204,7 +275,7 @@ impl Signs {
         }
     }
 
-    /// The dimension d.
+    /// The coordinates of a row that have signs.
     pub fn dim(&self) -> usize {
         self.dim
     }

@@ -2,14 +2,13 @@
 //! metric.
 
 use super::Expand;
+use super::bounds::Tables;
 use super::corpus::Corpus;
+use super::levels::PerSection;
 use super::signs::{Chunk, Places};
 use crate::isa::Isa;
 use crate::kernels::convert;
-use crate::kernels::sign_scan::{Columns, Cut, ROWS_PER_GROUP};
-
-/// Rows of the sample that a high key is taken from.
-const SAMPLE: usize = 256;
+use crate::kernels::sign_scan::{Columns, Cut, MAX_SECTIONS, ROWS_PER_GROUP, SectionColumns};
 
 /// Places of a chunk, in whole groups, and the rows that they hold.
 #[derive(Debug, Default)]
@@ -110,18 +109,21 @@ fn word_at(bits: &[u64], from: usize) -> u64 {
     }
 }
 
-/// The columns of a tile in the units of the metric.
+/// The columns of a tile in the units of the metric: with α of one section, beside 1/α of more.
 #[derive(Debug, Default)]
 pub(super) struct TileColumns {
     factor: Vec<f32>,
     spread: Vec<f32>,
     shift: Vec<f32>,
     alpha: Vec<f32>,
+    inverse: Vec<f32>,
+    /// The gains of a group of rows, section by section.
+    gains: Vec<f32>,
     /// The largest |h|.
     pub most: f32,
     /// The least and the largest h.
     ends: [f32; 2],
-    /// At least the largest α·‖c‖.
+    /// At least the largest α·‖c‖ of a row of one section.
     size: f32,
 }
 
@@ -145,97 +147,162 @@ impl TileColumns {
             self.alpha.extend(tile.row_of.iter().map(alpha));
         }
         self.alpha.resize(length, 0.0);
-        self.factor.resize(length, 0.0);
-        self.spread.resize(length, 0.0);
-        let (factor, spread) = (
-            &chunk.factor[place..][..length],
-            &chunk.spread[place..][..length],
-        );
-        let most = convert::scale_columns(
-            isa,
-            &self.alpha,
-            factor,
-            spread,
-            &mut self.factor,
-            &mut self.spread,
-        );
-        self.size = most * chunk.longest;
-        let places = (0..length).take(if tile.row_of.is_empty() {
-            tile.length
+        if let Some(only) = chunk.only() {
+            self.factor.resize(length, 0.0);
+            self.spread.resize(length, 0.0);
+            let most = convert::scale_columns(
+                isa,
+                &self.alpha,
+                &only.factor[place..][..length],
+                &only.spread[place..][..length],
+                &mut self.factor,
+                &mut self.spread,
+            );
+            self.size = most * chunk.longest;
         } else {
-            length
-        });
-        let last = corpus.codes.len() - 1;
-        self.fill_shift(
-            corpus,
-            places.map(|place| tile.row(place).min(last as u32)),
-            length,
-        );
-    }
-
-    /// The columns of level 1: α is both the factor and the spread.
-    pub fn fill_alpha<E: Expand>(&mut self, corpus: &Corpus<'_, E>, rows: &[u32]) {
-        let length = rows.len().next_multiple_of(ROWS_PER_GROUP);
-        self.factor.clear();
-        self.spread.clear();
-        for &row in rows {
-            let alpha = corpus.alpha(row as usize);
-            self.factor.push(alpha.unwrap_or(0.0));
-            self.spread.push(alpha.unwrap_or(f32::INFINITY));
+            self.fill_inverse();
         }
-        self.factor.resize(length, 0.0);
-        self.spread.resize(length, 0.0);
-        self.fill_shift(corpus, rows.iter().copied(), length);
+        self.shift.clear();
+        if corpus.has_shift() && tile.row_of.is_empty() {
+            corpus.shifts(tile.first..tile.first + tile.length, &mut self.shift);
+        } else if corpus.has_shift() {
+            let last = corpus.codes.len() - 1;
+            let shift = |&row: &u32| corpus.shift(last.min(row as usize));
+            self.shift.extend(tile.row_of.iter().map(shift));
+        }
+        self.finish_shift(length);
     }
 
-    fn fill_shift<E: Expand>(
-        &mut self,
-        corpus: &Corpus<'_, E>,
-        rows: impl Iterator<Item = u32>,
-        length: usize,
-    ) {
+    /// 1/α, which is ∞ where α is 0. Both become NaN for a row without bounds.
+    fn fill_inverse(&mut self) {
+        self.inverse.clear();
+        self.inverse.extend(self.alpha.iter_mut().map(|alpha| {
+            // Without branches, which the compiler would not turn into vectors.
+            let (value, range) = (*alpha, convert::USABLE);
+            #[allow(clippy::manual_range_contains)]
+            let usable = (value >= range.start) & (value < range.end);
+            *alpha = if usable | (value == 0.0) {
+                value
+            } else {
+                f32::NAN
+            };
+            alpha.abs().recip()
+        }));
+    }
+
+    /// The columns of level 1 of up to a group of rows: gains, and of rows of one section α with
+    /// its gain as factor and as spread.
+    pub fn fill_ints<E: Expand>(&mut self, corpus: &Corpus<'_, E>, tables: &Tables, rows: &[u32]) {
+        let alpha = rows.iter().map(|&row| corpus.alpha(row as usize));
+        self.alpha.clear();
+        self.alpha
+            .extend(alpha.map(|alpha| alpha.unwrap_or(f32::NAN)));
+        self.alpha.resize(ROWS_PER_GROUP, 0.0);
+        self.gains.clear();
+        self.gains.resize(MAX_SECTIONS * ROWS_PER_GROUP, 1.0);
+        if let Some(gains) = tables.gains() {
+            let mut each = [0.0; MAX_SECTIONS];
+            for (place, &row) in rows.iter().enumerate() {
+                gains.gains(corpus.codes.row(row as usize), &mut each);
+                for (column, gain) in self.gains.chunks_exact_mut(ROWS_PER_GROUP).zip(each) {
+                    column[place] = gain;
+                }
+            }
+        }
+        if let [_] = tables.sections() {
+            self.factor.clear();
+            self.spread.clear();
+            for (&alpha, &gain) in self.alpha.iter().zip(&self.gains) {
+                let is_usable = !alpha.is_nan();
+                let product = alpha * gain;
+                self.factor.push(if is_usable { product } else { 0.0 });
+                self.spread
+                    .push(if is_usable { product } else { f32::INFINITY });
+            }
+        } else {
+            self.fill_inverse();
+        }
         self.shift.clear();
-        self.most = 0.0;
-        self.ends = [0.0; 2];
-        if !corpus.has_shift() {
+        if corpus.has_shift() {
+            let shift = rows.iter().map(|&row| corpus.shift(row as usize));
+            self.shift.extend(shift);
+        }
+        self.finish_shift(ROWS_PER_GROUP);
+    }
+
+    /// The gains of a row of the group.
+    pub fn gains_of(&self, place: usize) -> PerSection<f32> {
+        std::array::from_fn(|section| self.gains(section)[place])
+    }
+
+    /// The gains of a section of a group of rows.
+    pub fn gains(&self, section: usize) -> &[f32] {
+        &self.gains[section * ROWS_PER_GROUP..][..ROWS_PER_GROUP]
+    }
+
+    /// Finds the least and the largest of the shifts, and fills up their column.
+    fn finish_shift(&mut self, length: usize) {
+        (self.most, self.ends) = (0.0, [0.0; 2]);
+        if self.shift.is_empty() {
             return;
         }
-        self.shift
-            .extend(rows.map(|row| corpus.shift(row as usize)));
-        let start = [f32::INFINITY, f32::NEG_INFINITY];
-        self.ends = (self.shift.iter()).fold(start, |[low, high], &shift| {
-            [low.min(shift), high.max(shift)]
-        });
-        self.most = self.ends[0].abs().max(self.ends[1].abs());
+        const LANES: usize = 8;
+        let (mut low, mut high) = ([f32::INFINITY; LANES], [f32::NEG_INFINITY; LANES]);
+        let (whole, rest) = self.shift.as_chunks::<LANES>();
+        let mut last = [self.shift[0]; LANES];
+        last[..rest.len()].copy_from_slice(rest);
+        for shifts in whole.iter().chain([&last]) {
+            for lane in 0..LANES {
+                let shift = shifts[lane];
+                low[lane] = if shift < low[lane] { shift } else { low[lane] };
+                high[lane] = if shift > high[lane] {
+                    shift
+                } else {
+                    high[lane]
+                };
+            }
+        }
+        let low = low.into_iter().fold(f32::INFINITY, f32::min);
+        let high = high.into_iter().fold(f32::NEG_INFINITY, f32::max);
+        self.ends = [low, high];
+        self.most = low.abs().max(high.abs());
         self.shift.resize(length, 0.0);
     }
 
+    /// The columns of rows of one section.
     pub fn view(&self) -> Columns<'_> {
         Columns {
             factor: &self.factor,
             spread: &self.spread,
-            shift: (!self.shift.is_empty()).then_some(&self.shift),
+            shift: self.shifts(),
         }
     }
 
-    /// The key of a place with this sum, and its bound.
-    pub fn bound(&self, place: usize, sum: u16, cut: &Cut) -> [f32; 2] {
+    /// The columns of rows of more sections, beside those of each section.
+    pub fn section_view<'a>(&'a self, sections: &'a [[&'a [f32]; 2]]) -> SectionColumns<'a> {
+        SectionColumns {
+            sections,
+            inverse: &self.inverse,
+            shift: self.shifts(),
+        }
+    }
+
+    fn shifts(&self) -> Option<&[f32]> {
+        (!self.shift.is_empty()).then_some(&self.shift)
+    }
+
+    /// The key of a place with this product; a NaN where the row has no bounds.
+    pub fn key(&self, place: usize, product: f32, weight: f32) -> f32 {
+        let added = self.shift.get(place).map_or(0.0, |shift| weight * shift);
+        self.alpha[place] * product + added
+    }
+
+    /// The key of a place with this sum.
+    pub fn key_of_sum(&self, place: usize, sum: u16, cut: &Cut) -> f32 {
         // Products are not fused: without the instruction that is a call.
-        let product = cut.unit * f32::from(sum) + cut.offset;
-        let mut key = self.factor[place] * product;
-        if let Some(&shift) = self.shift.get(place) {
-            key += cut.weight * shift;
-        }
-        [key, cut.reach * self.spread[place] + key]
-    }
-
-    /// A key that about this share of the rows reaches, from a sample of them.
-    pub fn high_key(&self, sums: &[u16], cut: &Cut, share: f64) -> f32 {
-        let step = (sums.len() / SAMPLE).max(1);
-        let key = |place: usize| self.bound(place, sums[place], cut)[0];
-        let mut keys: Vec<f32> = (0..sums.len()).step_by(step).map(key).collect();
-        let rank = ((share * keys.len() as f64).ceil() as usize).clamp(1, keys.len() - 1);
-        *keys.select_nth_unstable_by(rank, |a, b| b.total_cmp(a)).1
+        let key = self.factor[place] * (cut.unit * f32::from(sum) + cut.offset);
+        let added = self.shift.get(place).map(|shift| cut.weight * shift);
+        added.map_or(key, |added| key + added)
     }
 
     /// The largest √(1 − cos²) between the query and a row that reaches the threshold: the row

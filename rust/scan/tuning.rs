@@ -56,7 +56,7 @@ impl Costs {
     /// Only the choice of modes depends on them.
     pub fn new(isa: Isa) -> Self {
         let (signs, integers, all_integers, candidate, exact, all_exact) = match isa {
-            Isa::Avx512(_) => (0.45, 12.0, [1.1, 15.0], 15.0, 30.0, [5.0, 40.0]),
+            Isa::Avx512(_) => (0.3, 12.0, [2.2, 15.0], 15.0, 30.0, [5.0, 40.0]),
             Isa::Avx2(_) | Isa::Neon(_) => (0.7, 40.0, [3.5, 110.0], 60.0, 150.0, [12.0, 80.0]),
             Isa::Scalar => (5.0, 500.0, [300.0, 40.0], 60.0, 400.0, [300.0, 80.0]),
         };

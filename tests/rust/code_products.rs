@@ -268,6 +268,47 @@ fn usual_layouts_equal_word_look_up() {
 }
 
 /// Words that are longer than rows usually are.
+/// Codes that are bytes of longer rows give what they give alone.
+#[test]
+fn bytes_of_rows_are_read_like_rows() {
+    let (first, stride) = (5, 900);
+    for shape in [
+        vec![(48, 4, 1)],
+        vec![(37, 3, 1)],
+        vec![(32, 8, 4)],
+        vec![(40, 6, 1)],
+        vec![(9, 8, 8), (5, 2, 1)],
+        vec![(20, 12, 4)],
+    ] {
+        let books = Codebooks::new(&shape, 3);
+        let (dim, bytes) = (books.dim(), books.row_bytes());
+        let alone = random_bytes(70 * bytes, 4);
+        let mut within = random_bytes(70 * stride, 5);
+        for (row, code) in within
+            .chunks_exact_mut(stride)
+            .zip(alone.chunks_exact(bytes))
+        {
+            row[first..][..bytes].copy_from_slice(code);
+        }
+        let (tables, some) = (books.tables(), books.tables().within(first, stride));
+        let rows = random_rows(61, 70, 6);
+        for isa in Isa::available() {
+            let found = [(&tables, &alone), (&some, &within)].map(|(tables, packed)| {
+                let query = kernels::query(isa, tables, &gaussian(dim, 7));
+                let mut dots = vec![0; rows.len()];
+                kernels::products(isa, tables, packed, &rows, &query, &mut dots);
+                let mut group = vec![0; kernels::group_bytes(dim)];
+                let mut sums = [[0; 2]; 64];
+                kernels::signs_and_sums(isa, tables, packed, &rows, &mut group, &mut sums);
+                let mut tile = vec![0; kernels::tile_bytes(dim)];
+                kernels::expand(isa, tables, packed, &rows, &mut tile);
+                (dots, group, sums, tile)
+            });
+            assert!(found[0] == found[1], "{shape:?} {}", isa.name());
+        }
+    }
+}
+
 #[test]
 fn long_words_equal_word_look_up() {
     for p in [33, 64, 100, 1000] {

@@ -217,7 +217,13 @@ fn damage_behind_right_checksums_is_named() {
             &counted,
             "\"version\":\"2\"",
             "\"version\":\"3\"",
-            "version \"3\" of the format, this build reads \"1\" and \"2\"",
+            "groups of 0 axes",
+        ),
+        (
+            &counted,
+            "\"version\":\"2\"",
+            "\"version\":\"4\"",
+            "version \"4\" of the format, this build reads \"1\" and \"2\" and \"3\"",
         ),
         (
             &counted,

@@ -21,6 +21,7 @@ mod paths;
 mod products;
 mod scale_search;
 mod search;
+mod search_sections;
 mod sign_scan;
 mod threads;
 mod trellis;

@@ -7,7 +7,7 @@ use blockquant::{Codes, Dense, Isa, Quantizer, Request, Signs, Spec, threads};
 
 use crate::common::{encode, spec};
 
-const METRICS: [Metric; 3] = [Metric::InnerProduct, Metric::Euclidean, Metric::Cosine];
+pub const METRICS: [Metric; 3] = [Metric::InnerProduct, Metric::Euclidean, Metric::Cosine];
 
 fn quantizer(method: &str, dim: usize, bits: f64) -> Quantizer {
     let seed = 5;
@@ -32,19 +32,19 @@ fn rows_of(n: usize, dim: usize, seed: u64) -> Vec<f32> {
 }
 
 /// The row of each hit and the bits of its score, query by query.
-type Found = Vec<Vec<(u32, u32)>>;
+pub type Found = Vec<Vec<(u32, u32)>>;
 
-fn plain(hits: &[Vec<Hit>]) -> Found {
+pub fn plain(hits: &[Vec<Hit>]) -> Found {
     let pair = |hit: &Hit| (hit.row, hit.score.to_bits());
     (hits.iter())
         .map(|hits| hits.iter().map(pair).collect())
         .collect()
 }
 
-struct Case {
-    quantizer: Quantizer,
-    codes: Codes,
-    queries: Vec<f32>,
+pub struct Case {
+    pub quantizer: Quantizer,
+    pub codes: Codes,
+    pub queries: Vec<f32>,
 }
 
 impl Case {
@@ -84,7 +84,7 @@ impl Case {
         }
     }
 
-    fn request(&self, isa: Isa, request: Request<'_>) -> Vec<Vec<Hit>> {
+    pub fn request(&self, isa: Isa, request: Request<'_>) -> Vec<Vec<Hit>> {
         let y = Dense::new(&self.queries, self.quantizer.spec().dim).unwrap();
         let found = self
             .quantizer
@@ -92,16 +92,16 @@ impl Case {
         found.unwrap()
     }
 
-    fn search(&self, isa: Isa, request: Request<'_>) -> Found {
+    pub fn search(&self, isa: Isa, request: Request<'_>) -> Found {
         plain(&self.request(isa, request))
     }
 
-    fn signs(&self, isa: Isa) -> Option<Signs> {
+    pub fn signs(&self, isa: Isa) -> Option<Signs> {
         self.quantizer.signs(isa, self.codes.view()).unwrap()
     }
 
     /// The codes of some rows only.
-    fn part(&self, rows: std::ops::Range<usize>) -> Self {
+    pub fn part(&self, rows: std::ops::Range<usize>) -> Self {
         let rows: Vec<usize> = rows.collect();
         Self {
             quantizer: Quantizer::new(self.quantizer.spec().clone()).unwrap(),

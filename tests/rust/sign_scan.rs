@@ -1,7 +1,10 @@
 //! Tests of the scan of signs on every instruction set, against definitions written here.
 
 use blockquant::Isa;
-use blockquant::kernels::sign_scan::{self, Columns, Cut, MAX_DIM, ROWS_PER_GROUP, SignQuery};
+use blockquant::kernels::sign_scan::{
+    self, Columns, Cut, LEAST_VARIANCE, MAX_DIM, Picked, ROWS_PER_GROUP, SectionColumns,
+    SectionCut, SectionsCut, SignQuery,
+};
 use blockquant::rng::SeedStream;
 use proptest::prelude::*;
 
@@ -212,13 +215,11 @@ proptest! {
         let ints: Vec<i32> = sums.iter().map(|&sum| (i32::from(sum) - 20_000) * 1999).collect();
         let columns = Columns { factor: &factor, spread: &spread, shift };
         let mut cut = Cut { unit, offset, reach, weight, threshold };
-        let bound = |product: f32, row: usize| {
-            let mut key = factor[row] * unit.mul_add(product, offset);
-            if let Some(shift) = shift {
-                key = weight.mul_add(shift[row], key);
-            }
-            reach.mul_add(spread[row], key)
+        let key = |product: f32, row: usize| {
+            let key = factor[row] * unit.mul_add(product, offset);
+            shift.map_or(key, |shift| weight.mul_add(shift[row], key))
         };
+        let bound = |product: f32, row: usize| reach.mul_add(spread[row], key(product, row));
         if on && rows > 0 {
             // A row whose bound is the threshold itself.
             cut.threshold = bound(f32::from(sums[at.index(rows)]), at.index(rows));
@@ -235,8 +236,120 @@ proptest! {
             let mut masks = vec![7; groups];
             sign_scan::sums_reach(isa, &sums, &columns, &cut, &mut masks);
             prop_assert_eq!(&masks, &expected(&|row| f32::from(sums[row])), "{}", isa.name());
+            let live: Vec<u64> = (0..groups as u32).map(|i| seed.rotate_left(7 * i)).collect();
+            let mut picked = Picked { rows: vec![7], keys: vec![7.0; 99], bounds: vec![] };
+            sign_scan::pick(isa, &sums, &columns, &cut, &masks, &live, &mut picked);
+            let is_picked = |row: &usize| (masks[row / 64] & live[row / 64]) >> (row % 64) & 1 != 0;
+            let found: Vec<usize> = (0..rows).filter(is_picked).collect();
+            let of = |product: &dyn Fn(f32, usize) -> f32| -> Vec<u32> {
+                found.iter().map(|&row| number(product(f32::from(sums[row]), row))).collect()
+            };
+            let numbers = |values: &[f32]| -> Vec<u32> { values.iter().map(|&v| number(v)).collect() };
+            prop_assert_eq!(&picked.rows, &found.iter().map(|&r| r as u32).collect::<Vec<_>>());
+            prop_assert_eq!(numbers(&picked.keys), of(&key), "{}", isa.name());
+            prop_assert_eq!(numbers(&picked.bounds), of(&bound), "{}", isa.name());
             sign_scan::ints_reach(isa, &ints, &columns, &cut, &mut masks);
             prop_assert_eq!(&masks, &expected(&|row| ints[row] as f32), "{}", isa.name());
+        }
+    }
+}
+
+/// The bits of a number; NaNs may have any.
+fn number(value: f32) -> u32 {
+    if value.is_nan() {
+        f32::NAN.to_bits()
+    } else {
+        value.to_bits()
+    }
+}
+
+/// Normal numbers, of which some are special.
+fn column(stream: &mut SeedStream, rows: usize, special: bool) -> Vec<f32> {
+    let number = |x: f32| match (special, (x.abs() * 1000.0) as u32 % 16) {
+        (true, 0) => f32::NAN,
+        (true, 1) => f32::INFINITY,
+        (true, 2) => f32::NEG_INFINITY,
+        (true, 3) => -0.0,
+        (true, 4) => 1e30 * x,
+        (true, 5) => 1e-30 * x,
+        _ => x,
+    };
+    (0..rows)
+        .map(|_| number(stream.gaussian() as f32))
+        .collect()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(300))]
+
+    #[test]
+    fn rows_of_sections_reach_a_threshold_unless_their_bound_is_below(
+        groups in 0usize..4,
+        ints in 0usize..5,
+        sums in 0usize..5,
+        seed in any::<u64>(),
+        special in any::<bool>(),
+        shifted in any::<bool>(),
+        weight in -1f32..1.0,
+        reach in 0f32..4.0,
+        threshold in prop_oneof![
+            8 => -5f32..5.0,
+            1 => Just(f32::INFINITY),
+            1 => Just(f32::NEG_INFINITY),
+            1 => Just(f32::NAN),
+        ],
+    ) {
+        let ints = if sums == 0 { ints.max(1) } else { ints.min(4 - sums) };
+        let (rows, sections) = (groups * ROWS_PER_GROUP, ints + sums);
+        let mut stream = SeedStream::new(seed, 2);
+        let columns: Vec<[Vec<f32>; 2]> = (0..sections)
+            .map(|_| [(); 2].map(|()| column(&mut stream, rows, special)))
+            .collect();
+        let [inverse, shift] = [(); 2].map(|()| column(&mut stream, rows, special));
+        let shift = shifted.then_some(&*shift);
+        let mut cut = SectionsCut { sections: Default::default(), weight, threshold };
+        for of in &mut cut.sections {
+            *of = SectionCut {
+                unit: 1e-4 * stream.gaussian() as f32,
+                offset: stream.gaussian() as f32,
+                reach: reach * stream.uniform() as f32,
+            };
+        }
+        let mut numbers = || -> Vec<u64> { (0..rows).map(|_| stream.next_u64()).collect() };
+        let int_products: Vec<Vec<i32>> = (0..ints)
+            .map(|_| numbers().iter().map(|&x| (x as i32) >> 12).collect())
+            .collect();
+        let sum_products: Vec<Vec<u16>> = (0..sums)
+            .map(|_| numbers().iter().map(|&x| x as u16).collect())
+            .collect();
+        let product = |section: usize, row: usize| match int_products.get(section) {
+            Some(ints) => ints[row] as f32,
+            None => f32::from(sum_products[section - ints][row]),
+        };
+        let reaches = |row: usize| {
+            let base = shift.map_or(threshold, |shift| (-weight).mul_add(shift[row], threshold));
+            let (mut gap, mut variance) = (base * inverse[row], LEAST_VARIANCE);
+            for (section, of) in cut.sections[..sections].iter().enumerate() {
+                let value = -of.unit.mul_add(product(section, row), of.offset);
+                gap = columns[section][0][row].mul_add(value, gap);
+                let error = of.reach * columns[section][1][row];
+                variance = error.mul_add(error, variance);
+            }
+            let is_below = gap * gap.abs() > variance;
+            !is_below
+        };
+        let mask = |group: usize| -> u64 {
+            (0..64).map(|bit| u64::from(reaches(64 * group + bit)) << bit).sum()
+        };
+        let expected: Vec<u64> = (0..groups).map(mask).collect();
+        let views: Vec<[&[f32]; 2]> = columns.iter().map(|[a, b]| [&**a, &**b]).collect();
+        let view = SectionColumns { sections: &views, inverse: &inverse, shift };
+        let int_products: Vec<&[i32]> = int_products.iter().map(|products| &**products).collect();
+        let sum_products: Vec<&[u16]> = sum_products.iter().map(|products| &**products).collect();
+        for isa in Isa::available() {
+            let mut masks = vec![7; groups];
+            sign_scan::sections_reach(isa, &int_products, &sum_products, &view, &cut, &mut masks);
+            prop_assert_eq!(&masks, &expected, "{}", isa.name());
         }
     }
 }

@@ -285,7 +285,7 @@ impl<'a> EachSigns<'a> {
 /// The packed bytes of a row.
 #[inline(always)]
 fn row_of<'a>(tables: &CodeTables, packed: &'a [u8], row: u32) -> &'a [u8] {
-    &packed[row as usize * tables.row_bytes()..][..tables.row_bytes()]
+    tables.bytes_of(packed, row)
 }
 
 /// Σ word7·ŷ over the indexes of the first field from `from` on and over the other fields.

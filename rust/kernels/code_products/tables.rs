@@ -23,6 +23,9 @@ pub struct CodeTables {
     pub(super) shape: Shape,
     dim: usize,
     row_bytes: usize,
+    /// Where these bytes begin in a row, and the bytes from row to row.
+    first_byte: usize,
+    stride: usize,
 }
 
 impl CodeTables {
@@ -97,6 +100,8 @@ impl CodeTables {
             fields: tables,
             dim,
             row_bytes: first_bit.div_ceil(8),
+            first_byte: 0,
+            stride: first_bit.div_ceil(8),
         })
     }
 
@@ -143,6 +148,8 @@ impl CodeTables {
             fields: vec![table],
             dim,
             row_bytes: code.row_bytes(dim),
+            first_byte: 0,
+            stride: code.row_bytes(dim),
         })
     }
 
@@ -151,9 +158,26 @@ impl CodeTables {
         self.dim
     }
 
-    /// The packed bytes of a row.
+    /// The packed bytes of a row, or those that are read of it.
     pub fn row_bytes(&self) -> usize {
         self.row_bytes
+    }
+
+    /// The tables of codes that are bytes of rows: those from `first_byte` on of each `stride`
+    /// bytes.
+    ///
+    /// # Panics
+    /// If they do not lie within the row.
+    pub fn within(mut self, first_byte: usize, stride: usize) -> Self {
+        assert!(first_byte + self.row_bytes <= stride, "bytes of a row");
+        (self.first_byte, self.stride) = (first_byte, stride);
+        self
+    }
+
+    /// The bytes of a row that are read.
+    #[inline(always)]
+    pub(super) fn bytes_of<'a>(&self, packed: &'a [u8], row: u32) -> &'a [u8] {
+        &packed[row as usize * self.stride + self.first_byte..][..self.row_bytes]
     }
 
     /// Whether a row has anything beyond the first `indexes` of its first field.

@@ -2,8 +2,10 @@
 
 use std::arch::x86_64::{__m512, __m512i};
 
-use super::scalar::{NEAR, finish, first_unit, raise_unit, without_weights};
-use super::{Columns, Cut, PART, ROWS_PER_GROUP, SignQuery, check_columns, rows, sign_bytes};
+use super::scalar::{NEAR, finish, first_unit, look, make_room, raise_unit, without_weights};
+use super::{
+    Columns, Cut, PART, Picked, ROWS_PER_GROUP, SignQuery, check_columns, rows, sign_bytes,
+};
 use crate::aligned::Aligned;
 use crate::isa::Avx512;
 use crate::kernels::SUM_LANES;
@@ -224,6 +226,37 @@ fn reach(
         }
         *mask = !below;
     }
+}
+
+/// Rows are listed without a branch, as nobody can foretell which groups have one.
+#[inline(always)]
+pub fn pick(
+    s: Avx512,
+    sums: &[u16],
+    columns: &Columns<'_>,
+    cut: &Cut,
+    masks: &[u64],
+    live: &[u64],
+    picked: &mut Picked,
+) {
+    check_columns(sums.len(), columns, masks);
+    let numbers = s.load_i32(&std::array::from_fn(|i| i as i32));
+    let count = make_room(masks, live, SUM_LANES, &mut picked.rows);
+    let mut place = 0;
+    for (group, (mask, live)) in masks.iter().zip(live).enumerate() {
+        let mut mask = mask & live;
+        for part in 0..ROWS_PER_GROUP / SUM_LANES {
+            let first = (group * ROWS_PER_GROUP + part * SUM_LANES) as i32;
+            let rows = s.add_i32(numbers, s.splat_i32(first));
+            if let Some(to) = picked.rows[place..].first_chunk_mut() {
+                s.store_u32(s.compress_i32(mask as u16, rows), to);
+            }
+            place += (mask as u16).count_ones() as usize;
+            mask >>= SUM_LANES;
+        }
+    }
+    picked.rows.truncate(count);
+    look(sums, columns, cut, picked);
 }
 
 /// One vector of a query at a time, the lanes of the contract.

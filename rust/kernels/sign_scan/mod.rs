@@ -4,7 +4,8 @@
 //! A search first bounds the score of every row by the signs of its codeword and prunes the rows
 //! that cannot be among the best. [`sums`] adds what the query gains where the signs agree, and
 //! [`sums_reach`] compares the bounds with a threshold. [`ints_reach`] does the same with better
-//! products.
+//! products, and [`sections_reach`] for rows whose products are sums over sections of their
+//! coordinates.
 //!
 //! **Mathematics.** A query y becomes integers qᵢ with the signs of y and ŷᵢ = (unit/2)·qᵢ ≈ yᵢ.
 //! With S the sum of |qᵢ| over the coordinates at which the signs of c and q agree,
@@ -62,7 +63,7 @@ mod avx512;
 mod scalar;
 mod vector;
 
-use super::vector_kernel;
+use super::{kernel, vector_kernel};
 use crate::aligned::Aligned;
 
 /// Rows of a group, which share the bytes of the layout.
@@ -178,6 +179,126 @@ vector_kernel! {
     /// # Panics
     /// If the lengths do not fit together.
     pub fn ints_reach(dots: &[i32], columns: &Columns<'_>, cut: &Cut, masks: &mut [u64]); avx512
+}
+
+/// Rows that a filter has left, with their keys and bounds.
+#[derive(Debug, Default)]
+pub struct Picked {
+    /// The rows, in ascending order.
+    pub rows: Vec<u32>,
+    /// weight·hᵢ + fᵢ·(unit·Sᵢ + offset) of each.
+    pub keys: Vec<f32>,
+    /// The bound of each.
+    pub bounds: Vec<f32>,
+}
+
+kernel! {
+    /// Overwrites `picked` with the rows whose bits are set both in `masks` and in `live`, and with
+    /// their keys and bounds by [`Cut`].
+    ///
+    /// # Panics
+    /// If the lengths do not fit together.
+    pub fn pick(
+        sums: &[u16],
+        columns: &Columns<'_>,
+        cut: &Cut,
+        masks: &[u64],
+        live: &[u64],
+        picked: &mut Picked,
+    ); avx512
+}
+
+/// The most sections of a row.
+pub const MAX_SECTIONS: usize = 4;
+
+/// Numbers of rows that are sums over sections, one per row each.
+#[derive(Debug, Clone, Copy)]
+pub struct SectionColumns<'a> {
+    /// The factor of the section's product, and its part of the error, for each section.
+    pub sections: &'a [[&'a [f32]; 2]],
+    /// 1/αᵢ, where α is the factor of the row's whole product; +∞ where α is 0, and NaN for a row
+    /// that is never cut off.
+    pub inverse: &'a [f32],
+    /// hᵢ: an addend of each row, if there is one.
+    pub shift: Option<&'a [f32]>,
+}
+
+/// What a section of a query adds to the bounds of rows.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct SectionCut {
+    /// What a product of 1 is worth.
+    pub unit: f32,
+    /// What a product of 0 is worth.
+    pub offset: f32,
+    /// How many of the section's errors are allowed for.
+    pub reach: f32,
+}
+
+/// How the products of sections become upper bounds, and what is cut off.
+///
+/// With factors f and errors e of the sections, products S and V = Σ (reach·e)², a row is cut off
+/// where α·(Σ f·(unit·S + offset) + √V) + weight·h is below the threshold. No root is taken: this
+/// is so where the gap g below is positive and its square is above V.
+///
+/// ```text
+/// g ← (threshold − weight·h)/α;  for each section:  g ← g − f·(unit·S + offset)
+/// V ← 10⁻³⁰;                     for each section:  V ← V + (reach·e)²
+/// cut off where g·|g| > V                                             never where g or V is NaN
+/// ```
+///
+/// Every product with its addition is rounded once. The least V is above what squares of small
+/// numbers lose.
+#[derive(Debug, Clone, Copy)]
+pub struct SectionsCut {
+    /// The sections, of which there are as many as columns have.
+    pub sections: [SectionCut; MAX_SECTIONS],
+    /// The factor of the shift.
+    pub weight: f32,
+    /// Rows whose bound is below this are cut off.
+    pub threshold: f32,
+}
+
+/// The least V.
+pub const LEAST_VARIANCE: f32 = 1e-30;
+
+vector_kernel! {
+    /// Bit r of masks\[g\] ← whether row 64g + r is not cut off, from the products of each section:
+    /// of the first sections integers, which become the nearest float32, and of the others sums of
+    /// weights.
+    ///
+    /// # Panics
+    /// If the lengths do not fit together, or there are not 1 to [`MAX_SECTIONS`] sections.
+    pub fn sections_reach(
+        ints: &[&[i32]],
+        sums: &[&[u16]],
+        columns: &SectionColumns<'_>,
+        cut: &SectionsCut,
+        masks: &mut [u64],
+    )
+}
+
+/// Checks all lengths.
+fn check_sections(ints: &[&[i32]], sums: &[&[u16]], columns: &SectionColumns<'_>, masks: &[u64]) {
+    let rows = masks.len() * ROWS_PER_GROUP;
+    let sections = columns.sections.len();
+    assert!((1..=MAX_SECTIONS).contains(&sections), "sections of a row");
+    assert_eq!(
+        ints.len() + sums.len(),
+        sections,
+        "products of each section"
+    );
+    let of_sections = columns.sections.iter().flatten().map(|column| column.len());
+    let lengths = ints.iter().map(|ints| ints.len());
+    let lengths = lengths.chain(sums.iter().map(|sums| sums.len()));
+    let shift = columns.shift.map(<[f32]>::len);
+    assert!(
+        lengths
+            .chain(of_sections)
+            .chain([columns.inverse.len()])
+            .chain(shift)
+            .all(|length| length == rows),
+        "one mask per group, and numbers of its rows"
+    );
 }
 
 /// Checks all lengths and returns the number of rows.

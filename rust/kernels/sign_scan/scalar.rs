@@ -1,8 +1,8 @@
 //! The definition: row by row.
 
 use super::{
-    Columns, Cut, MAX_ENTRY, ROWS_PER_GROUP, SignQuery, UNIT_STEP, check_columns, group_bytes,
-    rows, sign_bytes, slot,
+    Columns, Cut, LEAST_VARIANCE, MAX_ENTRY, Picked, ROWS_PER_GROUP, SectionColumns, SectionsCut,
+    SignQuery, UNIT_STEP, check_columns, check_sections, group_bytes, rows, sign_bytes, slot,
 };
 use crate::aligned::Aligned;
 use crate::kernels::SUM_LANES;
@@ -208,12 +208,98 @@ fn reach(product: impl Fn(usize) -> f32, columns: &Columns<'_>, cut: &Cut, masks
         *mask = 0;
         for bit in 0..ROWS_PER_GROUP {
             let row = group * ROWS_PER_GROUP + bit;
-            let mut key = columns.factor[row] * cut.unit.mul_add(product(row), cut.offset);
-            if let Some(shift) = columns.shift {
-                key = cut.weight.mul_add(shift[row], key);
-            }
-            let bound = cut.reach.mul_add(columns.spread[row], key);
+            let [_, bound] = bound(row, product(row), columns, cut);
             let below = bound < cut.threshold;
+            *mask |= u64::from(!below) << bit;
+        }
+    }
+}
+
+/// The key of a row by its product, and its bound.
+#[inline(always)]
+fn bound(row: usize, product: f32, columns: &Columns<'_>, cut: &Cut) -> [f32; 2] {
+    let mut key = columns.factor[row] * cut.unit.mul_add(product, cut.offset);
+    if let Some(shift) = columns.shift {
+        key = cut.weight.mul_add(shift[row], key);
+    }
+    [key, cut.reach.mul_add(columns.spread[row], key)]
+}
+
+/// Makes room for the rows whose bits are set in both masks, and `more`, and returns their number.
+#[inline(always)]
+pub fn make_room(masks: &[u64], live: &[u64], more: usize, rows: &mut Vec<u32>) -> usize {
+    assert_eq!(masks.len(), live.len(), "two masks per group");
+    let both = masks.iter().zip(live).map(|(mask, live)| mask & live);
+    let count = both.map(|mask| mask.count_ones() as usize).sum();
+    rows.resize(count + more, 0);
+    count
+}
+
+/// Finds the keys and the bounds of the rows that were picked.
+#[inline(always)]
+pub fn look(sums: &[u16], columns: &Columns<'_>, cut: &Cut, picked: &mut Picked) {
+    let Picked { rows, keys, bounds } = picked;
+    keys.resize(rows.len(), 0.0);
+    bounds.resize(rows.len(), 0.0);
+    for ((&row, of_key), of_bound) in rows.iter().zip(keys).zip(bounds) {
+        let row = row as usize;
+        [*of_key, *of_bound] = bound(row, f32::from(sums[row]), columns, cut);
+    }
+}
+
+#[inline(always)]
+pub fn pick(
+    sums: &[u16],
+    columns: &Columns<'_>,
+    cut: &Cut,
+    masks: &[u64],
+    live: &[u64],
+    picked: &mut Picked,
+) {
+    check_columns(sums.len(), columns, masks);
+    make_room(masks, live, 0, &mut picked.rows);
+    let mut rows = picked.rows.iter_mut();
+    for (group, (mask, live)) in masks.iter().zip(live).enumerate() {
+        let mut mask = mask & live;
+        while mask != 0 {
+            if let Some(row) = rows.next() {
+                *row = (group * ROWS_PER_GROUP) as u32 + mask.trailing_zeros();
+            }
+            mask &= mask - 1;
+        }
+    }
+    look(sums, columns, cut, picked);
+}
+
+pub fn sections_reach(
+    ints: &[&[i32]],
+    sums: &[&[u16]],
+    columns: &SectionColumns<'_>,
+    cut: &SectionsCut,
+    masks: &mut [u64],
+) {
+    check_sections(ints, sums, columns, masks);
+    let product = |section: usize, row: usize| match ints.get(section) {
+        Some(ints) => ints[row] as f32,
+        None => f32::from(sums[section - ints.len()][row]),
+    };
+    for (group, mask) in masks.iter_mut().enumerate() {
+        *mask = 0;
+        for bit in 0..ROWS_PER_GROUP {
+            let row = group * ROWS_PER_GROUP + bit;
+            let base = columns.shift.map_or(cut.threshold, |shift| {
+                (-cut.weight).mul_add(shift[row], cut.threshold)
+            });
+            let mut gap = base * columns.inverse[row];
+            let mut variance = LEAST_VARIANCE;
+            let sections = columns.sections.iter().zip(&cut.sections);
+            for (section, ([factor, spread], of)) in sections.enumerate() {
+                let value = (-of.unit).mul_add(product(section, row), -of.offset);
+                gap = factor[row].mul_add(value, gap);
+                let error = of.reach * spread[row];
+                variance = error.mul_add(error, variance);
+            }
+            let below = gap * gap.abs() > variance;
             *mask |= u64::from(!below) << bit;
         }
     }

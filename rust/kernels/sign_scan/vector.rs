@@ -1,8 +1,11 @@
 //! Half a group in a vector, four signs per look-up, for up to four queries at a time.
 
-use super::scalar::{NEAR, fill_lut, finish, first_unit, padded, raise_unit, without_weights};
+use super::scalar::{
+    self, NEAR, fill_lut, finish, first_unit, padded, raise_unit, without_weights,
+};
 use super::{
-    Columns, Cut, PART, ROWS_PER_GROUP, SignQuery, check_columns, group_bytes, rows, sign_bytes,
+    Columns, Cut, LEAST_VARIANCE, PART, ROWS_PER_GROUP, SectionColumns, SectionsCut, SignQuery,
+    check_columns, check_sections, group_bytes, rows, sign_bytes,
 };
 use crate::aligned::Aligned;
 use crate::kernels::SUM_LANES;
@@ -144,6 +147,120 @@ fn reach<S: Simd>(
             }
             let bound = s.fma(reach, s.load(&spread[i]), key);
             below |= u64::from(s.movemask(s.gt(threshold, bound))) << (part * LANES_32);
+        }
+        *mask = !below;
+    }
+}
+
+#[inline(always)]
+pub fn sections_reach<S: Simd>(
+    s: S,
+    ints: &[&[i32]],
+    sums: &[&[u16]],
+    columns: &SectionColumns<'_>,
+    cut: &SectionsCut,
+    masks: &mut [u64],
+) {
+    check_sections(ints, sums, columns, masks);
+    // Rows have their first section in integers, or all of them. All else is left to the
+    // definition.
+    match (ints, sums) {
+        (&[a], &[]) => reach_of_sections(s, [a], [], columns, cut, masks),
+        (&[a], &[b]) => reach_of_sections(s, [a], [b], columns, cut, masks),
+        (&[a], &[b, c]) => reach_of_sections(s, [a], [b, c], columns, cut, masks),
+        (&[a], &[b, c, d]) => reach_of_sections(s, [a], [b, c, d], columns, cut, masks),
+        (&[a, b], &[]) => reach_of_sections(s, [a, b], [], columns, cut, masks),
+        (&[a, b, c], &[]) => reach_of_sections(s, [a, b, c], [], columns, cut, masks),
+        (&[a, b, c, d], &[]) => reach_of_sections(s, [a, b, c, d], [], columns, cut, masks),
+        (&[], &[a]) => reach_of_sections(s, [], [a], columns, cut, masks),
+        (&[], &[a, b]) => reach_of_sections(s, [], [a, b], columns, cut, masks),
+        (&[], &[a, b, c]) => reach_of_sections(s, [], [a, b, c], columns, cut, masks),
+        (&[], &[a, b, c, d]) => reach_of_sections(s, [], [a, b, c, d], columns, cut, masks),
+        _ => scalar::sections_reach(ints, sums, columns, cut, masks),
+    }
+}
+
+/// The factors and errors of a section, and its unit, offset and reach.
+#[derive(Clone, Copy)]
+struct Of<'a, S: Simd> {
+    factor: &'a [[f32; LANES_32]],
+    spread: &'a [[f32; LANES_32]],
+    unit: S::F32x8,
+    offset: S::F32x8,
+    reach: S::F32x8,
+}
+
+impl<'a, S: Simd> Of<'a, S> {
+    #[inline(always)]
+    fn new(
+        s: S,
+        columns: &SectionColumns<'a>,
+        cut: &SectionsCut,
+        section: usize,
+        vectors: usize,
+    ) -> Self {
+        let [factor, spread] = columns.sections[section];
+        let of = &cut.sections[section];
+        Self {
+            factor: &factor.as_chunks().0[..vectors],
+            spread: &spread.as_chunks().0[..vectors],
+            unit: s.splat(-of.unit),
+            offset: s.splat(-of.offset),
+            reach: s.splat(of.reach),
+        }
+    }
+
+    /// Takes the section of the rows of vector i, with these products, from the gap and adds to
+    /// the variance.
+    #[inline(always)]
+    fn add(self, s: S, i: usize, product: S::F32x8, found: &mut [S::F32x8; 2]) {
+        let [gap, variance] = found;
+        let value = s.fma(self.unit, product, self.offset);
+        *gap = s.fma(s.load(&self.factor[i]), value, *gap);
+        let error = s.mul(self.reach, s.load(&self.spread[i]));
+        *variance = s.fma(error, error, *variance);
+    }
+}
+
+/// The masks for rows with I sections in integers and N in sums.
+#[inline(always)]
+fn reach_of_sections<S: Simd, const I: usize, const N: usize>(
+    s: S,
+    ints: [&[i32]; I],
+    sums: [&[u16]; N],
+    columns: &SectionColumns<'_>,
+    cut: &SectionsCut,
+    masks: &mut [u64],
+) {
+    const PARTS: usize = ROWS_PER_GROUP / LANES_32;
+    let vectors = masks.len() * PARTS;
+    let ints = ints.map(|ints| &ints.as_chunks::<LANES_32>().0[..vectors]);
+    let sums = sums.map(|sums| &sums.as_chunks::<LANES_32>().0[..vectors]);
+    let of_ints: [_; I] = std::array::from_fn(|j| Of::new(s, columns, cut, j, vectors));
+    let of_sums: [_; N] = std::array::from_fn(|j| Of::new(s, columns, cut, I + j, vectors));
+    let inverse = &columns.inverse.as_chunks::<LANES_32>().0[..vectors];
+    let shift = columns
+        .shift
+        .map(|shift| &shift.as_chunks::<LANES_32>().0[..vectors]);
+    let (weight, threshold) = (s.splat(-cut.weight), s.splat(cut.threshold));
+    for (group, mask) in masks.iter_mut().enumerate() {
+        let mut below = 0;
+        for part in 0..PARTS {
+            let i = group * PARTS + part;
+            let base = match shift {
+                Some(shift) => s.fma(weight, s.load(&shift[i]), threshold),
+                None => threshold,
+            };
+            let mut found = [s.mul(base, s.load(&inverse[i])), s.splat(LEAST_VARIANCE)];
+            for j in 0..I {
+                of_ints[j].add(s, i, s.to_f32(s.load_i32(&ints[j][i])), &mut found);
+            }
+            for j in 0..N {
+                of_sums[j].add(s, i, s.to_f32(s.load_u16_as_i32(&sums[j][i])), &mut found);
+            }
+            let [gap, variance] = found;
+            let is_below = s.gt(s.mul(gap, s.abs(gap)), variance);
+            below |= u64::from(s.movemask(is_below)) << (part * LANES_32);
         }
         *mask = !below;
     }

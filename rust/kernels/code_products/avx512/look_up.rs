@@ -12,43 +12,40 @@ pub fn halves(s: Avx512, bytes: __m512i) -> [__m512i; 2] {
     [s.and(bytes, low), s.and(s.shift_right_u16::<4>(bytes), low)]
 }
 
-/// Bytes as indexes into 256 entries: four tables of 64, each for the bytes of its mask.
+/// Bytes as indexes into 256 entries: four tables of 64, each two of them for half of the bytes.
 #[derive(Clone, Copy)]
 pub struct Index256 {
     bytes: __m512i,
-    masks: [u64; 4],
+    valid: u64,
+    /// The bytes from 128 on.
+    is_high: u64,
 }
 
 impl Index256 {
     #[inline(always)]
     pub fn new(s: Avx512, bytes: __m512i, valid: u64) -> Self {
-        let first = s.top_bits_u8(bytes);
-        let second = s.top_bits_u8(s.add_u8(bytes, bytes)) & valid;
-        let (high, low) = (first & valid, !first & valid);
         Self {
             bytes,
-            masks: [low & !second, low & second, high & !second, high & second],
+            valid,
+            is_high: s.top_bits_u8(bytes),
         }
     }
 
     /// The entries of the bytes; 0 where they are not valid.
     #[inline(always)]
     pub fn look_up(self, s: Avx512, table: &[Table; 4]) -> __m512i {
-        let mut entries = s.zero();
-        for (mask, Table(table)) in self.masks.iter().zip(table) {
-            entries = s.permute_bytes_where(*mask, entries, s.load_u8(table), self.bytes);
-        }
-        entries
+        let [a, b, c, d] = [0, 1, 2, 3].map(|i| s.load_u8(&table[i].0));
+        let low = s.permute_bytes_2_or_zero(self.valid, a, b, self.bytes);
+        let high = s.permute_bytes_2_or_zero(self.valid, c, d, self.bytes);
+        s.select_u8(self.is_high, low, high)
     }
 
     /// The entries of the bytes, all of which are valid.
     #[inline(always)]
-    pub fn look_up_all(self, s: Avx512, table: &[[u8; TABLE]]) -> __m512i {
-        let mut entries = s.permute_bytes(s.load_u8(&table[0]), self.bytes);
-        for (mask, table) in self.masks.iter().zip(table).skip(1) {
-            entries = s.permute_bytes_where(*mask, entries, s.load_u8(table), self.bytes);
-        }
-        entries
+    pub fn look_up_all(self, s: Avx512, table: &[[u8; TABLE]; 4]) -> __m512i {
+        let [a, b, c, d] = [0, 1, 2, 3].map(|i| s.load_u8(&table[i]));
+        let low = s.permute_bytes_2(a, b, self.bytes);
+        s.select_u8(self.is_high, low, s.permute_bytes_2(c, d, self.bytes))
     }
 }
 

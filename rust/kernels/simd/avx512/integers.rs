@@ -102,6 +102,12 @@ impl Avx512 {
         fn permute_bytes_2(self, low: __m512i, high: __m512i, index: __m512i) -> __m512i {
             _mm512_permutex2var_epi8(low, index, high)
         }
+        /// [`permute_bytes_2`](Self::permute_bytes_2) where the mask is set, else 0.
+        fn permute_bytes_2_or_zero(
+            self, mask: __mmask64, low: __m512i, high: __m512i, index: __m512i
+        ) -> __m512i {
+            _mm512_maskz_permutex2var_epi8(mask, low, index, high)
+        }
         /// [`permute_bytes`](Self::permute_bytes) where the mask is set, else `other`.
         fn permute_bytes_where(
             self, mask: __mmask64, other: __m512i, table: __m512i, index: __m512i

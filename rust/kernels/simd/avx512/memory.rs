@@ -180,6 +180,10 @@ impl Avx512 {
         fn store_i32(self, x: __m512i, to: &mut [i32; 16]) {
             _mm512_storeu_si512(to.as_mut_ptr().cast(), x)
         }
+        /// Writes 16 integers of 32 bits.
+        fn store_u32(self, x: __m512i, to: &mut [u32; 16]) {
+            _mm512_storeu_si512(to.as_mut_ptr().cast(), x)
+        }
         /// Reads eight integers of 64 bits.
         fn load_i64(self, from: &[i64; 8]) -> __m512i { _mm512_loadu_si512(from.as_ptr().cast()) }
         /// Reads each quarter from a place of its own. Four instructions.
