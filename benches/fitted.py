@@ -36,7 +36,7 @@ import numpy as np
 import blockquant as bq
 import common
 from common import Rows
-from fitted_peers import is_rotated, peers
+from fitted_peers import OPQ_BITS, peers
 
 BITS = (1, 2, 4)
 QUERIES = 500
@@ -295,7 +295,7 @@ def main() -> int:
             lines = [judge.cells(stem, bits, one, mine, allowed) for one in (*mine, *others)]
             heading = f"{about}, {len(data.x)} stored, {len(data.y)} queries, {number(bits)}"
             table(heading, lines)
-            if others and not is_rotated(allowed, bits):
+            if others and bits > OPQ_BITS:
                 print("faiss OPQ: not run, training so many parts takes minutes")
     print(f"\n{time.process_time() - start:.0f} s of CPU; figures that are missed:")
     print(*(judge.missed or ["none"]), sep="\n")

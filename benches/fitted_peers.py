@@ -21,8 +21,8 @@ import numpy as np
 
 from common import Rows
 
-#: The most bits per coordinate, and the most bytes whatever the bits, at which OPQ is trained.
-OPQ_BITS, OPQ_BYTES = 2, 72
+#: The most bits per coordinate at which OPQ is run.
+OPQ_BITS = 2
 #: Rows that product quantizers of more bytes than `SMALL` are trained on, and rounds of OPQ.
 TRAINED, SMALL, ROUNDS = 10_000, 72, 10
 
@@ -215,11 +215,6 @@ def calibrated(sample: Rows, stored: Rows, bits: int) -> Peer:
     )
 
 
-def is_rotated(size: int, bits: int) -> bool:
-    """Whether OPQ is run: so many parts take minutes to train."""
-    return bits <= OPQ_BITS or size <= OPQ_BYTES
-
-
 def peers(
     sample: Rows, stored: Rows, bits: int, metric: str
 ) -> Iterator[tuple[str, Callable[[], Peer]]]:
@@ -227,7 +222,7 @@ def peers(
     dim = sample.shape[1]
     size = dim * bits // 8 + 8
     yield "faiss PQ", lambda: product(sample, stored, size, 0)
-    if is_rotated(size, bits):
+    if bits <= OPQ_BITS:
         yield "faiss OPQ", lambda: product(sample, stored, size, ROUNDS)
     # Two parts of 4 bits per byte.
     count = max(c for c in range(1, 2 * size + 1) if dim % c == 0)
