@@ -279,6 +279,8 @@ def main() -> int:
     print(common.machine())
     if not options.no_peers:
         print(", ".join(f"{name} {version(name)}" for name in ("faiss-cpu", "turbovec")))
+        if options.kept and options.kept.is_file():
+            print(f"Lines of peers are those of {options.kept}, where it has them.")
     print(f"\n{__doc__.split(chr(10) * 2, 2)[2].rstrip()}")
     judge, start = Judge(), time.process_time()
     for stem, title, metric in KINDS:
