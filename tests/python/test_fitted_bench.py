@@ -179,3 +179,72 @@ def test_the_table_of_the_page_about_fitting(kept):
         found = [f"{recall(table[one]):.4f}" for one in ("trellis", "trellis, centered", JUDGED)]
         found.append(f"{best:.4f} ({label})")
         assert cells.replace("**", "").split(" | ") == found, (kind, bits)
+
+
+SENTENCES, PARAGRAPHS, STATES, SIFT = KINDS
+RECONSTRUCTION = "trellis, axes, reconstruction"
+#: Pages, what they say, and where it stands: kind of rows, bits, label and column.
+FIGURES = (
+    (("README.md", "docs/results.md", "docs/choosing.md"), "0.8222", (SENTENCES, 1, JUDGED, 1)),
+    (("README.md",), "PQ finds 0.7322", (SENTENCES, 1, "faiss PQ", 1)),
+    (("README.md",), "OPQ 0.7614", (SENTENCES, 1, "faiss OPQ", 1)),
+    (("README.md",), "56 bytes", (SENTENCES, 1, JUDGED, 0)),
+    (("docs/results.md",), "0.7614", (SENTENCES, 1, "faiss OPQ", 1)),
+    (("docs/results.md", "docs/choosing.md"), "0.7474", (SENTENCES, 1, "trellis", 1)),
+    (("docs/results.md", "docs/choosing.md"), "0.9442", (PARAGRAPHS, 1, JUDGED, 1)),
+    (("docs/choosing.md",), "0.8482", (PARAGRAPHS, 1, "trellis", 1)),
+    (("docs/results.md",), "0.9264", (PARAGRAPHS, 2, "faiss PCA200,SQ8", 1)),
+    (("docs/results.md", "docs/choosing.md"), "0.8942", (STATES, 1, JUDGED, 1)),
+    (("docs/results.md", "docs/choosing.md"), "0.3228", (STATES, 1, "trellis", 1)),
+    (("docs/results.md",), "0.7538", (STATES, 1, "trellis, centered", 1)),
+    (("docs/results.md",), "0.7648", (STATES, 1, "faiss OPQ", 1)),
+    (("docs/results.md", "docs/choosing.md"), "0.6560", (SIFT, 1, JUDGED, 1)),
+    (("docs/results.md", "docs/choosing.md"), "0.7460", (SIFT, 1, "faiss PQ", 1)),
+    (("docs/results.md",), "0.7032", (SIFT, 1, "faiss OPQ", 1)),
+    (("docs/results.md",), "0.7090", (SIFT, 1, "faiss PCA48,SQ4", 1)),
+    (("docs/results.md",), "0.0289", (SIFT, 1, "faiss PQ", 3)),
+    (("docs/results.md",), "0.0781", (SIFT, 1, RECONSTRUCTION, 3)),
+    (("docs/results.md",), "0.0123", (SIFT, 2, "faiss PQ", 3)),
+    (("docs/results.md",), "0.0218", (SIFT, 2, RECONSTRUCTION, 3)),
+    (("docs/choosing.md",), "0.4106", (SIFT, 1, "trellis", 1)),
+    (("docs/fitting.md",), "finds 0.6914", (SIFT, 1, RECONSTRUCTION, 1)),
+)
+
+
+@pytest.mark.parametrize(("pages", "said", "place"), FIGURES)
+def test_each_figure_of_the_pages_is_in_the_kept_run(kept, pages, said, place):
+    kind, bits, label, column = place
+    cell = kept[kind, bits][label][column].split()[0].rstrip("+!*")
+    assert cell in said.split()
+    for page in pages:
+        assert said in (ROOT / page).read_text("utf-8"), page
+
+
+def peers_of(table):
+    return {label: cells for label, cells in table.items() if re.match("faiss|turbovec", label)}
+
+
+def test_who_is_ahead_of_fitted_axes(kept):
+    """In recall only peers on SIFT at 1 bit, in the error of decoded rows those at 2 bits, too."""
+    for (kind, bits), table in kept.items():
+        found, nmse = recall(table[JUDGED]), float(table[RECONSTRUCTION][3])
+        peers = peers_of(table)
+        assert all(float(cells[2]) > float(table[JUDGED][2]) for cells in peers.values())
+        ahead = {label for label, cells in peers.items() if recall(cells) > found}
+        first = (kind, bits) == (SIFT, 1)
+        assert ahead == ({"faiss PQ", "faiss OPQ", "faiss PCA48,SQ4"} if first else set())
+        decoded = {label: float(cells[3]) for label, cells in peers.items() if cells[3] != "–"}
+        assert any(error < nmse for error in decoded.values()) == (kind == SIFT and bits < 4)
+        if (kind, bits) == (SIFT, 2):
+            assert [label for label, error in decoded.items() if error < nmse] == ["faiss PQ"]
+
+
+def test_who_is_ahead_of_plain_codes(kept):
+    """PQ or OPQ at 1 bit, and on hidden states and SIFT; there few are ahead of centered codes."""
+    for (kind, bits), table in kept.items():
+        trained = max(recall(table[one]) for one in ("faiss PQ", "faiss OPQ") if one in table)
+        is_far = kind in (STATES, SIFT)
+        assert (trained > recall(table["trellis"])) == (bits == 1 or is_far)
+        if is_far and bits > 1:
+            is_centered_ahead = recall(table["trellis, centered"]) > trained
+            assert is_centered_ahead == ((kind, bits) != (SIFT, 2))
