@@ -7,10 +7,11 @@ and the other half is stored. A row may take ⌊d·b/8⌋ + 8 bytes; `*` marks w
 held once for all rows (axes, words, rotations) is not counted.
 
 R@10 is the share of the ten truly nearest rows among the ten that a search finds. faiss's PQ, OPQ,
-fast scan and scalar quantization search by inner product or by distance, whichever finds more. `error` is d·E[e²] of inner products divided by the mean squared norms of rows and
-queries, and nmse is the squared error of decoded rows over their squared norms, of ours with the
-scale rule `mse`. Encoding, training and searches are CPU time on one thread: µs per row, seconds,
-and ns per pair of query and row in searches for the ten best of 100 queries per call.
+fast scan and scalar quantization search by inner product or by distance, whichever finds more.
+`error` is d·E[e²] of inner products divided by the mean squared norms of rows and queries, and nmse
+is the squared error of decoded rows over their squared norms, of ours with the scale rule `mse`.
+Encoding, training and searches are CPU time on one thread: µs per row, seconds, and ns per pair of
+query and row in searches for the ten best of 100 queries per call.
 
 What is to be reached stands beside a figure, as in `.8134 ≥ .785`, and `!` marks what misses it.
 Encoding is to take at most three times that without axes, search no longer than without. A peer
