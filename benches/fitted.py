@@ -117,7 +117,7 @@ def best(scores: Any) -> Any:
     return np.argpartition(-scores, 9, axis=1)[:, :10]
 
 
-def cpu(work: Callable[[], object], times: int = 5) -> float:
+def cpu(work: Callable[[], object], times: int = 9) -> float:
     """CPU seconds, the least of so many."""
     work()
     took = []
@@ -131,7 +131,7 @@ def cpu(work: Callable[[], object], times: int = 5) -> float:
 def pair(search: Callable[[Rows], object], data: Data) -> float:
     """ns per pair of query and row of a search."""
     y = data.y[:CALL]
-    return 1e9 * cpu(lambda: search(y), 3) / (len(y) * len(data.x))
+    return 1e9 * cpu(lambda: search(y)) / (len(y) * len(data.x))
 
 
 def of_ours(
