@@ -1,10 +1,13 @@
 """Peers that are trained on the rows of `fitted.py`, at the bytes that fitted codes take.
 
-faiss's PQ and OPQ split a row into parts of one size, which gives them few sizes of codes. So that
-they get the bytes of ours, a product quantizer here may have two sizes of parts, each trained as
-one of faiss's; `OPQ` is the same behind the rotation that faiss trains. PQ fast scan has parts of
-4 bits. RaBitQ and scalar quantization are faiss's, and take more bytes than were asked for where
-the table says so. turbovec is calibrated on the same rows.
+The parts of faiss's PQ all have one width, which gives it few sizes of codes. So that it gets the
+bytes of ours, a product quantizer here may have parts of two widths, each trained and searched as
+one of faiss's; `OPQ` is the same behind the rotation that faiss trains, in 10 rounds. Where these
+have more than 72 bytes, they are trained on at most 10,000 rows of the sample, and OPQ is not run
+at 4 bits, because its training takes minutes. PQ fast scan has parts of 4 bits. RaBitQ is behind a
+random rotation and takes off the mean of the sample; its codes of 2 and 4 bits have 20 bytes
+besides. Scalar quantization has 8 bits for each of the first principal axes of the sample, or 4
+bits for twice as many. turbovec is calibrated on the sample, and has no codes of 1 bit.
 """
 
 from __future__ import annotations
@@ -18,22 +21,27 @@ import numpy as np
 
 from common import Rows
 
-#: Rows that PQ and OPQ are trained on, and rounds of OPQ.
-TRAINED, ROUNDS = 10_000, 10
+#: The most bits per coordinate at which OPQ is run.
+OPQ_BITS = 2
+#: Rows that product quantizers of more bytes than `SMALL` are trained on, and rounds of OPQ.
+TRAINED, SMALL, ROUNDS = 10_000, 72, 10
 
 
 @dataclass
 class Peer:
-    """One that is trained: what it decodes, or what it finds."""
+    """One that is trained and holds the stored rows."""
 
-    label: str
     size: float
     train: float
     encode: Callable[[Rows], Any]
-    #: Decoded rows of codes; None for one that only searches.
-    decode: Callable[[Any], Rows] | None = None
-    #: The ten nearest rows of queries; None where decoded rows are ranked.
-    search: Callable[[Rows], Rows] | None = None
+    #: Ways to find the ten nearest rows of queries, of which the best one counts.
+    searches: list[Callable[[Rows], Rows]]
+    #: The stored rows as their codes hold them; None where it decodes none.
+    decoded: Rows | None = None
+    #: Whether a search ranks exactly by `decoded`, by inner product or by distance.
+    ranks_decoded: bool = False
+    #: Its estimates of all inner products of queries; None where they are those of `decoded`.
+    products: Callable[[Rows], Rows] | None = None
 
 
 def parts(dim: int, size: int) -> list[tuple[int, int]]:
@@ -52,101 +60,176 @@ def parts(dim: int, size: int) -> list[tuple[int, int]]:
 
 
 class Product:
-    """Product quantizers of parts of one or two sizes."""
+    """Indexes of product quantizers, one for each width of parts, side by side."""
 
     def __init__(self, sample: Rows, size: int) -> None:
         import faiss
 
-        self.quantizers, self.columns, at = [], [], 0
+        self.indexes, self.columns, at = [], [], 0
         for count, width in parts(sample.shape[1], size):
-            quantizer = faiss.ProductQuantizer(count * width, count, 8)
+            index = faiss.IndexPQ(count * width, count, 8)
+            # The order of the words, which searches by Hamming distance need, is not trained.
+            index.do_polysemous_training = False
             here = slice(at, at + count * width)
-            quantizer.train(np.ascontiguousarray(sample[:, here]))
-            self.quantizers.append(quantizer)
+            index.train(np.ascontiguousarray(sample[:, here]))
+            self.indexes.append(index)
             self.columns.append(here)
             at = here.stop
 
+    def pairs(self, x: Rows) -> Iterator[tuple[Any, Rows]]:
+        for index, here in zip(self.indexes, self.columns, strict=True):
+            yield index, np.ascontiguousarray(x[:, here])
+
     def encode(self, x: Rows) -> list[Any]:
-        pairs = zip(self.quantizers, self.columns, strict=True)
-        return [q.compute_codes(np.ascontiguousarray(x[:, here])) for q, here in pairs]
+        return [index.sa_encode(some) for index, some in self.pairs(x)]
 
     def decode(self, codes: list[Any]) -> Rows:
-        found = [q.decode(c) for q, c in zip(self.quantizers, codes, strict=True)]
+        found = [q.sa_decode(c) for q, c in zip(self.indexes, codes, strict=True)]
         return np.concatenate(found, axis=1)
 
+    def add(self, x: Rows) -> None:
+        for index, some in self.pairs(x):
+            index.add(some)
 
-def peers(sample: Rows, stored: Rows, bits: int, metric: str) -> Iterator[tuple[str, Any]]:
+    def search(self, y: Rows) -> Any:
+        """Scans the codes of each width: the time of a search, not its answer."""
+        return [index.search(some, 10)[1] for index, some in self.pairs(y)]
+
+
+def product(sample: Rows, stored: Rows, size: int, rounds: int) -> Peer:
+    """PQ, behind a rotation that is trained in so many rounds."""
+    import faiss
+
+    dim = sample.shape[1]
+    some = sample if size <= SMALL else np.ascontiguousarray(sample[:TRAINED])
+    start = time.process_time()
+    turned, back = (lambda x: x), (lambda x: x)
+    if rounds:
+        turn = faiss.OPQMatrix(dim, size - 8)
+        turn.niter = rounds
+        turn.train(some)
+        turned, back = turn.apply, turn.reverse_transform
+    q = Product(turned(some), size)
+    train = time.process_time() - start
+    q.add(turned(stored))
+    return Peer(
+        size,
+        train,
+        lambda x: q.encode(turned(x)),
+        [lambda y: q.search(turned(y))],
+        back(q.decode(q.encode(turned(stored)))),
+        ranks_decoded=True,
+    )
+
+
+def from_factory(sample: Rows, stored: Rows, kind: str, metric: str) -> Peer:
+    """An index that faiss's factory makes."""
+    import faiss
+
+    ways = [faiss.METRIC_L2, *([faiss.METRIC_INNER_PRODUCT] if metric == "ip" else [])]
+    index = faiss.index_factory(sample.shape[1], kind, ways[-1])
+    start = time.process_time()
+    index.train(sample)
+    train = time.process_time() - start
+    full = faiss.clone_index(index)
+    full.add(stored)
+
+    def encode(x: Rows) -> None:
+        index.reset()
+        index.add(x)
+
+    def search(y: Rows) -> Any:
+        return full.search(y, 10)[1]
+
+    def search_by(way: int) -> Callable[[Rows], Any]:
+        def search(y: Rows) -> Any:
+            full.metric_type = way
+            return full.search(y, 10)[1]
+
+        return search
+
+    def products(y: Rows) -> Rows:
+        found = in_order(*full.search(y, len(stored)))
+        if metric == "ip":
+            return found
+        squares = [np.square(x, dtype=np.float64).sum(axis=1) for x in (stored, y)]
+        return (squares[0] + squares[1][:, None] - found) / 2
+
+    size = index.sa_code_size()
+    if "PQ" in kind:
+        decoded = index.sa_decode(index.sa_encode(stored))
+        return Peer(size, train, encode, [search_by(way) for way in ways], decoded)
+    if "SQ" in kind:
+        return Peer(size, train, encode, [search], unturned(index, stored), ranks_decoded=True)
+    size = faiss.downcast_index(index.index).code_size
+    return Peer(size, train, encode, [search], products=products)
+
+
+def unturned(index: Any, x: Rows) -> Rows:
+    """Decoded rows; behind principal axes with the whole mean, of which faiss decodes a part."""
+    import faiss
+
+    codes = index.sa_encode(x)
+    if not hasattr(index, "chain"):
+        return index.sa_decode(codes)
+    turn = faiss.downcast_VectorTransform(index.chain.at(0))
+    axes = faiss.vector_to_array(turn.A).reshape(turn.d_out, turn.d_in)
+    inner = faiss.downcast_index(index.index)
+    return inner.sa_decode(codes) @ axes + faiss.vector_to_array(turn.mean)
+
+
+def in_order(scores: Any, rows: Any) -> Rows:
+    """The scores of a search for all rows, in the order of the rows."""
+    found = np.empty(scores.shape)
+    np.put_along_axis(found, rows.astype(np.int64), scores.astype(np.float64), axis=1)
+    return found
+
+
+def calibrated(sample: Rows, stored: Rows, bits: int) -> Peer:
+    """turbovec, whose size is what a further row adds to what it writes."""
+    import turbovec
+
+    index = turbovec.TurboQuantIndex(dim=sample.shape[1], bit_width=bits)
+    start = time.process_time()
+    index.calibrate(sample)
+    train = time.process_time() - start
+    fresh = index.to_bytes()
+
+    def encode(x: Rows) -> Any:
+        index = turbovec.TurboQuantIndex.from_bytes(fresh)
+        index.add(x)
+        return index
+
+    # It pads the rows to blocks, which these numbers are whole ones of.
+    rows = np.resize(stored, (2048, stored.shape[1]))
+    size = (len(encode(rows).to_bytes()) - len(encode(rows[:1024]).to_bytes())) / 1024
+    full = encode(stored)
+    full.prepare()
+
+    return Peer(
+        size,
+        train,
+        encode,
+        [lambda y: full.search(y, 10)[1]],
+        products=lambda y: in_order(*full.search(y, len(stored))),
+    )
+
+
+def peers(
+    sample: Rows, stored: Rows, bits: int, metric: str
+) -> Iterator[tuple[str, Callable[[], Peer]]]:
     """The label of each peer with what makes it."""
     dim = sample.shape[1]
     size = dim * bits // 8 + 8
-    some = np.ascontiguousarray(sample[:: max(1, len(sample) // TRAINED)][:TRAINED])
-
-    def product() -> Peer:
-        start = time.process_time()
-        q = Product(some, size)
-        return Peer("", size, time.process_time() - start, q.encode, q.decode)
-
-    def optimized() -> Peer:
-        import faiss
-
-        start = time.process_time()
-        turn = faiss.OPQMatrix(dim, dim * bits // 8)
-        turn.niter = ROUNDS
-        turn.train(some)
-        q = Product(turn.apply(some), size)
-        encode = lambda x: q.encode(turn.apply(x))  # noqa: E731
-        decode = lambda codes: turn.reverse_transform(q.decode(codes))  # noqa: E731
-        return Peer("", size, time.process_time() - start, encode, decode)
-
-    def codec(kind: str) -> Callable[[], Peer]:
-        def make() -> Peer:
-            import faiss
-
-            which = faiss.METRIC_L2 if metric == "l2" else faiss.METRIC_INNER_PRODUCT
-            index = faiss.index_factory(dim, kind, which)
-            start = time.process_time()
-            index.train(some)
-            train = time.process_time() - start
-
-            def encode(x: Rows) -> Any:
-                index.reset()
-                index.add(x)
-                return index
-
-            def search(y: Rows) -> Any:
-                return index.search(y, 10)[1]
-
-            encode(stored)
-            width = getattr(index, "code_size", 0)
-            return Peer("", width, train, encode, None, search)
-
-        return make
-
-    def calibrated() -> Peer:
-        import turbovec
-
-        index = turbovec.TurboQuantIndex(dim=dim, bit_width=bits)
-        start = time.process_time()
-        index.calibrate(some)
-        train = time.process_time() - start
-        fresh = index.to_bytes()
-
-        def encode(x: Rows) -> Any:
-            index = turbovec.TurboQuantIndex.from_bytes(fresh)
-            index.add(x)
-            return index
-
-        filled = encode(stored)
-        filled.prepare()
-        return Peer("", dim * bits / 8 + 4, train, encode, None, lambda y: filled.search(y, 10)[1])
-
-    yield f"faiss PQ, {size} bytes", product
-    yield f"faiss OPQ, {size} bytes", optimized
-    # Two parts of 4 bits per byte, and whole blocks of two.
+    yield "faiss PQ", lambda: product(sample, stored, size, 0)
+    if bits <= OPQ_BITS:
+        yield "faiss OPQ", lambda: product(sample, stored, size, ROUNDS)
+    # Two parts of 4 bits per byte.
     count = max(c for c in range(1, 2 * size + 1) if dim % c == 0)
-    yield f"faiss PQ{count}x4fs", codec(f"PQ{count}x4fs")
-    yield f"faiss RaBitQ{bits}", codec("RaBitQ" if bits == 1 else f"RaBitQ{bits}")
-    if bits == 4:
-        yield "faiss SQ4", codec("SQ4")
-    if bits in (2, 4):
-        yield f"turbovec {bits}, calibrated", calibrated
+    kinds = [f"PQ{count}x4fs", f"RR{dim},RaBitQ{bits if bits > 1 else ''}", f"PCA{size},SQ8"]
+    kinds.append(f"PCA{2 * size},SQ4" if 2 * size < dim else "SQ4")
+    for kind in kinds:
+        label = "faiss " + kind.replace(f"RR{dim}", "RR")
+        yield label, lambda kind=kind: from_factory(sample, stored, kind, metric)  # type: ignore[misc]
+    if bits > 1:
+        yield f"turbovec {bits}, calibrated", lambda: calibrated(sample, stored, bits)

@@ -3,8 +3,9 @@
     python benches/front_page.py [FOLDER]
 
 writes `front-light.svg` and `front-dark.svg` into the folder (`docs/_static`). Left: recall@10
-against the bytes that are stored per vector, beside faiss and turbovec. Right: the measured error
-against bits per coordinate, on the lines that theory gives, with Shannon's bound.
+against the bytes that are stored per vector, with and without fitted axes, beside faiss and
+turbovec. Right: the measured error against bits per coordinate, on the lines that theory gives,
+with Shannon's bound.
 """
 
 from __future__ import annotations
@@ -23,16 +24,20 @@ import blockquant as bq
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benches" / "results"
 DIM = 384
+#: The kind of rows in the picture.
+KIND = "sentence embeddings"
 
-#: Title, pattern of the labels in `peers_search.txt`, colour on light and on dark, marker.
+FITTED = "trellis, fitted axes"
+#: Title, pattern of the labels in `fitted.txt`, colour on light and on dark, marker.
 SEARCHERS = (
-    ("blockquant", r"blockquant \d p=[248]", "#0072B2", "#56B4E9", "o"),
-    ("eden", r"eden \d", "#D55E00", "#E69F00", "s"),
-    ("trellis", r"trellis \d", "#111111", "#FFFFFF", "*"),
-    ("turbovec", r"turbovec \d", "#6B6B6B", "#B5B5B5", "v"),
-    ("faiss PQ (trained)", r"faiss PQ\d+x4fs", "#009E73", "#2FC79B", "^"),
-    ("faiss EDEN", r"faiss HR,EDEN\d", "#9C4F7F", "#CC79A7", "D"),
-    ("faiss RaBitQ", r"faiss HR,RaBitQ\d?", "#8A7A00", "#F0E442", "P"),
+    (FITTED, r"trellis, axes, recall", "#C0143C", "#FF7A8A", "*"),
+    ("trellis", r"trellis", "#111111", "#FFFFFF", "*"),
+    ("blockquant", r"blockquant", "#0072B2", "#56B4E9", "o"),
+    ("eden", r"eden", "#D55E00", "#E69F00", "s"),
+    ("faiss PQ, trained", r"faiss PQ", "#009E73", "#2FC79B", "^"),
+    ("faiss OPQ, trained", r"faiss OPQ", "#9C4F7F", "#CC79A7", "D"),
+    ("faiss RaBitQ", r"faiss RR,RaBitQ\d?", "#8A7A00", "#F0E442", "P"),
+    ("turbovec, calibrated", r"turbovec \d, calibrated", "#6B6B6B", "#B5B5B5", "v"),
 )
 #: Methods of `compare_sample.txt`, colour on light and on dark, marker.
 METHODS = (
@@ -45,14 +50,29 @@ METHODS = (
 BITS = (1, 2, 3, 4)
 
 
-def recalls() -> dict[str, tuple[float, float]]:
-    """Bytes per vector and recall@10 by label, of the embeddings."""
-    text = (RESULTS / "peers_search.txt").read_text("utf-8")
-    table = text[text.index("embeddings, d = 384") :]
-    table = table[: table.index("beside the peer")]
-    line = r"^(\S.*?) +(\d+) +\d+ +[01]\.\d{3,} +([01]\.\d{3,}) "
-    found = re.findall(line, table, re.MULTILINE)
-    return {label: (float(size), float(recall)) for label, size, recall in found}
+def fitted() -> dict[tuple[str, int], dict[str, list[str]]]:
+    """The cells of `fitted.txt` by kind of rows and bits, and by label."""
+    text = (RESULTS / "fitted.txt").read_text("utf-8")
+    table = r"^(\w[\w -]*?)(?: \(.*\))?, d = .*, (\d) bits?\n.*\n((?:\S.*\n)+)"
+    found = {}
+    for kind, bits, body in re.findall(table, text, re.MULTILINE):
+        lines = (re.split(r" {2,}", line) for line in body.splitlines() if "  " in line)
+        found[kind, int(bits)] = {label: cells for label, *cells in lines}
+    return found
+
+
+def recalls() -> dict[str, tuple[list[int], list[float]]]:
+    """Bytes per vector and recall@10 of each curve, in the order of the bits."""
+    tables = [table for (kind, _), table in sorted(fitted().items()) if kind == KIND]
+    found: dict[str, tuple[list[int], list[float]]] = {}
+    for title, pattern, *_ in SEARCHERS:
+        sizes, values = found[title] = [], []
+        for table in tables:
+            for label, (size, recall, *_) in table.items():
+                if re.fullmatch(pattern, label):
+                    sizes.append(int(size.rstrip("*")))
+                    values.append(float(recall.split()[0].rstrip("+!")))
+    return found
 
 
 def errors() -> dict[tuple[str, int], float]:
@@ -63,26 +83,21 @@ def errors() -> dict[tuple[str, int], float]:
 
 
 def draw_recall(axes: Axes, dark: bool) -> None:
-    """Lines in the order of bytes; of equal bytes the better one."""
+    """The curve of fitted axes is above the others."""
     found = recalls()
-    for title, pattern, light, pale, marker in SEARCHERS:
-        points: dict[float, float] = {}
-        for label, (size, recall) in found.items():
-            if re.fullmatch(pattern, label):
-                points[size] = max(recall, points.get(size, 0))
-        sizes = sorted(points)
+    for title, _, light, pale, marker in SEARCHERS:
+        first = title == FITTED
         axes.plot(
-            sizes,
-            [points[size] for size in sizes],
+            *found[title],
             marker=marker,
             color=pale if dark else light,
             label=title,
-            lw=2.2 if title == "blockquant" else 1.2,
-            ms=6 if title == "blockquant" else 4.5,
-            zorder=3 if title == "blockquant" else 2,
+            lw=2.4 if first else 1.2,
+            ms=8 if first else 4.5,
+            zorder=3 if first else 2,
         )
     axes.set(xlabel="bytes per vector, as stored", ylim=(0.65, 1))
-    axes.set_title("recall@10, 50,000 embeddings, d = 384", fontsize=10)
+    axes.set_title("recall@10, 25,000 embeddings, d = 384", fontsize=10)
 
 
 def draw_error(axes: Axes, dark: bool, ink: str) -> None:
