@@ -23,8 +23,8 @@ use blockquant::codebook::{Law, block_codebook, lloyd_max};
 use blockquant::kernels::code_products::{CodeTables, FieldWords};
 use blockquant::kernels::quantize::{self, Levels};
 use blockquant::kernels::{
-    asymmetric, code_products, convert, dense, fwht, moments, nearest, pack, reduce, rescale,
-    sign_scan,
+    asymmetric, code_products, convert, dense, fixed, fwht, moments, nearest, pack, reduce,
+    rescale, sign_scan,
 };
 
 use measure::Bench;
@@ -64,6 +64,12 @@ fn transforms(bench: &mut Bench) {
             move |isa, _| kernel(isa, &matrix, dim, &x, &mut out)
         });
     }
+    bench.at(&DENSE_DIMS, "fixed products, 48 rows", |dim| {
+        let panels = fixed::Panels::new(dim, dim);
+        let rows = fixed::ROWS_PER_CALL;
+        let (x, mut out) = (vec![1; rows * fixed::row_len(dim)], vec![0.0; rows * dim]);
+        move |isa, _| fixed::products(isa, &panels, &x, &mut out)
+    });
     for rounds in [3, 4, 5] {
         bench.at(&[64], &format!("fwht forward, {rounds} rounds"), |_| {
             let (factors, mut x) = ([0.125; 64], [0f32; 64]);

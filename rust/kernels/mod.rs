@@ -35,6 +35,7 @@ pub mod attention;
 pub mod code_products;
 pub mod convert;
 pub mod dense;
+pub mod fixed;
 pub mod fwht;
 pub mod moments;
 pub mod nearest;

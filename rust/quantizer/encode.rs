@@ -6,11 +6,13 @@ use super::{Buffers, Quantizer, check_dim};
 use crate::codes::Codes;
 use crate::error::Result;
 use crate::isa::Isa;
+use crate::kernels::fixed::DEVIATION;
 use crate::rows::{Dense, Rows};
 use crate::threads;
 
-/// The largest rounding error of the squared norm of a unit row in float32, for up to 2^13 axes.
-const ROUNDING: f64 = 1e-5;
+/// More than the error of the squared norm of a unit row along its axes: eight times its deviation,
+/// 2·[`DEVIATION`].
+const ROUNDING: f64 = 8.0 * 2.0 * DEVIATION;
 
 /// The arrays that the codes of some rows are written to; those that are not stored are empty.
 struct Slots<'a> {
@@ -68,10 +70,19 @@ impl Quantizer {
             product: &mut product,
         };
         let (batch, chunk) = (self.batch(), self.chunk());
+        let axes = self.fixed_axes(isa);
         let chunks = slots.pieces(chunk, row_bytes);
         threads::try_for_each(chunks, Buffers::default, |buffers, place, slots| {
             for (piece, slots) in slots.pieces(batch, row_bytes).enumerate() {
-                self.encode_batch(isa, rows, place * chunk + piece * batch, slots, buffers)?;
+                let first = place * chunk + piece * batch;
+                match (&self.scalars, axes) {
+                    (Some(scalars), Some(axes)) => {
+                        let which = first..first + slots.scale.len();
+                        self.load_fixed(isa, axes, rows, which, buffers)?;
+                        self.encode_groups(isa, scalars, first, slots, buffers)?;
+                    }
+                    _ => self.encode_batch(isa, rows, first, slots, buffers)?,
+                }
             }
             Ok(())
         })?;
@@ -95,9 +106,6 @@ impl Quantizer {
     ) -> Result<()> {
         let which = first..first + slots.scale.len();
         self.load(isa, rows, which, self.origin(), buffers)?;
-        if let Some(scalars) = &self.scalars {
-            return self.encode_groups(isa, scalars, first, slots, buffers);
-        }
         let Buffers {
             u,
             norms,
@@ -150,7 +158,7 @@ impl Quantizer {
         Ok(())
     }
 
-    /// [`Quantizer::encode_batch`] of rows that were loaded along fitted axes.
+    /// [`Quantizer::encode_batch`] after the rows were loaded along fitted axes.
     fn encode_groups(
         &self,
         isa: Isa,
@@ -195,7 +203,9 @@ impl Quantizer {
                     } else {
                         part.tangent(isa, u, index, c)
                     };
-                    errors[i * places + g] = shares[at] * factor;
+                    // The error of a code, and that of the products with the axes.
+                    let (error, products) = (shares[at] * factor, DEVIATION * DEVIATION);
+                    errors[i * places + g] = (error * error + products * part.dim() as f64).sqrt();
                 }
                 let code = &mut slots.packed[i * row_bytes..][part.bytes.clone()];
                 part.layout.pack(isa, index, code);

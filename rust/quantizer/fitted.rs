@@ -9,6 +9,9 @@
 //! ⟨x̂, y⟩ = ⟨μ, y⟩ + N·Σ_g h_g·⟨c_g, R_g V_g y⟩/√d_g
 //! ```
 //!
+//! Rows to encode get R_g z_g in fixed point (`rust/kernels/fixed`), with an error far below that of
+//! a code. Decoding and queries use the axes in float32.
+//!
 //! With the scale rule `unbiased` each term of the sum is unbiased over rotations, so the estimate
 //! is that of the part of r along axes with bits. What r has along the others is not estimated.
 //!
@@ -139,11 +142,15 @@ impl GroupScalars {
         row.fill(0);
         let cosine = (cosine.clamp(-1.0, 1.0) * WHOLE).round() as i16;
         row[..2].copy_from_slice(&cosine.to_le_bytes());
-        let mut shares: Vec<u16> = gains.iter().map(|&gain| nearest(gain)).collect();
-        if self.has_errors {
-            shares.extend(errors.iter().map(|&error| self.above(error)));
+        let mut shares = [0u16; MOST_SHARES];
+        let gains = gains.iter().map(|&gain| nearest(gain));
+        let errors = errors.iter().filter(|_| self.has_errors);
+        let errors = errors.map(|&error| self.above(error));
+        for (share, value) in shares.iter_mut().zip(gains.chain(errors)) {
+            *share = value;
         }
-        pack::pack(isa, &shares, WIDTH, 0, &mut row[2..]);
+        let count = self::shares(self.groups, self.has_errors);
+        pack::pack(isa, &shares[..count], WIDTH, 0, &mut row[2..]);
     }
 
     /// ⟨μ, r⟩/(‖μ‖N) of a packed row.
@@ -199,8 +206,8 @@ fn nearest(gain: f64) -> u16 {
     if gain <= 0.0 {
         return last;
     }
-    let q = ((LARGEST - libm::log2(gain)) * GAIN_STEPS).round();
-    q.clamp(0.0, f64::from(last)) as u16
+    // The conversion truncates, and takes a number beyond the range of u16 to its nearest one.
+    last.min(((LARGEST - libm::log2(gain)) * GAIN_STEPS + 0.5) as u16)
 }
 
 #[cfg(test)]

@@ -16,14 +16,16 @@
 //!
 //! **Cost.** Besides the result, each thread has the memory of a few rows. Each row goes through
 //! all steps while it is in the first-level cache. Only if a dense matrix is needed do
-//! [`VECTORS_PER_BATCH`](crate::kernels::dense::VECTORS_PER_BATCH) rows go together, so that the
-//! matrix is read once for all of them.
+//! [`VECTORS_PER_BATCH`](crate::kernels::dense::VECTORS_PER_BATCH) rows go together, or
+//! [`ROWS_PER_CALL`](crate::kernels::fixed::ROWS_PER_CALL) with fitted axes, so that the matrix is
+//! read once for all of them.
 
 use crate::aligned::Aligned;
 use crate::axes::Axes;
 use crate::codes::{Layout, Scalars};
 use crate::error::{Error, Result, counted};
 use crate::isa::Isa;
+use crate::kernels::fixed::{self, Panels};
 use crate::kernels::{dense, reduce};
 use crate::methods::{self, Entry, Method, ScaleRule, Scales, Shape, Workspace};
 use crate::rng::SeedStream;
@@ -74,6 +76,8 @@ pub struct Quantizer {
     scalars: Option<GroupScalars>,
     /// ‖μ‖², 0 without a center.
     center_square: f64,
+    /// The axes that rows to encode are multiplied with, made when the first are encoded.
+    fixed: ForkCell<Panels>,
     /// What searches need of the codebook, made by the first of them.
     tables: ForkCell<Option<Tables>>,
     /// What the model of fitted axes predicts, made when it is first asked for.
@@ -94,8 +98,9 @@ struct Buffers {
     u: Aligned<f32>,
     /// The norms of what is quantized.
     norms: Vec<f64>,
-    /// Fitted axes: rows, and their coordinates along the axes.
+    /// Fitted axes: rows, exact or in fixed point, and their coordinates along the axes.
     rows: Aligned<f32>,
+    fixed: Aligned<i16>,
     coordinates: Aligned<f32>,
     /// ‖z_g‖/N of each row, group by group, h, and the errors.
     shares: Vec<f64>,
@@ -156,6 +161,7 @@ impl Quantizer {
             parts,
             scalars,
             center_square: 0.0,
+            fixed: ForkCell::new(),
             tables: ForkCell::new(),
             expected: ForkCell::new(),
         };
@@ -243,8 +249,9 @@ impl Quantizer {
 
     /// Rows that are multiplied with a dense matrix together; 1 without one.
     fn dense_batch(&self) -> usize {
-        let is_dense = self.shape.has_gamma || self.spec.axes.is_some();
-        let least = if is_dense {
+        let least = if self.spec.axes.is_some() {
+            fixed::ROWS_PER_CALL
+        } else if self.shape.has_gamma {
             dense::VECTORS_PER_BATCH
         } else {
             1

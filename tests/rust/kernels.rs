@@ -43,6 +43,44 @@ fn lane_sum(n: usize, mut step: impl FnMut(usize, f64) -> f64) -> f64 {
     lanes[0]
 }
 
+/// Matrices of which blocks are copied, with whole blocks and parts of them.
+#[test]
+fn transposed_products_of_large_matrices_equal_their_sums() {
+    for (rows, dim) in [
+        (200, 200),
+        (128, 320),
+        (257, 145),
+        (1, 40_000),
+        (2000, 19),
+        (40_000, 1),
+    ] {
+        let mut stream = SeedStream::new(rows as u64, dim as u64);
+        let mut values =
+            |n: usize| -> Vec<f32> { (0..n).map(|_| stream.gaussian() as f32).collect() };
+        let matrix = values(rows * dim);
+        for vectors in [0, 1, 2, 3, 5, 8, 15] {
+            let x = values(vectors * rows);
+            let mut expected = vec![0f32; vectors * dim];
+            for (x, out) in x.chunks(rows).zip(expected.chunks_mut(dim)) {
+                for (x, row) in x.iter().zip(matrix.chunks(dim)) {
+                    for (out, entry) in out.iter_mut().zip(row) {
+                        *out = x.mul_add(*entry, *out);
+                    }
+                }
+            }
+            for isa in Isa::available() {
+                let mut out = vec![9.0; vectors * dim];
+                dense::transposed_products(isa, &matrix, dim, &x, &mut out);
+                assert_eq!(
+                    bits(&out),
+                    bits(&expected),
+                    "{isa:?} {rows} {dim} {vectors}"
+                );
+            }
+        }
+    }
+}
+
 /// A machine must have the instruction set that is expected of its architecture (CI names it), so
 /// that its kernels are tested, and use its best one by default.
 #[test]

@@ -10,6 +10,7 @@ mod common;
 mod file;
 mod fitted;
 mod fitted_files;
+mod fixed;
 mod fuzz;
 mod golden;
 mod ids;

@@ -32,6 +32,23 @@ kernel! {
     pub fn scale(x: &mut [f32], factor: f64)
 }
 
+/// The number in fixed point: the nearest whole number, ties to even, at most 32767 in magnitude.
+#[inline(always)]
+pub fn to_fixed(x: f32) -> i16 {
+    // Numbers from 2²³ to 2²⁴ are the whole ones: the sum is rounded to one, and the low bits of
+    // its fraction are those of the number.
+    const WHOLE: f32 = 1.5 * (1 << 23) as f32;
+    (x.clamp(-32767.0, 32767.0) + WHOLE).to_bits() as i16
+}
+
+kernel! {
+    /// out ← factor·x [in fixed point](to_fixed); entries of out beyond x become 0.
+    ///
+    /// # Panics
+    /// If x is longer than out.
+    pub fn scaled_to_fixed(x: &[f32], factor: f64, out: &mut [i16])
+}
+
 kernel! {
     /// out ← x − y.
     ///

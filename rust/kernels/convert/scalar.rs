@@ -1,6 +1,6 @@
 //! The definition of the elementwise steps.
 
-use super::{Centered, is_moderate};
+use super::{Centered, is_moderate, to_fixed};
 use super::{Score, USABLE};
 
 #[inline(always)]
@@ -28,6 +28,22 @@ pub fn scale(x: &mut [f32], factor: f64) {
     } else {
         for value in x {
             *value = (f64::from(*value) * factor) as f32;
+        }
+    }
+}
+
+#[inline(always)]
+pub fn scaled_to_fixed(x: &[f32], factor: f64, out: &mut [i16]) {
+    let (out, beyond) = out.split_at_mut(x.len());
+    beyond.fill(0);
+    if is_moderate(factor) {
+        let factor = factor as f32;
+        for (out, value) in out.iter_mut().zip(x) {
+            *out = to_fixed(value * factor);
+        }
+    } else {
+        for (out, &value) in out.iter_mut().zip(x) {
+            *out = to_fixed((f64::from(value) * factor) as f32);
         }
     }
 }

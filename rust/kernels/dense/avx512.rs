@@ -2,9 +2,10 @@
 
 use std::arch::x86_64::__m512;
 
+use super::blocked::{COLUMNS, ROWS, Row, columns, copied, empty};
 use super::panel::{BIT_REVERSED_LANES, MAX_PENDING};
 use super::vector::L1_ENTRIES;
-use super::{ROWS_PER_PANEL, check_panel, row_count};
+use super::{MAX_HELD_ENTRIES, ROWS_PER_PANEL, check_panel, held, row_count};
 use crate::isa::Avx512;
 use crate::kernels::SUM_LANES;
 use crate::kernels::reduce::avx512::dot;
@@ -149,6 +150,72 @@ fn panel_products_of<const N: usize>(
     }
     for (sum, to) in sums.into_iter().zip(out) {
         s.store(sum, to);
+    }
+    N
+}
+
+#[inline(always)]
+pub fn transposed_products(s: Avx512, matrix: &[f32], dim: usize, x: &[f32], out: &mut [f32]) {
+    let rows = row_count(matrix, dim, out, x);
+    if matrix.len() <= MAX_HELD_ENTRIES {
+        return held::transposed_products(s.avx2(), matrix, dim, x, out);
+    }
+    let mut copy = empty();
+    out.fill(0.0);
+    for first in (0..rows).step_by(ROWS) {
+        for from in (0..dim).step_by(COLUMNS) {
+            let block = copied(matrix, dim, (first, from), &mut copy);
+            let mut i = 0;
+            while i < x.len() / rows {
+                let remaining = x.len() / rows - i;
+                let x = (&x[i * rows + first..], rows);
+                let out = (&mut out[i * dim + from..], dim);
+                let width = COLUMNS.min(dim - from);
+                i += match remaining {
+                    8.. => add::<8>(s, block, x, out, width),
+                    4.. => add::<4>(s, block, x, out, width),
+                    2.. => add::<2>(s, block, x, out, width),
+                    _ => add::<1>(s, block, x, out, width),
+                };
+            }
+        }
+    }
+}
+
+/// Adds the products of a block to `width` columns of N results, and returns N. Each vector and
+/// each result begins a stride after that before.
+#[inline(always)]
+fn add<const N: usize>(
+    s: Avx512,
+    block: &[Row],
+    (x, rows): (&[f32], usize),
+    (out, dim): (&mut [f32], usize),
+    width: usize,
+) -> usize {
+    const VECTORS: usize = COLUMNS / SUM_LANES;
+    let x: [&[f32]; N] = std::array::from_fn(|i| &x[i * rows..][..block.len()]);
+    let mut columns = columns::<N>(out, dim, width);
+    let mut sums = [[s.splat(0.0); VECTORS]; N];
+    for (sums, columns) in sums.iter_mut().zip(&columns) {
+        for (sum, from) in sums.iter_mut().zip(columns.as_chunks().0) {
+            *sum = s.load(from);
+        }
+    }
+    for (j, row) in block.iter().enumerate() {
+        let (row, _) = row.as_chunks();
+        let entries: [_; VECTORS] = std::array::from_fn(|c| s.load(&row[c]));
+        for i in 0..N {
+            let x = s.splat(x[i][j]);
+            for c in 0..VECTORS {
+                sums[i][c] = s.fma(x, entries[c], sums[i][c]);
+            }
+        }
+    }
+    for (i, (sums, columns)) in sums.into_iter().zip(&mut columns).enumerate() {
+        for (sum, to) in sums.into_iter().zip(columns.as_chunks_mut().0) {
+            s.store(sum, to);
+        }
+        out[i * dim..][..width].copy_from_slice(&columns[..width]);
     }
     N
 }

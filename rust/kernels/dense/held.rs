@@ -1,12 +1,13 @@
-//! Transposed products with the results held in registers: sixteen columns of up to six vectors.
+//! Transposed products with a small matrix, the results held in registers: sixteen columns of up to
+//! six vectors.
 
-use super::{MAX_HELD_ENTRIES, row_count, scalar};
+use super::{row_count, scalar};
 use crate::kernels::simd::{LANES_32, Simd};
 
 #[inline(always)]
 pub fn transposed_products<S: Simd>(s: S, matrix: &[f32], dim: usize, x: &[f32], out: &mut [f32]) {
     let rows = row_count(matrix, dim, out, x);
-    if matrix.len() > MAX_HELD_ENTRIES || rows == 0 || dim < LANES_32 {
+    if rows == 0 || dim < LANES_32 {
         return scalar::transposed_products(matrix, dim, x, out);
     }
     let (mut x, mut out) = (x, out);

@@ -7,11 +7,10 @@
 //! **A few vectors.** A matrix for d = 1536 takes 9 MB, so one vector is bound by reading it; with
 //! several vectors, one read serves all. [`products`] takes two matrix rows against three vectors
 //! at a time: twelve accumulators, and ten loads for twelve multiply-adds. [`transposed_products`]
-//! of a large matrix adds four matrix rows to a result at a time: one load and one store of the
-//! result for four multiply-adds. If the matrix has at most 192² entries, its columns are read from
-//! a cache at little cost. Then sixteen columns of six results stay in registers while all matrix
-//! rows are added: eight loads for twelve multiply-adds and no store. For 24 vectors this is 1.5
-//! times as fast at d = 64 and d = 96, and 1.7 times at d = 128, with equal bits.
+//! holds sixteen columns of six results in registers while all matrix rows are added: eight loads
+//! for twelve multiply-adds and no store. That reads columns, which a cache does at little cost if
+//! the matrix has at most 192² entries. Of a larger one, blocks of 128 rows and 32 columns are
+//! copied, and each is added to three results at a time: seven loads for twelve multiply-adds.
 //!
 //! **Many vectors.** [`panel_products`] first packs [`ROWS_PER_PANEL`] matrix rows into a panel,
 //! coordinate by coordinate. A lane of an accumulator then belongs to a row, so that no sum is
@@ -35,11 +34,12 @@
 //! additions besides the d multiply-adds per pair; it is bound by the multiply-adds, two vectors
 //! per cycle, since a panel of d = 384 (24 KiB) stays in the first-level cache. AVX-512 has the
 //! lanes of a sum, or the rows of a panel, in one register: [`products`] takes four rows against
-//! four vectors, and [`panel_products`] eight vectors in a pass. [`transposed_products`] keeps its
-//! AVX2 body.
+//! four vectors, [`panel_products`] eight vectors in a pass, and [`transposed_products`] adds a
+//! block of a large matrix to eight results at a time; small matrices keep their AVX2 body.
 
 #[cfg(target_arch = "x86_64")]
 mod avx512;
+mod blocked;
 mod held;
 mod panel;
 mod scalar;
@@ -97,8 +97,8 @@ vector_kernel! {
     pub fn panel_products(panel: &[f32], dim: usize, x: &[f32], out: &mut [f32]); avx512
 }
 
-/// Entries of the largest matrix for which [`transposed_products`] holds the results in registers.
-/// It covers every size at which the Hadamard rotation is dense, and the matrix stays in the
+/// Entries of the largest matrix of which [`transposed_products`] reads the columns in place. It
+/// covers every size at which the Hadamard rotation is dense, and the matrix stays in the
 /// second-level cache.
 const MAX_HELD_ENTRIES: usize = 192 * 192;
 
@@ -109,7 +109,7 @@ vector_kernel! {
     ///
     /// # Panics
     /// If the lengths do not fit together.
-    pub fn transposed_products(matrix: &[f32], dim: usize, x: &[f32], out: &mut [f32])
+    pub fn transposed_products(matrix: &[f32], dim: usize, x: &[f32], out: &mut [f32]); avx512
 }
 
 /// Checks the lengths and returns the number of matrix rows r; `long` holds vectors of d values,

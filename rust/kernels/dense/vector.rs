@@ -1,6 +1,6 @@
 //! Blocks of two matrix rows and up to three vectors.
 
-pub use super::held::transposed_products;
+pub use super::blocked::transposed_products;
 pub use super::panel::{pack_panel, panel_products};
 use super::{row_count, scalar};
 use crate::kernels::SUM_LANES;

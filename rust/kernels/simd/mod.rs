@@ -38,6 +38,9 @@ mod avx2;
 mod avx512;
 #[cfg(target_arch = "aarch64")]
 mod neon;
+mod pairs;
+
+pub use pairs::PairSums;
 
 /// 32-bit lanes of a vector.
 pub const LANES_32: usize = 8;

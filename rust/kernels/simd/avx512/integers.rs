@@ -128,6 +128,10 @@ impl Avx512 {
         fn dot_u8_i8(self, sum: __m512i, a: __m512i, b: __m512i) -> __m512i {
             _mm512_dpbusd_epi32(sum, a, b)
         }
+        /// sum + the dot product of the two numbers of 16 bits of each lane of 32 bits, wrapping.
+        fn dot_i16(self, sum: __m512i, a: __m512i, b: __m512i) -> __m512i {
+            _mm512_dpwssd_epi32(sum, a, b)
+        }
         /// The mask of the bytes whose highest bit is set.
         fn top_bits_u8(self, a: __m512i) -> __mmask64 { _mm512_movepi8_mask(a) }
         /// The mask of a ≥ b in lanes of 16 bits without sign.

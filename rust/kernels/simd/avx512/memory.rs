@@ -170,6 +170,8 @@ impl Avx512 {
         }
         /// Reads 32 integers of 16 bits.
         fn load_u16(self, from: &[u16; 32]) -> __m512i { _mm512_loadu_si512(from.as_ptr().cast()) }
+        /// Reads 32 integers of 16 bits with a sign.
+        fn load_i16(self, from: &[i16; 32]) -> __m512i { _mm512_loadu_si512(from.as_ptr().cast()) }
         /// Writes 32 integers of 16 bits.
         fn store_u16(self, x: __m512i, to: &mut [u16; 32]) {
             _mm512_storeu_si512(to.as_mut_ptr().cast(), x)

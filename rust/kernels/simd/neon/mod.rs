@@ -5,6 +5,7 @@
 
 #[macro_use]
 mod both;
+mod pairs;
 
 use std::arch::aarch64::*;
 
