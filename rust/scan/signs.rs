@@ -5,7 +5,8 @@
 //! costs more than the scan, so they can be kept ([`Signs`]): d/8 + 8 bytes per row, d rounded up
 //! to a multiple of 64, or as many for each section of a row; of a section that level 0 takes by
 //! its integers d + 8 bytes. The scalars that codes along fitted axes pack are kept beside them, 4
-//! or 8 bytes per row ([`RowScalars`]). Rows that are appended to the codes are added to what is there.
+//! or 8 bytes per row ([`RowScalars`]). Rows that are appended to the codes are added to what is
+//! there.
 
 use std::sync::Arc;
 
