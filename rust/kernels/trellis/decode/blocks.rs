@@ -51,7 +51,8 @@ fn bits_from(row: &[u8], bit: usize) -> u128 {
 
 /// The bits from this one on, of which there are at most those of a block. Rows of few coordinates
 /// end in every block, so the last bytes are loaded at once where there are enough.
-#[inline]
+#[cold]
+#[inline(never)]
 fn last_bits(row: &[u8], bit: usize) -> u128 {
     if let Some(last) = row.last_chunk::<PLANE>() {
         let shift = bit - 8 * (row.len() - PLANE);
