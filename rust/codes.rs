@@ -258,6 +258,19 @@ impl<'a> CodesRef<'a> {
         &self.packed[row * self.row_bytes..][..self.row_bytes]
     }
 
+    /// The rows from this one on.
+    pub fn from_row(&self, first: usize) -> Self {
+        let from = |values: Option<&'a [f32]>| values.map(|values| &values[first..]);
+        Self {
+            row_bytes: self.row_bytes,
+            packed: &self.packed[first * self.row_bytes..],
+            scale: &self.scale[first..],
+            norm: from(self.norm),
+            residual_norm: from(self.residual_norm),
+            center_product: from(self.center_product),
+        }
+    }
+
     /// Checks that these arrays are codes of so many bytes per row with these scalars. A missing
     /// `norm` is not an error here: decoding does not need it.
     pub fn check(&self, expected: usize, scalars: Scalars) -> Result<()> {

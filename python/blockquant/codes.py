@@ -265,7 +265,9 @@ class Codes(Exchange):
         """Memory of the signs that searches keep with these codes; it is not stored.
 
         Searches with few queries keep dim/8 + 8 bytes per row, dim rounded up to a multiple of 64,
-        from the second one on. Searches with more queries per call keep nothing.
+        from the second one on. With fitted axes they keep that for each group of axes, a byte for
+        each axis of a first group of at most 128 axes in place of its signs, and 4 or 8 bytes for
+        scalars of the row. Searches with more queries per call keep nothing.
         """
         signs = self._filled.searched.signs
         return 0 if signs is None else signs.nbytes

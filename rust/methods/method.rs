@@ -114,6 +114,21 @@ pub trait Method: Debug + Send + Sync {
         self.codewords(isa, index, out);
     }
 
+    /// [`Method::expand`] of a packed row without γ. A method whose indexes are the packed bits
+    /// takes them as they are.
+    fn expand_packed(
+        &self,
+        isa: Isa,
+        layout: &Layout,
+        row: &[u8],
+        index: &mut Vec<u16>,
+        out: &mut [f32],
+    ) {
+        index.resize(layout.indices(), 0);
+        layout.unpack(isa, row, index);
+        self.expand(isa, index, 0.0, out);
+    }
+
     /// The query's side of [`Method::expand`]. The first d values of `out` are y rotated; fills the
     /// others.
     fn prepare(&self, _isa: Isa, _dim: usize, _out: &mut [f32]) {}

@@ -129,6 +129,17 @@ impl Method for Trellis {
         trellis::codewords(isa, &self.code, &bytes[..row_bytes], c);
     }
 
+    fn expand_packed(
+        &self,
+        isa: Isa,
+        _layout: &Layout,
+        row: &[u8],
+        _index: &mut Vec<u16>,
+        out: &mut [f32],
+    ) {
+        trellis::codewords(isa, &self.code, row, out);
+    }
+
     fn codebook(&self) -> (Vec<f32>, usize) {
         (self.code.words().to_vec(), 1)
     }

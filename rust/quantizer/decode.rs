@@ -140,7 +140,7 @@ impl Quantizer {
                 .zip(coordinates.chunks_exact_mut(coded))
                 .zip(u.chunks_exact(part.dim()))
             {
-                scalars.gains(isa, codes.row(row), &mut gains);
+                scalars.gains(codes.row(row), &mut gains);
                 let gain = f64::from(gains[g]) / root;
                 convert::scaled(isa, c, gain, &mut z[part.place.clone()]);
             }

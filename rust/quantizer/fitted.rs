@@ -99,9 +99,6 @@ pub(crate) struct GroupScalars {
     errors: Box<[f32]>,
 }
 
-/// The most shares of a row.
-const MOST_SHARES: usize = 2 * MAX_GROUPS + 1;
-
 impl GroupScalars {
     /// The scalars of so many groups from this byte on.
     pub fn new(first: usize, groups: usize, has_errors: bool) -> Self {
@@ -160,26 +157,20 @@ impl GroupScalars {
     }
 
     /// h of each group of a packed row.
-    pub fn gains(&self, isa: Isa, row: &[u8], out: &mut [f32]) {
-        let shares = self.shares(isa, row);
-        for (out, &q) in out.iter_mut().zip(&shares[..self.groups]) {
-            *out = self.gains[usize::from(q)];
+    pub fn gains(&self, row: &[u8], out: &mut [f32]) {
+        let row = &row[self.first + 2..];
+        for (i, out) in out.iter_mut().enumerate().take(self.groups) {
+            *out = self.gains[share(row, i)];
         }
     }
 
     /// ‖z‖·tan θ/N of each group of a packed row, and what lies along no group, if they are kept.
-    pub fn errors(&self, isa: Isa, row: &[u8], out: &mut [f32]) {
-        let shares = self.shares(isa, row);
-        for (out, &q) in out.iter_mut().zip(&shares[self.groups..]) {
-            *out = self.errors[usize::from(q)];
+    pub fn errors(&self, row: &[u8], out: &mut [f32]) {
+        let row = &row[self.first + 2..];
+        let count = shares(self.groups, self.has_errors) - self.groups;
+        for (i, out) in out.iter_mut().enumerate().take(count) {
+            *out = self.errors[share(row, self.groups + i)];
         }
-    }
-
-    fn shares(&self, isa: Isa, row: &[u8]) -> [u16; MOST_SHARES] {
-        let mut shares = [0; MOST_SHARES];
-        let out = &mut shares[..self::shares(self.groups, self.has_errors)];
-        pack::unpack(isa, &row[self.first + 2..], WIDTH, 0, out);
-        shares
     }
 
     /// The number of the least error that is not below this one.
@@ -198,6 +189,13 @@ impl GroupScalars {
 /// The shares of a row.
 fn shares(groups: usize, has_errors: bool) -> usize {
     groups + if has_errors { groups + 1 } else { 0 }
+}
+
+/// The number of share i. Searches read the gains of many rows, and a share is part of two bytes.
+fn share(shares: &[u8], i: usize) -> usize {
+    let bit = WIDTH as usize * i;
+    let bytes = [shares[bit / 8], shares[bit / 8 + 1]];
+    usize::from(u16::from_le_bytes(bytes)) >> (bit % 8) & (SHARES - 1)
 }
 
 /// The number of the nearest gain; that of 0 for a gain below all others.
@@ -225,7 +223,7 @@ mod tests {
             assert_eq!(row[..3], [7; 3]);
             assert!((scalars.cosine(&row) + 0.123).abs() < 2e-5);
             let mut out = vec![9.0; groups + 1];
-            scalars.gains(Isa::Scalar, &row, &mut out);
+            scalars.gains(&row, &mut out);
             for (&found, &gain) in out.iter().zip(gains) {
                 assert!(
                     (f64::from(found) - gain).abs() <= GAIN_ERROR * gain,
@@ -233,7 +231,7 @@ mod tests {
                 );
             }
             if has_errors {
-                scalars.errors(Isa::Scalar, &row, &mut out);
+                scalars.errors(&row, &mut out);
                 for (&found, &error) in out.iter().zip(errors) {
                     let found = f64::from(found);
                     assert!(found >= error && found <= 1.004 * error, "{error}");

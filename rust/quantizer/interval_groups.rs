@@ -191,7 +191,7 @@ impl Quantizer {
         words: &[f32],
     ) -> ([Known; MAX_GROUPS], f64) {
         let mut errors = [0f32; MAX_GROUPS + 1];
-        scalars.errors(isa, code, &mut errors);
+        scalars.errors(code, &mut errors);
         let mut known = [Known::default(); MAX_GROUPS];
         for ((part, known), &error) in self.parts.iter().zip(&mut known).zip(&errors) {
             let error = f64::from(error);

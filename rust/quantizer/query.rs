@@ -265,12 +265,12 @@ impl Quantizer {
         out: &mut [f32],
     ) {
         let mut gains = [0f32; MAX_GROUPS];
-        scalars.gains(isa, row, &mut gains);
+        scalars.gains(row, &mut gains);
         for (part, &gain) in self.parts.iter().zip(&gains) {
             let out = &mut out[part.place.clone()];
-            index.resize(part.layout.indices(), 0);
-            part.layout.unpack(isa, &row[part.bytes.clone()], index);
-            part.method.expand(isa, index, 0.0, out);
+            let row = &row[part.bytes.clone()];
+            part.method
+                .expand_packed(isa, &part.layout, row, index, out);
             convert::scale(isa, out, f64::from(gain));
         }
     }

@@ -2,6 +2,7 @@
 //! does the work.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use super::Quantizer;
 use super::fitted::GroupScalars;
@@ -15,7 +16,7 @@ use crate::methods::RowsOf;
 use crate::rows::{Dense, Rows};
 use crate::scan::bounds::{Gains, Section, Tables};
 use crate::scan::search::{self, Hit, Metric};
-use crate::scan::signs::Signs;
+use crate::scan::signs::{RowScalars, Signs};
 use crate::threads;
 
 /// What a search looks for, and how.
@@ -60,7 +61,13 @@ impl Quantizer {
         self.check(codes)?;
         check_rows(codes.len())?;
         let tables = self.tables().filter(|tables| tables.has_signs());
-        Ok(tables.map(|tables| threads::run(|| Signs::new(isa, tables, codes))))
+        let Some(tables) = tables else {
+            return Ok(None);
+        };
+        let scalars = self.row_scalars(codes, &RowScalars::default(), 0)?;
+        Ok(Some(threads::run(|| {
+            Signs::new(isa, tables, codes, scalars)
+        })))
     }
 
     /// The signs of codes that begin with the rows whose signs are known already.
@@ -73,10 +80,34 @@ impl Quantizer {
         let tables = self.tables().filter(|tables| tables.has_signs());
         match tables {
             Some(tables) if signs.dim() == self.coded() && signs.rows() <= codes.len() => {
-                Ok(threads::run(|| signs.extended(isa, tables, codes)))
+                let scalars = self.row_scalars(codes, signs.scalars(), signs.rows())?;
+                Ok(threads::run(|| signs.extended(isa, tables, codes, scalars)))
             }
             _ => Err(Error::invalid("the signs are of other codes")),
         }
+    }
+
+    /// The scalars of the rows that are derived with fitted axes, where those of the first rows are
+    /// known.
+    fn row_scalars(
+        &self,
+        codes: CodesRef<'_>,
+        known: &RowScalars,
+        first: usize,
+    ) -> Result<RowScalars> {
+        if self.scalars.is_none() {
+            return Ok(RowScalars::default());
+        }
+        let new = codes.from_row(first);
+        let join = |known: &Option<Arc<[f32]>>, new: Option<Cow<'_, [f32]>>| {
+            let known = known.as_deref().unwrap_or_default();
+            new.map(|new| known.iter().chain(&*new).copied().collect())
+        };
+        let products = self.center_products(new, self.product_centering());
+        Ok(RowScalars {
+            center_products: join(&known.center_products, products),
+            norms: join(&known.norms, self.norms(new)?),
+        })
     }
 
     /// What searches need of the codewords. None if rows are not represented by their codeword
@@ -173,10 +204,14 @@ impl Quantizer {
                 self.scale.name()
             )));
         }
+        let kept = signs.map(Signs::scalars);
         let norm = match metric {
             Metric::InnerProduct => Some(Cow::default()),
             Metric::Euclidean => self.residual_norms(codes).map(Cow::Borrowed),
-            Metric::Cosine => self.norms(codes)?,
+            Metric::Cosine => match kept.and_then(|kept| kept.norms.as_deref()) {
+                Some(norms) => Some(Cow::Borrowed(norms)),
+                None => self.norms(codes)?,
+            },
         };
         let norm = norm.ok_or_else(|| Error::MissingNorms {
             what: format!("metric {:?} needs", metric.name()),
@@ -189,7 +224,11 @@ impl Quantizer {
         }
         let (queries, norms) = self.queries(isa, y, centering)?;
         let square = self.center_square;
-        let center = self.center_products(codes, centering);
+        let known = kept.and_then(|kept| kept.center_products.as_deref());
+        let center = match known.filter(|_| centering == Centering::Across) {
+            Some(products) => Some(Cow::Borrowed(products)),
+            None => self.center_products(codes, centering),
+        };
         let corpus = search::Corpus {
             codes,
             metric,
@@ -242,7 +281,7 @@ impl Part {
 
 impl Gains for GroupScalars {
     fn gains(&self, row: &[u8], out: &mut [f32]) {
-        self.gains(Isa::Scalar, row, out);
+        self.gains(row, out);
     }
 }
 

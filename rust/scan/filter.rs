@@ -190,8 +190,17 @@ impl TileSigns<'_> {
         }
     }
 
-    /// Finds the rows of the tile whose bits are set in both masks, with their keys and bounds.
-    pub fn pick(&self, isa: Isa, cut: &TileCut, masks: &[u64], live: &[u64], picked: &mut Picked) {
+    /// Finds the rows of the tile whose bits are set in both masks, with their keys and bounds. The
+    /// bounds of the products of rows of more sections are kept, because they take long.
+    pub fn pick(
+        &self,
+        isa: Isa,
+        cut: &TileCut,
+        masks: &[u64],
+        live: &[u64],
+        (picked, uppers): (&mut Picked, &mut Vec<f32>),
+    ) {
+        uppers.clear();
         let cut = match cut {
             TileCut::One(cut) => {
                 let (sums, columns) = (self.sums.sums[0], self.columns.view());
@@ -212,18 +221,19 @@ impl TileSigns<'_> {
                 rows.push(at as u32);
                 keys.push(self.columns.key(at, estimate, cut.weight));
                 bounds.push(self.columns.key(at, upper, cut.weight));
+                uppers.push(upper);
             }
         }
     }
 
-    /// What level 0 found of a row.
-    pub fn seen(&self, at: usize) -> Seen {
-        match self.level.only() {
-            Some(_) => {
+    /// What level 0 found of a row, whose bound is kept if it has more sections.
+    pub fn seen(&self, at: usize, upper: Option<&f32>) -> Seen {
+        match upper {
+            Some(&upper) => Seen::Upper(upper),
+            None => {
                 let shape = self.chunk.sections[0].shape(self.place + at);
                 Seen::Signs(shape, self.sums.sums[0][at])
             }
-            None => Seen::Upper(self.bounded(at).upper),
         }
     }
 

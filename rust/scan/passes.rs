@@ -41,6 +41,7 @@ impl<E: Expand> Scan<'_, E> {
             sums,
             masks,
             passed,
+            uppers,
             picked,
             known,
             ..
@@ -69,15 +70,16 @@ impl<E: Expand> Scan<'_, E> {
                 let of_bar = self.cut(run, &signs);
                 let cut = cut(q, &signs, of_bar);
                 signs.reach(self.isa, &cut, masks);
-                signs.pick(self.isa, &of_bar, masks, &tile.masks, passed);
+                let room = (&mut *passed, &mut *uppers);
+                signs.pick(self.isa, &of_bar, masks, &tile.masks, room);
                 run.work.passed += passed.rows.len();
                 picked.clear();
                 known.clear();
                 let threshold = of_bar.threshold();
                 let bounds = passed.keys.iter().zip(&passed.bounds);
-                for (&at, (&key, &bound)) in passed.rows.iter().zip(bounds) {
+                for (i, (&at, (&key, &bound))) in passed.rows.iter().zip(bounds).enumerate() {
                     let at = at as usize;
-                    let (row, seen) = (tile.row(at), signs.seen(at));
+                    let (row, seen) = (tile.row(at), signs.seen(at, uppers.get(i)));
                     if key < threshold {
                         run.late.push(Late { row, bound, seen });
                     } else {
@@ -344,6 +346,8 @@ pub(super) struct State {
     pub masks: Vec<u64>,
     /// The rows of a tile that level 0 has left.
     pub passed: Picked,
+    /// The bounds of the products of these, if they have more sections.
+    pub uppers: Vec<f32>,
     /// The rows that a filter has left.
     pub picked: Vec<u32>,
     pub known: Vec<Seen>,

@@ -4,7 +4,9 @@
 //! A batch of queries derives them tile by tile and keeps nothing. For one query at a time deriving
 //! costs more than the scan, so they can be kept ([`Signs`]): d/8 + 8 bytes per row, d rounded up
 //! to a multiple of 64, or as many for each section of a row; of a section that level 0 takes by
-//! its integers d + 8 bytes. Rows that are appended to the codes are added to what is there.
+//! its integers d + 8 bytes. The scalars that codes along fitted axes pack are kept beside them, 4
+//! or 8 bytes per row ([`RowScalars`]). Rows that are appended to the codes are added to what is
+//! there.
 
 use std::sync::Arc;
 
@@ -153,6 +155,35 @@ impl SectionSigns {
     }
 }
 
+/// Scalars of rows, which take as long to derive from codes along fitted axes as the signs take to
+/// scan: each is in a cache line of its own. None of those that a quantizer need not derive.
+#[derive(Debug, Clone, Default)]
+pub struct RowScalars {
+    /// ⟨μ, r⟩.
+    pub center_products: Option<Arc<[f32]>>,
+    /// ‖x‖.
+    pub norms: Option<Arc<[f32]>>,
+}
+
+impl RowScalars {
+    /// What `make` makes of each of them.
+    pub fn map(&self, make: impl Fn(&[f32]) -> Arc<[f32]>) -> Self {
+        let make = |values: &Option<Arc<[f32]>>| values.as_deref().map(&make);
+        Self {
+            center_products: make(&self.center_products),
+            norms: make(&self.norms),
+        }
+    }
+
+    fn bytes(&self) -> usize {
+        let each = [&self.center_products, &self.norms];
+        each.into_iter()
+            .flatten()
+            .map(|values| 4 * values.len())
+            .sum()
+    }
+}
+
 /// The signs and shapes of all rows of a batch of codes, kept for searches with few queries.
 ///
 /// Rows that are deleted leave holes, so that the rows after them need not move.
@@ -162,6 +193,7 @@ pub struct Signs {
     chunks: Vec<Kept>,
     /// The row that the first place of each chunk holds, and the number of rows in the end.
     starts: Vec<usize>,
+    scalars: RowScalars,
 }
 
 /// A chunk with the places of it that hold a row.
@@ -184,19 +216,26 @@ impl Kept {
 }
 
 impl Signs {
-    /// Derives the signs of all rows.
-    pub(crate) fn new(isa: Isa, tables: &Tables, codes: CodesRef<'_>) -> Self {
+    /// Derives the signs of all rows, which have these scalars.
+    pub(crate) fn new(isa: Isa, tables: &Tables, codes: CodesRef<'_>, scalars: RowScalars) -> Self {
         let none = Self {
             dim: tables.dim(),
             chunks: Vec::new(),
             starts: vec![0],
+            scalars: RowScalars::default(),
         };
-        none.extended(isa, tables, codes)
+        none.extended(isa, tables, codes, scalars)
     }
 
     /// The signs of these codes, which begin with the rows that the signs have. Whole chunks are
     /// shared with the old signs; after many deletions all are derived again.
-    pub(crate) fn extended(&self, isa: Isa, tables: &Tables, codes: CodesRef<'_>) -> Self {
+    pub(crate) fn extended(
+        &self,
+        isa: Isa,
+        tables: &Tables,
+        codes: CodesRef<'_>,
+        scalars: RowScalars,
+    ) -> Self {
         let dense = 2 * self.rows() >= self.chunks.len().saturating_sub(1) * ROWS_PER_CHUNK;
         let full = |kept: &&Kept| kept.length == ROWS_PER_CHUNK;
         let whole = if dense {
@@ -221,11 +260,19 @@ impl Signs {
         Self::of(
             self.dim,
             self.chunks[..whole].iter().cloned().chain(new).collect(),
+            scalars,
         )
     }
 
     /// The signs of the rows that are to be `kept`, one entry per row. Nothing is derived.
     pub fn kept(&self, kept: &[bool]) -> Self {
+        let scalars = self.scalars.map(|values| {
+            let kept = kept.iter().copied().chain(std::iter::repeat(true));
+            let values = values.iter().copied().zip(kept);
+            values
+                .filter_map(|(value, kept)| kept.then_some(value))
+                .collect()
+        });
         let mut kept = kept.iter().copied().chain(std::iter::repeat(true));
         let chunks = (self.chunks.iter())
             .map(|old| {
@@ -258,10 +305,10 @@ impl Signs {
             })
             .filter(|kept| kept.rows() > 0)
             .collect();
-        Self::of(self.dim, chunks)
+        Self::of(self.dim, chunks, scalars)
     }
 
-    fn of(dim: usize, chunks: Vec<Kept>) -> Self {
+    fn of(dim: usize, chunks: Vec<Kept>, scalars: RowScalars) -> Self {
         let mut starts = vec![0];
         let mut rows = 0;
         for kept in &chunks {
@@ -272,7 +319,13 @@ impl Signs {
             dim,
             chunks,
             starts,
+            scalars,
         }
+    }
+
+    /// The scalars of the rows.
+    pub fn scalars(&self) -> &RowScalars {
+        &self.scalars
     }
 
     /// The coordinates of a row that have signs.
@@ -289,7 +342,7 @@ impl Signs {
     pub fn bytes(&self) -> usize {
         let holes = size_of::<[u64; GROUPS_PER_CHUNK]>();
         let bytes = |kept: &Kept| kept.chunk.bytes() + kept.live.as_ref().map_or(0, |_| holes);
-        self.chunks.iter().map(bytes).sum()
+        self.chunks.iter().map(bytes).sum::<usize>() + self.scalars.bytes()
     }
 
     pub(super) fn chunks(&self) -> usize {

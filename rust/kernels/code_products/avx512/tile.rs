@@ -305,8 +305,36 @@ pub fn tile_products(s: Avx512, tile: &[u8], dim: usize, queries: &[&IntQuery], 
         of_queries::<2, 2>(s, tile, queries, out);
     }
     if let [query] = queries {
-        of_queries::<1, 2>(s, tile, &[query], out);
+        of_query(s, tile, query, out);
     }
+}
+
+/// One query, which takes the blocks one after the other: a tile that comes from memory is then
+/// read in order.
+#[inline(always)]
+fn of_query(s: Avx512, tile: &[u8], query: &IntQuery, out: &mut [i32]) {
+    const SUMS: usize = 4;
+    let (quads_of_tile, _) = tile.as_chunks::<QUAD>();
+    let quads = quads_of_tile.len() / (ROWS_PER_GROUP / ROWS_PER_BLOCK);
+    let y = &query.values.as_chunks::<4>().0[..quads];
+    let (out, _) = out.as_chunks_mut::<ROWS_PER_BLOCK>();
+    for (block, out) in quads_of_tile.chunks_exact(quads.max(1)).zip(out) {
+        let mut sums = [s.zero(); SUMS];
+        sums[0] = s.splat_i32(-64 * query.sum);
+        for (words, y) in block.chunks(SUMS).zip(y.chunks(SUMS)) {
+            for (sum, (words, y)) in sums.iter_mut().zip(words.iter().zip(y)) {
+                *sum = s.dot_u8_i8(*sum, s.load_u8(words), quad_of(s, y));
+            }
+        }
+        let [a, b, c, d] = sums;
+        s.store_i32(s.add_i32(s.add_i32(a, b), s.add_i32(c, d)), out);
+    }
+}
+
+/// Four values of a query in every place.
+#[inline(always)]
+fn quad_of(s: Avx512, y: &[i8; 4]) -> __m512i {
+    s.splat_i32(i32::from_le_bytes(y.map(|y| y as u8)))
 }
 
 /// N queries, of which each quad of coordinates is added to one of U sums in turn.
@@ -359,8 +387,7 @@ fn add_quad<const N: usize>(
         *words = s.load_u8(&block[quad]);
     }
     for (sums, y) in sums.iter_mut().zip(y) {
-        let [a, b, c, d] = y[quad];
-        let y = s.splat_i32(i32::from_le_bytes([a as u8, b as u8, c as u8, d as u8]));
+        let y = quad_of(s, &y[quad]);
         for (sum, words) in sums.iter_mut().zip(words) {
             *sum = s.dot_u8_i8(*sum, words, y);
         }

@@ -49,10 +49,17 @@ fn bits_from(row: &[u8], bit: usize) -> u128 {
     }
 }
 
-/// The bits from this one on, of which there are at most those of a block.
+/// The bits from this one on, of which there are at most those of a block. Rows of few coordinates
+/// end in every block, so the last bytes are loaded at once where there are enough.
 #[cold]
 #[inline(never)]
 fn last_bits(row: &[u8], bit: usize) -> u128 {
+    if let Some(last) = row.last_chunk::<PLANE>() {
+        let shift = bit - 8 * (row.len() - PLANE);
+        return u128::from_le_bytes(*last)
+            .checked_shr(shift as u32)
+            .unwrap_or(0);
+    }
     let mut bytes = [0; PLANE];
     for (to, byte) in bytes.iter_mut().zip(&row[bit / 8..]) {
         *to = *byte;
