@@ -99,6 +99,9 @@ pub(crate) struct GroupScalars {
     errors: Box<[f32]>,
 }
 
+/// The most shares of a row.
+const MOST_SHARES: usize = 2 * MAX_GROUPS + 1;
+
 impl GroupScalars {
     /// The scalars of so many groups from this byte on.
     pub fn new(first: usize, groups: usize, has_errors: bool) -> Self {

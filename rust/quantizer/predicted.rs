@@ -133,7 +133,6 @@ impl Quantizer {
         let (Some(scalars), Some(expected)) = (&self.scalars, self.expectation()?) else {
             return Ok(None);
         };
-        let isa = Isa::current()?;
         let (groups, length) = (self.parts.len(), self.center_square.sqrt());
         let mut gains = vec![0f32; groups];
         let mut energies = vec![0f64; groups];
@@ -142,7 +141,7 @@ impl Quantizer {
             threads::check();
             let (packed, scale) = (codes.row(row), f64::from(scale));
             let square = scale * scale;
-            scalars.gains(isa, packed, &mut gains);
+            scalars.gains(packed, &mut gains);
             for (energy, &gain) in energies.iter_mut().zip(&gains) {
                 *energy += square * f64::from(gain) * f64::from(gain);
             }
