@@ -46,7 +46,7 @@ const LEAST_ROWS: usize = 16;
 pub struct Predicted {
     /// The mean squared error of decoded rows, divided by their mean squared norm.
     pub nmse: f64,
-    /// d·E[error²] of inner products, divided by the mean squared norms of rows and queries.
+    /// d·E\[error²\] of inner products, divided by the mean squared norms of rows and queries.
     pub ip_error: f64,
     /// The groups of axes, and the axes without bits at the end if there are any.
     pub groups: Vec<PredictedGroup>,
