@@ -9,8 +9,8 @@
 //! ⟨x̂, y⟩ = ⟨μ, y⟩ + N·Σ_g h_g·⟨c_g, R_g V_g y⟩/√d_g
 //! ```
 //!
-//! Rows to encode get R_g z_g in fixed point (`rust/kernels/fixed`), with an error far below that of
-//! a code. Decoding and queries use the axes in float32.
+//! Rows to encode get R_g z_g in fixed point (`rust/kernels/fixed`), with an error far below that
+//! of a code. Decoding and queries use the axes in float32.
 //!
 //! With the scale rule `unbiased` each term of the sum is unbiased over rotations, so the estimate
 //! is that of the part of r along axes with bits. What r has along the others is not estimated.
