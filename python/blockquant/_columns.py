@@ -44,6 +44,8 @@ class Description:
     dim: int
     arrays: tuple[str, ...]
     center: NDArray[np.float32] | None = None
+    #: The groups of fitted axes: method, axes and bits per axis of each.
+    groups: tuple[tuple[str, int, float], ...] | None = None
 
     def to_json(self) -> str:
         """The value of the metadata."""
@@ -55,6 +57,8 @@ class Description:
         }
         if self.center is not None:
             told["center"] = base64.b64encode(self.center.astype("<f4").tobytes()).decode()
+        if self.groups is not None:
+            told["groups"] = self.groups
         return json.dumps(told)
 
     @classmethod
@@ -81,10 +85,11 @@ class Description:
                 center = center.astype(np.float32)
                 if len(center) != dim:
                     raise ValueError(f"its center has {counted(len(center), 'coordinate')}")
+            groups = _groups(told["groups"]) if "groups" in told else None
         except (ValueError, TypeError, LookupError) as error:
             reason = f"{type(error).__name__}: {error}" if isinstance(error, LookupError) else error
             raise ValueError(f"{what}: the metadata {_KEY!r} is damaged: {reason}") from None
-        return cls(made_by, dim, arrays, center)
+        return cls(made_by, dim, arrays, center, groups)
 
     def like(self, width: int, what: str) -> dict[str, NDArray[Any]]:
         """Arrays of no rows, of the types and widths that values of so many bytes consist of."""
@@ -95,6 +100,15 @@ class Description:
             raise ValueError(f"{what} has {found}, too few for {', '.join(self.arrays)}")
         arrays: dict[str, NDArray[Any]] = {"packed": np.empty((0, packed), np.uint8)}
         return {**arrays, **{name: np.empty(0, np.float32) for name in scalars}}
+
+
+def _groups(told: Any) -> tuple[tuple[str, int, float], ...]:
+    """Groups of axes, as :meth:`Description.to_json` writes them."""
+    groups = tuple((method, axes, bits) for method, axes, bits in told)
+    for method, axes, bits in groups:
+        if not (isinstance(method, str) and type(axes) is int and isinstance(bits, (int, float))):
+            raise ValueError(f"it names the group {(method, axes, bits)}")
+    return groups
 
 
 def is_described(metadata: Mapping[bytes, bytes] | None) -> bool:

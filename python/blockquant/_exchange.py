@@ -95,7 +95,7 @@ class Exchange:
         See Also
         --------
         from_arrow : Makes codes of the column.
-        Quantizer.to_arrow : Adds the center to the metadata, where the quantizer has one.
+        Quantizer.to_arrow : Adds the center, or the groups of fitted axes, to the metadata.
 
         Examples
         --------
@@ -106,16 +106,16 @@ class Exchange:
         >>> len(column), bq.Codes.from_arrow(column) == codes
         (2000, True)
         """
-        return self._to_arrow(name, None)
+        return self._to_arrow(name)
 
-    def _to_arrow(self, name: str, center: NDArray[np.float32] | None) -> Any:
+    def _to_arrow(self, name: str, **known: Any) -> Any:
         if not isinstance(name, str):
             raise TypeError(f"name is {type(name).__name__}, expected str")
         held = self._held()
-        return _columns.column(_row_bytes.to_table(held), name, self._described(center))
+        return _columns.column(_row_bytes.to_table(held), name, self._described(**known))
 
-    def _described(self, center: NDArray[np.float32] | None) -> _columns.Description:
-        return _columns.Description(self.made_by, self.dim, tuple(self._held()), center)
+    def _described(self, **known: Any) -> _columns.Description:
+        return _columns.Description(self.made_by, self.dim, tuple(self._held()), **known)
 
     @classmethod
     def from_arrow(
@@ -180,7 +180,7 @@ class Exchange:
                 found = f"the codes of {what} were made by {described.made_by}"
                 raise ValueError(f"{found}, this is {quantizer!r}")
             empty = quantizer.codes_from(b"", 0)
-            described, like = empty._described(None), empty._held()
+            described, like = empty._described(), empty._held()
         elif described is None:
             raise ValueError(f"{what} has no metadata of codes, as {_columns.DROPPED}")
         elif column.width is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from copy import deepcopy
 from hashlib import sha256
 from typing import Any, TypeVar
@@ -168,6 +169,14 @@ class Parameters:
             "criterion": core.criterion,
             "groups": core.groups,
         }
+
+    def _along(self: _Self, axes: Axes, groups: Sequence[tuple[str, int, float]]) -> _Self:
+        """The same along these axes in these groups."""
+        twin = self.__copy__()
+        given = {"axes": axes._core, "groups": list(groups)}
+        twin._take(_Core(**{**self._parameters(), **given}))
+        twin._repr = None
+        return twin
 
     def _key(self) -> tuple[Any, ...]:
         """The parameters as one value; a center counts by its bytes, as in its digest."""

@@ -385,7 +385,8 @@ class Quantizer(Fitted):
         """The column of :meth:`Codes.to_arrow`, with the center in its metadata.
 
         So :func:`blockquant.from_arrow` makes the quantizer again; without a center the column of
-        the codes alone is enough. In the metadata a center takes 16/3 bytes per coordinate.
+        the codes alone is enough. In the metadata a center takes 16/3 bytes per coordinate. With
+        fitted axes the metadata holds their groups, and the model has to be kept beside the column.
 
         Parameters
         ----------
@@ -395,7 +396,9 @@ class Quantizer(Fitted):
             The name of the column.
         """
         self._check(codes)
-        return codes._to_arrow(name, self.center)
+        groups = None if self.groups is None else tuple(self.groups)
+        center = self.center if groups is None else None
+        return codes._to_arrow(name, center=center, groups=groups)
 
     def rotate(self, x: Any) -> _Float:
         """R x for each row: float32 (n, dim)."""

@@ -55,6 +55,29 @@ def decoded(q: bq.Quantizer, codes: bq.Codes) -> NDArray[np.float64]:
     return model.mean + codes.scale[:, None] * out
 
 
+def test_an_arrow_column_comes_back_with_the_model(
+    rows: NDArray[np.float32], axes: bq.Axes
+) -> None:
+    for reserve in (0.0, 0.5):
+        q = bq.create("eden", dim=96, bits=2, axes=axes, reserve=reserve, store_norm=True)
+        codes = q.encode(rows[:50])
+        back, held = bq.from_arrow(q.to_arrow(codes), axes=axes)
+        assert (back, held, repr(back)) == (q, codes, repr(q))
+    assert q.groups != bq.create("eden", dim=96, bits=2, axes=axes, store_norm=True).groups
+    column = q.to_arrow(codes)
+    with pytest.raises(ValueError, match="whose axes no column holds: pass the model as axes="):
+        bq.from_arrow(column)
+    with pytest.raises(ValueError, match="along other axes than these: <Axes of 500 rows"):
+        bq.from_arrow(column, axes=bq.fit(rows[500:1000]))
+    with pytest.raises(ValueError, match="along other axes than these"):
+        bq.from_arrow(codes.to_arrow(), axes=axes)  # has no groups, which the reserve has changed
+    with pytest.raises(TypeError, match="axes is ndarray, expected what `fit` returns"):
+        bq.from_arrow(column, axes=rows)
+    plain = bq.create("eden", dim=96, bits=2)
+    with pytest.raises(ValueError, match="which has no axes: leave axes= out"):
+        bq.from_arrow(plain.to_arrow(plain.encode(rows[:5])), axes=axes)
+
+
 @pytest.mark.parametrize("name", ["trellis", "eden", "blockquant", "rabitq"])
 @pytest.mark.parametrize("bits", [2, 4])
 def test_bytes_are_what_the_layout_says(

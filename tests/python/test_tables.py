@@ -250,6 +250,9 @@ def test_nulls_and_numbers_that_are_not_finite():
         ({"center": "AAAA"}, "center|buffer size"),
         ({"center": "?"}, "base64|padding"),
         ({"center": base64.b64encode(bytes(8)).decode()}, "center has 2 coordinates"),
+        ({"groups": [["eden", 2]]}, "not enough values"),
+        ({"groups": [["eden", 2.5, 1]]}, "names the group"),
+        ({"groups": 3}, "not iterable"),
     ],
 )
 def test_metadata_that_is_damaged(changes, found):
