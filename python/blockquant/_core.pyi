@@ -7,6 +7,7 @@ __all__ = [
     "MAX_AXES_DIM",
     "MAX_DENSE_DIM",
     "MAX_DIM",
+    "MAX_FITTED_BITS",
     "MAX_HEAD_DIM",
     "MAX_SCALES",
     "MAX_THREADS",
