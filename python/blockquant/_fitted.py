@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from blockquant import _core
 from blockquant._parameters import Parameters
 from blockquant.axes import Axes
 from blockquant.codes import Codes
@@ -77,9 +78,19 @@ class Fitted(Parameters):
 
     @property
     def axes(self) -> Axes | None:
-        """The fitted axes that have bits, or None."""
+        """The fitted axes that have bits, or None.
+
+        For another rate give the model of :func:`fit`, which has all axes.
+        """
         axes = self._core.axes
         return None if axes is None else Axes._of(axes)
+
+    def _without_axes(self, what: str) -> _core.Quantizer:
+        """The core, if it has one of what each group of axes has of its own."""
+        if self._core.axes is not None:
+            found = f"along fitted axes each group of axes has {what} of its own"
+            raise ValueError(f"{found}: ask a quantizer without axes")
+        return self._core
 
     @property
     def criterion(self) -> str | None:
@@ -122,7 +133,7 @@ class Fitted(Parameters):
         The expected error of these rows, by the lengths along the groups of axes that their codes
         keep, divided by ``predicted.nmse``: 1 for rows like the sample, more where they lie along
         axes with few bits. It is an average over rows, so ask for parts of the codes, such as the
-        latest ones. With RaBitQ it can be off by a third at few bits, because its codewords have
+        latest ones. With RaBitQ it can be off by half at few bits, because its codewords have
         any length.
 
         Parameters

@@ -74,7 +74,9 @@ class Axes:
 
     @cached_property
     def axes(self) -> NDArray[np.float32]:
-        """One axis a row, by falling variance, float32 of shape (dim, dim).
+        """One axis a row, by falling variance, float32 of shape (axes, dim).
+
+        A fit has all dim axes, ``q.axes`` and files of codes only those that have bits.
 
         The entry of the largest magnitude of an axis is positive.
         """

@@ -401,18 +401,18 @@ class Quantizer(Fitted):
         return codes._to_arrow(name, center=center, groups=groups)
 
     def rotate(self, x: Any) -> _Float:
-        """R x for each row: float32 (n, dim)."""
-        return self._core.rotate(as_float32(x, self.dim))
+        """R x for each row: float32 (n, dim). A ValueError along fitted axes."""
+        return self._without_axes("a rotation").rotate(as_float32(x, self.dim))
 
     def codebook(self) -> _Float:
-        """The codewords (K, block), or levels (K, 1), float32, in units of √d·R x/‖x‖."""
-        return self._core.codebook()
+        """Codewords (K, block), or levels (K, 1), in units of √d·R x/‖x‖; none along axes."""
+        return self._without_axes("a codebook").codebook()
 
     def tail_codebook(self) -> _Float | None:
         """The codewords of the last ``dim % block`` coordinates, (K, t), where there are any."""
-        return self._core.tail_codebook()
+        return self._without_axes("a codebook").tail_codebook()
 
     def indices(self, codes: Codes) -> NDArray[np.uint16]:
-        """The unpacked indexes, (n, indexes of a row)."""
+        """The unpacked indexes, (n, indexes of a row). A ValueError along fitted axes."""
         self._check(codes)
-        return self._core.indices(codes.packed)
+        return self._without_axes("a layout of indexes").indices(codes.packed)

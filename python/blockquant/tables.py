@@ -112,11 +112,14 @@ def quantizer_of(
         quantizer = registry.create(name, **options)
         if axes is not None and description.groups is not None:
             quantizer = quantizer._along(axes, description.groups)
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, OverflowError) as error:
         raise ValueError(f"{what} was made by {made_by[:200]!r}: {error}") from None
     if repr(quantizer) != made_by:
         if axes is not None:
-            raise ValueError(f"{what} was made by {made_by} along other axes than these: {axes!r}")
+            other = "other axes than these"
+            if description.groups is None:
+                other += ", or in other groups of them, which only q.to_arrow(codes) writes"
+            raise ValueError(f"{what} was made by {made_by} along {other}: {axes!r}")
         raise ValueError(f"{what} was made by {made_by}, but describes {quantizer!r}")
     assert isinstance(quantizer, Quantizer)
     return quantizer

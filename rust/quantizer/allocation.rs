@@ -42,6 +42,9 @@ const MOST_UNITS: usize = 96;
 const LEAST_AXES: [usize; 2] = [32, 64];
 /// The largest rate.
 const MOST_BITS: u32 = 8;
+/// That of RaBitQ, whose gains fall as its codewords grow: at more bits those of short groups are
+/// below the least gain that a row can keep, and the groups are lost.
+const MOST_RABITQ_BITS: u32 = 5;
 
 /// Gaussian rows on which D(r) is measured, and their coordinates.
 const ROWS: usize = 32;
@@ -141,7 +144,13 @@ impl Allocation<'_> {
             Criterion::InnerProduct => row * query,
             Criterion::Recall => row * query.sqrt(),
         };
-        rows.iter().zip(&queries).map(weight).collect()
+        let weights: Vec<f64> = rows.iter().zip(&queries).map(weight).collect();
+        // A sample without variance says nothing of the axes.
+        if weights.iter().any(|&weight| weight > 0.0) {
+            weights
+        } else {
+            vec![1.0; weights.len()]
+        }
     }
 
     /// Variances of which a part is divided among all axes.
@@ -160,8 +169,13 @@ impl Allocation<'_> {
             Bits::Halves { most } => (0.5, most),
             Bits::Any { most } => (1.0, most),
         };
+        let most_own = if self.entry.name == "rabitq" {
+            most.min(MOST_RABITQ_BITS)
+        } else {
+            most
+        };
         let own = |i: u32| (self.entry, f64::from(i) * step);
-        let mut rates: Vec<_> = (1..=(f64::from(most.min(MOST_BITS)) / step) as u32)
+        let mut rates: Vec<_> = (1..=(f64::from(most_own.min(MOST_BITS)) / step) as u32)
             .map(own)
             .collect();
         if let Some(name) = self.entry.beyond {

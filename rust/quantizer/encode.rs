@@ -220,6 +220,9 @@ impl Quantizer {
             } else {
                 0.0
             };
+            // Searches derive the product of the mean from this cosine.
+            let most = size * (cosine.abs() + 1.0 / 32767.0);
+            to_float32("product of mean and x − mean", first + i, most)?;
             let shares: f64 = shares[here.clone()].iter().map(|share| share * share).sum();
             let errors = &mut errors[i * places..][..places];
             errors[groups] = if self.coded() < self.spec.dim && norms[i] > 0.0 {

@@ -28,7 +28,7 @@
 use super::Quantizer;
 use super::distortion::Distortion;
 use super::fitted::GAIN_ERROR;
-use super::query::Centering;
+use super::query::{Centering, square_of};
 use crate::axes::Axes;
 use crate::codes::CodesRef;
 use crate::error::Result;
@@ -147,7 +147,7 @@ impl Quantizer {
             }
             residual += square;
             let product = scale * length * scalars.cosine(packed);
-            all += (self.center_square + 2.0 * product + square).max(0.0);
+            all += square_of(self.center_square, product, square);
         }
         let (mut error, mut coded) = (0.0, 0.0);
         for (energy, distortion) in energies.iter().zip(&expected.distortions) {

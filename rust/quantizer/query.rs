@@ -38,6 +38,16 @@ use crate::threads;
 /// The relative error that terms in float32 may give a sum of squares.
 const SQUARES_ROUNDING: f64 = 1.0 / (1 << 22) as f64;
 
+/// ‖μ + r‖² of ‖μ‖², ⟨μ, r⟩ and ‖r‖²; 0 where it is no more than their rounding.
+pub(super) fn square_of(center: f64, product: f64, residual: f64) -> f64 {
+    let square = center + 2.0 * product + residual;
+    if square > SQUARES_ROUNDING * (center + residual) {
+        square
+    } else {
+        0.0
+    }
+}
+
 /// What is subtracted from a query.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Centering {
@@ -114,12 +124,7 @@ impl Quantizer {
         let center = self.center_square;
         let norm = |(&residual, &product): (&f32, &f32)| {
             let residual = f64::from(residual) * f64::from(residual);
-            let square = center + 2.0 * f64::from(product) + residual;
-            if square > SQUARES_ROUNDING * (center + residual) {
-                square.sqrt() as f32
-            } else {
-                0.0
-            }
+            square_of(center, f64::from(product), residual).sqrt() as f32
         };
         Ok(Some(residual.iter().zip(&*products).map(norm).collect()))
     }

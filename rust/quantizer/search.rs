@@ -196,10 +196,15 @@ impl Quantizer {
             _ => self.product_centering(),
         };
         if self.center().is_some() && centering == Centering::Rows {
+            let what = if self.scalars.is_some() {
+                "along fitted axes"
+            } else {
+                "with a center"
+            };
             return Err(Error::invalid(format!(
-                "metric {:?} with a center needs unbiased estimates, and the scale rule {} shrinks \
-                 them: make the quantizer, and with it the codes, with the scale rule unbiased, or \
-                 search by l2",
+                "metric {:?} {what} needs unbiased estimates, and the scale rule {} shrinks them: \
+                 make the quantizer, and with it the codes, with the scale rule unbiased (a \
+                 method that has it), or search by l2",
                 metric.name(),
                 self.scale.name()
             )));

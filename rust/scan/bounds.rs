@@ -57,7 +57,7 @@ use crate::kernels::trellis::Code;
 pub(super) const ROUNDING: f64 = 0.25;
 /// The largest ‖e‖²/‖c‖² of a row whose coordinates are spread: those of embeddings have .4 to .7.
 const MAX_ERROR: f64 = 0.75;
-/// ‖e‖²/‖c‖² of a Gaussian, and four times its deviation for one coordinate: with d coordinates it
+/// ‖e‖²/‖c‖² of a Gaussian, and what is allowed for one coordinate: with d coordinates it
 /// falls as 1/√d, and is [`MAX_ERROR`] for d = 384.
 const GAUSSIAN_ERROR: f64 = 0.571;
 const ERROR_DEVIATION: f64 = 3.5;

@@ -4,6 +4,7 @@ real rows, and what is refused."""
 from __future__ import annotations
 
 import copy
+import dataclasses
 import pickle
 
 import numpy as np
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 
 import blockquant as bq
 import reference
+from blockquant.tables import quantizer_of
 
 #: The label of the seed of the first group.
 GROUPS = 0x6772_6F75_7000
@@ -55,6 +57,47 @@ def decoded(q: bq.Quantizer, codes: bq.Codes) -> NDArray[np.float64]:
     return model.mean + codes.scale[:, None] * out
 
 
+@pytest.mark.parametrize("name", ["trellis", "eden", "blockquant", "rabitq"])
+@pytest.mark.parametrize("bits", [5, 6, 8])
+def test_short_groups_keep_their_rows_at_high_rates(name: str, bits: int) -> None:
+    rng = np.random.default_rng(0)
+    x = (rng.standard_normal((8000, 256)) * 0.97 ** np.arange(256)).astype(np.float32)
+    q = bq.create(name, dim=256, bits=bits, axes=bq.fit(x[:6000]))
+    x = x[6000:]
+    error = np.sum((q.decode(q.encode(x)) - x) ** 2) / np.sum(x.astype(np.float64) ** 2)
+    assert q.predicted is not None
+    assert error < 1.3 * q.predicted.nmse
+
+
+def test_what_each_group_has_of_its_own_is_refused(
+    rows: NDArray[np.float32], axes: bq.Axes
+) -> None:
+    q = bq.create("blockquant", dim=96, bits=2, axes=axes)
+    codes = q.encode(rows[:3])
+    for call in (
+        lambda: q.rotate(rows[:3]),
+        q.codebook,
+        q.tail_codebook,
+        lambda: q.indices(codes),
+    ):
+        with pytest.raises(ValueError, match="along fitted axes each group of axes has a"):
+            call()
+
+
+def test_products_of_the_mean_that_overflow_are_refused() -> None:
+    x = (bq.sample()[0] * np.float32(1e20) + np.float32(3e20)).astype(np.float32)
+    q = bq.create("trellis", dim=384, bits=2, axes=bq.fit(x[:1536]))
+    with pytest.raises((ValueError, OverflowError), match=r"row 0 .*product of mean and x − mean"):
+        q.encode(x[1536:])
+
+
+@pytest.mark.filterwarnings("ignore:.*few for axes")
+def test_a_sample_without_variance_gives_all_axes_bits() -> None:
+    q = bq.create("trellis", dim=64, bits=4, axes=bq.fit(np.ones((500, 64), np.float32)))
+    assert q.groups is not None
+    assert sum(axes * bits for _, axes, bits in q.groups) > 3.5 * 64
+
+
 def test_an_arrow_column_comes_back_with_the_model(
     rows: NDArray[np.float32], axes: bq.Axes
 ) -> None:
@@ -69,8 +112,12 @@ def test_an_arrow_column_comes_back_with_the_model(
         bq.from_arrow(column)
     with pytest.raises(ValueError, match="along other axes than these: <Axes of 500 rows"):
         bq.from_arrow(column, axes=bq.fit(rows[500:1000]))
-    with pytest.raises(ValueError, match="along other axes than these"):
+    with pytest.raises(ValueError, match=r"in other groups of them, which only q\.to_arrow"):
         bq.from_arrow(codes.to_arrow(), axes=axes)  # has no groups, which the reserve has changed
+    for groups in ([["eden", -1, 2]], [["eden", 10**30, 2]], [["eden", 96, 10**400]]):
+        described = dataclasses.replace(codes._described(), groups=tuple(map(tuple, groups)))
+        with pytest.raises(ValueError, match="column was made by"):
+            quantizer_of(described, "column", axes)
     with pytest.raises(TypeError, match="axes is ndarray, expected what `fit` returns"):
         bq.from_arrow(column, axes=rows)
     plain = bq.create("eden", dim=96, bits=2)
