@@ -38,6 +38,7 @@ pub static METHODS: [Entry; 6] = [
         has_scale_search: true,
         has_gamma: false,
         beyond: None,
+        most_in_groups: None,
         layout: blockquant::layout,
         build: blockquant::build,
     },
@@ -52,6 +53,7 @@ pub static METHODS: [Entry; 6] = [
         has_scale_search: true,
         has_gamma: false,
         beyond: None,
+        most_in_groups: None,
         layout: one_field,
         build: eden::build,
     },
@@ -66,6 +68,7 @@ pub static METHODS: [Entry; 6] = [
         has_scale_search: false,
         has_gamma: false,
         beyond: None,
+        most_in_groups: None,
         layout: one_field,
         build: turboquant::build_mse,
     },
@@ -80,6 +83,7 @@ pub static METHODS: [Entry; 6] = [
         has_scale_search: false,
         has_gamma: true,
         beyond: None,
+        most_in_groups: None,
         layout: turboquant::prod_layout,
         build: turboquant::build_prod,
     },
@@ -94,6 +98,7 @@ pub static METHODS: [Entry; 6] = [
         has_scale_search: false,
         has_gamma: false,
         beyond: None,
+        most_in_groups: Some(5),
         layout: one_field,
         build: rabitq::build,
     },
@@ -108,6 +113,7 @@ pub static METHODS: [Entry; 6] = [
         has_scale_search: false,
         has_gamma: false,
         beyond: Some("eden"),
+        most_in_groups: None,
         layout: trellis::layout,
         build: trellis::build,
     },
@@ -137,6 +143,9 @@ pub struct Entry {
     pub has_gamma: bool,
     /// The method that groups of fitted axes have at higher rates than this one has.
     pub beyond: Option<&'static str>,
+    /// The most bits of groups of fitted axes, if fewer: RaBitQ's gains fall as its codewords grow,
+    /// and at more bits those of short groups are below the least gain that a row keeps.
+    pub most_in_groups: Option<u32>,
     /// The fields of a row, with the defaults of parameters.
     layout: fn(Parameters) -> Result<Blueprint>,
     /// Builds the method.

@@ -42,9 +42,6 @@ const MOST_UNITS: usize = 96;
 const LEAST_AXES: [usize; 2] = [32, 64];
 /// The largest rate.
 const MOST_BITS: u32 = 8;
-/// That of RaBitQ, whose gains fall as its codewords grow: at more bits those of short groups are
-/// below the least gain that a row can keep, and the groups are lost.
-const MOST_RABITQ_BITS: u32 = 5;
 
 /// Gaussian rows on which D(r) is measured, and their coordinates.
 const ROWS: usize = 32;
@@ -169,11 +166,7 @@ impl Allocation<'_> {
             Bits::Halves { most } => (0.5, most),
             Bits::Any { most } => (1.0, most),
         };
-        let most_own = if self.entry.name == "rabitq" {
-            most.min(MOST_RABITQ_BITS)
-        } else {
-            most
-        };
+        let most_own = self.entry.most_in_groups.unwrap_or(MOST_BITS).min(most);
         let own = |i: u32| (self.entry, f64::from(i) * step);
         let mut rates: Vec<_> = (1..=(f64::from(most_own.min(MOST_BITS)) / step) as u32)
             .map(own)

@@ -62,7 +62,7 @@ def calls():
     cache.append(kv[:, :, :30_000], kv[:, :, :30_000])
     q = kv[:, :, :1000]
     yield "attention from a cache", lambda: cache.attend(q)
-    yield "decode a cache", lambda: all(cache.decode() for _ in range(20))
+    yield "decode a cache", lambda: all(cache.decode() for _ in range(60))
     yield "sums of a fit", lambda: bq.fit(np.broadcast_to(row, (400_000, 384)))
     fit = bq.AxesFit(1536)
     fit.add(np.random.default_rng(4).standard_normal((100, 1536)))
