@@ -145,7 +145,8 @@ class Fitted(Parameters):
         Returns
         -------
         float or None
-            None without axes, NaN without rows, ∞ where the model expects no error at all.
+            None without axes, NaN without rows, ∞ where all rows are zero or the model expects no
+            error at all.
 
         Raises
         ------

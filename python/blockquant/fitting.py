@@ -158,8 +158,8 @@ class AxesFit:
         if shrinkage is not None:
             shrinkage = fraction(shrinkage, "shrinkage")
         made = Axes._of(self._core.finish(shrinkage))
-        if made.rows < FEW * made.dim and made.dim > 1:
-            warnings.warn(few(made.rows, made.dim), stacklevel=2)
+        if (warning := few(made.rows, made.dim)) is not None:
+            warnings.warn(warning, stacklevel=2)
         return made
 
     def __getstate__(self) -> dict[str, Any]:
@@ -183,8 +183,8 @@ class AxesFit:
         return f"<AxesFit of {rows} and {queries}, d = {self.dim}>"
 
 
-def few(rows: int, dim: int) -> str:
-    """The warning about a sample with few rows.
+def few(rows: int, dim: int) -> str | None:
+    """The warning about a sample with few rows; None if it has enough.
 
     Examples
     --------
@@ -192,6 +192,8 @@ def few(rows: int, dim: int) -> str:
     '100 rows are few for axes of 64 coordinates, which then follow the noise of the sample: at \
 least 256 are needed, and 1024 lose little'
     """
+    if dim == 1 or rows >= FEW * dim:
+        return None
     return (
         f"{counted(rows, 'row')} are few for axes of {dim} coordinates, which then follow the "
         f"noise of the sample: at least {FEW * dim} are needed, and {ENOUGH * dim} lose little"

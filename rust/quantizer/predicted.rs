@@ -54,8 +54,8 @@ pub struct Predicted {
 
 impl Predicted {
     /// How far rows are from the sample: their normalised error divided by that of rows like the
-    /// sample. NaN without rows or for rows without length, ∞ if no error is expected of the
-    /// sample.
+    /// sample. ∞ for rows without length, or if no error is expected of the sample; NaN without
+    /// rows, and for rows without length of which no error is expected either.
     pub fn drift(&self, losses: Losses) -> f64 {
         let nmse = losses.error / losses.square;
         // 0/0 for rows without error is 1, too.

@@ -28,11 +28,12 @@
 //! first-level one, so that each tile costs a query some 0.2 µs.
 //!
 //! **Cost.** For 100 queries of d = 384 at 2 bits over 50,000 rows on AVX-512 (an AMD EPYC of the
-//! Zen 5 kind), of 1.2 ns per pair: 0.23 ns the scan of signs, 0.18 deriving them (16 ns per row,
-//! shared by the queries), 0.06 the bounds, 0.2 picking some 500 rows per query from masks, 0.12
-//! their integer products, and 0.07 exact estimates of some 50. The first bar costs 5 µs per query,
-//! which is most where there are few rows. One query is bound by reading the signs, 48 bytes per
-//! row.
+//! Zen 5 kind) a profile has, of 1.3 ns per pair: 0.23 ns the scan of signs, 0.18 deriving them (16
+//! ns per row, shared by the queries), 0.06 the bounds, 0.2 picking some 500 rows per query from
+//! masks, 0.12 their integer products, and 0.07 exact estimates of some 50. The rest is sorting
+//! candidates, the first bar (5 to 10 µs per query, which is most where there are few rows), and
+//! what a query costs however many rows there are. One query is bound by reading the signs, 48
+//! bytes per row.
 //!
 //! Rows of more sections cost more where plain rows cost little. Level 0 multiplies the integers of
 //! the first section, and a bound has a square root. Each section is decoded by itself, for signs

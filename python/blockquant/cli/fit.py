@@ -11,7 +11,7 @@ import click
 from blockquant.cli import _options
 from blockquant.cli._fitted import described
 from blockquant.cli._output import emit, size
-from blockquant.fitting import FEW, few, fitted
+from blockquant.fitting import few, fitted
 
 
 @click.command("fit", short_help="Fits the mean and principal axes of a sample to a file.")
@@ -52,9 +52,9 @@ def command(
         axes = fitted(list(files), queries, shrinkage, array, "--array ")
     seconds = perf_counter() - start
     axes.save(out)
-    is_small = axes.dim > 1 and axes.rows < FEW * axes.dim
-    if is_small:
-        click.echo(f"Warning: {few(axes.rows, axes.dim)}", err=True)
+    warning = few(axes.rows, axes.dim)
+    if warning is not None:
+        click.echo(f"Warning: {warning}", err=True)
     nbytes = os.stat(out).st_size
     if as_json:
         emit(
@@ -63,7 +63,7 @@ def command(
                 "files": list(files),
                 "out": out,
                 **described(axes),
-                "few_rows": is_small,
+                "few_rows": warning is not None,
                 "file_bytes": nbytes,
                 "seconds": seconds,
             }

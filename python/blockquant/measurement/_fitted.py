@@ -20,7 +20,7 @@ from blockquant import _core, methods, registry
 from blockquant._checks import between
 from blockquant._methods import TABLE, did_you_mean
 from blockquant.axes import Axes
-from blockquant.fitting import FEW, AxesFit, few
+from blockquant.fitting import AxesFit, few
 from blockquant.measurement._budget import Rate, Unmet
 from blockquant.measurement._truth import Source, Truth, unit_pieces
 
@@ -58,8 +58,7 @@ class Model:
     @property
     def few(self) -> str | None:
         """A warning if the sample has few rows, or None."""
-        rows, dim = self.axes.rows, self.axes.dim
-        return few(rows, dim) if dim > 1 and rows < FEW * dim else None
+        return few(self.axes.rows, self.axes.dim)
 
 
 def is_fitted(name: str) -> bool:
